@@ -1,0 +1,45 @@
+"""Installs the library `mocoop` and its console command.
+
+`trainers/`, `datasets/`, `configs/` and `scripts/` are used from the checkout: packages of such common names, once
+installed, would hide those of other projects.
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "mocoop/__init__.py").read_text()).group(1)
+
+setup(
+    name="mocoop",
+    version=VERSION,
+    description="Mixture of prompt learning for vision-language models: a Dassl/CoOp-compatible trainer extension",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.10",
+    packages=find_packages(include=["mocoop", "mocoop.*"]),
+    package_data={"mocoop": ["**/*.json", "**/*.csv", "**/*.safetensors"]},
+    install_requires=[
+        "torch>=2.4",
+        "torchvision",
+        "clip-anytorch>=2.6",
+        "packaging",
+        "yacs",
+        "gdown",
+        "numpy",
+        "pillow",
+        "safetensors",
+        "scipy",
+        "scikit-learn",
+        "pandas",
+        "matplotlib",
+        "tqdm",
+    ],
+    extras_require={
+        "tensorboard": ["tensorboard"],
+        "test": ["pytest", "pytest-timeout", "hypothesis"],
+    },
+)
