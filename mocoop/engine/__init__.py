@@ -1,0 +1,38 @@
+"""The one door to the training engine: Dassl where it is installed, else our own `lite`.
+
+Everything else in the project imports the engine from here and knows no other. What carries identity (registries, base
+classes, the config's defaults) comes from the chosen engine, so that trainers land in its registry; pure functions are
+always ours, so that both engines compute the same numbers on any current torch.
+"""
+
+from mocoop.engine.backend import choose_backend, import_dassl
+from mocoop.engine.lite.checkpoint import load_checkpoint, load_pretrained_weights, save_checkpoint
+from mocoop.engine.lite.environment import collect_env_info
+from mocoop.engine.lite.files import (
+    atomic_write,
+    file_sha256,
+    listdir_nohidden,
+    mkdir_if_missing,
+    read_json,
+    write_json,
+)
+from mocoop.engine.lite.image import read_image
+from mocoop.engine.lite.logger import setup_logger
+from mocoop.engine.lite.lr_scheduler import build_lr_scheduler
+from mocoop.engine.lite.metrics import compute_accuracy
+from mocoop.engine.lite.optim import build_optimizer
+from mocoop.engine.lite.seeding import random_state, restore_random_state, set_random_seed
+
+BACKEND = choose_backend()
+
+if BACKEND == "dassl":
+    TRAINER_REGISTRY = import_dassl("dassl.engine").TRAINER_REGISTRY
+    build_trainer = import_dassl("dassl.engine").build_trainer
+    DATASET_REGISTRY = import_dassl("dassl.data.datasets").DATASET_REGISTRY
+    DatasetBase = import_dassl("dassl.data.datasets").DatasetBase
+    Datum = import_dassl("dassl.data.datasets").Datum
+    get_cfg_default = import_dassl("dassl.config").get_cfg_default
+else:
+    from mocoop.engine.lite.config import get_cfg_default
+    from mocoop.engine.lite.dataset import DATASET_REGISTRY, DatasetBase, Datum
+    from mocoop.engine.lite.trainer_registry import TRAINER_REGISTRY, build_trainer

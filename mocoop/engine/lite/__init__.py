@@ -1,0 +1,1 @@
+"""Our own engine: the part of Dassl's interface that prompt-learning trainers use, on current torch."""

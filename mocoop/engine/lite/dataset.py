@@ -1,0 +1,134 @@
+"""What a dataset is to the engine: lists of `Datum`, in a class found by name in DATASET_REGISTRY."""
+
+import random
+from collections import defaultdict
+from operator import attrgetter
+from pathlib import Path
+
+from mocoop.engine.lite.registry import Registry, check_availability
+from mocoop.errors import ConfigError, DataError
+
+DATASET_REGISTRY = Registry("DATASET")
+
+
+def build_dataset(cfg):
+    """The dataset that `cfg.DATASET.NAME` names. Raises ConfigError for an unknown name."""
+    check_availability(cfg.DATASET.NAME, DATASET_REGISTRY.registered_names(), "DATASET.NAME")
+    if cfg.VERBOSE:
+        print(f"Loading dataset: {cfg.DATASET.NAME}")
+    return DATASET_REGISTRY.get(cfg.DATASET.NAME)(cfg)
+
+
+class Datum:
+    """One labelled image, read-only: its file, class label, domain label and class name.
+
+    Raises DataError if there is no such file.
+    """
+
+    __slots__ = ("_impath", "_label", "_domain", "_classname")
+    impath = property(attrgetter("_impath"))
+    label = property(attrgetter("_label"))
+    domain = property(attrgetter("_domain"))
+    classname = property(attrgetter("_classname"))
+
+    def __init__(self, impath="", label=0, domain=0, classname=""):
+        if not isinstance(impath, str):
+            raise TypeError(f"impath: got {type(impath).__name__}, expected str")
+        if not Path(impath).is_file():
+            raise DataError(f'no image file "{impath}"; check DATASET.ROOT and the dataset\'s split file')
+        self._impath = impath
+        self._label = label
+        self._domain = domain
+        self._classname = classname
+
+    def __repr__(self):
+        return f"Datum({self.impath!r}, label={self.label}, domain={self.domain}, classname={self.classname!r})"
+
+
+class DatasetBase:
+    """Training, validation and test images (lists of Datum), and the class names found in the training images.
+
+    All of it is read-only once built, as it is in Dassl.
+    """
+
+    dataset_dir = ""  # folder under DATASET.ROOT
+    domains = []  # names of all domains
+
+    train_x = property(attrgetter("_train_x"))
+    train_u = property(attrgetter("_train_u"))
+    val = property(attrgetter("_val"))
+    test = property(attrgetter("_test"))
+    num_classes = property(attrgetter("_num_classes"))
+    lab2cname = property(attrgetter("_lab2cname"))
+    classnames = property(attrgetter("_classnames"))
+
+    def __init__(self, train_x=None, train_u=None, val=None, test=None):
+        if not train_x:
+            raise DataError(f"{type(self).__name__}: the training split is empty, expected at least one image")
+        self._train_x = train_x
+        self._train_u = train_u
+        self._val = val
+        self._test = test
+        self._num_classes = self.get_num_classes(train_x)
+        self._lab2cname, self._classnames = self.get_lab2cname(train_x)
+
+    @staticmethod
+    def get_num_classes(data_source) -> int:
+        """One more than the largest label."""
+        return max(item.label for item in data_source) + 1
+
+    @staticmethod
+    def get_lab2cname(data_source) -> tuple[dict, list]:
+        """({label: class name}, class names in label order)."""
+        found = {item.label: item.classname for item in data_source}
+        mapping = {label: found[label] for label in sorted(found)}
+        return mapping, list(mapping.values())
+
+    def check_input_domains(self, source_domains, target_domains):
+        """Raise ConfigError unless both lists name at least one domain, and only domains of this dataset."""
+        for key, names in (("SOURCE_DOMAINS", source_domains), ("TARGET_DOMAINS", target_domains)):
+            if not names:
+                raise ConfigError(f"DATASET.{key}: got none, expected at least one of {self.domains}")
+            self.is_input_domain_valid(names)
+
+    def is_input_domain_valid(self, input_domains):
+        for name in input_domains:
+            if name not in self.domains:
+                raise ConfigError(f'{type(self).__name__}: got domain "{name}", expected one of {self.domains}')
+
+    def generate_fewshot_dataset(self, *data_sources, num_shots=-1, repeat=False):
+        """`num_shots` random images of each class from each list (all of them if `num_shots` < 1).
+
+        A class with too few images gives what it has, or repeats images if `repeat`. Draws from Python's global random
+        numbers, class by class in order of first appearance. Returns one list, or as many as were given.
+        """
+        outputs = list(data_sources)
+        if num_shots >= 1:
+            print(f"Creating a {num_shots}-shot dataset")
+            outputs = [self._few_shots(source, num_shots, repeat) for source in data_sources]
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def _few_shots(self, data_source, num_shots, repeat):
+        chosen = []
+        for items in self.split_dataset_by_label(data_source).values():
+            if len(items) >= num_shots:
+                items = random.sample(items, num_shots)
+            elif repeat:
+                items = random.choices(items, k=num_shots)
+            chosen.extend(items)
+        return chosen
+
+    def split_dataset_by_label(self, data_source) -> dict:
+        """{label: its items}, in order of first appearance."""
+        return self._split_by(data_source, "label")
+
+    def split_dataset_by_domain(self, data_source) -> dict:
+        """{domain: its items}, in order of first appearance."""
+        return self._split_by(data_source, "domain")
+
+    @staticmethod
+    def _split_by(data_source, attribute):
+        groups = defaultdict(list)
+        for item in data_source:
+            groups[getattr(item, attribute)].append(item)
+        return groups

@@ -1,0 +1,65 @@
+"""Small file helpers: whole-or-nothing writes, hashes, JSON and folders."""
+
+import hashlib
+import json
+import os
+import secrets
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_write(path, mode="w"):
+    """Open `path` for writing so that readers see the old file or the whole new one, never a part.
+
+    Yields a handle on a temporary file beside `path`, which takes its place when the block ends. If the block raises,
+    the temporary file is removed and the old file stays. Missing parent folders are made. `mode` is "w" (UTF-8 text)
+    or "wb".
+    """
+    if mode not in ("w", "wb"):
+        raise ValueError(f'got mode "{mode}", expected "w" or "wb"')
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    encoding = "utf-8" if mode == "w" else None
+    try:
+        with open(temporary, mode.replace("w", "x"), encoding=encoding) as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def file_sha256(path) -> str:
+    """SHA-256 of the bytes of `path`, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as handle:
+        for block in iter(lambda: handle.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_json(fpath):
+    """The object stored in a JSON file."""
+    with open(fpath, encoding="utf-8") as handle:
+        return json.load(handle)
+
+
+def write_json(obj, fpath):
+    """Store `obj` as indented JSON, atomically."""
+    with atomic_write(fpath) as handle:
+        json.dump(obj, handle, indent=4)
+
+
+def mkdir_if_missing(dirname):
+    """Make a folder and its parents where they are absent."""
+    os.makedirs(dirname, exist_ok=True)
+
+
+def listdir_nohidden(path, sort=False) -> list[str]:
+    """Names in a folder, without those that start with a dot."""
+    names = [name for name in os.listdir(path) if not name.startswith(".")]
+    return sorted(names) if sort else names
