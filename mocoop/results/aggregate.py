@@ -1,0 +1,108 @@
+"""Means and spreads over seeds, averages over datasets, and H.
+
+Everything is computed from matrices with a row per (dataset, method, cfg, shots) and a column per seed. A run that is
+missing is a NaN in its place, and whatever would need it is NaN as well: nothing is averaged over what happens to be
+there. Standard deviations are those of a sample (divided by the number of seeds less one).
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from mocoop.errors import DataError
+
+ENTRY = ["method", "cfg", "shots"]
+AVERAGE = "average"
+METHOD_ORDER = ["ZeroshotCLIP", "ZeroshotCLIP2", "CoOp", "CoCoOp", "MoCoOp"]
+
+
+def harmonic_mean(base, new):
+    """H of two accuracies (floats or aligned frames); 0 where both are 0."""
+    total = base + new
+    return 2 * base * new / (total + (total == 0))
+
+
+def seed_matrix(
+    frame: pd.DataFrame, seeds: list[int] | None = None, column: str = "accuracy", like: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """`column` of the runs of one phase: rows (dataset, method, cfg, shots), columns `seeds` (default: those present).
+
+    Every dataset has a row for every (method, cfg, shots), followed, where there are several datasets, by the rows of
+    their average. Datasets and entries are those of `like` (default: of `frame`).
+    """
+    like = frame if like is None else like
+    seeds = sorted(like["seed"].unique()) if seeds is None else seeds
+    datasets, entries = sorted(like["dataset"].unique()), _entries(like)
+    matrix = frame.pivot(index=["dataset", *ENTRY], columns="seed", values=column)
+    matrix = matrix.reindex(index=_grid(datasets, entries), columns=seeds).astype(float)
+    if len(datasets) < 2:
+        return matrix
+    average = matrix.groupby(level=ENTRY).apply(lambda rows: rows.mean(skipna=False)).reindex(entries)
+    return pd.concat([matrix, pd.concat({AVERAGE: average}, names=["dataset"])])
+
+
+def over_seeds(matrix: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation of each row, and the seeds it lacks. The deviation of one seed is NaN."""
+    lacking = [[int(seed) for seed, gap in zip(matrix.columns, row) if gap] for row in matrix.isna().to_numpy()]
+    spread = {"mean": matrix.mean(axis=1, skipna=False), "std": matrix.std(axis=1, skipna=False)}
+    return pd.DataFrame(spread).assign(lacking=lacking)
+
+
+def base_to_new(frame: pd.DataFrame, seeds: list[int] | None = None) -> pd.DataFrame:
+    """Base, new and H of the runs of protocol base2new, with rows as in `seed_matrix`.
+
+    H is the harmonic mean of the mean base and the mean new accuracy, as the papers compute it, also in the rows of
+    the average; `h_std` is the deviation of the seeds' own H. `base_lacking` and `new_lacking` list missing seeds.
+    Raises DataError if there is no such run.
+    """
+    runs = frame[frame["phase"].isin(["train_base", "test_new"])]
+    if runs.empty:
+        raise DataError("got no run of train_base or test_new, expected runs of protocol base2new")
+    both = [seed_matrix(runs[runs["phase"] == phase], seeds, like=runs) for phase in ("train_base", "test_new")]
+    base, new = (over_seeds(matrix) for matrix in both)
+    return pd.DataFrame(
+        {
+            "base": base["mean"],
+            "base_std": base["std"],
+            "new": new["mean"],
+            "new_std": new["std"],
+            "h": harmonic_mean(base["mean"], new["mean"]),
+            "h_std": harmonic_mean(*both).std(axis=1, skipna=False),
+            "base_lacking": base["lacking"],
+            "new_lacking": new["lacking"],
+        }
+    )
+
+
+def mixed_settings(frame: pd.DataFrame) -> list[str]:
+    """One line for each group of seeds that were not run with the same configuration."""
+    cells = frame.groupby(["protocol", "phase", "dataset", *ENTRY])["config_sha256"].nunique()
+    return [
+        f"{'/'.join(map(str, cell))}: its seeds were run with {count} different configurations"
+        for cell, count in cells[cells > 1].items()
+    ]
+
+
+def pair_folders(base, new) -> None:
+    """Refuses, with DataError, to take one folder for both base and new, or one that lies inside the other."""
+    base_path, new_path = Path(base).resolve(), Path(new).resolve()
+    if base_path == new_path or base_path in new_path.parents or new_path in base_path.parents:
+        raise DataError(f"got {base} as base and {new} as new, expected two separate folders of runs")
+
+
+def _entries(frame: pd.DataFrame) -> pd.MultiIndex:
+    """What is compared, in the order of the papers' tables."""
+    entries = frame[ENTRY].drop_duplicates().itertuples(index=False, name=None)
+    return pd.MultiIndex.from_tuples(sorted(entries, key=_rank), names=ENTRY)
+
+
+def _rank(entry: tuple):
+    method = entry[0]
+    known = METHOD_ORDER.index(method) if method in METHOD_ORDER else len(METHOD_ORDER)
+    return known, *entry
+
+
+def _grid(datasets: list[str], entries: pd.MultiIndex) -> pd.MultiIndex:
+    return pd.MultiIndex.from_tuples(
+        [(dataset, *entry) for dataset in datasets for entry in entries], names=["dataset", *ENTRY]
+    )

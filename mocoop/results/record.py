@@ -1,0 +1,206 @@
+"""result.json: what one run measured, beside everything that says which run it was.
+
+A run has a status. `done` carries the measurements; `running` and `failed` only say what was started, and why it
+failed. Records are plain JSON without NaN, so that any language reads them.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+
+from mocoop import __version__
+from mocoop.errors import DataError, MocoopError
+
+FORMAT = 1
+FILE_NAME = "result.json"
+STATUSES = ("running", "done", "failed")
+UNHASHED_KEYS = ("OUTPUT_DIR", "RESUME", "DATASET.ROOT", "SEED")
+VERSIONED_PACKAGES = ("torch", "torchvision", "numpy", "clip-anytorch")
+
+_IDENTITY = {
+    "method": str,
+    "dataset": str,
+    "backbone": str,
+    "subsample_classes": str,
+    "shots": int,
+    "seed": int,
+    "config": dict,
+    "config_sha256": str,
+}
+_MEASURED = {
+    "split": str,
+    "epoch": (int, type(None)),
+    "selection": (str, type(None)),
+    "metrics": dict,
+    "per_class": list,
+    "routing": (dict, type(None)),
+    "num_classes": int,
+    "num_test": int,
+    "manifest_sha256": (str, type(None)),
+    "engine": str,
+    "versions": dict,
+    "seconds": dict,
+    "peak_memory_mb": (int, float, type(None)),
+    "finished": str,
+}
+
+
+def build_record(
+    config,
+    *,
+    split: str,
+    metrics: dict[str, float],
+    per_class: list[dict],
+    epoch: int | None,
+    selection: str | None,
+    manifest_sha256: str | None,
+    engine: str,
+    seconds: dict[str, float],
+    peak_memory_mb: float | None,
+    routing: dict | None = None,
+) -> dict:
+    """The record of a finished run.
+
+    config: the whole configuration (a yacs node or a nested mapping); method, dataset, backbone, classes, shots and
+    seed are read from it. metrics and per_class: of `mocoop.results.metrics`. routing: of
+    `mocoop.results.routing`, for methods that route. epoch and selection ("last_step" or "best_val") say which
+    weights were tested; both are None where nothing was trained. seconds: of "train" and "test".
+    """
+    measured = {
+        "split": split,
+        "epoch": epoch,
+        "selection": selection,
+        "metrics": metrics,
+        "per_class": per_class,
+        "routing": routing,
+        "num_classes": len(per_class),
+        "num_test": sum(row["total"] for row in per_class),
+        "manifest_sha256": manifest_sha256,
+        "engine": engine,
+        "versions": _versions(),
+        "seconds": seconds,
+        "peak_memory_mb": peak_memory_mb,
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    return {"format": FORMAT, "status": "done", **_identity(config), **measured}
+
+
+def unfinished_record(config, status: str, error: str | None = None) -> dict:
+    """The record of a run that is `running` or has `failed`; `error` is the one line that says why."""
+    return {"format": FORMAT, "status": status, **_identity(config), "error": error}
+
+
+def write_record(path, record: dict) -> None:
+    """Validates the record and writes it atomically. Raises DataError if it is not a valid record."""
+    from mocoop.engine.lite.files import atomic_write  # brings torch along, which reading results does not need
+
+    validate_record(record, path)
+    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
+    with atomic_write(path) as file:
+        file.write(text + "\n")
+
+
+def read_record(path) -> dict:
+    """The record at `path`. Raises DataError if it is missing, damaged or of another format."""
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise DataError(f"{path}: damaged, expected JSON ({error}); remove it and run again") from None
+    validate_record(record, path)
+    return record
+
+
+def is_done(path) -> bool:
+    """Whether a finished run's record stands at `path`. A missing, damaged or unfinished one is not done."""
+    try:
+        return read_record(path)["status"] == "done"
+    except MocoopError:
+        return False
+
+
+def validate_record(record, where) -> None:
+    """Raises DataError, naming `where`, the field, what was found and what was expected."""
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        found = record.get("format") if isinstance(record, dict) else type(record).__name__
+        raise DataError(f"{where}: got format {found}, expected {FORMAT}; it was not written by this version of mocoop")
+    if record.get("status") not in STATUSES:
+        raise DataError(f"{where}: got status {record.get('status')!r}, expected one of {', '.join(STATUSES)}")
+    expected = _IDENTITY | _MEASURED if record["status"] == "done" else _IDENTITY
+    for field, kind in expected.items():
+        if field not in record:
+            raise DataError(f"{where}: got no field {field!r}, expected one in a run that is {record['status']}")
+        if not isinstance(record[field], kind):
+            raise DataError(f"{where}: got {field} = {record[field]!r}, expected {_kind_name(kind)}")
+    for name, value in record.get("metrics", {}).items():
+        if not isinstance(value, (int, float)) or not 0 <= value <= 100 + 1e-9:
+            raise DataError(f"{where}: got {name} = {value!r}, expected a percentage from 0 to 100")
+
+
+def plain_config(config) -> dict:
+    """The configuration as nested dicts of JSON values; tuples become lists."""
+    if isinstance(config, Mapping):
+        return {str(key): plain_config(value) for key, value in config.items()}
+    if isinstance(config, (list, tuple)):
+        return [plain_config(value) for value in config]
+    return config
+
+
+def config_sha256(config) -> str:
+    """The hash of what was run, equal for the seeds of one experiment and on every machine.
+
+    Left out are the seed and where things lie (output folder, data root, resumed folder); of any other absolute path
+    only its last part counts.
+    """
+    settings = _drop(plain_config(config), UNHASHED_KEYS)
+    text = json.dumps(_without_folders(settings), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _identity(config) -> dict:
+    dataset = config["DATASET"]
+    return {
+        "method": config["TRAINER"]["NAME"],
+        "dataset": dataset["NAME"],
+        "backbone": config["MODEL"]["BACKBONE"]["NAME"],
+        "subsample_classes": dataset.get("SUBSAMPLE_CLASSES", "all"),
+        "shots": dataset["NUM_SHOTS"],
+        "seed": config["SEED"],
+        "config": plain_config(config),
+        "config_sha256": config_sha256(config),
+    }
+
+
+def _drop(settings: dict, dotted_keys, prefix: str = "") -> dict:
+    return {
+        key: _drop(value, dotted_keys, f"{prefix}{key}.") if isinstance(value, dict) else value
+        for key, value in settings.items()
+        if prefix + key not in dotted_keys
+    }
+
+
+def _without_folders(value):
+    if isinstance(value, dict):
+        return {key: _without_folders(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(item) for item in value]
+    return Path(value).name if isinstance(value, str) and value.startswith("/") else value
+
+
+def _versions() -> dict[str, str]:
+    installed = {"mocoop": __version__}
+    for package in VERSIONED_PACKAGES:
+        try:
+            installed[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return installed
+
+
+def _kind_name(kind) -> str:
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    return " or ".join("null" if one is type(None) else one.__name__ for one in kinds)

@@ -1,0 +1,71 @@
+"""Hand-made runs: records and output trees without training anything."""
+
+from mocoop.results.record import FILE_NAME, build_record, write_record
+
+PHASE_CLASSES = {"train_base": "base", "test_new": "new"}
+
+
+def make_config(dataset="ShapesBoth", method="CoOp", shots=16, seed=1, classes="all", root="/data", output="/output"):
+    return {
+        "SEED": seed,
+        "OUTPUT_DIR": output,
+        "DATASET": {"NAME": dataset, "ROOT": root, "NUM_SHOTS": shots, "SUBSAMPLE_CLASSES": classes},
+        "MODEL": {"BACKBONE": {"NAME": "tiny"}},
+        "OPTIM": {"LR": 0.002, "BETAS": (0.9, 0.999)},
+        "TRAINER": {"NAME": method},
+    }
+
+
+def make_record(accuracy=50.0, config=None, routing=None, **identity):
+    correct = round(accuracy * 100)
+    return build_record(
+        config or make_config(**identity),
+        split="test",
+        metrics={
+            "accuracy": accuracy,
+            "error_rate": 100 - accuracy,
+            "macro_f1": accuracy,
+            "top5": 100.0,
+            "per_class_mean": accuracy,
+            "ece": 3.0,
+        },
+        per_class=[{"label": 0, "classname": "cat", "total": 10000, "correct": correct, "accuracy": accuracy}],
+        epoch=10,
+        selection="last_step",
+        manifest_sha256="0" * 64,
+        engine="lite",
+        seconds={"train": 2.5, "test": 0.5},
+        peak_memory_mb=100.0,
+        routing=routing,
+    )
+
+
+def add_run(
+    root,
+    accuracy,
+    *,
+    protocol="base2new",
+    phase="train_base",
+    dataset="shapes_both",
+    shots=16,
+    method="CoOp",
+    cfg="tiny",
+    seed=1,
+    routing=None,
+    **config,
+):
+    """Writes the result.json of one run where the scripts would; returns its folder."""
+    folder = root / protocol / phase / dataset / f"shots_{shots}" / method / cfg / f"seed{seed}"
+    folder.mkdir(parents=True)
+    classes = PHASE_CLASSES.get(phase, "all")
+    record = make_record(accuracy, routing=routing, method=method, shots=shots, seed=seed, classes=classes, **config)
+    write_record(folder / FILE_NAME, record)
+    return folder
+
+
+def add_base_new(root, base, new, **where):
+    """Writes the base and the new run of each seed; base and new are {seed: accuracy}."""
+    for seed, accuracy in base.items():
+        add_run(root, accuracy, phase="train_base", seed=seed, **where)
+    for seed, accuracy in new.items():
+        add_run(root, accuracy, phase="test_new", seed=seed, **where)

@@ -1,0 +1,116 @@
+import math
+
+import pytest
+
+from mocoop.errors import DataError
+from mocoop.results.aggregate import base_to_new, harmonic_mean, mixed_settings, over_seeds, pair_folders, seed_matrix
+from mocoop.results.collect import collect
+from tests.results.runs import add_base_new, add_run, make_config
+
+
+def summary_of(root, **options):
+    return base_to_new(collect(root).frame, **options)
+
+
+@pytest.mark.parametrize(
+    "base, new, h",
+    [(84.24, 75.67, 79.73), (69.34, 74.22, 71.70), (82.69, 63.22, 71.66), (80.47, 71.69, 75.83)],
+)
+def test_harmonic_mean_of_published_averages(base, new, h):
+    assert round(harmonic_mean(base, new), 2) == h
+
+
+def test_harmonic_mean_of_nothing_is_nothing():
+    assert harmonic_mean(0.0, 0.0) == 0.0
+
+
+def test_h_is_taken_of_the_means_and_its_spread_over_the_seeds(tmp_path):
+    add_base_new(tmp_path, {1: 80.0, 2: 82.0, 3: 84.0}, {1: 70.0, 2: 60.0, 3: 65.0})
+    row = summary_of(tmp_path).loc[("shapes_both", "CoOp", "tiny", 16)]
+    assert (row.base, row.base_std, row.new, row.new_std) == pytest.approx((82.0, 2.0, 65.0, 5.0))
+    assert row.h == pytest.approx(2 * 82 * 65 / 147)
+    each = [2 * b * n / (b + n) for b, n in ((80, 70), (82, 60), (84, 65))]
+    mean = sum(each) / 3
+    assert row.h_std == pytest.approx(math.sqrt(sum((h - mean) ** 2 for h in each) / 2))
+
+
+def test_average_is_over_datasets_and_its_h_of_the_averages(tmp_path):
+    add_base_new(tmp_path, {1: 90.0, 2: 92.0}, {1: 50.0, 2: 50.0}, dataset="a")
+    add_base_new(tmp_path, {1: 70.0, 2: 74.0}, {1: 60.0, 2: 64.0}, dataset="b")
+    row = summary_of(tmp_path).loc[("average", "CoOp", "tiny", 16)]
+    assert (row.base, row.new) == pytest.approx((81.5, 56.0))
+    assert row.h == pytest.approx(harmonic_mean(81.5, 56.0))
+    assert row.base_std == pytest.approx(3 / math.sqrt(2))
+
+
+def test_a_missing_seed_is_a_gap_and_named(tmp_path):
+    add_base_new(tmp_path, {1: 80.0, 2: 81.0, 3: 82.0}, {1: 70.0, 3: 71.0})
+    row = summary_of(tmp_path).iloc[0]
+    assert row.base == 81.0 and math.isnan(row.new) and math.isnan(row.h) and math.isnan(row.h_std)
+    assert (row.base_lacking, row.new_lacking) == ([], [2])
+
+
+def test_a_gap_in_one_dataset_is_a_gap_in_the_average(tmp_path):
+    add_base_new(tmp_path, {1: 80.0}, {1: 70.0}, dataset="a")
+    add_base_new(tmp_path, {1: 80.0}, {}, dataset="b")
+    average = summary_of(tmp_path).loc["average"].iloc[0]
+    assert average.base == 80.0 and math.isnan(average.new) and math.isnan(average.h)
+
+
+def test_a_method_without_runs_in_a_dataset_has_an_empty_row(tmp_path):
+    add_base_new(tmp_path, {1: 80.0}, {1: 70.0}, dataset="a")
+    add_base_new(tmp_path, {1: 80.0}, {1: 70.0}, dataset="b", method="MoCoOp")
+    row = summary_of(tmp_path).loc[("a", "MoCoOp", "tiny", 16)]
+    assert math.isnan(row.base) and row.base_lacking == [1]
+
+
+def test_only_the_asked_seeds_count(tmp_path):
+    add_base_new(tmp_path, {1: 80.0, 2: 90.0}, {1: 70.0})
+    row = summary_of(tmp_path, seeds=[1]).iloc[0]
+    assert (row.base, row.new) == (80.0, 70.0)
+
+
+def test_one_seed_has_no_spread(tmp_path):
+    add_base_new(tmp_path, {1: 80.0}, {1: 70.0})
+    row = summary_of(tmp_path).iloc[0]
+    assert math.isnan(row.base_std) and math.isnan(row.h_std) and row.h == pytest.approx(harmonic_mean(80, 70))
+
+
+def test_methods_stand_in_the_papers_order(tmp_path):
+    for method in ("MoCoOp", "CoOp", "Another", "ZeroshotCLIP", "CoCoOp"):
+        add_run(tmp_path, 50.0, method=method)
+    rows = seed_matrix(collect(tmp_path).frame).index.get_level_values("method")
+    assert rows.tolist() == ["ZeroshotCLIP", "CoOp", "CoCoOp", "MoCoOp", "Another"]
+
+
+def test_no_base_to_new_run_is_an_error(tmp_path):
+    add_run(tmp_path, 50.0, protocol="xd", phase="test")
+    with pytest.raises(DataError, match="got no run of train_base or test_new"):
+        summary_of(tmp_path)
+
+
+def test_any_column_can_be_followed_over_the_seeds(tmp_path):
+    add_run(tmp_path, 50.0, seed=1)
+    add_run(tmp_path, 60.0, seed=2)
+    row = over_seeds(seed_matrix(collect(tmp_path).frame, column="train_seconds")).iloc[0]
+    assert (row["mean"], row["std"], row["lacking"]) == (2.5, 0.0, [])
+
+
+def test_seeds_of_different_settings_are_named(tmp_path):
+    changed = make_config(seed=2, classes="base")
+    changed["OPTIM"]["LR"] = 0.1
+    add_run(tmp_path, 50.0, seed=1)
+    assert mixed_settings(collect(tmp_path).frame) == []
+    add_run(tmp_path, 50.0, seed=2, config=changed)
+    (line,) = mixed_settings(collect(tmp_path).frame)
+    assert line.startswith("base2new/train_base/shapes_both/CoOp/tiny/16: its seeds were run with 2 different")
+
+
+def test_one_folder_is_not_both_base_and_new(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    pair_folders(tmp_path / "a", tmp_path / "b")
+    for base, new in (("a", "a"), ("a", "./a/"), ("a", "link"), ("a", "."), (".", "b")):
+        with pytest.raises(DataError, match="expected two separate folders"):
+            pair_folders(tmp_path / base, tmp_path / new)

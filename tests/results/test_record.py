@@ -1,0 +1,117 @@
+import json
+
+import pytest
+from yacs.config import CfgNode
+
+from mocoop.errors import DataError
+from mocoop.results.record import (
+    config_sha256,
+    is_done,
+    plain_config,
+    read_record,
+    unfinished_record,
+    validate_record,
+    write_record,
+)
+from tests.results.runs import make_config, make_record
+
+
+def test_a_record_comes_back_as_written(tmp_path):
+    record = make_record(81.234)
+    write_record(tmp_path / "result.json", record)
+    assert read_record(tmp_path / "result.json") == record
+    assert is_done(tmp_path / "result.json")
+
+
+def test_identity_is_read_from_the_configuration():
+    record = make_record(config=CfgNode(make_config(method="MoCoOp", shots=4, seed=7, classes="new")))
+    assert (record["method"], record["shots"], record["seed"]) == ("MoCoOp", 4, 7)
+    assert (record["dataset"], record["backbone"], record["subsample_classes"]) == ("ShapesBoth", "tiny", "new")
+    assert type(record["config"]) is dict and type(record["config"]["DATASET"]) is dict
+    assert record["num_classes"] == 1 and record["num_test"] == 10000
+
+
+def test_a_configuration_without_class_subsampling_uses_all_classes():
+    config = make_config()
+    del config["DATASET"]["SUBSAMPLE_CLASSES"]
+    assert make_record(config=config)["subsample_classes"] == "all"
+
+
+def test_tuples_become_lists():
+    assert plain_config(CfgNode({"A": {"B": (1, 2)}})) == {"A": {"B": [1, 2]}}
+
+
+def test_hash_ignores_the_seed_and_where_things_lie():
+    here = make_config(seed=1, root="/data", output="/output/a")
+    there = make_config(seed=2, root="/mnt/sets", output="b")
+    assert config_sha256(here) == config_sha256(there)
+
+
+def test_hash_counts_a_weight_file_by_its_name_only():
+    here, there, other = make_config(), make_config(), make_config()
+    here["MODEL"]["BACKBONE"]["NAME"] = "/home/me/clip.pt"
+    there["MODEL"]["BACKBONE"]["NAME"] = "/srv/clip.pt"
+    other["MODEL"]["BACKBONE"]["NAME"] = "/srv/other.pt"
+    assert config_sha256(here) == config_sha256(there) != config_sha256(other)
+
+
+def test_hash_sees_every_other_setting():
+    changed = make_config()
+    changed["OPTIM"]["LR"] = 0.003
+    assert config_sha256(changed) != config_sha256(make_config())
+
+
+def test_a_running_and_a_failed_run_are_recorded_but_not_done(tmp_path):
+    for status, error in (("running", None), ("failed", "no data")):
+        write_record(tmp_path / "result.json", unfinished_record(make_config(), status, error))
+        assert read_record(tmp_path / "result.json")["error"] == error
+        assert not is_done(tmp_path / "result.json")
+
+
+def test_no_file_is_not_done(tmp_path):
+    assert not is_done(tmp_path / "result.json")
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"format": 2}, "got format 2, expected 1"),
+        ({"status": "fine"}, "got status 'fine', expected one of running, done, failed"),
+        ({"seed": "1"}, "got seed = '1', expected int"),
+        ({"metrics": {"accuracy": 130.0}}, "got accuracy = 130.0, expected a percentage"),
+        ({"metrics": {"accuracy": float("nan")}}, "got accuracy = nan, expected a percentage"),
+        ({"epoch": "ten"}, "got epoch = 'ten', expected int or null"),
+    ],
+)
+def test_a_wrong_field_is_named(change, message):
+    with pytest.raises(DataError, match=message):
+        validate_record(make_record() | change, "here/result.json")
+
+
+def test_a_missing_field_is_named():
+    record = make_record()
+    del record["metrics"]
+    with pytest.raises(DataError, match="here/result.json: got no field 'metrics'"):
+        validate_record(record, "here/result.json")
+
+
+def test_an_invalid_record_is_not_written_over_a_good_one(tmp_path):
+    path = tmp_path / "result.json"
+    write_record(path, make_record(40.0))
+    with pytest.raises(DataError):
+        write_record(path, make_record(41.0) | {"seed": None})
+    assert read_record(path)["metrics"]["accuracy"] == 40.0
+
+
+@pytest.mark.parametrize("text, message", [("{", "damaged, expected JSON"), ("[]", "got format list, expected 1")])
+def test_a_damaged_file_is_named(tmp_path, text, message):
+    path = tmp_path / "result.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=f"result.json: {message}"):
+        read_record(path)
+
+
+def test_the_file_is_plain_json(tmp_path):
+    write_record(tmp_path / "result.json", make_record())
+    assert '"status": "done"' in (tmp_path / "result.json").read_text()
+    json.loads((tmp_path / "result.json").read_text(), parse_constant=pytest.fail)

@@ -1,0 +1,130 @@
+import csv
+import io
+import math
+
+import pytest
+
+from mocoop.results.collect import collect
+from mocoop.results.render import to_csv, to_latex, to_markdown
+from mocoop.results.tables import Cell, Table, ablation_table, accuracy_table, base_new_table, routing_table
+from tests.results.runs import add_base_new, add_run
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two methods on two datasets over two seeds; MoCoOp lacks one new result on b."""
+    for dataset, lift in (("a", 0.0), ("b", 4.0)):
+        add_base_new(tmp_path, {1: 80.0 + lift, 2: 82.0 + lift}, {1: 60.0, 2: 62.0}, dataset=dataset)
+    add_base_new(tmp_path, {1: 79.0, 2: 79.0}, {1: 70.0, 2: 72.0}, dataset="a", method="MoCoOp")
+    add_base_new(tmp_path, {1: 79.0, 2: 79.0}, {1: 70.0}, dataset="b", method="MoCoOp")
+    return collect(tmp_path).frame
+
+
+def markdown_rows(table):
+    lines = [line for line in to_markdown(table).splitlines() if line.startswith("|")]
+    return [[item.strip() for item in line.strip("|").split("|")] for line in lines]
+
+
+def test_base_new_table_in_markdown(runs):
+    rows = markdown_rows(base_new_table(runs))
+    assert rows[0] == ["Dataset", "Method", "Base", "New", "H"]
+    assert rows[2] == ["a", "CoOp", "**81.00 ± 1.41**", "61.00 ± 1.41", "69.59 ± 1.44"]
+    assert rows[3] == ["a", "MoCoOp", "79.00 ± 0.00", "**71.00 ± 1.41**", "**74.79 ± 0.78**"]
+    assert rows[5] == ["b", "MoCoOp", "79.00 ± 0.00", "–", "–"]
+    assert [row[:2] for row in rows[6:]] == [["average", "CoOp"], ["average", "MoCoOp"]]
+    assert rows[7][3:] == ["–", "–"]
+
+
+def test_a_gap_is_explained_below_the_table(runs):
+    assert "b, MoCoOp: no new result for seed 2" in to_markdown(base_new_table(runs))
+
+
+def test_the_best_of_a_block_with_gaps_is_the_best_of_what_is_there(runs):
+    row = next(row for row in base_new_table(runs).rows if row and row[:2] == ["b", "CoOp"])
+    assert row[3].rank == 1
+
+
+def test_columns_of_the_markdown_source_line_up(runs):
+    lengths = {len(line) for line in to_markdown(base_new_table(runs)).splitlines() if line.startswith("|")}
+    assert len(lengths) == 1
+
+
+def test_configurations_are_named_only_where_a_method_has_several(tmp_path):
+    add_base_new(tmp_path, {1: 80.0}, {1: 60.0})
+    for cfg in ("tiny", "tiny_dense"):
+        add_base_new(tmp_path, {1: 80.0}, {1: 60.0}, method="MoCoOp", cfg=cfg)
+    names = [row[1] for row in base_new_table(collect(tmp_path).frame).rows]
+    assert names == ["CoOp", "MoCoOp tiny", "MoCoOp tiny_dense"]
+
+
+def test_shots_are_named_only_where_there_are_several(tmp_path):
+    for shots in (0, 4, 16):
+        add_base_new(tmp_path, {1: 80.0}, {1: 60.0}, shots=shots)
+    names = [row[1] for row in base_new_table(collect(tmp_path).frame).rows]
+    assert names == ["CoOp", "CoOp, 4 shots", "CoOp, 16 shots"]
+
+
+def test_ablation_table_keeps_the_order_of_its_labels(tmp_path):
+    for dataset in ("a", "b"):
+        for cfg, new in (("tiny", 70.0), ("tiny_dense", 60.0)):
+            add_base_new(tmp_path, {1: 80.0}, {1: new}, dataset=dataset, method="MoCoOp", cfg=cfg)
+        add_base_new(tmp_path, {1: 80.0}, {1: 60.0}, dataset=dataset)
+    runs = collect(tmp_path).frame
+    table = ablation_table(runs[runs.method == "MoCoOp"], {"tiny_dense": "dense", "tiny": "MoCoOp"})
+    assert table.columns == ["Variant", "H, a", "H, b", "Base, average", "New, average", "H, average"]
+    assert [row[0] for row in table.rows] == ["dense", "MoCoOp"]
+    assert [row[4].mean for row in table.rows] == [60.0, 70.0]
+
+
+def test_ablation_table_of_one_dataset_has_no_average(tmp_path):
+    add_base_new(tmp_path, {1: 80.0}, {1: 60.0}, method="MoCoOp")
+    table = ablation_table(collect(tmp_path).frame, {"tiny": "MoCoOp"})
+    assert table.columns == ["Variant", "Base, shapes_both", "New, shapes_both", "H, shapes_both"]
+
+
+def test_routing_table_shows_each_router_beside_chance(tmp_path):
+    groups = ["photo", "sketch", "dark", "small"]
+    for cfg, share in (("tiny", 90.0), ("tiny_random_router", 50.0)):
+        for seed in (1, 2):
+            routing = {"groups": groups, "top_k": 2, "domain_in_top_k": share + seed}
+            add_run(tmp_path, 70.0, method="MoCoOp", cfg=cfg, seed=seed, routing=routing)
+    add_run(tmp_path, 70.0)
+    table = routing_table(collect(tmp_path).frame, labels={"tiny": "learned", "tiny_random_router": "random"})
+    assert table.columns == ["Dataset", "Images", "learned", "random"]
+    (row,) = table.rows
+    assert row[:2] == ["shapes_both", "base classes"]
+    assert [(cell.mean, cell.std) for cell in row[2:]] == [
+        pytest.approx((91.5, 0.5**0.5)),
+        pytest.approx((51.5, 0.5**0.5)),
+    ]
+    assert "by chance in 50.0 %" in table.notes[0]
+
+
+def test_accuracy_table_has_a_column_per_dataset_and_the_average(tmp_path):
+    for dataset, accuracy in (("a", 50.0), ("b", 70.0)):
+        add_run(tmp_path, accuracy, protocol="xd", phase="test", dataset=dataset)
+    rows = markdown_rows(accuracy_table(collect(tmp_path).frame))
+    assert rows[0] == ["Method", "a", "b", "average"]
+    assert rows[2] == ["CoOp", "50.00", "70.00", "60.00"]
+
+
+def test_csv_has_full_precision_and_empty_gaps(runs):
+    rows = list(csv.DictReader(io.StringIO(to_csv(base_new_table(runs)))))
+    assert list(rows[0]) == ["Dataset", "Method", "Base", "Base std", "New", "New std", "H", "H std"]
+    assert float(rows[0]["H"]) == 2 * 81 * 61 / 142
+    assert rows[3]["New"] == rows[3]["H std"] == ""
+
+
+def test_latex_marks_best_and_second_and_escapes(runs):
+    latex = to_latex(base_new_table(runs))
+    assert r"\begin{tabular}{llrrr}" in latex and r"\toprule" in latex
+    assert r"a & CoOp & \textbf{81.00 $\pm$ 1.41} & \underline{61.00 $\pm$ 1.41}" in latex
+    assert r"79.00 $\pm$ 0.00} & -- & -- \\" in latex
+    table = Table("t", ["A"], [["shapes_both"], None, ["50 %"]])
+    assert to_latex(table).count(r"\midrule") == 2
+    assert r"shapes\_both" in to_latex(table) and r"50 \%" in to_latex(table)
+
+
+def test_a_deviation_that_is_not_known_is_not_printed():
+    table = Table("t", ["Name", "Value"], [["a", Cell(50.0)], ["b", Cell(math.nan)]])
+    assert [row[1] for row in markdown_rows(table)[2:]] == ["50.00", "–"]
