@@ -1,0 +1,35 @@
+"""ImageNet-1k (Russakovsky et al., arXiv 1409.0575). Its validation images are the test set, as is standard."""
+
+from mocoop.data.base import BenchmarkDataset
+from mocoop.data.index import list_class_folders
+from mocoop.data.item import Item, Splits
+from mocoop.data.synsets import class_name_of, read_classnames
+from mocoop.engine import DATASET_REGISTRY
+from mocoop.errors import DataError
+
+
+@DATASET_REGISTRY.register()
+class ImageNet(BenchmarkDataset):
+    """1,000 classes, labelled in the order of their folders' names (WordNet ids)."""
+
+    dataset_dir = "imagenet"
+    image_dir = "images"
+    raw_files = ("classnames.txt", "images/train", "images/val")
+    index_file = "image_index.json"
+
+    def read_raw(self) -> Splits:
+        names = read_classnames(f"{self.dataset_dir}/classnames.txt")
+        listing = list_class_folders(self.image_dir, ("train", "val"), f"{self.dataset_dir}/{self.index_file}")
+        if listing["train"].keys() != listing["val"].keys():
+            odd = sorted(listing["train"].keys() ^ listing["val"].keys())
+            raise DataError(f"{self.image_dir}: train has {len(listing['train'])} class folders and val {len(listing['val'])}, "
+                            f"expected the same ones (in one only: {', '.join(odd[:3])}); see ImageNet in DATASETS.md")
+        train, val = (self._items(part, listing[part], names) for part in ("train", "val"))
+        return Splits(train, None, val)
+
+    def _items(self, part: str, listing: dict[str, list[str]], names: dict[str, str]) -> list[Item]:
+        items = []
+        for label, (folder, files) in enumerate(sorted(listing.items())):
+            classname = class_name_of(folder, names, self.dataset_dir)
+            items.extend(Item(f"{self.image_dir}/{part}/{folder}/{file}", label, classname) for file in files)
+        return items

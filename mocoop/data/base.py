@@ -1,0 +1,129 @@
+"""What the datasets share: finding the files, the split, the few-shot subset, the classes.
+
+A dataset names its folders and reads its raw annotations; everything else is here. Registered subclasses are in
+`datasets/`.
+"""
+
+import os
+from functools import cached_property
+from pathlib import Path
+
+from mocoop.data.classes import class_names, subsample_classes
+from mocoop.data.item import Item, Splits
+from mocoop.data.manifest import encode_manifest, text_sha256
+from mocoop.data.split import read_split, write_split
+from mocoop.data.subset import few_shot_subset
+from mocoop.engine import DatasetBase, Datum
+from mocoop.errors import DataError
+
+
+class BenchmarkDataset(DatasetBase):
+    """A dataset in CoOp's folder layout.
+
+    A subclass sets the attributes below and overrides `read_raw`. After construction `dataset_dir` and `image_dir` are
+    absolute, `train_x`, `val`, `test` and `classnames` are as in Dassl, and there are also:
+
+    - `all_classnames`: class names in label order before classes were subsampled,
+    - `manifest_sha256`: hash of the manifest (mocoop/data/manifest.py) of what is trained and validated on, before
+      classes were subsampled,
+    - `domains`: names of the domains that `Datum.domain` counts; empty where there is only one.
+
+    Raises DataError, in one line that says what to do next, when files are missing or damaged.
+    """
+
+    dataset_dir = ""  # the dataset's folder under DATASET.ROOT
+    image_dir = ""  # folder of images in it; paths in split files are relative to this one
+    split_file = ""  # CoOp's split file in it, or "" where the raw annotations fix the split
+    raw_files = ()  # files that read_raw needs, relative to the dataset's folder
+    test_only = False  # the test images stand in as training images, for their class names; no subset is drawn
+
+    def __init__(self, cfg):
+        self.name = type(self).__name__
+        self.seed = cfg.SEED
+        self._find(cfg.DATASET.ROOT)
+        splits = self._with_domains(self.load_splits())
+        self.all_classnames = class_names(splits.train, self.name)
+        shots, classes = cfg.DATASET.NUM_SHOTS, cfg.DATASET.SUBSAMPLE_CLASSES
+        if shots >= 1 and not self.test_only:
+            print(f"Creating a {shots}-shot dataset")
+            splits = few_shot_subset(splits, shots, self.seed, self.dataset_dir, self.image_dir)
+        self._learned_from = splits.train, splits.val
+        print(f"Manifest of the training and validation images: sha256 {self.manifest_sha256}")
+        splits = subsample_classes(splits, classes)
+        if classes != "all":
+            print(f"SUBSAMPLE {classes.upper()} CLASSES!")
+        super().__init__(**self._engine_lists(splits))
+
+    def read_raw(self) -> Splits:
+        """The three lists of items, from the annotations the dataset is distributed with.
+
+        Override. Items are `Item` or `Datum`, with absolute paths under `self.image_dir`; what is left to chance is
+        drawn from `make_rng(self.seed)`. `val` None means that the test images also validate.
+        """
+        raise NotImplementedError(f"{self.name}: no reader of raw annotations")
+
+    def read_domains(self) -> dict[str, str]:
+        """Name of the domain of each image, by path relative to `self.image_dir`; override where there are several."""
+        return {}
+
+    def load_splits(self) -> Splits:
+        """The whole dataset: from the split file, or from the raw annotations, which then leave a split file."""
+        if not self.split_file:
+            return self._load_raw()
+        path = Path(self.dataset_dir, self.split_file)
+        if not path.exists():
+            write_split(path, self._load_raw(), self.image_dir)
+        print(f"Reading split from {path}")
+        return read_split(path, self.image_dir)
+
+    @cached_property
+    def manifest_sha256(self) -> str:
+        """SHA-256 of the manifest of the images that are trained and validated on."""
+        return text_sha256(encode_manifest(*self._learned_from, self.image_dir))
+
+    @classmethod
+    def expected(cls) -> str:
+        """What belongs in the dataset's folder, in words."""
+        images = [f"{cls.image_dir}/"] if cls.image_dir else []
+        return ", ".join([*images, *([cls.split_file] if cls.split_file else cls.raw_files)])
+
+    def _find(self, root: str) -> None:
+        if not root:
+            raise DataError(f"{self.name}: no data root; pass --root DATA, the folder that holds {self.dataset_dir}/")
+        root = os.path.abspath(os.path.expanduser(root))
+        self.dataset_dir = os.path.join(root, self.dataset_dir)
+        self.image_dir = os.path.join(self.dataset_dir, self.image_dir).rstrip("/")
+        for folder in (root, self.dataset_dir, self.image_dir):
+            if not os.path.isdir(folder):
+                raise self._missing(folder, f"{self.dataset_dir}/ to hold {self.expected()}")
+
+    def _missing(self, path: str, expected: str) -> DataError:
+        root = os.path.dirname(self.dataset_dir)
+        return DataError(f"{self.name}: {path} does not exist, expected {expected}; get it with "
+                         f"`mocoop datasets prepare {self.name} --root {root}` or see DATASETS.md")
+
+    def _load_raw(self) -> Splits:
+        for name in self.raw_files:
+            path = os.path.join(self.dataset_dir, name)
+            if not os.path.exists(path):
+                raise self._missing(path, f"it or {self.split_file}" if self.split_file else "it")
+        return Splits(*(items and [Item.of(item) for item in items] for items in self.read_raw()))
+
+    def _with_domains(self, splits: Splits) -> Splits:
+        domain_of = self.read_domains()
+        if not domain_of:
+            return splits
+        self.domains = list(type(self).domains) or sorted(set(domain_of.values()))
+        index = {f"{self.image_dir}/{path}": self.domains.index(name) for path, name in domain_of.items()}
+        return Splits(*(items and [i._replace(domain=index.get(i.impath, 0)) for i in items] for items in splits))
+
+    def _engine_lists(self, splits: Splits) -> dict:
+        test = self._data(splits.test)
+        if self.test_only:
+            return {"train_x": test, "test": test}
+        val = test if splits.val is None else self._data(splits.val)
+        return {"train_x": self._data(splits.train), "val": val, "test": test}
+
+    @staticmethod
+    def _data(items: list[Item]) -> list[Datum]:
+        return [Datum(impath=i.impath, label=i.label, domain=i.domain, classname=i.classname) for i in items]

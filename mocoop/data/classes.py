@@ -1,0 +1,48 @@
+"""Class names in label order, and the base and new halves of the classes."""
+
+from collections.abc import Sequence
+
+from mocoop.data.item import Item, Splits
+from mocoop.errors import ConfigError, DataError
+
+SUBSETS = ("all", "base", "new")
+
+
+def class_names(items: Sequence[Item], source: str) -> list[str]:
+    """Class names in label order.
+
+    Raises DataError when one label has two names, or a label from 0 to the largest has no item: the columns of the
+    logits would not be the labels.
+    """
+    names = {}
+    for item in items:
+        known = names.setdefault(item.label, item.classname)
+        if known != item.classname:
+            raise DataError(f"{source}: label {item.label} is called {known!r} and {item.classname!r}, expected one name")
+    for label in range(max(names, default=-1) + 1):
+        if label not in names:
+            raise DataError(f"{source}: got no training image of label {label}, expected at least one of each label from "
+                            f"0 to {max(names)}")
+    if not names:
+        raise DataError(f"{source}: got no training image")
+    return [names[label] for label in range(len(names))]
+
+
+def subsample_classes(splits: Splits, subset: str) -> Splits:
+    """Keep the base classes (the first half, rounded up), the new ones (the rest) or all; labels count from 0 again.
+
+    The halves of CoOp's base-to-new protocol (CoCoOp, arXiv 2203.05557, section 4.1). Domains are kept.
+    """
+    if subset not in SUBSETS:
+        raise ConfigError(f"DATASET.SUBSAMPLE_CLASSES: got {subset!r}, expected one of {', '.join(SUBSETS)}")
+    if subset == "all":
+        return splits
+    labels = sorted({item.label for item in splits.train})
+    half = (len(labels) + 1) // 2
+    kept = labels[:half] if subset == "base" else labels[half:]
+    new_label = {label: index for index, label in enumerate(kept)}
+    return Splits(*(items and _relabel(items, new_label) for items in splits))
+
+
+def _relabel(items: Sequence[Item], new_label: dict[int, int]) -> list[Item]:
+    return [item._replace(label=new_label[item.label]) for item in items if item.label in new_label]

@@ -1,0 +1,67 @@
+"""An index of a large tree of class folders, so that a second start lists nothing.
+
+The index is a text file with names relative to the tree, so that the tree can be moved. It remembers when each class
+folder was last changed and lists again those that were changed since; deleting it is always safe.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from mocoop.data.paths import list_folders, list_images
+from mocoop.engine import atomic_write
+from mocoop.errors import DataError
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+
+
+def list_class_folders(tree: str, parts: Sequence[str], index_path: str) -> dict[str, dict[str, list[str]]]:
+    """The image names of `tree/<part>/<class folder>/`, as {part: {class folder: sorted names}}.
+
+    Raises DataError for a part that has no class folders.
+    """
+    known = _read(index_path)
+    fresh = {part: _list_part(tree, part, known.get(part, {})) for part in parts}
+    if fresh != known:
+        _write(index_path, fresh)
+    return {part: {name: entry["images"] for name, entry in folders.items()} for part, folders in fresh.items()}
+
+
+def _list_part(tree: str, part: str, known: dict) -> dict[str, dict]:
+    folders = list_folders(f"{tree}/{part}")
+    if not folders:
+        raise DataError(f"{tree}/{part}: got no class folder, expected one for each class; if the images lie loose in it, "
+                        "move each into the folder of its class (ImageNet in DATASETS.md says how)")
+    entries = {}
+    for name in tqdm(folders, desc=f"indexing {part}", disable=None, leave=False):
+        changed = os.stat(f"{tree}/{part}/{name}").st_mtime_ns
+        entry = known.get(name)
+        if entry is None or entry["changed"] != changed:
+            entry = {"changed": changed, "images": list_images(f"{tree}/{part}/{name}")}
+        entries[name] = entry
+    return entries
+
+
+def _read(path: str) -> dict:
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        return content["parts"] if content["format"] == FORMAT else {}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        log.warning("%s is damaged (%s) and is made again", path, error)
+        return {}
+
+
+def _write(path: str, parts: dict) -> None:
+    try:
+        with atomic_write(path) as file:
+            json.dump({"format": FORMAT, "parts": parts}, file, ensure_ascii=False, separators=(",", ":"))
+    except OSError as error:
+        log.warning("the index is not stored, and the next start lists the images again: %s: %s", path, error.strerror)

@@ -1,0 +1,29 @@
+"""One labelled image, and the three lists of them that make a dataset."""
+
+from typing import NamedTuple
+
+
+class Item(NamedTuple):
+    """An image with its label, under the attribute names of Dassl's `Datum`.
+
+    A plain tuple, so that a million of them are cheap and making one touches no file. `domain` is an index into the
+    dataset's list of domain names (0 where there is one domain only).
+    """
+
+    impath: str
+    label: int
+    classname: str
+    domain: int = 0
+
+    @classmethod
+    def of(cls, datum) -> "Item":
+        """An Item of anything that has a Datum's attributes."""
+        return cls(datum.impath, datum.label, datum.classname, datum.domain)
+
+
+class Splits(NamedTuple):
+    """Training, validation and test items. `val` is None where the test split also validates."""
+
+    train: list[Item]
+    val: list[Item] | None
+    test: list[Item]

@@ -1,0 +1,77 @@
+"""CoOp's pickled few-shot subsets (`shot_<K>-seed_<S>.pkl`), read without trusting them, and written.
+
+A pickle is a program. This reader knows one class, Dassl's `Datum`, for which it puts an empty stand-in; a pickle that
+asks for anything else is refused before anything of it is called.
+"""
+
+import os
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+
+from mocoop.data.item import Item
+from mocoop.data.manifest import Record
+from mocoop.errors import DataError
+
+DATUM = ("dassl.data.datasets.base_dataset", "Datum")
+
+
+class _Datum:
+    """Holds the attributes a pickled Datum comes with, and does nothing."""
+
+
+class _DatumUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str):
+        if (module, name) == DATUM:
+            return _Datum
+        raise DataError(f"asks for {module}.{name}, and a subset needs nothing but Datum")
+
+    def persistent_load(self, pid):
+        raise DataError("asks for an object from outside the file")
+
+
+def read_pickled_subset(path: str | os.PathLike) -> dict[str, list[Record]]:
+    """The records of a pickled subset by split; "val" is empty where the file has none.
+
+    Raises DataError, having run nothing, for a file that is no such subset or holds any other class.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = _DatumUnpickler(file).load()
+        return {split: [_record(datum) for datum in content.get(split) or ()] for split in ("train", "val")}
+    except DataError as error:
+        raise DataError(f"{path}: refused, the pickle {error}; delete it or get it from its source") from None
+    except Exception as error:  # a damaged pickle may fail in any way
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: not a pickled few-shot subset of CoOp ({reason}); delete it or get it again") from error
+
+
+def _record(datum) -> Record:
+    if type(datum) is not _Datum:
+        raise TypeError(f"got an item of type {type(datum).__name__}, expected Datum")
+    path, label = datum._impath, datum._label
+    if type(path) is not str or type(label) is not int:
+        raise TypeError(f"got a Datum with path {path!r:.80} and label {label!r:.80}, expected str and int")
+    return Record(path, label, None)
+
+
+def write_pickled_subset(file, train: Sequence[Item], val: Sequence[Item] | None) -> None:
+    """Write the pickle CoOp would load, to a binary file; Dassl need not be installed.
+
+    The stream is put together from pickle's own pieces, because pickling by reference would need the class at hand.
+    """
+    splits = {"train": train} if val is None else {"train": train, "val": val}
+    file.write(pickle.PROTO + b"\x02" + pickle.EMPTY_DICT + pickle.MARK)
+    for split, items in splits.items():
+        file.write(_fragment(split) + pickle.EMPTY_LIST + pickle.MARK)
+        for item in items:
+            state = {"_impath": item.impath, "_label": item.label, "_domain": item.domain, "_classname": item.classname}
+            new = pickle.GLOBAL + "{}\n{}\n".format(*DATUM).encode() + pickle.EMPTY_TUPLE + pickle.NEWOBJ
+            file.write(new + _fragment(state) + pickle.BUILD)
+        file.write(pickle.APPENDS)
+    file.write(pickle.SETITEMS + pickle.STOP)
+
+
+def _fragment(value) -> bytes:
+    """The opcodes that push `value`: its pickle without the protocol header and the final stop."""
+    return pickle.dumps(value, protocol=2)[2:-1]

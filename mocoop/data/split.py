@@ -1,0 +1,72 @@
+"""The split file `split_zhou_<Dataset>.json`: which images are for training, validation and testing.
+
+The format is CoOp's: {"train": [[path, label, class name], ...], "val": ..., "test": ...}, paths relative to the folder
+of images.
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from mocoop.data.item import Item, Splits
+from mocoop.data.paths import join_inside, relative_to
+from mocoop.errors import DataError
+
+
+def read_split(path: str | os.PathLike, image_dir: str) -> Splits:
+    """Read a split file; each path becomes absolute under `image_dir`.
+
+    Raises DataError when the file is no split, or names a path outside `image_dir`.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not a readable split file ({error}); get it again or delete it") from error
+    if not isinstance(content, dict) or not {"train", "val", "test"} <= content.keys():
+        raise DataError(f"{path}: got no object with train, val and test, expected a split file; get it again or delete it")
+    return Splits(*(_items(content[part], f"{path} ({part})", image_dir) for part in ("train", "val", "test")))
+
+
+def _items(entries, source: str, image_dir: str) -> list[Item]:
+    items = []
+    for entry in entries:
+        try:
+            relative, label, classname = entry
+            items.append(Item(join_inside(image_dir, relative, source), int(label), str(classname)))
+        except (TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"{source}: got the entry {entry!r}, expected [path, label, class name]") from error
+    return items
+
+
+def write_split(path: str | os.PathLike, splits: Splits, image_dir: str) -> None:
+    """Write a split file, unless there is one by now: of several processes that start at once the first one wins.
+
+    Raises DataError when the folder cannot be written: runs with different seeds would each make their own test set.
+    """
+    path = Path(path)
+    content = {
+        part: [(relative_to(image_dir, item.impath), item.label, item.classname) for item in items]
+        for part, items in splits._asdict().items()
+    }
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror}), and without it every seed would have its own "
+                        "test set; make the folder writable for one run") from error
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=4, separators=(",", ": "))
+        os.chmod(temporary, 0o644)
+        _publish(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _publish(temporary: str, path: Path) -> None:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without hard links
+        os.replace(temporary, path)

@@ -1,0 +1,65 @@
+"""The few-shot subset of a run: the stored one if there is one, else drawn and stored.
+
+Stored as `split_fewshot/shot_<K>-seed_<S>.jsonl` in the dataset's folder; CoOp's pickle of the same name is read where
+there is no text manifest yet.
+"""
+
+import logging
+from pathlib import Path
+
+from mocoop.data.fewshot import draw_subset
+from mocoop.data.item import Splits
+from mocoop.data.manifest import encode_manifest, match_records, read_manifest
+from mocoop.data.paths import relative_to
+from mocoop.data.pickled import read_pickled_subset
+from mocoop.engine import atomic_write
+
+log = logging.getLogger(__name__)
+
+FOLDER = "split_fewshot"
+
+
+def subset_path(dataset_dir: str, shots: int, seed: int) -> Path:
+    """Where the manifest of a subset is kept."""
+    return Path(dataset_dir) / FOLDER / f"shot_{shots}-seed_{seed}.jsonl"
+
+
+def known_items(splits: Splits, image_dir: str) -> dict:
+    """The items a subset may take (training and validation), by path relative to the folder of images."""
+    return {relative_to(image_dir, item.impath): item for items in (splits.val or (), splits.train) for item in items}
+
+
+def few_shot_subset(splits: Splits, shots: int, seed: int, dataset_dir: str, image_dir: str) -> Splits:
+    """`splits` with training and validation reduced to the few-shot subset of `shots` and `seed`.
+
+    A negative seed draws a new subset every time and stores none. Raises DataError for a stored subset that is damaged
+    or belongs to another split.
+    """
+    manifest = subset_path(dataset_dir, shots, seed)
+    pickled = manifest.with_suffix(".pkl")
+    if seed >= 0 and manifest.exists():
+        return _take(splits, read_manifest(manifest), str(manifest), image_dir)
+    if seed >= 0 and pickled.exists():
+        log.info("taking the few-shot subset from %s", pickled)
+        splits = _take(splits, read_pickled_subset(pickled), str(pickled), image_dir)
+    else:
+        train, val = draw_subset(splits.train, splits.val, shots, seed)
+        splits = splits._replace(train=train, val=val)
+    if seed >= 0:
+        store_subset(manifest, encode_manifest(splits.train, splits.val, image_dir))
+    return splits
+
+
+def _take(splits: Splits, records: dict, source: str, image_dir: str) -> Splits:
+    known = known_items(splits, image_dir)
+    val = None if splits.val is None else match_records(records["val"], known, source)
+    return splits._replace(train=match_records(records["train"], known, source), val=val)
+
+
+def store_subset(path: Path, text: str) -> None:
+    """Write a manifest; a folder that cannot be written to is a warning, since the same draw can be made again."""
+    try:
+        with atomic_write(path) as file:
+            file.write(text)
+    except OSError as error:
+        log.warning("the few-shot subset is not stored: %s: %s", path, error.strerror)

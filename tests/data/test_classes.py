@@ -1,0 +1,43 @@
+import pytest
+
+from mocoop.data.classes import class_names, subsample_classes
+from mocoop.data.item import Item, Splits
+from mocoop.errors import ConfigError, DataError
+from tests.data.toy import CLASSES, make_splits
+
+SPLITS = make_splits("/i", sizes=(2, 1, 3))
+
+
+def test_names_come_in_label_order():
+    assert class_names(SPLITS.train[::-1], "toy") == list(CLASSES)
+
+
+def test_base_is_the_first_half_rounded_up_and_new_the_rest():
+    base, new = subsample_classes(SPLITS, "base"), subsample_classes(SPLITS, "new")
+    for part in range(3):
+        assert {i.classname: i.label for i in base[part]} == {"ant": 0, "bee": 1, "cat": 2}
+        assert {i.classname: i.label for i in new[part]} == {"dog": 0, "elk": 1}
+        assert sorted(i.impath for i in base[part] + new[part]) == sorted(i.impath for i in SPLITS[part])
+    assert subsample_classes(SPLITS, "all") == SPLITS
+
+
+def test_order_and_domain_are_kept():
+    items = [Item(f"/i/{n}", label, CLASSES[label], domain=n) for n, label in enumerate([4, 0, 3, 1, 2, 4, 3])]
+    new = subsample_classes(Splits(items, None, items), "new")
+    assert [(i.label, i.domain) for i in new.train] == [(1, 0), (0, 2), (1, 5), (0, 6)]
+    assert new.val is None
+
+
+def test_an_unknown_subset_is_refused():
+    with pytest.raises(ConfigError, match="SUBSAMPLE_CLASSES.*'old'.*all, base, new"):
+        subsample_classes(SPLITS, "old")
+
+
+@pytest.mark.parametrize("items, message", [
+    ([], "no training image"),
+    ([Item("a", 0, "x"), Item("b", 0, "y")], "'x' and 'y'"),
+    ([Item("a", 0, "x"), Item("b", 2, "y")], "label 1"),
+])
+def test_labels_that_cannot_be_columns_are_refused(items, message):
+    with pytest.raises(DataError, match=message):
+        class_names(items, "toy")
