@@ -6,7 +6,14 @@ always ours, so that both engines compute the same numbers on any current torch.
 """
 
 from mocoop.engine.backend import choose_backend, import_dassl
-from mocoop.engine.lite.checkpoint import load_checkpoint, load_pretrained_weights, save_checkpoint
+from mocoop.engine.lite.checkpoint import (
+    BEST_MODEL,
+    epoch_model,
+    last_checkpoint,
+    load_checkpoint,
+    load_pretrained_weights,
+    save_checkpoint,
+)
 from mocoop.engine.lite.environment import collect_env_info
 from mocoop.engine.lite.files import (
     atomic_write,
@@ -22,17 +29,22 @@ from mocoop.engine.lite.lr_scheduler import build_lr_scheduler
 from mocoop.engine.lite.metrics import compute_accuracy
 from mocoop.engine.lite.optim import build_optimizer
 from mocoop.engine.lite.seeding import random_state, restore_random_state, set_random_seed
+from mocoop.engine.lite.transforms import build_transform
 
 BACKEND = choose_backend()
 
 if BACKEND == "dassl":
     TRAINER_REGISTRY = import_dassl("dassl.engine").TRAINER_REGISTRY
+    TrainerX = import_dassl("dassl.engine").TrainerX
     build_trainer = import_dassl("dassl.engine").build_trainer
+    DataManager = import_dassl("dassl.data").DataManager
     DATASET_REGISTRY = import_dassl("dassl.data.datasets").DATASET_REGISTRY
     DatasetBase = import_dassl("dassl.data.datasets").DatasetBase
     Datum = import_dassl("dassl.data.datasets").Datum
     get_cfg_default = import_dassl("dassl.config").get_cfg_default
 else:
     from mocoop.engine.lite.config import get_cfg_default
+    from mocoop.engine.lite.data_manager import DataManager
     from mocoop.engine.lite.dataset import DATASET_REGISTRY, DatasetBase, Datum
+    from mocoop.engine.lite.trainer import TrainerX
     from mocoop.engine.lite.trainer_registry import TRAINER_REGISTRY, build_trainer

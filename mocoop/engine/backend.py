@@ -26,7 +26,10 @@ def dassl_is_installed() -> bool:
 
 
 def choose_backend() -> str:
-    """"dassl" or "lite". Raises ConfigError for an unknown MOCOOP_ENGINE, EngineError if Dassl is asked for and absent."""
+    """The name of the engine, "dassl" or "lite".
+
+    Raises ConfigError for an unknown MOCOOP_ENGINE, and EngineError if Dassl is asked for and absent.
+    """
     wanted = os.environ.get(VARIABLE, "").lower() or "auto"
     if wanted not in CHOICES:
         raise ConfigError(f'{VARIABLE}: got "{wanted}", expected one of {", ".join(CHOICES)}')

@@ -34,8 +34,9 @@ def save_checkpoint(state, save_dir, is_best=False, remove_module_from_keys=True
     path = Path(save_dir) / (model_name or epoch_model(state["epoch"]))
     _write(state, path)
     print(f"Checkpoint saved to {path}")
-    with atomic_write(path.parent / POINTER) as handle:
-        handle.write(f"{path.name}\n")
+    if path.name != BEST_MODEL:  # a run goes on from its last epoch, not from its best
+        with atomic_write(path.parent / POINTER) as handle:
+            handle.write(f"{path.name}\n")
     if is_best:
         _write(state, path.parent / BEST_MODEL)
         print(f'Best checkpoint saved to "{path.parent / BEST_MODEL}"')
@@ -56,7 +57,8 @@ def load_checkpoint(fpath) -> dict:
     except pickle.UnpicklingError as error:
         raise CheckpointError(f'"{path}" is not loaded: {_refusal(error)}') from error
     except Exception as error:
-        raise CheckpointError(f'cannot read checkpoint "{path}": {_first_line(error)}; it is damaged or not one') from error
+        reason = f"{_first_line(error)}; it is damaged or not a checkpoint"
+        raise CheckpointError(f'cannot read "{path}": {reason}') from error
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f'"{path}" holds a {type(checkpoint).__name__}, expected a dictionary')
     return checkpoint
@@ -79,7 +81,11 @@ def resume_from_checkpoint(fdir, model, optimizer=None, scheduler=None) -> int:
     if path is None:
         raise CheckpointError(f'no file "{Path(fdir) / POINTER}"; there is nothing to resume')
     print(f'Loading checkpoint from "{path}"')
-    checkpoint = load_checkpoint(path)
+    return restore_checkpoint(load_checkpoint(path), path, model, optimizer, scheduler)
+
+
+def restore_checkpoint(checkpoint, path, model, optimizer=None, scheduler=None) -> int:
+    """Load `checkpoint`, read from `path`, into what is given; the number of epochs that it has seen."""
     load_weights(model, checkpoint, path)
     print("Loaded model weights")
     if optimizer is not None and checkpoint.get("optimizer") is not None:

@@ -14,4 +14,4 @@ def read_image(path) -> Image.Image:
         raise DataError(f'no image file "{path}"; check DATASET.ROOT and the dataset\'s split file') from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f'cannot read image "{path}": {reason}; restore the file or remove it from the split') from error
+        raise DataError(f'cannot read image "{path}": {reason}; restore it or remove it from the split') from error

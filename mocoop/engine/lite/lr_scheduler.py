@@ -50,7 +50,7 @@ def after_warmup(epoch: int, length: int, decay, recount: bool) -> float:
 
 
 def build_schedule(optim_cfg):
-    """The function (base rate, epoch) -> rate that the OPTIM node describes. Raises ConfigError if it makes no sense."""
+    """The function (base rate, epoch) -> rate that the OPTIM node describes. Raises ConfigError for unknown values."""
     decay = _build_decay(optim_cfg)
     length = optim_cfg.WARMUP_EPOCH
     if length <= 0:

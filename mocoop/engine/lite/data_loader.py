@@ -1,0 +1,110 @@
+"""Batches of images: dictionaries with keys img, label, domain, impath and index."""
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from mocoop.engine.lite.image import read_image
+from mocoop.engine.lite.samplers import build_sampler
+from mocoop.engine.lite.transforms import plain_transform
+from mocoop.errors import ConfigError, DataError
+
+
+class DatasetWrapper(Dataset):
+    """Reads and transforms the images of a list of Datum.
+
+    With several transforms (a list) the result of the i-th, i > 1, has the key `img<i>`. In training, an image gets
+    DATALOADER.K_TRANSFORMS views, as a list if more than one; with DATALOADER.RETURN_IMG0, `img0` is the image without
+    augmentation.
+    Raises DataError naming the file if an image is unreadable.
+    """
+
+    def __init__(self, cfg, data_source, transform=None, is_train=False):
+        self.cfg = cfg
+        self.data_source = data_source
+        self.transform = transform
+        self.is_train = is_train
+        self.k_tfm = cfg.DATALOADER.K_TRANSFORMS if is_train else 1
+        self.return_img0 = cfg.DATALOADER.RETURN_IMG0
+        if self.k_tfm > 1 and transform is None:
+            raise ConfigError(f"DATALOADER.K_TRANSFORMS: got {self.k_tfm}, expected 1 with INPUT.NO_TRANSFORM")
+        self.to_tensor = plain_transform(cfg)
+
+    def __len__(self):
+        return len(self.data_source)
+
+    def __getitem__(self, idx):
+        item = self.data_source[idx]
+        image = read_image(item.impath)
+        output = {"label": item.label, "domain": item.domain, "impath": item.impath, "index": idx}
+        output.update(self._transformed(image))
+        if self.return_img0:
+            output["img0"] = self.to_tensor(image)
+        return output
+
+    def _transformed(self, image):
+        if self.transform is None:
+            return {"img": image}
+        if not isinstance(self.transform, (list, tuple)):
+            return {"img": self._views(self.transform, image)}
+        names = ["img", *(f"img{i}" for i in range(2, len(self.transform) + 1))]
+        return {name: self._views(transform, image) for name, transform in zip(names, self.transform)}
+
+    def _views(self, transform, image):
+        views = [transform(image) for _ in range(self.k_tfm)]
+        return views[0] if len(views) == 1 else views
+
+
+class ReadableErrorsLoader(DataLoader):
+    """A DataLoader in which a DataError raised by a worker process arrives as the one line it was."""
+
+    def __iter__(self):
+        batches = super().__iter__()  # at once, since it draws a random number
+        return self._iterate(batches)
+
+    @staticmethod
+    def _iterate(batches):
+        try:
+            yield from batches
+        except DataError as error:
+            raise DataError(_message_from_worker(error)) from None
+
+
+def build_data_loader(
+    cfg,
+    sampler_type="SequentialSampler",
+    data_source=None,
+    batch_size=64,
+    n_domain=0,
+    n_ins=2,
+    tfm=None,
+    is_train=True,
+    dataset_wrapper=None,
+) -> DataLoader:
+    """Batches of `data_source`, a list of Datum.
+
+    In training, an incomplete last batch is dropped unless it is the only one. Raises DataError if there is no image,
+    and ConfigError for a batch size or sampler that does not fit the data.
+    """
+    if not data_source:
+        raise DataError(f"{cfg.DATASET.NAME}: no image to {'train on' if is_train else 'evaluate on'}; check the split")
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ConfigError(f"DATALOADER.*.BATCH_SIZE: got {batch_size!r}, expected a whole number of at least 1")
+    wrapper = dataset_wrapper or DatasetWrapper
+    loader = ReadableErrorsLoader(
+        wrapper(cfg, data_source, transform=tfm, is_train=is_train),
+        batch_size=batch_size,
+        sampler=build_sampler(sampler_type, data_source, batch_size, n_domain, n_ins),
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        drop_last=is_train and len(data_source) >= batch_size,
+        pin_memory=torch.cuda.is_available() and cfg.USE_CUDA,
+    )
+    if not len(loader):
+        raise ConfigError(f"{sampler_type}: got fewer images than one batch of {batch_size}; lower BATCH_SIZE or N_INS")
+    return loader
+
+
+def _message_from_worker(error):
+    """The message without the worker's traceback that torch puts around it."""
+    kind = f"{type(error).__module__}.{type(error).__qualname__}: "
+    lines = [line for line in str(error).splitlines() if line.startswith(kind)]
+    return lines[-1].removeprefix(kind) if lines else str(error)

@@ -1,0 +1,106 @@
+"""Evaluators by name; `Classification` prints the result lines that scripts for CoOp parse."""
+
+from collections import Counter, OrderedDict
+from pathlib import Path
+
+import torch
+from sklearn.metrics import confusion_matrix, f1_score
+
+from mocoop.engine.lite.files import atomic_write
+from mocoop.engine.lite.registry import Registry, check_availability
+from mocoop.errors import DataError
+
+EVALUATOR_REGISTRY = Registry("EVALUATOR")
+
+
+def build_evaluator(cfg, **kwargs):
+    """The evaluator that `cfg.TEST.EVALUATOR` names. Raises ConfigError for an unknown name."""
+    check_availability(cfg.TEST.EVALUATOR, EVALUATOR_REGISTRY.registered_names(), "TEST.EVALUATOR")
+    if cfg.VERBOSE:
+        print(f"Loading evaluator: {cfg.TEST.EVALUATOR}")
+    return EVALUATOR_REGISTRY.get(cfg.TEST.EVALUATOR)(cfg, **kwargs)
+
+
+class EvaluatorBase:
+    """Collects the predictions of a test set, batch by batch."""
+
+    def __init__(self, cfg):
+        self.cfg = cfg
+
+    def reset(self):
+        """Forget all predictions."""
+        raise NotImplementedError
+
+    def process(self, mo, gt):
+        """Add a batch: scores `mo` (N, C) and labels `gt` (N,)."""
+        raise NotImplementedError
+
+    def evaluate(self) -> dict:
+        """Print and return the results; the first value is the one that models are chosen by."""
+        raise NotImplementedError
+
+
+@EVALUATOR_REGISTRY.register()
+class Classification(EvaluatorBase):
+    """Accuracy, error rate and macro F1 in per cent; per class with TEST.PER_CLASS_RESULT.
+
+    With TEST.COMPUTE_CMAT the confusion matrix, its rows summing to 1, is written to OUTPUT_DIR/cmat.pt.
+    """
+
+    def __init__(self, cfg, lab2cname=None, **kwargs):
+        super().__init__(cfg)
+        self._lab2cname = lab2cname or {}
+        self.reset()
+
+    def reset(self):
+        self._y_true = []
+        self._y_pred = []
+
+    def process(self, mo, gt):
+        self._y_true.extend(gt.tolist())
+        self._y_pred.extend(mo.max(dim=1).indices.tolist())
+
+    def evaluate(self) -> OrderedDict:
+        total = len(self._y_true)
+        if not total:
+            raise DataError("evaluation: got no image, expected at least one")
+        correct = sum(truth == guess for truth, guess in zip(self._y_true, self._y_pred))
+        accuracy = 100.0 * correct / total
+        present = sorted(set(self._y_true))
+        macro_f1 = 100.0 * f1_score(self._y_true, self._y_pred, average="macro", labels=present)
+        results = OrderedDict(accuracy=accuracy, error_rate=100.0 - accuracy, macro_f1=macro_f1)
+        print(
+            "=> result\n"
+            f"* total: {total:,}\n"
+            f"* correct: {correct:,}\n"
+            f"* accuracy: {accuracy:.1f}%\n"
+            f"* error: {100.0 - accuracy:.1f}%\n"
+            f"* macro_f1: {macro_f1:.1f}%"
+        )
+        if self.cfg.TEST.PER_CLASS_RESULT:
+            results["perclass_accuracy"] = self._evaluate_per_class(present)
+        if self.cfg.TEST.COMPUTE_CMAT:
+            self._save_confusion_matrix()
+        return results
+
+    def _evaluate_per_class(self, labels):
+        """Print the accuracy of each class, and return their mean."""
+        print("=> per-class result")
+        totals = Counter(self._y_true)
+        hits = Counter(truth for truth, guess in zip(self._y_true, self._y_pred) if truth == guess)
+        accuracies = [100.0 * hits[label] / totals[label] for label in labels]
+        for label, accuracy in zip(labels, accuracies):
+            print(
+                f"* class: {label} ({self._lab2cname.get(label, label)})\t"
+                f"total: {totals[label]:,}\tcorrect: {hits[label]:,}\tacc: {accuracy:.1f}%"
+            )
+        mean = sum(accuracies) / len(accuracies)
+        print(f"* average: {mean:.1f}%")
+        return mean
+
+    def _save_confusion_matrix(self):
+        path = Path(self.cfg.OUTPUT_DIR) / "cmat.pt"
+        matrix = torch.from_numpy(confusion_matrix(self._y_true, self._y_pred, normalize="true"))
+        with atomic_write(path, "wb") as handle:
+            torch.save(matrix, handle)
+        print(f"Confusion matrix is saved to {path}")

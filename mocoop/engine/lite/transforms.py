@@ -1,0 +1,162 @@
+"""Image pipelines from the INPUT node: PIL image in, float tensor (3, H, W) out."""
+
+from torchvision.transforms import (
+    AutoAugment,
+    AutoAugmentPolicy,
+    CenterCrop,
+    ColorJitter,
+    Compose,
+    GaussianBlur,
+    InterpolationMode,
+    Normalize,
+    RandomApply,
+    RandomCrop,
+    RandomGrayscale,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    Resize,
+    ToTensor,
+)
+
+from mocoop.engine.lite.augment import Cutout, GaussianNoise, InstanceNormalization, Random2DTranslation
+from mocoop.engine.lite.randaugment import MAX_MAGNITUDE, RandAugment, RandAugment2, RandAugmentFixMatch
+from mocoop.errors import ConfigError
+
+INTERPOLATION_MODES = {
+    "bilinear": InterpolationMode.BILINEAR,
+    "bicubic": InterpolationMode.BICUBIC,
+    "nearest": InterpolationMode.NEAREST,
+}
+
+# What a training pipeline may hold, in the order in which it is applied: the part for PIL images, then for tensors.
+# Each entry makes (its line in the log, the transform). The three policies are torchvision's AutoAugment.
+ON_IMAGE = {
+    "random_translation": lambda node: ("random translation", Random2DTranslation(*node.SIZE)),
+    "random_crop": lambda node: (
+        f"random crop (padding = {node.CROP_PADDING})",
+        RandomCrop(node.SIZE, padding=node.CROP_PADDING),
+    ),
+    "random_resized_crop": lambda node: (
+        f"random resized crop (size={node.SIZE}, scale={node.RRCROP_SCALE})",
+        RandomResizedCrop(node.SIZE, scale=node.RRCROP_SCALE, interpolation=interpolation_mode(node)),
+    ),
+    "random_flip": lambda node: ("random flip", RandomHorizontalFlip()),
+    "imagenet_policy": lambda node: ("imagenet policy", AutoAugment(AutoAugmentPolicy.IMAGENET)),
+    "cifar10_policy": lambda node: ("cifar10 policy", AutoAugment(AutoAugmentPolicy.CIFAR10)),
+    "svhn_policy": lambda node: ("svhn policy", AutoAugment(AutoAugmentPolicy.SVHN)),
+    "randaugment": lambda node: (
+        f"randaugment (n={node.RANDAUGMENT_N}, m={node.RANDAUGMENT_M})",
+        RandAugment(node.RANDAUGMENT_N, node.RANDAUGMENT_M),
+    ),
+    "randaugment_fixmatch": lambda node: (
+        f"randaugment_fixmatch (n={node.RANDAUGMENT_N})",
+        RandAugmentFixMatch(node.RANDAUGMENT_N),
+    ),
+    "randaugment2": lambda node: (f"randaugment2 (n={node.RANDAUGMENT_N})", RandAugment2(node.RANDAUGMENT_N)),
+    "colorjitter": lambda node: (
+        f"color jitter (brightness={node.COLORJITTER_B}, contrast={node.COLORJITTER_C}, "
+        f"saturation={node.COLORJITTER_S}, hue={node.COLORJITTER_H})",
+        ColorJitter(node.COLORJITTER_B, node.COLORJITTER_C, node.COLORJITTER_S, node.COLORJITTER_H),
+    ),
+    "randomgrayscale": lambda node: ("random gray scale", RandomGrayscale(p=node.RGS_P)),
+    "gaussian_blur": lambda node: (
+        f"gaussian blur (kernel={node.GB_K})",
+        RandomApply([GaussianBlur(node.GB_K)], p=node.GB_P),
+    ),
+}
+ON_TENSOR = {
+    "cutout": lambda node: (
+        f"cutout (n_holes={node.CUTOUT_N}, length={node.CUTOUT_LEN})",
+        Cutout(node.CUTOUT_N, node.CUTOUT_LEN),
+    ),
+    "normalize": lambda node: (
+        f"normalization (mean={node.PIXEL_MEAN}, std={node.PIXEL_STD})",
+        Normalize(mean=node.PIXEL_MEAN, std=node.PIXEL_STD),
+    ),
+    "gaussian_noise": lambda node: (
+        f"gaussian noise (mean={node.GN_MEAN}, std={node.GN_STD})",
+        GaussianNoise(node.GN_MEAN, node.GN_STD),
+    ),
+    "instance_norm": lambda node: ("instance normalization", InstanceNormalization()),
+}
+CROPS = ("random_crop", "random_resized_crop")
+FOR_TESTING = ("normalize", "instance_norm")
+ALWAYS_WHEN_TESTING = "center_crop"
+
+
+def build_transform(cfg, is_train=True, choices=None):
+    """The training or the test pipeline of `cfg.INPUT`; None with INPUT.NO_TRANSFORM.
+
+    `choices` replaces INPUT.TRANSFORMS. Training: resize to SIZE unless a random crop does, then what was chosen.
+    Testing: resize the smaller edge, centre crop, and of what was chosen only the normalisation. Raises ConfigError
+    for unknown names and values.
+    """
+    node = cfg.INPUT
+    if node.NO_TRANSFORM:
+        print("Note: no transform is applied!")
+        return None
+    choices = node.TRANSFORMS if choices is None else choices
+    check_input(node, choices)
+    print(f"Building transform_{'train' if is_train else 'test'}")
+    steps = _training_steps(node, choices) if is_train else _test_steps(node, choices)
+    for line, _ in steps:
+        print(f"+ {line}")
+    return Compose([transform for _, transform in steps])
+
+
+def plain_transform(cfg):
+    """Resize to SIZE and normalise if INPUT.TRANSFORMS does: the image without augmentation."""
+    node = cfg.INPUT
+    steps = [Resize(node.SIZE, interpolation=interpolation_mode(node)), ToTensor()]
+    if "normalize" in node.TRANSFORMS:
+        steps.append(Normalize(mean=node.PIXEL_MEAN, std=node.PIXEL_STD))
+    return Compose(steps)
+
+
+def interpolation_mode(node) -> InterpolationMode:
+    """The mode that INPUT.INTERPOLATION names. Raises ConfigError for an unknown one."""
+    if node.INTERPOLATION not in INTERPOLATION_MODES:
+        expected = ", ".join(INTERPOLATION_MODES)
+        raise ConfigError(f'INPUT.INTERPOLATION: got "{node.INTERPOLATION}", expected one of {expected}')
+    return INTERPOLATION_MODES[node.INTERPOLATION]
+
+
+def check_input(node, choices):
+    """Raise ConfigError for a transform, size or magnitude in the INPUT node that there is not."""
+    known = [*ON_IMAGE, *ON_TENSOR, ALWAYS_WHEN_TESTING]
+    unknown = [name for name in choices if name not in known]
+    if unknown:
+        raise ConfigError(f"INPUT.TRANSFORMS: got {unknown}, expected names among {', '.join(known)}")
+    if len(node.SIZE) != 2 or not all(isinstance(edge, int) and edge > 0 for edge in node.SIZE):
+        raise ConfigError(f"INPUT.SIZE: got {node.SIZE}, expected (height, width) in pixels")
+    if "randaugment" in choices and not 0 <= node.RANDAUGMENT_M <= MAX_MAGNITUDE:
+        raise ConfigError(f"INPUT.RANDAUGMENT_M: got {node.RANDAUGMENT_M}, expected 0 to {MAX_MAGNITUDE}")
+    interpolation_mode(node)
+
+
+def _training_steps(node, choices):
+    steps = []
+    if not any(name in choices for name in CROPS):
+        steps.append((f"resize to {_size(node)}", Resize(node.SIZE, interpolation=interpolation_mode(node))))
+    steps += [make(node) for name, make in ON_IMAGE.items() if name in choices]
+    steps.append(_to_tensor())
+    steps += [make(node) for name, make in ON_TENSOR.items() if name in choices]
+    return steps
+
+
+def _test_steps(node, choices):
+    edge = max(node.SIZE)
+    steps = [
+        (f"resize the smaller edge to {edge}", Resize(edge, interpolation=interpolation_mode(node))),
+        (f"{_size(node)} center crop", CenterCrop(node.SIZE)),
+        _to_tensor(),
+    ]
+    return steps + [ON_TENSOR[name](node) for name in FOR_TESTING if name in choices]
+
+
+def _to_tensor():
+    return "to torch tensor of range [0, 1]", ToTensor()
+
+
+def _size(node):
+    return f"{node.SIZE[0]}x{node.SIZE[1]}"

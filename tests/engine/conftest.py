@@ -1,0 +1,39 @@
+import os
+import types
+
+import pytest
+
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+from mocoop.engine.lite.config import get_cfg_default  # noqa: E402
+from mocoop.engine.lite.dataset import DATASET_REGISTRY, DatasetBase, Datum  # noqa: E402
+from mocoop.engine.lite.trainer import TrainerX  # noqa: E402
+from tests.engine import toy  # noqa: E402
+
+LITE = types.SimpleNamespace(Datum=Datum, DatasetBase=DatasetBase)
+DATASET_REGISTRY.register(toy.make_dataset_class(LITE), force=True)
+
+
+@pytest.fixture(scope="session")
+def image_root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("colours")
+    toy.write_dataset(root)
+    return root
+
+
+@pytest.fixture
+def cfg(image_root, tmp_path):
+    return toy.toy_cfg(get_cfg_default(), image_root, tmp_path / "output")
+
+
+@pytest.fixture
+def run(cfg):
+    """Builds a toy trainer on the lite engine from `cfg`, or from a changed copy, with the seed set as train.py does."""
+
+    def build(*overrides, seed=1):
+        changed = cfg.clone()
+        changed.merge_from_list(list(overrides))
+        toy.seeded(seed)
+        return toy.make_trainer_class(TrainerX)(changed)
+
+    return build
