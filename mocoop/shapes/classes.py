@@ -1,0 +1,65 @@
+"""Which combinations of colour, texture and shape are classes of which set, and which are kept from pre-training.
+
+A third of the 480 combinations is held out: those whose three indices add up to a multiple of three. It holds every
+colour with every texture, and every shape with a third of these pairs, so each word is seen in pre-training while no
+held-out combination is. Warm or cool colours by first or second half of the shapes make four quarters of 40 classes.
+"""
+
+from itertools import product
+
+from mocoop.shapes.vocabulary import COLOURS, SHAPES, TEXTURES, WARM, phrase
+
+Combination = tuple[int, int, int]  # indices of colour, texture, shape
+
+ALL_COMBINATIONS = tuple(product(range(len(COLOURS)), range(len(TEXTURES)), range(len(SHAPES))))
+
+
+def is_held_out(combination: Combination) -> bool:
+    """Whether pre-training never shows this combination."""
+    return sum(combination) % 3 == 0
+
+
+HELD_OUT = tuple(filter(is_held_out, ALL_COMBINATIONS))
+PRETRAINING = tuple(c for c in ALL_COMBINATIONS if not is_held_out(c))
+
+
+def _is_warm(combination: Combination) -> bool:
+    return combination[0] < len(WARM)
+
+
+def _in_first_shapes(combination: Combination) -> bool:
+    return combination[2] < len(SHAPES) // 2
+
+
+def _in_thinned_half(combination: Combination) -> bool:
+    colour, _, shape = combination
+    return (shape // 3 + colour) % 2 == 0
+
+
+def _color_split() -> tuple[list, list]:
+    kept = [c for c in HELD_OUT if _in_thinned_half(c)]
+    return [c for c in kept if _is_warm(c)], [c for c in kept if not _is_warm(c)]
+
+
+def _shape_split() -> tuple[list, list]:
+    kept = [c for c in HELD_OUT if _in_thinned_half(c)]
+    return [c for c in kept if _in_first_shapes(c)], [c for c in kept if not _in_first_shapes(c)]
+
+
+def _both_split() -> tuple[list, list]:
+    base = [c for c in HELD_OUT if _is_warm(c) and _in_first_shapes(c)]
+    return base, [c for c in HELD_OUT if not _is_warm(c) and not _in_first_shapes(c)]
+
+
+_SPLITS = {"color": _color_split, "shape": _shape_split, "both": _both_split}
+
+
+def class_list(split: str) -> list[Combination]:
+    """The 80 classes of "color", "shape" or "both" in label order: 40 base classes, then 40 new ones."""
+    base, new = _SPLITS[split]()
+    return base + new
+
+
+def classnames(split: str) -> list[str]:
+    """Names of `class_list(split)`, in label order."""
+    return [phrase(*combination) for combination in class_list(split)]

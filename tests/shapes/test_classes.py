@@ -1,0 +1,67 @@
+import hashlib
+
+import pytest
+
+from mocoop.openai_clip import tokenizer
+from mocoop.shapes.classes import ALL_COMBINATIONS, HELD_OUT, PRETRAINING, class_list, classnames
+from mocoop.shapes.vocabulary import COLOURS, COOL, SHAPES, STYLES, TEMPLATES, TEXTURES, WARM
+
+SPLITS = ("color", "shape", "both")
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_each_set_has_forty_base_and_forty_new_classes_all_held_out(split):
+    classes = class_list(split)
+    assert len(classes) == len(set(classes)) == len(set(classnames(split))) == 80
+    assert not set(classes) & set(PRETRAINING)
+
+
+def test_held_out_and_pretraining_divide_all_combinations():
+    assert len(HELD_OUT) == 160 and len(PRETRAINING) == 320
+    assert sorted(HELD_OUT + PRETRAINING) == sorted(ALL_COMBINATIONS)
+
+
+@pytest.mark.parametrize("position, words", [(0, COLOURS), (1, TEXTURES), (2, SHAPES)])
+def test_pretraining_shows_each_word_equally_often_beside_every_other_word(position, words):
+    counts = [sum(c[position] == index for c in PRETRAINING) for index in range(len(words))]
+    assert max(counts) - min(counts) <= len(TEXTURES)
+    for other in {0, 1, 2} - {position}:
+        pairs = {(c[position], c[other]) for c in PRETRAINING}
+        assert len(pairs) == len(words) * len({c[other] for c in ALL_COMBINATIONS})
+
+
+def test_color_split_separates_colours_and_shares_shapes():
+    names = classnames("color")
+    assert {n.split()[0] for n in names[:40]} == set(WARM)
+    assert {n.split()[0] for n in names[40:]} == set(COOL)
+    assert {n.split()[2] for n in names[:40]} == {n.split()[2] for n in names[40:]} == set(SHAPES)
+
+
+def test_shape_split_separates_shapes_and_shares_colours():
+    names = classnames("shape")
+    assert {n.split()[2] for n in names[:40]} == set(SHAPES[:6])
+    assert {n.split()[2] for n in names[40:]} == set(SHAPES[6:])
+    assert {n.split()[0] for n in names[:40]} == {n.split()[0] for n in names[40:]} == set(COLOURS)
+
+
+def test_both_split_shares_neither():
+    base, new = classnames("both")[:40], classnames("both")[40:]
+    assert {n.split()[0] for n in base} == set(WARM) and {n.split()[2] for n in base} == set(SHAPES[:6])
+    assert {n.split()[0] for n in new} == set(COOL) and {n.split()[2] for n in new} == set(SHAPES[6:])
+    assert {n.split()[1] for n in base} == {n.split()[1] for n in new} == set(TEXTURES)
+
+
+@pytest.mark.parametrize(
+    "split, digest", [("color", "84c05d8b1bcc61ae"), ("shape", "975dc11321fa4b10"), ("both", "b977c3a485e7e8aa")]
+)
+def test_class_lists_are_fixed(split, digest):
+    """Figures depend on the lists and their order: a change needs a new data version."""
+    assert hashlib.sha256("\n".join(classnames(split)).encode()).hexdigest()[:16] == digest
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_templates_take_one_class_name_and_end_like_clips(style):
+    assert 2 <= len(TEMPLATES[style]) <= 4
+    for template in TEMPLATES[style]:
+        assert template.count("{}") == 1 and template.endswith(".")
+        assert len(tokenizer.encode(template.format("red checkered hexagon"))) < 20
