@@ -1,0 +1,56 @@
+"""A checkout with the real scripts, made-up configurations, and an interpreter that only prints its arguments."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DATASETS = ("imagenet", "imagenet_sketch", "caltech101", "shapes_both")
+EPOCHS = {
+    "CoOp/vit_b16_ctxv1": 200,
+    "CoOp/vit_b16_ep50_ctxv1": 50,
+    "CoOp/vit_b16": 200,
+    "CoOp/vit_b16_ep100": 100,
+    "CoOp/vit_b16_ep50": 50,
+    "CoOp/tiny": 4,
+    "CoCoOp/vit_b16_c4_ep10_batch1_ctxv1": 10,
+    "MoCoOp/released/imagenet": 11,
+    "MoCoOp/released/caltech101": 52,
+    "MoCoOp/tiny": 3,
+    "ZeroshotCLIP/vit_b16": 1,
+    "ZeroshotCLIP/tiny": 1,
+}
+
+
+class Checkout:
+    def __init__(self, root: Path):
+        self.root = root
+        shutil.copytree(REPOSITORY / "scripts", root / "scripts")
+        for dataset in DATASETS:
+            self.write(f"configs/datasets/{dataset}.yaml", f"DATASET:\n  NAME: {dataset}\n")
+        for name, epochs in EPOCHS.items():
+            text = f"LOADER:\n  MAX_EPOCH: 999\nOPTIM:\n  LR: 0.1\n  # as released\n  MAX_EPOCH: {epochs}\nTRAIN:\n  X: 1\n"
+            self.write(f"configs/trainers/{name}.yaml", text)
+        self.python = self.write("stub/python", '#!/bin/sh\necho "$@"\n')
+        self.python.chmod(0o755)
+        (root / "data").mkdir()
+
+    def write(self, path: str, text: str) -> Path:
+        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / path).write_text(text)
+        return self.root / path
+
+    def bash(self, script: str, *arguments, cwd=None, **settings) -> subprocess.CompletedProcess:
+        keep = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+        environment = keep | {"PYTHON": str(self.python)} | {name: str(value) for name, value in settings.items()}
+        command = ["bash", str(self.root / "scripts" / script), *map(str, arguments)]
+        return subprocess.run(
+            command, check=False, cwd=cwd or self.root, env=environment, capture_output=True, text=True, timeout=60
+        )
+
+    def lines(self, script: str, *arguments, **settings) -> list[str]:
+        """What a script that must succeed prints: one command line per run."""
+        done = self.bash(script, *arguments, **settings)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()

@@ -1,0 +1,220 @@
+import shlex
+
+import pytest
+
+from tests.scripts.checkout import Checkout
+
+METHODS = {"mocoop": "MoCoOp", "coop": "CoOp", "cocoop": "CoCoOp", "zsclip": "ZeroshotCLIP"}
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    return Checkout(tmp_path / "checkout")
+
+
+def options(line: str) -> dict:
+    """The command line as {flag or key: value}; --eval-only has no value."""
+    words = shlex.split(line)
+    assert words[0].endswith("train.py")
+    words = [word for word in words[1:] if word != "--eval-only"]
+    return dict(zip(words[::2], words[1::2])) | ({"--eval-only": True} if "--eval-only" in line else {})
+
+
+def option(lines, flag):
+    return [options(line)[flag] for line in lines]
+
+
+def test_training_command_in_full(checkout):
+    (line,) = checkout.lines("coop/base2new_train.sh", "caltech101", 2)
+    assert line == (
+        "train.py --root data --seed 2 --trainer CoOp --dataset-config-file configs/datasets/caltech101.yaml "
+        "--config-file configs/trainers/CoOp/vit_b16_ctxv1.yaml "
+        "--output-dir output/base2new/train_base/caltech101/shots_16/CoOp/vit_b16_ctxv1/seed2 "
+        "DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES base"
+    )
+
+
+def test_testing_command_in_full(checkout):
+    model = "output/base2new/train_base/caltech101/shots_16/MoCoOp/released/seed1"
+    (checkout.root / model).mkdir(parents=True)
+    (line,) = checkout.lines("mocoop/base2new_test.sh", "caltech101", 1)
+    assert line == (
+        "train.py --root data --seed 1 --trainer MoCoOp --dataset-config-file configs/datasets/caltech101.yaml "
+        "--config-file configs/trainers/MoCoOp/released/caltech101.yaml "
+        "--output-dir output/base2new/test_new/caltech101/shots_16/MoCoOp/released/seed1 "
+        f"--eval-only --model-dir {model} --load-epoch 52 DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES new"
+    )
+
+
+@pytest.mark.parametrize("folder, trainer", METHODS.items())
+def test_without_seeds_seeds_1_2_3_are_run(checkout, folder, trainer):
+    lines = checkout.lines(f"{folder}/base2new_train.sh", "imagenet")
+    assert option(lines, "--seed") == ["1", "2", "3"]
+    assert set(option(lines, "--trainer")) == {trainer}
+
+
+def test_seeds_come_from_the_arguments_or_the_environment(checkout):
+    assert option(checkout.lines("coop/base2new_train.sh", "imagenet", 0, 7), "--seed") == ["0", "7"]
+    assert option(checkout.lines("coop/base2new_train.sh", "imagenet", SEEDS="4 5"), "--seed") == ["4", "5"]
+
+
+@pytest.mark.parametrize(
+    "script, dataset, cfg",
+    [
+        ("coop/base2new_train.sh", "caltech101", "CoOp/vit_b16_ctxv1"),
+        ("coop/base2new_train.sh", "imagenet", "CoOp/vit_b16_ep50_ctxv1"),
+        ("coop/base2new_train.sh", "shapes_both", "CoOp/tiny"),
+        ("cocoop/base2new_train.sh", "imagenet", "CoCoOp/vit_b16_c4_ep10_batch1_ctxv1"),
+        ("mocoop/base2new_train.sh", "imagenet", "MoCoOp/released/imagenet"),
+        ("mocoop/base2new_train.sh", "shapes_both", "MoCoOp/tiny"),
+        ("zsclip/base2new_train.sh", "imagenet", "ZeroshotCLIP/vit_b16"),
+        ("zsclip/base2new_test.sh", "shapes_both", "ZeroshotCLIP/tiny"),
+    ],
+)
+def test_published_configurations_are_chosen(checkout, script, dataset, cfg):
+    (line,) = checkout.lines(script, dataset, 1)
+    assert options(line)["--config-file"] == f"configs/trainers/{cfg}.yaml"
+
+
+def test_coop_few_shot_configurations_follow_the_number_of_shots(checkout):
+    lines = checkout.lines("coop/few_shot.sh", "caltech101", SEEDS=1)
+    assert option(lines, "DATASET.NUM_SHOTS") == ["1", "2", "4", "8", "16"]
+    names = [path.split("/")[-1] for path in option(lines, "--config-file")]
+    assert names == [f"vit_b16{suffix}.yaml" for suffix in ("_ep50", "_ep100", "_ep100", "", "")]
+    assert option(lines, "--output-dir")[1] == "output/few_shot/train_all/caltech101/shots_2/CoOp/vit_b16_ep100/seed1"
+    assert set(option(lines, "DATASET.SUBSAMPLE_CLASSES")) == {"all"}
+
+
+def test_coop_few_shot_on_imagenet_always_trains_50_epochs(checkout):
+    lines = checkout.lines("coop/few_shot.sh", "imagenet", 4, 16, SEEDS=1)
+    assert set(option(lines, "--config-file")) == {"configs/trainers/CoOp/vit_b16_ep50.yaml"}
+    assert option(lines, "DATASET.NUM_SHOTS") == ["4", "16"]
+
+
+@pytest.mark.parametrize("protocol", ["xd", "dg"])
+def test_transfer_tests_the_model_of_the_source_with_the_sources_configuration(checkout, protocol):
+    (trained,) = checkout.lines("mocoop/xd_train.sh", 1)
+    model = options(trained)["--output-dir"]
+    assert model == "output/xd/train/imagenet/shots_16/MoCoOp/released/seed1"
+    (checkout.root / model).mkdir(parents=True)
+    (line,) = checkout.lines(f"mocoop/{protocol}_test.sh", "imagenet_sketch", 1)
+    tested = options(line)
+    assert tested["--model-dir"] == model and tested["--load-epoch"] == "11"
+    assert tested["--config-file"] == "configs/trainers/MoCoOp/released/imagenet.yaml"
+    assert tested["--dataset-config-file"] == "configs/datasets/imagenet_sketch.yaml"
+    assert tested["--output-dir"] == f"output/{protocol}/test/imagenet_sketch/shots_16/MoCoOp/released/seed1"
+    assert tested["DATASET.SUBSAMPLE_CLASSES"] == "all"
+
+
+def test_another_source_can_be_named(checkout):
+    (line,) = checkout.lines("mocoop/xd_train.sh", 1, SOURCE="shapes_both")
+    assert options(line)["--output-dir"] == "output/xd/train/shapes_both/shots_16/MoCoOp/tiny/seed1"
+
+
+@pytest.mark.parametrize("script", ["base2new_train", "base2new_test", "xd_test", "dg_test"])
+def test_zero_shot_is_only_tested_and_needs_no_model(checkout, script):
+    (line,) = checkout.lines(f"zsclip/{script}.sh", "caltech101", 1)
+    found = options(line)
+    assert found["--eval-only"] and "--model-dir" not in found and "--load-epoch" not in found
+    assert "/shots_0/" in found["--output-dir"] and found["DATASET.NUM_SHOTS"] == "0"
+
+
+def test_zero_shot_has_one_point_on_the_few_shot_curve(checkout):
+    lines = checkout.lines("zsclip/few_shot.sh", "caltech101", 1, 16, SEEDS=1)
+    assert option(lines, "DATASET.NUM_SHOTS") == ["0"]
+
+
+def test_settings_change_folders_and_configuration(checkout, tmp_path):
+    settings = {"DATA": tmp_path, "OUTPUT": tmp_path / "out", "SHOTS": 4, "CFG": "vit_b16"}
+    (line,) = checkout.lines("coop/base2new_train.sh", "caltech101", 1, **settings)
+    assert options(line)["--root"] == str(tmp_path)
+    assert options(line)["--config-file"] == "configs/trainers/CoOp/vit_b16.yaml"
+    expected = f"{tmp_path}/out/base2new/train_base/caltech101/shots_4/CoOp/vit_b16/seed1"
+    assert options(line)["--output-dir"] == expected
+
+
+def test_scripts_work_from_any_folder_and_take_relative_folders_from_there(checkout, tmp_path):
+    elsewhere = tmp_path / "else where"
+    (elsewhere / "sets").mkdir(parents=True)
+    done = checkout.bash("coop/base2new_train.sh", "caltech101", 1, cwd=elsewhere, DATA="sets", DRY_RUN=1)
+    assert options(done.stdout.split(" ", 1)[1])["--root"] == f"{elsewhere}/sets"
+    assert " output/base2new/" in f" {done.stdout}"
+
+
+def test_a_finished_run_is_skipped_with_one_line(checkout):
+    folder = "output/base2new/train_base/caltech101/shots_16/CoOp/vit_b16_ctxv1/seed2"
+    checkout.write(f"{folder}/result.json", '{\n "format": 1,\n "status": "done"\n}\n')
+    lines = checkout.lines("coop/base2new_train.sh", "caltech101")
+    assert lines[1] == f"finished already: {folder}"
+    assert option([lines[0], lines[2]], "--seed") == ["1", "3"]
+
+
+def test_a_failed_run_is_run_again(checkout):
+    folder = "output/base2new/train_base/caltech101/shots_16/CoOp/vit_b16_ctxv1/seed1"
+    checkout.write(f"{folder}/result.json", '{\n "format": 1,\n "status": "failed"\n}\n')
+    assert options(checkout.lines("coop/base2new_train.sh", "caltech101", 1)[0])["--seed"] == "1"
+
+
+def test_dry_run_prints_commands_that_can_be_pasted_and_runs_nothing(checkout):
+    checkout.python.write_text("#!/bin/sh\nexit 9\n")
+    (line,) = checkout.lines("coop/base2new_test.sh", "caltech101", 1, DRY_RUN=1, DATA="a b")
+    words = shlex.split(line)
+    assert words[:2] == [str(checkout.python), "train.py"]
+    assert words[words.index("--root") + 1] == f"{checkout.root}/a b"
+
+
+def test_the_checkouts_own_environment_is_preferred(checkout):
+    own = checkout.write(".venv/bin/python", "")
+    own.chmod(0o755)
+    (line,) = checkout.lines("coop/base2new_train.sh", "caltech101", 1, DRY_RUN=1, PYTHON="")
+    assert line.startswith(".venv/bin/python train.py ")
+
+
+def test_the_status_of_a_failing_run_is_passed_on(checkout):
+    checkout.python.write_text("#!/bin/sh\necho $4\nexit 3\n")
+    done = checkout.bash("coop/base2new_train.sh", "caltech101")
+    assert done.returncode == 3
+
+
+@pytest.mark.parametrize(
+    "script, arguments, message",
+    [
+        (
+            "mocoop/base2new_train.sh",
+            [],
+            "no data set named; usage: bash scripts/mocoop/base2new_train.sh DATASET [SEED...]",
+        ),
+        ("mocoop/base2new_train.sh", ["cifar"], "no data set 'cifar' in configs/datasets; choose one of: caltech101 "),
+        ("mocoop/base2new_train.sh", ["caltech101", "one"], "got SEED 'one', expected a whole number"),
+        ("coop/few_shot.sh", ["caltech101", "-1"], "got SHOTS '-1', expected a whole number"),
+        ("coop/base2new_test.sh", ["caltech101", 1], "no trained model in output/base2new/train_base/caltech101/"),
+        (
+            "cocoop/base2new_train.sh",
+            ["shapes_both"],
+            "no configuration 'tiny' for shapes_both in configs/trainers/CoCoOp",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(checkout, tmp_path, script, arguments, message):
+    done = checkout.bash(script, *arguments, cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith(f"error: {message}") and done.stderr.count("\n") == 1
+
+
+def test_a_missing_data_root_says_what_to_do(checkout):
+    (checkout.root / "data").rmdir()
+    done = checkout.bash("mocoop/base2new_train.sh", "imagenet")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert f"no data in {checkout.root}/data; get it as DATASETS.md says" in done.stderr
+
+
+def test_the_shapes_sets_need_no_data_root(checkout):
+    (checkout.root / "data").rmdir()
+    assert len(checkout.lines("mocoop/base2new_train.sh", "shapes_both")) == 3
+
+
+def test_a_configuration_without_epochs_is_named(checkout):
+    checkout.write("configs/trainers/CoOp/tiny.yaml", "OPTIM:\n  LR: 0.1\n")
+    (checkout.root / "output/base2new/train_base/shapes_both/shots_16/CoOp/tiny/seed1").mkdir(parents=True)
+    done = checkout.bash("coop/base2new_test.sh", "shapes_both", 1)
+    assert done.returncode == 2 and "no OPTIM.MAX_EPOCH in configs/trainers/CoOp/tiny.yaml" in done.stderr
