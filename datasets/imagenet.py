@@ -18,18 +18,22 @@ class ImageNet(BenchmarkDataset):
     index_file = "image_index.json"
 
     def read_raw(self) -> Splits:
-        names = read_classnames(f"{self.dataset_dir}/classnames.txt")
         listing = list_class_folders(self.image_dir, ("train", "val"), f"{self.dataset_dir}/{self.index_file}")
-        if listing["train"].keys() != listing["val"].keys():
-            odd = sorted(listing["train"].keys() ^ listing["val"].keys())
-            raise DataError(f"{self.image_dir}: train has {len(listing['train'])} class folders and val {len(listing['val'])}, "
-                            f"expected the same ones (in one only: {', '.join(odd[:3])}); see ImageNet in DATASETS.md")
-        train, val = (self._items(part, listing[part], names) for part in ("train", "val"))
+        odd = sorted(listing["train"].keys() ^ listing["val"].keys())
+        if odd:
+            counts = f"{len(listing['train'])} class folders in train and {len(listing['val'])} in val"
+            raise DataError(
+                f"{self.image_dir}: got {counts}, expected the same ones (in one only: {', '.join(odd[:3])}); "
+                "extract the archives again (ImageNet in DATASETS.md)"
+            )
+        train, val = (self._items(part, listing[part]) for part in ("train", "val"))
         return Splits(train, None, val)
 
-    def _items(self, part: str, listing: dict[str, list[str]], names: dict[str, str]) -> list[Item]:
+    def _items(self, part: str, listing: dict[str, list[str]]) -> list[Item]:
+        names_file = f"{self.dataset_dir}/classnames.txt"
+        names = read_classnames(names_file)
         items = []
         for label, (folder, files) in enumerate(sorted(listing.items())):
-            classname = class_name_of(folder, names, self.dataset_dir)
+            classname = class_name_of(folder, names, names_file)
             items.extend(Item(f"{self.image_dir}/{part}/{folder}/{file}", label, classname) for file in files)
         return items

@@ -42,6 +42,8 @@ class BenchmarkDataset(DatasetBase):
         self.seed = cfg.SEED
         self._find(cfg.DATASET.ROOT)
         splits = self._with_domains(self.load_splits())
+        if self.test_only:
+            splits = Splits(splits.test, None, splits.test)
         self.all_classnames = class_names(splits.train, self.name)
         shots, classes = cfg.DATASET.NUM_SHOTS, cfg.DATASET.SUBSAMPLE_CLASSES
         if shots >= 1 and not self.test_only:
@@ -99,8 +101,10 @@ class BenchmarkDataset(DatasetBase):
 
     def _missing(self, path: str, expected: str) -> DataError:
         root = os.path.dirname(self.dataset_dir)
-        return DataError(f"{self.name}: {path} does not exist, expected {expected}; get it with "
-                         f"`mocoop datasets prepare {self.name} --root {root}` or see DATASETS.md")
+        return DataError(
+            f"{self.name}: {path} does not exist, expected {expected}; get it with "
+            f"`mocoop datasets prepare {self.name} --root {root}` or see DATASETS.md"
+        )
 
     def _load_raw(self) -> Splits:
         for name in self.raw_files:

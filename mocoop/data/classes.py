@@ -18,11 +18,15 @@ def class_names(items: Sequence[Item], source: str) -> list[str]:
     for item in items:
         known = names.setdefault(item.label, item.classname)
         if known != item.classname:
-            raise DataError(f"{source}: label {item.label} is called {known!r} and {item.classname!r}, expected one name")
+            raise DataError(
+                f"{source}: label {item.label} is called {known!r} and {item.classname!r}, expected one name"
+            )
     for label in range(max(names, default=-1) + 1):
         if label not in names:
-            raise DataError(f"{source}: got no training image of label {label}, expected at least one of each label from "
-                            f"0 to {max(names)}")
+            raise DataError(
+                f"{source}: got no training image of label {label}, expected at least one of each label from "
+                f"0 to {max(names)}"
+            )
     if not names:
         raise DataError(f"{source}: got no training image")
     return [names[label] for label in range(len(names))]

@@ -36,8 +36,10 @@ def list_class_folders(tree: str, parts: Sequence[str], index_path: str) -> dict
 def _list_part(tree: str, part: str, known: dict) -> dict[str, dict]:
     folders = list_folders(f"{tree}/{part}")
     if not folders:
-        raise DataError(f"{tree}/{part}: got no class folder, expected one for each class; if the images lie loose in it, "
-                        "move each into the folder of its class (ImageNet in DATASETS.md says how)")
+        raise DataError(
+            f"{tree}/{part}: got no class folder, expected one for each class; if the images lie loose in it, "
+            "move each into the folder of its class (ImageNet in DATASETS.md says how)"
+        )
     entries = {}
     for name in tqdm(folders, desc=f"indexing {part}", disable=None, leave=False):
         changed = os.stat(f"{tree}/{part}/{name}").st_mtime_ns

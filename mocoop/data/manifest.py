@@ -35,8 +35,12 @@ def encode_manifest(train: Sequence[Item], val: Sequence[Item] | None, image_dir
 
 def _lines(split: str, items: Sequence[Item], image_dir: str) -> Iterable[str]:
     for item in items:
-        entry = {"split": split, "path": relative_to(image_dir, item.impath), "label": item.label,
-                 "classname": item.classname}
+        entry = {
+            "split": split,
+            "path": relative_to(image_dir, item.impath),
+            "label": item.label,
+            "classname": item.classname,
+        }
         if item.domain:
             entry["domain"] = item.domain
         yield _encode(entry) + "\n"
@@ -60,8 +64,10 @@ def read_manifest(path: str | os.PathLike) -> dict[str, list[Record]]:
             record = Record(str(entry["path"]), int(entry["label"]), str(entry["classname"]))
             records[entry["split"]].append(record)
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path}, line {number}: got {line[:80]!r}, expected an object with split (train or val), "
-                            "path, label and classname") from error
+            raise DataError(
+                f"{path}, line {number}: got {line[:80]!r}, expected an object with split (train or val), "
+                "path, label and classname"
+            ) from error
         join_inside("the folder of images", record.path, f"{path}, line {number}")
     return records
 
@@ -82,11 +88,15 @@ def match_records(records: Sequence[Record], known: dict[str, Item], source: str
     for record in records:
         item = _find(record.path, known)
         if item is None:
-            raise DataError(f"{source}: {record.path} is not among the training and validation images of this split; the "
-                            "subset was made from another split: move it away to draw a new one")
+            raise DataError(
+                f"{source}: {record.path} is not among the training and validation images of this split; the "
+                "subset was made from another split: move it away to draw a new one"
+            )
         if item.label != record.label or record.classname not in (None, item.classname):
-            raise DataError(f"{source}: {record.path} has label {record.label} ({record.classname}), the split says "
-                            f"{item.label} ({item.classname}): move the file away to draw a new subset")
+            raise DataError(
+                f"{source}: {record.path} has label {record.label} ({record.classname}), the split says "
+                f"{item.label} ({item.classname}): move the file away to draw a new subset"
+            )
         items.append(item)
     return items
 

@@ -7,7 +7,6 @@ asks for anything else is refused before anything of it is called.
 import os
 import pickle
 from collections.abc import Sequence
-from pathlib import Path
 
 from mocoop.data.item import Item
 from mocoop.data.manifest import Record
@@ -43,7 +42,9 @@ def read_pickled_subset(path: str | os.PathLike) -> dict[str, list[Record]]:
         raise DataError(f"{path}: refused, the pickle {error}; delete it or get it from its source") from None
     except Exception as error:  # a damaged pickle may fail in any way
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: not a pickled few-shot subset of CoOp ({reason}); delete it or get it again") from error
+        raise DataError(
+            f"{path}: not a pickled few-shot subset of CoOp ({reason}); delete it or get it again"
+        ) from error
 
 
 def _record(datum) -> Record:

@@ -47,8 +47,9 @@ def split_classes(classes: Sequence[Sequence[Item]], rng: random.Random) -> Spli
     return splits
 
 
-def split_class_folders(image_dir: str, rng: random.Random, ignored: Collection[str] = (),
-                        renamed: Mapping[str, str] | None = None) -> Splits:
+def split_class_folders(
+    image_dir: str, rng: random.Random, ignored: Collection[str] = (), renamed: Mapping[str, str] | None = None
+) -> Splits:
     """`split_classes` of a folder with one sub-folder per class, labelled in sorted order.
 
     Args:

@@ -24,7 +24,9 @@ def read_split(path: str | os.PathLike, image_dir: str) -> Splits:
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a readable split file ({error}); get it again or delete it") from error
     if not isinstance(content, dict) or not {"train", "val", "test"} <= content.keys():
-        raise DataError(f"{path}: got no object with train, val and test, expected a split file; get it again or delete it")
+        raise DataError(
+            f"{path}: got no object with train, val and test, expected a split file; get it again or delete it"
+        )
     return Splits(*(_items(content[part], f"{path} ({part})", image_dir) for part in ("train", "val", "test")))
 
 
@@ -52,8 +54,10 @@ def write_split(path: str | os.PathLike, splits: Splits, image_dir: str) -> None
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}), and without it every seed would have its own "
-                        "test set; make the folder writable for one run") from error
+        raise DataError(
+            f"{path}: cannot be written ({error.strerror}), and without it every seed would have its own "
+            "test set; make the folder writable for one run"
+        ) from error
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump(content, file, indent=4, separators=(",", ": "))

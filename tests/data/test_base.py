@@ -71,7 +71,9 @@ def test_coops_pickled_subset_is_taken_over(root):
     train, val = whole.train_x[3:9], whole.val[:2]
     (root / "toy/split_fewshot").mkdir()
     with open(root / "toy/split_fewshot/shot_2-seed_1.pkl", "wb") as file:
-        write_pickled_subset(file, [Relocated(item, str(root)) for item in train], [Relocated(i, str(root)) for i in val])
+        write_pickled_subset(
+            file, [Relocated(item, str(root)) for item in train], [Relocated(i, str(root)) for i in val]
+        )
     dataset = ToySet(make_cfg(root, shots=2))
     assert everything(dataset)[:2] == [identity(train), identity(val)]
     assert (root / "toy/split_fewshot/shot_2-seed_1.jsonl").exists()
@@ -107,8 +109,15 @@ def test_a_subset_that_cannot_be_stored_is_used_all_the_same(root, caplog):
     assert "not stored" in caplog.text
 
 
-@pytest.mark.parametrize("given, named", [("", "no data root"), ("missing", "missing does not exist"),
-                                          ("empty", "empty/toy does not exist"), ("half", "half/toy/images does not exist")])
+@pytest.mark.parametrize(
+    "given, named",
+    [
+        ("", "no data root"),
+        ("missing", "missing does not exist"),
+        ("empty", "empty/toy does not exist"),
+        ("half", "half/toy/images does not exist"),
+    ],
+)
 def test_what_is_missing_is_one_line_with_the_next_step(tmp_path, given, named):
     (tmp_path / "empty").mkdir()
     (tmp_path / "half/toy").mkdir(parents=True)
@@ -116,7 +125,9 @@ def test_what_is_missing_is_one_line_with_the_next_step(tmp_path, given, named):
         ToySet(make_cfg(given and tmp_path / given))
     message = str(caught.value)
     assert message.startswith("ToySet: ") and "\n" not in message
-    assert "--root" in message and (not given or "mocoop datasets prepare ToySet" in message and "split_zhou_ToySet.json" in message)
+    assert "--root" in message and (
+        not given or "mocoop datasets prepare ToySet" in message and "split_zhou_ToySet.json" in message
+    )
 
 
 def test_a_missing_annotation_file_is_named(tmp_path):

@@ -33,11 +33,14 @@ def test_an_unknown_subset_is_refused():
         subsample_classes(SPLITS, "old")
 
 
-@pytest.mark.parametrize("items, message", [
-    ([], "no training image"),
-    ([Item("a", 0, "x"), Item("b", 0, "y")], "'x' and 'y'"),
-    ([Item("a", 0, "x"), Item("b", 2, "y")], "label 1"),
-])
+@pytest.mark.parametrize(
+    "items, message",
+    [
+        ([], "no training image"),
+        ([Item("a", 0, "x"), Item("b", 0, "y")], "'x' and 'y'"),
+        ([Item("a", 0, "x"), Item("b", 2, "y")], "label 1"),
+    ],
+)
 def test_labels_that_cannot_be_columns_are_refused(items, message):
     with pytest.raises(DataError, match=message):
         class_names(items, "toy")

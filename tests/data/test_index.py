@@ -24,7 +24,9 @@ def tree(tmp_path):
 def listings(monkeypatch):
     """Counts the folders whose images are listed."""
     listed = []
-    monkeypatch.setattr(index, "list_images", lambda folder, real=index.list_images: listed.append(folder) or real(folder))
+    monkeypatch.setattr(
+        index, "list_images", lambda folder, real=index.list_images: listed.append(folder) or real(folder)
+    )
     return listed
 
 
@@ -60,7 +62,9 @@ def test_only_a_folder_that_changed_is_listed_again(tree, listings):
     assert listings[4:] == [str(changed)]
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 0, "parts": {}}', '{"format": 1, "parts": {"train": {"n01"'])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"format": 0, "parts": {}}', '{"format": 1, "parts": {"train": {"n01"']
+)
 def test_a_damaged_index_is_made_again(tree, content):
     first = list_tree(tree)
     (tree / "index.json").write_text(content)

@@ -34,9 +34,17 @@ def test_the_hash_does_not_depend_on_the_root():
     assert encode_manifest(moved, None, "/mnt/x") == encode_manifest(TRAIN, None, "/d/i")
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"split": "test", "path": "a", "label": 0, "classname": "a"}', "",
-                                  '{"split": "train", "path": "../a", "label": 0, "classname": "a"}',
-                                  '{"split": "train", "path": "a", "label": "b", "classname": "a"}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[]",
+        '{"split": "test", "path": "a", "label": 0, "classname": "a"}',
+        "",
+        '{"split": "train", "path": "../a", "label": 0, "classname": "a"}',
+        '{"split": "train", "path": "a", "label": "b", "classname": "a"}',
+    ],
+)
 def test_a_bad_line_is_named_by_number(tmp_path, line):
     good = encode_manifest(TRAIN[:1], None, "/d/i")
     (tmp_path / "m.jsonl").write_text(good + line + "\n")
@@ -44,13 +52,22 @@ def test_a_bad_line_is_named_by_number(tmp_path, line):
         read_manifest(tmp_path / "m.jsonl")
 
 
-@pytest.mark.parametrize("path", ["a b/1.jpg", "toy/images/a b/1.jpg", "/home/someone/DATA/toy/images/a b/1.jpg",
-                                  "C:\\data\\toy\\images\\a b\\1.jpg"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "a b/1.jpg",
+        "toy/images/a b/1.jpg",
+        "/home/someone/DATA/toy/images/a b/1.jpg",
+        "C:\\data\\toy\\images\\a b\\1.jpg",
+    ],
+)
 def test_a_path_of_another_machine_is_found_by_its_tail(path):
     assert match_records([Record(path, 0, None)], KNOWN, "m") == [TRAIN[0]]
 
 
-@pytest.mark.parametrize("record", [Record("a b/3.jpg", 0, "a b"), Record("a b/1.jpg", 1, "a b"), Record("a b/1.jpg", 0, "c")])
+@pytest.mark.parametrize(
+    "record", [Record("a b/3.jpg", 0, "a b"), Record("a b/1.jpg", 1, "a b"), Record("a b/1.jpg", 0, "c")]
+)
 def test_a_record_of_another_split_is_refused(record):
     with pytest.raises(DataError, match="m: .*a b/"):
         match_records([record], KNOWN, "m")

@@ -67,14 +67,23 @@ class Hostile:
         return self.call
 
 
-@pytest.mark.parametrize("function, arguments", [
-    (os.system, ("touch {marker}",)), (exec, ("open({marker!r}, 'w')",)), (eval, ("open({marker!r}, 'w')",)),
-    (os.mkdir, ("{marker}",)), (getattr, (io, "open")), (__import__, ("os",)),
-])
+@pytest.mark.parametrize(
+    "function, arguments",
+    [
+        (os.system, ("touch {marker}",)),
+        (exec, ("open({marker!r}, 'w')",)),
+        (eval, ("open({marker!r}, 'w')",)),
+        (os.mkdir, ("{marker}",)),
+        (getattr, (io, "open")),
+        (__import__, ("os",)),
+    ],
+)
 @pytest.mark.parametrize("wrap", [lambda x: x, lambda x: {"train": [x], "val": []}, lambda x: {x: 1}])
 def test_a_hostile_pickle_is_refused_and_nothing_runs(tmp_path, function, arguments, wrap):
     marker = str(tmp_path / "ran")
-    arguments = tuple(a.format(marker=marker) if isinstance(a, str) else a for a in arguments if not isinstance(a, types.ModuleType))
+    arguments = tuple(
+        a.format(marker=marker) if isinstance(a, str) else a for a in arguments if not isinstance(a, types.ModuleType)
+    )
     (tmp_path / "s.pkl").write_bytes(pickle.dumps(wrap(Hostile(function, *arguments)), protocol=2))
     with pytest.raises(DataError, match="s.pkl: refused, the pickle asks for .* nothing but Datum") as caught:
         read_pickled_subset(tmp_path / "s.pkl")
@@ -89,15 +98,25 @@ def opcodes(*parts) -> bytes:
 DATUM_CLASS = b"cdassl.data.datasets.base_dataset\nDatum\n"
 
 
-@pytest.mark.parametrize("content", [
-    b"", b"not a pickle", opcodes(b"N"), opcodes(b"]"), opcodes(DATUM_CLASS), pickle.dumps({"train": ["x"]}),
-    pickle.dumps({"train": 7}), pickle.dumps([1, 2]), opcodes(b"}", DATUM_CLASS, b")\x81}b"),
-    opcodes(b"}X\x05\x00\x00\x00train](", DATUM_CLASS, b")\x81es"),  # a Datum without attributes
-    opcodes(b"cdassl.data.datasets.base_dataset\nDatum.__init__\n"),
-    opcodes(b"cdassl.data.datasets.base_dataset\nos\n"),
-    opcodes(b"Pos.system\n"),  # a persistent id
-    pickle.dumps({"train": [1] * 100})[:-20],
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"not a pickle",
+        opcodes(b"N"),
+        opcodes(b"]"),
+        opcodes(DATUM_CLASS),
+        pickle.dumps({"train": ["x"]}),
+        pickle.dumps({"train": 7}),
+        pickle.dumps([1, 2]),
+        opcodes(b"}", DATUM_CLASS, b")\x81}b"),
+        opcodes(b"}X\x05\x00\x00\x00train](", DATUM_CLASS, b")\x81es"),  # a Datum without attributes
+        opcodes(b"cdassl.data.datasets.base_dataset\nDatum.__init__\n"),
+        opcodes(b"cdassl.data.datasets.base_dataset\nos\n"),
+        opcodes(b"Pos.system\n"),  # a persistent id
+        pickle.dumps({"train": [1] * 100})[:-20],
+    ],
+)
 def test_a_file_that_is_no_subset_is_one_clear_line(tmp_path, content):
     (tmp_path / "s.pkl").write_bytes(content)
     with pytest.raises(DataError, match="s.pkl") as caught:

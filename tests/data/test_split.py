@@ -34,16 +34,28 @@ def test_the_first_writer_wins(split_path):
     assert os.listdir(split_path.parent) == [split_path.name]
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "../../secret.jpg", "ant/../../../x.jpg", "a\\..\\..\\x.jpg", "C:\\x.jpg", ""])
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "../../secret.jpg", "ant/../../../x.jpg", "a\\..\\..\\x.jpg", "C:\\x.jpg", ""]
+)
 def test_a_path_outside_the_images_is_refused(split_path, path):
     split_path.write_text(json.dumps({"train": [[path, 0, "ant"]], "val": [], "test": []}))
     with pytest.raises(DataError, match="split_zhou_ToySet.json"):
         read_split(split_path, "/data/toy/images")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"train": []}', '{"train": [["a.jpg", 0]], "val": [], "test": []}',
-                                  '{"train": [["a.jpg", "x", "y"]], "val": [], "test": []}',
-                                  '{"train": [3], "val": [], "test": []}', '{"train": [[1, 2, 3]], "val": [], "test": []}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"train": []}',
+        '{"train": [["a.jpg", 0]], "val": [], "test": []}',
+        '{"train": [["a.jpg", "x", "y"]], "val": [], "test": []}',
+        '{"train": [3], "val": [], "test": []}',
+        '{"train": [[1, 2, 3]], "val": [], "test": []}',
+    ],
+)
 def test_a_file_that_is_no_split_is_named(split_path, text):
     split_path.write_text(text)
     with pytest.raises(DataError, match="split_zhou_ToySet.json") as caught:

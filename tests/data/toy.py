@@ -5,9 +5,9 @@ from pathlib import Path
 from yacs.config import CfgNode
 
 from mocoop.data.base import BenchmarkDataset
+from mocoop.data.fewshot import make_rng
 from mocoop.data.item import Item, Splits
 from mocoop.data.rawsplit import split_class_folders
-from mocoop.data.fewshot import make_rng
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk")
 
@@ -39,11 +39,16 @@ def make_tree(root: Path, per_class: int = 20, classes=CLASSES) -> Path:
 
 def make_splits(image_dir: str, sizes=(12, 5, 3), classes=CLASSES) -> Splits:
     """`sizes` items a class in train, val and test, all of them different files."""
-    return Splits(*(
-        [Item(f"{image_dir}/{name}/{part}{number}.jpg", label, name) for label, name in enumerate(classes)
-         for number in range(size)]
-        for part, size in zip(("train", "val", "test"), sizes)
-    ))
+    return Splits(
+        *(
+            [
+                Item(f"{image_dir}/{name}/{part}{number}.jpg", label, name)
+                for label, name in enumerate(classes)
+                for number in range(size)
+            ]
+            for part, size in zip(("train", "val", "test"), sizes)
+        )
+    )
 
 
 def identity(items) -> list[tuple]:
