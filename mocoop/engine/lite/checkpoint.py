@@ -85,11 +85,20 @@ def resume_from_checkpoint(fdir, model, optimizer=None, scheduler=None) -> int:
 
 
 def restore_checkpoint(checkpoint, path, model, optimizer=None, scheduler=None) -> int:
-    """Load `checkpoint`, read from `path`, into what is given; the number of epochs that it has seen."""
+    """Load `checkpoint`, read from `path`, into what is given; the number of epochs that it has seen.
+
+    Raises CheckpointError if it does not fit.
+    """
+    if not isinstance(checkpoint.get("epoch"), int):
+        raise CheckpointError(f'"{path}" holds no number of epochs, expected the key "epoch"')
     load_weights(model, checkpoint, path)
     print("Loaded model weights")
     if optimizer is not None and checkpoint.get("optimizer") is not None:
-        optimizer.load_state_dict(checkpoint["optimizer"])
+        try:
+            optimizer.load_state_dict(checkpoint["optimizer"])
+        except (KeyError, ValueError) as error:
+            reason = f"the state of its optimiser does not fit: {error}"
+            raise CheckpointError(f'"{path}" was made with other settings: {reason}') from error
         print("Loaded optimizer")
     if scheduler is not None and checkpoint.get("scheduler") is not None:
         scheduler.load_state_dict(_scheduler_state(checkpoint))

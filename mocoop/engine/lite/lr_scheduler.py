@@ -66,14 +66,14 @@ def build_schedule(optim_cfg):
 
 
 def _build_decay(optim_cfg):
-    kind, stepsize, gamma = optim_cfg.LR_SCHEDULER, optim_cfg.STEPSIZE, optim_cfg.GAMMA
+    kind, stepsize, gamma, total = (optim_cfg[key] for key in ("LR_SCHEDULER", "STEPSIZE", "GAMMA", "MAX_EPOCH"))
     if kind == "cosine":
-        return lambda epoch: cosine(epoch, optim_cfg.MAX_EPOCH)
+        return lambda epoch: cosine(epoch, total)
     if kind == "single_step":
         size = stepsize[-1] if isinstance(stepsize, (list, tuple)) else stepsize
         if not isinstance(size, int):
             raise ConfigError(f"OPTIM.STEPSIZE: got {stepsize!r}, expected a whole number of epochs for single_step")
-        size = size if size > 0 else max(optim_cfg.MAX_EPOCH, 1)
+        size = size if size > 0 else max(total, 1)
         return lambda epoch: single_step(epoch, size, gamma)
     if kind == "multi_step":
         if not isinstance(stepsize, (list, tuple)):

@@ -1,0 +1,98 @@
+import pytest
+import torch
+from PIL import Image
+
+from mocoop.engine.lite.data_loader import DatasetWrapper, build_data_loader
+from mocoop.engine.lite.data_manager import DataManager
+from mocoop.engine.lite.dataset import Datum
+from mocoop.engine.lite.transforms import build_transform
+from mocoop.errors import ConfigError, DataError
+from tests.engine import toy
+
+
+def test_batches(cfg):
+    manager = DataManager(cfg)
+    batch = next(iter(manager.train_loader_x))
+    assert sorted(batch) == ["domain", "img", "impath", "index", "label"]
+    assert batch["img"].shape == (5, 3, 16, 16) and batch["img"].dtype == torch.float32
+    for path, label, domain, index in zip(*(batch[key] for key in ("impath", "label", "domain", "index"))):
+        item = manager.dataset.train_x[index]
+        assert (item.impath, item.label, item.domain) == (path, label, domain)
+
+
+def test_manager(cfg, capsys):
+    manager = DataManager(cfg)
+    assert (manager.num_classes, manager.lab2cname) == (3, {0: "red", 1: "green", 2: "blue"})
+    assert manager.train_loader_u is None and manager.num_source_domains == 0
+    assert [len(loader) for loader in (manager.train_loader_x, manager.val_loader, manager.test_loader)] == [4, 2, 4]
+    output = capsys.readouterr().out
+    assert "Dataset    Colours\n# classes  3\n# train_x  21\n# val      6\n# test     15\n" in output
+
+
+def test_custom_transforms(cfg, capsys):
+    manager = DataManager(cfg, custom_tfm_test=lambda image: torch.zeros(1))
+    assert "* Using custom transform for testing" in capsys.readouterr().out
+    assert next(iter(manager.test_loader))["img"].shape == (4, 1)
+
+
+@pytest.mark.parametrize("batch_size, batches", [(5, 4), (21, 1), (22, 1)])
+def test_only_training_drops_an_incomplete_batch_and_never_the_only_one(cfg, batch_size, batches):
+    manager = DataManager(cfg)
+    images = manager.dataset.train_x
+    tfm = build_transform(cfg, is_train=False)
+    assert len(build_data_loader(cfg, "RandomSampler", images, batch_size, tfm=tfm)) == batches
+    testing = build_data_loader(cfg, data_source=images, batch_size=batch_size, tfm=tfm, is_train=False)
+    assert sum(len(batch["label"]) for batch in testing) == 21
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_workers_repeat_with_the_seed(cfg, workers):
+    cfg.DATALOADER.NUM_WORKERS = workers
+    manager = DataManager(cfg)
+    epochs = []
+    for _ in range(2):
+        toy.seeded(3)
+        epochs.append(torch.cat([batch["img"] for batch in manager.train_loader_x]))
+    assert torch.equal(*epochs)
+    assert not torch.equal(epochs[0], torch.cat([batch["img"] for batch in manager.train_loader_x]))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_unreadable_image_is_one_line_naming_the_file(cfg, tmp_path, workers):
+    cfg.DATALOADER.NUM_WORKERS = workers
+    path = tmp_path / "broken.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    tfm = build_transform(cfg, is_train=False)
+    loader = build_data_loader(cfg, data_source=[Datum(str(path))], batch_size=1, tfm=tfm, is_train=False)
+    with pytest.raises(DataError) as caught:
+        list(loader)
+    assert str(caught.value).startswith(f'cannot read image "{path}": ')
+    assert "\n" not in str(caught.value)
+
+
+def test_several_views_and_transforms(cfg, image_root):
+    item = Datum(str(image_root / "train" / "red_0.png"))
+    cfg.DATALOADER.K_TRANSFORMS, cfg.DATALOADER.RETURN_IMG0 = 2, True
+    train, test = build_transform(cfg, is_train=True), build_transform(cfg, is_train=False)
+    output = DatasetWrapper(cfg, [item], [train, test], is_train=True)[0]
+    assert len(output["img"]) == 2 and not torch.equal(*output["img"])
+    assert len(output["img2"]) == 2 and torch.equal(*output["img2"])
+    assert output["img0"].shape == (3, 16, 16)
+    single = DatasetWrapper(cfg, [item], train, is_train=False)[0]
+    assert single["img"].shape == (3, 16, 16)
+
+
+def test_without_transforms_images_stay_images(cfg, image_root):
+    item = Datum(str(image_root / "train" / "red_0.png"))
+    assert isinstance(DatasetWrapper(cfg, [item])[0]["img"], Image.Image)
+    cfg.DATALOADER.K_TRANSFORMS = 2
+    with pytest.raises(ConfigError, match="K_TRANSFORMS: got 2, expected 1"):
+        DatasetWrapper(cfg, [item], is_train=True)
+
+
+def test_empty_splits_and_batch_sizes(cfg):
+    with pytest.raises(DataError, match="Colours: no image to evaluate on"):
+        build_data_loader(cfg, data_source=[], is_train=False)
+    images = DataManager(cfg).dataset.train_x
+    with pytest.raises(ConfigError, match="BATCH_SIZE: got 0, expected a whole number"):
+        build_data_loader(cfg, data_source=images, batch_size=0)

@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import functional as F
+
+from mocoop.engine.lite.augment import Cutout, GaussianNoise, InstanceNormalization, Random2DTranslation
+from mocoop.engine.lite.config import get_cfg_default
+from mocoop.engine.lite.randaugment import FIXMATCH, PLAIN, RANDOM_STRENGTH
+from mocoop.engine.lite.transforms import ON_IMAGE, ON_TENSOR, build_transform
+from mocoop.errors import ConfigError
+from tests.engine.toy import seeded
+
+
+@pytest.fixture
+def cfg():
+    cfg = get_cfg_default()
+    cfg.INPUT.SIZE = (32, 24)
+    cfg.INPUT.INTERPOLATION = "bicubic"
+    cfg.INPUT.GB_K = 5
+    return cfg
+
+
+@pytest.fixture
+def image():
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 80, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("choice", [*ON_IMAGE, *ON_TENSOR])
+def test_every_training_transform_gives_a_tensor_of_the_right_size(cfg, image, choice):
+    seeded(0)
+    for _ in range(5):
+        output = build_transform(cfg, choices=[choice])(image)
+        assert output.shape == (3, 32, 24) and output.dtype == torch.float32
+        assert torch.isfinite(output).all()
+
+
+def test_the_test_pipeline_is_resize_crop_and_normalisation(cfg, image):
+    transform = build_transform(cfg, is_train=False, choices=["random_resized_crop", "random_flip", "normalize"])
+    resized = F.resize(image, 32, interpolation=F.InterpolationMode.BICUBIC)
+    expected = F.normalize(F.to_tensor(F.center_crop(resized, (32, 24))), cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
+    assert torch.equal(transform(image), expected)
+
+
+def test_the_log_says_what_is_done(cfg, capsys):
+    build_transform(cfg, choices=["normalize", "random_flip"])
+    build_transform(cfg, is_train=False, choices=["random_flip", "center_crop"])
+    assert capsys.readouterr().out.splitlines() == [
+        "Building transform_train",
+        "+ resize to 32x24",
+        "+ random flip",
+        "+ to torch tensor of range [0, 1]",
+        "+ normalization (mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])",
+        "Building transform_test",
+        "+ resize the smaller edge to 32",
+        "+ 32x24 center crop",
+        "+ to torch tensor of range [0, 1]",
+    ]
+
+
+def test_no_transform(cfg):
+    cfg.INPUT.NO_TRANSFORM = True
+    assert build_transform(cfg) is None
+
+
+@pytest.mark.parametrize(
+    "key, value, message",
+    [
+        ("TRANSFORMS", ("flip", "normalize"), r"INPUT.TRANSFORMS: got \['flip'\], expected names among"),
+        ("INTERPOLATION", "lanczos", 'INPUT.INTERPOLATION: got "lanczos", expected one of bilinear'),
+        ("SIZE", (32, 0), r"INPUT.SIZE: got \(32, 0\), expected \(height, width\)"),
+        ("SIZE", (32,), "INPUT.SIZE: got"),
+    ],
+)
+def test_wrong_settings(cfg, key, value, message):
+    cfg.INPUT[key] = value
+    with pytest.raises(ConfigError, match=message):
+        build_transform(cfg, is_train=False)
+
+
+def test_magnitude_is_checked_where_it_is_used(cfg):
+    cfg.INPUT.RANDAUGMENT_M = 31
+    build_transform(cfg, choices=["random_flip"])
+    with pytest.raises(ConfigError, match="RANDAUGMENT_M: got 31, expected 0 to 30"):
+        build_transform(cfg, choices=["randaugment"])
+
+
+def test_cutout_zeroes_a_square():
+    seeded(0)
+    output = Cutout(n_holes=1, length=4)(torch.ones(3, 100, 100))
+    assert (output == 0).sum() == 3 * 16
+    assert Cutout(n_holes=3, length=200)(torch.ones(3, 5, 5)).sum() == 0
+
+
+def test_instance_normalisation():
+    output = InstanceNormalization()(torch.rand(3, 8, 9) * 5 + 2)
+    assert output.mean(dim=(1, 2)).abs().max() < 1e-5
+    assert (output.std(dim=(1, 2)) - 1).abs().max() < 1e-5
+
+
+def test_gaussian_noise_has_the_given_mean_and_spread():
+    seeded(0)
+    noise = GaussianNoise(mean=2.0, std=0.5, p=1.0)(torch.zeros(3, 100, 100))
+    assert noise.mean() == pytest.approx(2.0, abs=0.02) and noise.std() == pytest.approx(0.5, abs=0.02)
+    assert GaussianNoise(p=0.0)(torch.zeros(3)).sum() == 0
+
+
+def test_translation_crops_from_a_larger_image(image):
+    seeded(0)
+    plain = Random2DTranslation(32, 24, p=0.0)(image)
+    assert plain == F.resize(image, [32, 24])
+    moved = Random2DTranslation(32, 24, p=1.0)(image)
+    enlarged = np.array(F.resize(image, [36, 27]))
+    windows = np.lib.stride_tricks.sliding_window_view(enlarged, (32, 24, 3)).reshape(-1, 32, 24, 3)
+    assert moved.size == (24, 32)
+    assert any(np.array_equal(np.array(moved), window) for window in windows)
+
+
+@pytest.mark.parametrize("operation, low, high", list(dict.fromkeys(PLAIN + RANDOM_STRENGTH + FIXMATCH)))
+def test_operations_take_both_ends_of_their_range(image, operation, low, high):
+    seeded(0)
+    for strength in (low, high):
+        output = operation(image, strength)
+        assert output.size == image.size and output.mode == "RGB"
