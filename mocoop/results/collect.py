@@ -1,7 +1,7 @@
 """An output tree as one table of runs.
 
-Runs lie in `<protocol>/<phase>/<dataset>/shots_<n>/<Trainer>/<cfg>/seed<k>/`, below any folder. What is not a finished
-run, or contradicts the folder it lies in, is named in `problems` and left out.
+Runs lie in folders of LAYOUT, below any folder. What is not a finished run, or contradicts the folder it lies in, is
+named in `problems` and left out.
 """
 
 import os
@@ -14,6 +14,7 @@ import pandas as pd
 from mocoop.errors import DataError
 from mocoop.results.record import FILE_NAME, read_record
 
+LAYOUT = "<protocol>/<phase>/<dataset>/shots_<n>/<Trainer>/<cfg>/seed<k>"
 IDENTITY = ["protocol", "phase", "dataset", "shots", "method", "cfg", "seed"]
 METRICS = ["accuracy", "macro_f1", "top5", "per_class_mean", "ece"]
 _FROM_RECORD = ["subsample_classes", "backbone", "epoch", "selection", "num_classes", "num_test", "engine"]
@@ -21,7 +22,7 @@ _HASHES = ["manifest_sha256", "config_sha256"]
 _DERIVED = ["train_seconds", "test_seconds", "domain_in_top_k", "routing", "folder"]
 COLUMNS = IDENTITY + METRICS + _FROM_RECORD + ["peak_memory_mb"] + _HASHES + _DERIVED
 
-_LAYOUT = re.compile(
+_RUN_FOLDER = re.compile(
     r"(?P<protocol>[^/]+)/(?P<phase>[^/]+)/(?P<dataset>[^/]+)/shots_(?P<shots>-?\d+)"
     r"/(?P<method>[^/]+)/(?P<cfg>[^/]+)/seed(?P<seed>\d+)"
 )
@@ -40,7 +41,7 @@ class Collection:
 def collect(root) -> Collection:
     """Reads every run below `root`.
 
-    A run outside the layout keeps an empty protocol, phase and cfg. `routing` is the record's dict or None.
+    A run outside LAYOUT keeps an empty protocol, phase and cfg. `routing` is the record's dict or None.
     Raises DataError if `root` is not a folder.
     """
     root = Path(root)
@@ -92,7 +93,7 @@ def _row(folder: Path) -> dict:
 def _place(folder: Path, record: dict) -> dict:
     """The run's identity: from its folder, which the record must not contradict, or from the record alone."""
     stated = {"method": record["method"], "shots": record["shots"], "seed": record["seed"]}
-    match = _LAYOUT.fullmatch("/".join(folder.absolute().parts[-7:]))
+    match = _RUN_FOLDER.fullmatch("/".join(folder.absolute().parts[-7:]))
     if match is None:
         return {"protocol": "", "phase": "", "dataset": record["dataset"], "cfg": "", **stated}
     place = match.groupdict()

@@ -36,7 +36,7 @@ class Table:
 def base_new_table(runs: pd.DataFrame, seeds: list[int] | None = None, labels: dict | None = None) -> Table:
     """Base, new and H of each dataset and of their average. labels: {cfg: name} for what is not to be named itself."""
     summary = base_to_new(runs, seeds)
-    name = _namer(summary, labels)
+    name = entry_namer(summary, labels)
     rows = []
     for dataset, block in summary.groupby(level="dataset", sort=False):
         columns = [_cells(block[column], block[f"{column}_std"]) for column in BASE_NEW_COLUMNS]
@@ -64,30 +64,36 @@ def ablation_table(runs: pd.DataFrame, labels: dict, seeds: list[int] | None = N
         columns.append(_cells(block[column], block[f"{column}_std"]))
     rows = [[labels[cfg], *cells] for cfg, *cells in zip(order, *columns)]
     heads = [f"{BASE_NEW_COLUMNS[column]}, {dataset}" for dataset, column in wanted]
-    return Table("Ablations", ["Variant", *heads], rows, ["H of a dataset, then base, new and H of the average."])
+    return Table("Ablations", ["Variant", *heads], rows, [f"{SPREAD_NOTE} Bold: highest mean of its column."])
 
 
 def routing_table(runs: pd.DataFrame, seeds: list[int] | None = None, labels: dict | None = None) -> Table:
-    """How often the expert named like the image's style is in the router's top-k, beside the rate of chance."""
+    """How often the expert named like an image's style is in the router's top-k, in runs of protocol base2new."""
     runs = runs[runs["domain_in_top_k"].notna()]
-    phases = {phase: seed_matrix(part, seeds, "domain_in_top_k", like=runs) for phase, part in runs.groupby("phase")}
-    summary = pd.concat({phase: over_seeds(matrix) for phase, matrix in phases.items()}, names=["phase"])
+    matrices = {
+        PHASE_NAMES[phase]: seed_matrix(runs[runs["phase"] == phase], seeds, "domain_in_top_k", like=runs)
+        for phase in PHASE_NAMES
+        if (runs["phase"] == phase).any()
+    }
+    summary = pd.concat({phase: over_seeds(matrix) for phase, matrix in matrices.items()}, names=["phase"])
     entries = summary.index.droplevel(["phase", "dataset"]).unique()
-    name = _namer(summary, labels)
-    rows = []
-    for (dataset, phase), block in summary.groupby(level=["dataset", "phase"], sort=False):
-        block = block.droplevel(["phase", "dataset"]).reindex(entries)
-        cells = [Cell(mean, std) for mean, std in zip(block["mean"], block["std"])]
-        rows.append([dataset, PHASE_NAMES.get(phase, phase), *cells])
+    name = entry_namer(summary, labels)
+    rows = [
+        [dataset, phase, *(Cell(*summary.loc[(phase, dataset, *entry), ["mean", "std"]]) for entry in entries)]
+        for dataset in summary.index.unique("dataset")
+        for phase in matrices
+    ]
     chance = " or ".join(sorted({f"{chance_in_top_k(routing):.1f}" for routing in runs["routing"]}))
     notes = [f"{ROUTING_NOTE.format(chance=chance)} {SPREAD_NOTE}"]
     return Table("Routing", ["Dataset", "Images", *(name(entry) for entry in entries)], rows, notes)
 
 
-def accuracy_table(runs: pd.DataFrame, seeds: list[int] | None = None, labels: dict | None = None) -> Table:
+def accuracy_table(
+    runs: pd.DataFrame, seeds: list[int] | None = None, labels: dict | None = None, title: str = "Accuracy"
+) -> Table:
     """Accuracy of every dataset of one phase, a row per method, and the average over the datasets."""
     summary = over_seeds(seed_matrix(runs, seeds))
-    name = _namer(summary, labels)
+    name = entry_namer(summary, labels)
     blocks = dict(list(summary.groupby(level="dataset", sort=False)))
     columns = [_cells(block["mean"], block["std"]) for block in blocks.values()]
     names = [name(index[1:]) for index in next(iter(blocks.values())).index]
@@ -96,7 +102,7 @@ def accuracy_table(runs: pd.DataFrame, seeds: list[int] | None = None, labels: d
         *_gaps(summary, {"lacking": ""}, name),
         *mixed_settings(runs),
     ]
-    return Table("Accuracy", ["Method", *blocks], [list(row) for row in zip(names, *columns)], notes)
+    return Table(title, ["Method", *blocks], [list(row) for row in zip(names, *columns)], notes)
 
 
 def _cells(means: pd.Series, stds: pd.Series) -> list[Cell]:
@@ -107,7 +113,7 @@ def _cells(means: pd.Series, stds: pd.Series) -> list[Cell]:
     ]
 
 
-def _namer(summary: pd.DataFrame, labels: dict | None):
+def entry_namer(summary: pd.DataFrame, labels: dict | None):
     """A function from (method, cfg, shots) to the shortest name that tells the entries of the summary apart."""
     entries = summary.index.to_frame(index=False)[ENTRY].drop_duplicates()
     several_cfgs = entries.groupby("method")["cfg"].nunique() > 1

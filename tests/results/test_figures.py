@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from mocoop.results.aggregate import base_to_new
+from mocoop.results.collect import collect
+from mocoop.results.figures import COLOURS, base_new_figure, base_new_scatter, routing_figure, save_figure
+from tests.results.runs import add_base_new, add_run
+
+
+@pytest.fixture
+def summary(tmp_path):
+    for dataset in ("a", "b"):
+        for method, cfg in (("ZeroshotCLIP", "tiny"), ("MoCoOp", "tiny"), ("MoCoOp", "tiny_dense")):
+            add_base_new(tmp_path, {1: 80.0, 2: 82.0}, {1: 70.0, 2: 66.0}, dataset=dataset, method=method, cfg=cfg)
+    return base_to_new(collect(tmp_path).frame)
+
+
+def legend_names(legend):
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def test_base_new_figure_has_a_panel_per_dataset_and_the_average(summary):
+    figure = base_new_figure(summary, labels={"tiny_dense": "dense"})
+    assert [axis.get_title() for axis in figure.axes] == ["a", "b", "average"]
+    assert legend_names(figure.legends[0]) == ["ZeroshotCLIP", "MoCoOp tiny", "dense"]
+
+
+def test_points_and_error_bars_are_the_summarys(summary):
+    panel = base_new_figure(summary).axes[0]
+    container = panel.containers[0]
+    row = summary.iloc[0]
+    assert container.lines[0].get_ydata().tolist() == [row.base, row.new, row.h]
+    low, high = container.lines[2][0].get_segments()[0][:, 1]
+    assert (low, high) == pytest.approx((row.base - row.base_std, row.base + row.base_std))
+
+
+def test_every_entry_has_its_own_colour_and_a_method_keeps_its_own(summary):
+    all_colours = [c.lines[0].get_color() for c in base_new_figure(summary).axes[0].containers]
+    assert len(set(all_colours)) == 3
+    alone = base_new_figure(summary.xs("MoCoOp", level="method", drop_level=False)).axes[0].containers
+    assert alone[0].lines[0].get_color() == all_colours[1] == COLOURS[4]
+
+
+def test_scatter_places_new_against_base(summary):
+    axis = base_new_scatter(summary).axes[0]
+    points = {tuple(np.ravel(c.lines[0].get_xydata())) for c in axis.containers}
+    assert points == {(81.0, 68.0)}
+    assert legend_names(axis.get_legend())[-3:] == ["a", "b", "average"]
+
+
+def test_lines_of_equal_h_are_of_equal_h(summary):
+    axis = base_new_scatter(summary).axes[0]
+    curves = [line for line in axis.lines if line.get_linestyle() == ":"]
+    assert curves
+    for line in curves:
+        base, new = line.get_data()
+        h = 2 * base * new / (base + new)
+        assert np.ptp(h) < 1e-9 and round(h[0]) % 5 == 0
+
+
+def test_gaps_leave_points_out_and_break_nothing(tmp_path):
+    add_base_new(tmp_path, {1: 80.0, 2: 82.0}, {1: 70.0})
+    summary = base_to_new(collect(tmp_path).frame)
+    save_figure(base_new_figure(summary), tmp_path / "a.png")
+    save_figure(base_new_scatter(summary), tmp_path / "b.png")
+
+
+def test_routing_figure_averages_runs_per_style(tmp_path):
+    for seed, share in ((1, 90.0), (2, 70.0)):
+        routing = {
+            "groups": ["photo", "dark"],
+            "top_k": 1,
+            "domain_in_top_k": share,
+            "chosen_by_domain": {"photo": [share, 100 - share], "dark": [0.0, 100.0]},
+        }
+        for phase in ("train_base", "test_new"):
+            add_run(tmp_path, 50.0, phase=phase, method="MoCoOp", seed=seed, routing=routing)
+    figure = routing_figure(collect(tmp_path).frame)
+    assert [axis.get_title() for axis in figure.axes[:2]] == ["base classes", "new classes"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["80", "20", "0", "100"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["photo", "dark"]
+
+
+def test_a_figure_is_saved_in_the_format_of_its_name(tmp_path):
+    figure = Figure(figsize=(1, 1))
+    save_figure(figure, tmp_path / "new" / "a.png")
+    assert Image.open(tmp_path / "new" / "a.png").format == "PNG"
+    save_figure(figure, tmp_path / "a.pdf")
+    assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
