@@ -49,9 +49,12 @@ def painting(pictures: Array, rng: np.random.Generator) -> Array:
     """Flat strokes (Kuwahara's filter: each pixel takes the mean of its calmest quadrant) on a woven canvas."""
     means, variances = [], []
     for origin in ((0, dy, dx, 0) for dy in (-2, 2) for dx in (-2, 2)):
-        mean, square = (ndimage.uniform_filter(p, (0, 5, 5, 0), mode="nearest", origin=origin) for p in (pictures, pictures**2))
+        mean, mean_square = (
+            ndimage.uniform_filter(values, (0, 5, 5, 0), mode="nearest", origin=origin)
+            for values in (pictures, pictures**2)
+        )
         means.append(mean)
-        variances.append((square - mean**2).sum(-1, keepdims=True))
+        variances.append((mean_square - mean**2).sum(-1, keepdims=True))
     calmest = np.argmin(variances, 0, keepdims=True)
     strokes = np.take_along_axis(np.stack(means), calmest, 0)[0]
     rows = np.arange(pictures.shape[1])
@@ -63,13 +66,9 @@ EFFECTS: dict[str, Effect] = {
     effect.__name__: effect for effect in (blurry, dark, pixelated, negative, noisy, faded, painting)
 }
 
-TINTS = {
-    "warm": ((0.98, 0.82, 0.52), (0.02, 0.01, 0.00)),
-    "cool": ((0.58, 0.82, 0.98), (0.00, 0.02, 0.05)),
-}  # gain and offset of red, green and blue
+TINTS = {"warm": (1.0, 0.95, 0.85), "cool": (0.85, 0.95, 1.0)}  # gain of red, green and blue
 
 
 def tinted(pictures: Array, tint: str) -> Array:
     """Pictures as a camera with this tint would take them."""
-    gain, offset = (np.array(part, np.float32) for part in TINTS[tint])
-    return pictures * gain + offset
+    return pictures * np.array(TINTS[tint], np.float32)

@@ -52,7 +52,11 @@ def _one_style(style: str, seed: int) -> ShapesSet:
     return _variant(f"ShapesBoth{style.capitalize()}", seed, styles=((style, 1.0),))
 
 
-SOURCES = (ShapesSet("ShapesColor", "color", 1), ShapesSet("ShapesShape", "shape", 2), ShapesSet("ShapesBoth", "both", 3))
+SOURCES = (
+    ShapesSet("ShapesColor", "color", seed=1),
+    ShapesSet("ShapesShape", "shape", seed=2),
+    ShapesSet("ShapesBoth", "both", seed=3),
+)
 VARIANTS = (
     _variant("ShapesBothCool", 11, tint="cool"),
     *(_one_style(s, 12 + i) for i, s in enumerate(("sketch", "dark", "pixelated", "faded", "painting"))),

@@ -1,0 +1,93 @@
+"""The files of an embedded CLIP: `<name>.safetensors` (half precision) beside `<name>.json` (what it is).
+
+Of the 49,408 rows of CLIP's token embedding only those that pre-training used are stored, with their token ids; the
+others are zero on loading. Loading therefore gives the features of the pre-trained model rounded to half precision.
+"""
+
+import json
+from functools import cache
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from mocoop.engine.lite.files import atomic_write, file_sha256
+from mocoop.errors import CheckpointError, ConfigError
+from mocoop.openai_clip import CLIP, CONTEXT_LENGTH, tokenizer
+
+NAMES = ("rn", "vit")
+FOLDER = Path(__file__).parent
+VOCABULARY_SIZE = len(tokenizer.encoder)
+TOKEN_ROWS, TOKEN_IDS = "token_embedding.weight", "token_ids"
+
+
+def build(architecture: dict) -> CLIP:
+    """OpenAI's `CLIP` of this architecture (its keyword arguments but context length and vocabulary), untrained."""
+    return CLIP(**architecture, context_length=CONTEXT_LENGTH, vocab_size=VOCABULARY_SIZE)
+
+
+def pack(model: CLIP, token_ids: list[int]) -> dict[str, Tensor]:
+    """What is stored of a model: tensors in half precision, and of the token embedding the rows `token_ids`."""
+    state = {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}
+    state[TOKEN_IDS] = torch.tensor(token_ids, dtype=torch.int32)
+    state[TOKEN_ROWS] = state[TOKEN_ROWS][token_ids]
+    return state
+
+
+def unpack(packed: dict[str, Tensor], architecture: dict) -> CLIP:
+    """The model that `pack` was given, rounded to half precision, in float32, frozen and in evaluation mode.
+
+    The state of torch's random generator is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        model = build(architecture)
+    state = {k: v.float() if v.is_floating_point() else v for k, v in packed.items() if k != TOKEN_IDS}
+    table = torch.zeros_like(model.token_embedding.weight)
+    table[packed[TOKEN_IDS].long()] = state[TOKEN_ROWS]
+    model.load_state_dict(state | {TOKEN_ROWS: table})
+    return model.requires_grad_(False).eval()
+
+
+def save(name: str, packed: dict[str, Tensor], sidecar: dict, folder: Path = FOLDER) -> None:
+    """Write both files; the sidecar gains the weights' SHA-256."""
+    weights = folder / f"{name}.safetensors"
+    with atomic_write(weights, "wb") as file:
+        file.write(to_bytes(packed))
+    with atomic_write(folder / f"{name}.json") as file:
+        json.dump(sidecar | {"sha256": file_sha256(weights)}, file, indent=2)
+        file.write("\n")
+
+
+def load(name: str, folder: Path = FOLDER) -> CLIP:
+    """The embedded CLIP "rn" or "vit": float32, on the CPU, frozen, in evaluation mode; for (B, 3, 64, 64) images.
+
+    Raises ConfigError for another name and CheckpointError for files that are missing or damaged.
+    """
+    packed, sidecar = _read(name, folder)
+    return unpack(packed, sidecar["architecture"])
+
+
+@cache
+def trained_tokens(name: str) -> frozenset[int]:
+    """Ids of the byte-pair tokens that were pre-trained."""
+    packed, _ = _read(name, FOLDER)
+    return frozenset(packed[TOKEN_IDS].tolist())
+
+
+def _read(name: str, folder: Path) -> tuple[dict[str, Tensor], dict]:
+    if name not in NAMES:
+        raise ConfigError(f"embedded CLIP: got {name!r}, expected one of {', '.join(NAMES)}")
+    weights, described = folder / f"{name}.safetensors", folder / f"{name}.json"
+    try:
+        sidecar = json.loads(described.read_text(encoding="utf-8"))
+        expected, found = sidecar["sha256"], file_sha256(weights)
+        if found != expected:
+            raise CheckpointError(f"{weights}: got SHA-256 {found[:16]}..., expected {expected[:16]}...; the file is "
+                                  "damaged, install the library again")
+        return from_bytes(weights.read_bytes()), sidecar
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise CheckpointError(f"{weights}: got no readable weights with their .json ({error}); install the library "
+                              "again") from error

@@ -1,0 +1,162 @@
+"""Pre-train one of the embedded CLIPs on rendered picture-caption pairs and write its files.
+
+    OMP_NUM_THREADS=1 python scripts/pretrain_tiny.py rn     # about 12 minutes of one core
+    OMP_NUM_THREADS=1 python scripts/pretrain_tiny.py vit    # about 50 minutes of one core
+
+The pairs come from `mocoop/shapes/captions.py`; the combinations held out there are only used at the end, to measure
+zero-shot accuracy on pictures that belong to no Shapes set.
+"""
+
+import argparse
+import logging
+import math
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mocoop.engine.lite.seeding import set_random_seed
+from mocoop.openai_clip import CLIP, EOT_TOKEN, SOT_TOKEN, tokenizer
+from mocoop.shapes.captions import draw_pairs, every_caption
+from mocoop.shapes.version import DATA_VERSION
+from mocoop.tiny import store
+from mocoop.tiny.preprocess import normalised
+from mocoop.tiny.zeroshot import zeroshot_report
+
+log = logging.getLogger("pretrain_tiny")
+
+TEXT = {"embed_dim": 128, "image_resolution": 64}
+TEXT |= {"transformer_width": 128, "transformer_heads": 2, "transformer_layers": 2}
+ARCHITECTURES = {
+    "rn": TEXT | {"vision_layers": [1, 1, 1, 1], "vision_width": 16, "vision_patch_size": None},
+    "vit": TEXT | {"vision_layers": 4, "vision_width": 128, "vision_patch_size": 8},
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is pre-trained; AdamW with linear warm-up and a cosine to zero."""
+
+    steps: int
+    batch: int = 256
+    lr: float = 2e-3
+    warmup: int = 100
+    weight_decay: float = 0.05
+    precision: str = "bf16"
+    seed: int = 1
+
+    def lr_factor(self, step: int) -> float:
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        return 0.5 + 0.5 * math.cos(math.pi * (step - self.warmup) / (self.steps - self.warmup))
+
+
+RECIPES = {"rn": Recipe(steps=1164), "vit": Recipe(steps=5000, batch=128, lr=1e-3, warmup=200)}
+
+
+class Vocabulary:
+    """The byte-pair tokens that pre-training uses, numbered from 0 for a compact embedding table."""
+
+    def __init__(self, captions: list[str]):
+        self.token_ids = sorted({t for c in captions for t in tokenizer.encode(c)} | {SOT_TOKEN, EOT_TOKEN})
+        self.row = {token: row for row, token in enumerate(self.token_ids)}
+
+    def tokenize(self, captions: list[str]) -> tuple[Tensor, Tensor]:
+        """Rows of each caption's tokens padded with EOT, (B, L), and the position of its EOT, (B,)."""
+        encoded = [[SOT_TOKEN, *tokenizer.encode(caption)] for caption in captions]
+        length = max(map(len, encoded)) + 1
+        padded = [tokens + [EOT_TOKEN] * (length - len(tokens)) for tokens in encoded]
+        rows = torch.tensor([[self.row[token] for token in tokens] for tokens in padded])
+        return rows, torch.tensor([len(tokens) for tokens in encoded])
+
+
+def encode_text(model: CLIP, rows: Tensor, eot: Tensor) -> Tensor:
+    """CLIP's text features, (B, D), of captions cut to (B, L): what follows EOT never matters."""
+    length = rows.shape[1]
+    for block in model.transformer.resblocks:
+        block.attn_mask = torch.full((length, length), -math.inf).triu(1)
+    x = model.token_embedding(rows) + model.positional_embedding[:length]
+    x = model.transformer(x.transpose(0, 1)).transpose(0, 1)  # CLIP's transformer takes (L, B, D)
+    return model.ln_final(x[torch.arange(len(x)), eot]) @ model.text_projection
+
+
+def contrastive_loss(image: Tensor, text: Tensor, scale: Tensor, captions: list[str]) -> Tensor:
+    """CLIP's symmetric loss of features (B, D); equal captions are equally right."""
+    logits = scale * F.normalize(image.float()) @ F.normalize(text.float()).t()
+    number = {caption: i for i, caption in enumerate(captions)}
+    same = torch.tensor([number[caption] for caption in captions])
+    target = F.normalize((same[:, None] == same).float(), p=1, dim=1)
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.t(), target)) / 2
+
+
+def train(model: CLIP, vocabulary: Vocabulary, recipe: Recipe) -> None:
+    """Train in place; `model.token_embedding` has the vocabulary's rows."""
+    rng = np.random.default_rng(recipe.seed)
+    optimizer = torch.optim.AdamW(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, recipe.lr_factor)
+    model.train()
+    for step in range(recipe.steps):
+        pictures, captions = draw_pairs(recipe.batch, rng)
+        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16"):
+            image = model.visual(normalised(pictures).contiguous(memory_format=torch.channels_last))
+            text = encode_text(model, *vocabulary.tokenize(captions))
+        loss = contrastive_loss(image, text, model.logit_scale.exp(), captions)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        model.logit_scale.data.clamp_(max=math.log(100))
+        if step % 50 == 0 or step == recipe.steps - 1:
+            log.info("step %d/%d loss %.3f scale %.1f", step, recipe.steps, loss.item(), model.logit_scale.exp().item())
+
+
+def pretrain(name: str, recipe: Recipe, folder: Path) -> None:
+    """Train, measure zero-shot accuracy as it will be loaded, and write both files to `folder`."""
+    set_random_seed(recipe.seed)
+    vocabulary, architecture = Vocabulary(every_caption()), ARCHITECTURES[name]
+    model = store.build(architecture).to(memory_format=torch.channels_last)
+    full_table = model.token_embedding
+    model.token_embedding = nn.Embedding.from_pretrained(full_table.weight[vocabulary.token_ids].clone(), freeze=False)
+    start = time.time()
+    train(model, vocabulary, recipe)
+    seconds = time.time() - start
+    with torch.no_grad():
+        full_table.weight[vocabulary.token_ids] = model.token_embedding.weight
+    model.token_embedding = full_table
+    packed = store.pack(model.to(memory_format=torch.contiguous_format), vocabulary.token_ids)
+    report = zeroshot_report(store.unpack(packed, architecture))
+    log.info("zero-shot %s", report)
+    sidecar = {
+        "format": 1,
+        "name": name,
+        "architecture": architecture,
+        "recipe": asdict(recipe) | {"optimizer": "AdamW", "schedule": "linear warm-up, cosine to zero"},
+        "data_version": DATA_VERSION,
+        "trained_with": {"torch": torch.__version__, "threads": torch.get_num_threads(), "seconds": round(seconds)},
+        "zero_shot": report,
+    }
+    store.save(name, packed, sidecar, folder)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=sorted(ARCHITECTURES))
+    parser.add_argument("--steps", type=int, help="train shorter or longer than the recipe")
+    parser.add_argument("--output-dir", type=Path, default=store.FOLDER, help="where the two files go")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    recipe = RECIPES[args.name]
+    if args.steps:
+        recipe = Recipe(**asdict(recipe) | {"steps": args.steps, "warmup": min(recipe.warmup, args.steps // 4)})
+    pretrain(args.name, recipe, args.output_dir)
+
+
+if __name__ == "__main__":
+    main()

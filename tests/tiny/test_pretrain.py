@@ -1,0 +1,84 @@
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from mocoop.openai_clip import clip
+from mocoop.shapes.captions import every_caption
+from mocoop.tiny import load, store
+from mocoop.tiny.preprocess import PIXEL_MEAN, PIXEL_STD, normalised
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "pretrain_tiny.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("pretrain_tiny", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", store.NAMES)
+def test_a_short_run_trains_and_leaves_files_that_load(script, name, tmp_path, monkeypatch):
+    monkeypatch.setattr(script, "zeroshot_report", lambda model: {})
+    script.pretrain(name, script.Recipe(steps=2, batch=8, warmup=1), tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"{name}.json", f"{name}.safetensors"]
+    model = load(name, tmp_path)
+    assert all(torch.isfinite(v).all() for v in model.state_dict().values())
+
+
+def test_learning_rate_warms_up_then_falls_to_zero(script):
+    recipe = script.Recipe(steps=1100, warmup=100)
+    assert [recipe.lr_factor(step) for step in (0, 49, 99, 100)] == [0.01, 0.5, 1, 1]
+    assert recipe.lr_factor(600) == pytest.approx(0.5)
+    assert recipe.lr_factor(1100) == pytest.approx(0)
+
+
+def test_text_features_of_cut_captions_are_clips(script):
+    torch.manual_seed(0)
+    captions = ["a photo of a red plain circle.", "a pale drop."]
+    vocabulary = script.Vocabulary(every_caption())
+    model = store.build(script.ARCHITECTURES["rn"]).eval()
+    with torch.no_grad():
+        expected = model.encode_text(clip.tokenize(captions))
+        model.token_embedding = torch.nn.Embedding.from_pretrained(model.token_embedding.weight[vocabulary.token_ids])
+        got = script.encode_text(model, *vocabulary.tokenize(captions))
+    assert torch.allclose(got, expected, atol=1e-5)
+
+
+def test_contrastive_loss_is_clips_where_captions_differ_and_shares_where_they_agree(script):
+    torch.manual_seed(0)
+    image, text, scale = torch.randn(3, 5), torch.randn(3, 5), torch.tensor(4.0)
+    logits = scale * F.normalize(image) @ F.normalize(text).t()
+    labels = torch.arange(3)
+    expected = (F.cross_entropy(logits, labels) + F.cross_entropy(logits.t(), labels)) / 2
+    assert script.contrastive_loss(image, text, scale, ["a", "b", "c"]) == pytest.approx(expected.item(), rel=1e-6)
+
+    text[2] = text[0]  # the first and the last caption are the same: either text is right for either picture
+    logits = scale * F.normalize(image) @ F.normalize(text).t()
+    rows, columns = -logits.log_softmax(1), -logits.log_softmax(0)
+    naive = [
+        ((m[0, 0] + m[0, 2]) / 2 + m[1, 1] + (m[2, 0] + m[2, 2]) / 2).item() / 3 for m in (rows, columns)
+    ]  # fmt: skip
+    assert script.contrastive_loss(image, text, scale, ["a", "b", "a"]) == pytest.approx(sum(naive) / 2, rel=1e-6)
+
+
+def test_pictures_are_normalised_as_clips():
+    pictures = np.array([0, 255], np.uint8).reshape(2, 1, 1, 1).repeat(3, 3)
+    got = normalised(pictures)
+    assert got.shape == (2, 3, 1, 1) and got.dtype == torch.float32
+    for value, picture in zip((0, 1), got):
+        expected = [(value - mean) / std for mean, std in zip(PIXEL_MEAN, PIXEL_STD)]
+        assert picture.flatten().tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_tokens_row_is_its_place_in_the_vocabulary(script):
+    vocabulary = script.Vocabulary(every_caption())
+    rows, eot = vocabulary.tokenize(["a red circle.", "a pale gray checkered ring."])
+    full = clip.tokenize(["a red circle.", "a pale gray checkered ring."])
+    for row, tokens, end in zip(rows, full, eot):
+        assert [vocabulary.token_ids[i] for i in row[: end + 1]] == tokens[: end + 1].tolist()
