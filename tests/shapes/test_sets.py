@@ -1,0 +1,40 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+import datasets.shapes  # noqa: F401  (registers the sets)
+from mocoop.engine import DATASET_REGISTRY
+from mocoop.shapes.effects import TINTS
+from mocoop.shapes.sets import SETS, SOURCES, STYLE_MIX, VARIANTS
+from mocoop.shapes.vocabulary import STYLES
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "datasets"
+
+
+def test_style_mix_is_a_third_photos_and_something_of_eight_other_styles():
+    assert sum(STYLE_MIX.values()) == pytest.approx(1) and STYLE_MIX["photo"] == 0.3
+    assert len(STYLE_MIX) == 9 and all(0.06 <= share <= 0.12 for style, share in STYLE_MIX.items() if style != "photo")
+
+
+def test_each_set_has_its_own_pictures():
+    assert len({s.seed for s in SETS.values()}) == len({s.folder for s in SETS.values()}) == len(SETS) == 9
+
+
+@pytest.mark.parametrize("shapes_set", SETS.values(), ids=SETS)
+def test_set_is_registered_and_has_its_config(shapes_set):
+    assert DATASET_REGISTRY.get(shapes_set.name)
+    text = (CONFIGS / f"{shapes_set.folder}.yaml").read_text()
+    assert text.startswith("# bash scripts/mocoop/") and shapes_set.folder in text.splitlines()[0]
+    assert yaml.safe_load(text)["DATASET"]["NAME"] == shapes_set.name
+
+
+@pytest.mark.parametrize("shapes_set", SETS.values(), ids=SETS)
+def test_set_is_drawable(shapes_set):
+    assert shapes_set.tint in TINTS and {style for style, _ in shapes_set.styles} <= set(STYLES)
+    assert sum(share for _, share in shapes_set.styles) == pytest.approx(1)
+
+
+def test_sources_have_enough_for_sixteen_shots_and_variants_only_a_test_split():
+    assert all(s.train > 16 and s.val > 4 and s.test for s in SOURCES)
+    assert all(set(v.sizes) == {"test"} and v.classnames == SETS["ShapesBoth"].classnames for v in VARIANTS)
