@@ -6,7 +6,6 @@ import pytest
 from datasets.shapes import ShapesBoth, ShapesBothFaded
 from mocoop.engine import get_cfg_default, read_image
 from mocoop.errors import DataError
-from mocoop.methods import extend_cfg
 from mocoop.shapes.sets import SETS
 
 
@@ -18,7 +17,6 @@ def make(tmp_path, monkeypatch):
 
     def build(cls, subsample="all", root=str(tmp_path / "data"), shots=2):
         cfg = get_cfg_default()
-        extend_cfg(cfg)
         cfg.DATASET.ROOT, cfg.DATASET.NUM_SHOTS, cfg.SEED = root, shots, 1
         cfg.DATASET.SUBSAMPLE_CLASSES = subsample
         return cls(cfg)
