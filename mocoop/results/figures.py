@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from mocoop.errors import DataError
 from mocoop.results.aggregate import METHOD_ORDER
 from mocoop.results.tables import BASE_NEW_COLUMNS, PHASE_NAMES, entry_namer
 
@@ -91,9 +92,13 @@ def base_new_scatter(summary: pd.DataFrame, labels: dict | None = None) -> Figur
 def routing_figure(runs: pd.DataFrame) -> Figure:
     """How often each expert is in the router's top-k, per style, on base and on new classes.
 
-    runs: of one method and configuration; datasets and seeds are averaged.
+    runs: of one method and configuration, of protocol base2new; datasets and seeds are averaged.
+    Raises DataError if no run knows its images' styles.
     """
+    runs = runs[runs["domain_in_top_k"].notna()]
     phases = [phase for phase in PHASE_NAMES if (runs["phase"] == phase).any()]
+    if not phases:
+        raise DataError("got no run with routing by style, expected runs of a method that routes")
     shares = {phase: _shares_by_style(runs[runs["phase"] == phase]) for phase in phases}
     styles, experts = shares[phases[0]].shape
     figure = Figure(figsize=(PAGE_WIDTH, 1.2 + 0.24 * styles))

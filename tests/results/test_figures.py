@@ -3,6 +3,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from mocoop.errors import DataError
 from mocoop.results.aggregate import base_to_new
 from mocoop.results.collect import collect
 from mocoop.results.figures import COLOURS, base_new_figure, base_new_scatter, routing_figure, save_figure
@@ -81,6 +82,12 @@ def test_routing_figure_averages_runs_per_style(tmp_path):
     assert [axis.get_title() for axis in figure.axes[:2]] == ["base classes", "new classes"]
     assert [text.get_text() for text in figure.axes[0].texts] == ["80", "20", "0", "100"]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["photo", "dark"]
+
+
+def test_no_routing_to_draw_is_an_error(tmp_path):
+    add_run(tmp_path, 50.0)
+    with pytest.raises(DataError, match="got no run with routing by style"):
+        routing_figure(collect(tmp_path).frame)
 
 
 def test_a_figure_is_saved_in_the_format_of_its_name(tmp_path):

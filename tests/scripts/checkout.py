@@ -42,6 +42,7 @@ class Checkout:
         return self.root / path
 
     def bash(self, script: str, *arguments, cwd=None, **settings) -> subprocess.CompletedProcess:
+        """Runs scripts/<script> with nothing of this process's environment but where programs are."""
         keep = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
         environment = keep | {"PYTHON": str(self.python)} | {name: str(value) for name, value in settings.items()}
         command = ["bash", str(self.root / "scripts" / script), *map(str, arguments)]

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# From nothing to a comparison: makes the environment, runs every method base-to-new on the Shapes sets, prints the tables.
+# Usage: bash scripts/demo.sh
+#
+#   DATA    folder where the Shapes sets are made  (default: data, in this checkout)
+#   OUTPUT  folder for the results                 (default: output, in this checkout)
+#
+# What is there already is used again.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+prepare_environment
+exec "$PYTHON" "$CHECKOUT/scripts/demo.py" "$@"
