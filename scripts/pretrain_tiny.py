@@ -1,16 +1,15 @@
-"""Pre-train one of the embedded CLIPs on rendered picture-caption pairs and write its files.
+"""Pre-train one of the embedded CLIPs on rendered picture-caption pairs and write its files. From the checkout:
 
-    OMP_NUM_THREADS=1 python scripts/pretrain_tiny.py rn     # about 12 minutes of one core
-    OMP_NUM_THREADS=1 python scripts/pretrain_tiny.py vit    # about 50 minutes of one core
+    OMP_NUM_THREADS=1 python -m scripts.pretrain_tiny rn     # about 11 minutes of one core
+    OMP_NUM_THREADS=1 python -m scripts.pretrain_tiny vit    # about 50 minutes of one core
 
-The pairs come from `mocoop/shapes/captions.py`; the combinations held out there are only used at the end, to measure
+It is shipped by copying the two files to `mocoop/tiny/`. The pairs come from `mocoop/shapes/captions.py`; the combinations held out there are only used at the end, to measure
 zero-shot accuracy on pictures that belong to no Shapes set.
 """
 
 import argparse
 import logging
 import math
-import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,8 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mocoop.engine.lite.seeding import set_random_seed
 from mocoop.openai_clip import CLIP, EOT_TOKEN, SOT_TOKEN, tokenizer
@@ -149,8 +146,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=sorted(ARCHITECTURES))
     parser.add_argument("--steps", type=int, help="train shorter or longer than the recipe")
-    parser.add_argument("--output-dir", type=Path, default=store.FOLDER, help="where the two files go")
+    parser.add_argument("--output-dir", type=Path, default="output/tiny", help="where the two files go (%(default)s)")
     args = parser.parse_args()
+    if (args.output_dir / f"{args.name}.safetensors").exists():
+        parser.error(f"{args.output_dir} has a model {args.name!r}; remove it or pass another --output-dir")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     recipe = RECIPES[args.name]
     if args.steps:

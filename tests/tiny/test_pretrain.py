@@ -1,6 +1,3 @@
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -10,20 +7,11 @@ from mocoop.openai_clip import clip
 from mocoop.shapes.captions import every_caption
 from mocoop.tiny import load, store
 from mocoop.tiny.preprocess import PIXEL_MEAN, PIXEL_STD, normalised
-
-SCRIPT = Path(__file__).parents[2] / "scripts" / "pretrain_tiny.py"
-
-
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("pretrain_tiny", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from scripts import pretrain_tiny as script
 
 
 @pytest.mark.parametrize("name", store.NAMES)
-def test_a_short_run_trains_and_leaves_files_that_load(script, name, tmp_path, monkeypatch):
+def test_a_short_run_trains_and_leaves_files_that_load(name, tmp_path, monkeypatch):
     monkeypatch.setattr(script, "zeroshot_report", lambda model: {})
     script.pretrain(name, script.Recipe(steps=2, batch=8, warmup=1), tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"{name}.json", f"{name}.safetensors"]
@@ -31,14 +19,23 @@ def test_a_short_run_trains_and_leaves_files_that_load(script, name, tmp_path, m
     assert all(torch.isfinite(v).all() for v in model.state_dict().values())
 
 
-def test_learning_rate_warms_up_then_falls_to_zero(script):
+def test_a_model_is_never_overwritten(tmp_path, monkeypatch, capsys):
+    (tmp_path / "rn.safetensors").write_text("mine")
+    monkeypatch.setattr("sys.argv", ["pretrain_tiny", "rn", "--output-dir", str(tmp_path)])
+    with pytest.raises(SystemExit, match="2"):
+        script.main()
+    assert "remove it or pass another --output-dir" in capsys.readouterr().err
+    assert (tmp_path / "rn.safetensors").read_text() == "mine"
+
+
+def test_learning_rate_warms_up_then_falls_to_zero():
     recipe = script.Recipe(steps=1100, warmup=100)
     assert [recipe.lr_factor(step) for step in (0, 49, 99, 100)] == [0.01, 0.5, 1, 1]
     assert recipe.lr_factor(600) == pytest.approx(0.5)
     assert recipe.lr_factor(1100) == pytest.approx(0)
 
 
-def test_text_features_of_cut_captions_are_clips(script):
+def test_text_features_of_cut_captions_are_clips():
     torch.manual_seed(0)
     captions = ["a photo of a red plain circle.", "a pale drop."]
     vocabulary = script.Vocabulary(every_caption())
@@ -50,7 +47,7 @@ def test_text_features_of_cut_captions_are_clips(script):
     assert torch.allclose(got, expected, atol=1e-5)
 
 
-def test_contrastive_loss_is_clips_where_captions_differ_and_shares_where_they_agree(script):
+def test_contrastive_loss_is_clips_where_captions_differ_and_shares_where_they_agree():
     torch.manual_seed(0)
     image, text, scale = torch.randn(3, 5), torch.randn(3, 5), torch.tensor(4.0)
     logits = scale * F.normalize(image) @ F.normalize(text).t()
@@ -76,7 +73,7 @@ def test_pictures_are_normalised_as_clips():
         assert picture.flatten().tolist() == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_tokens_row_is_its_place_in_the_vocabulary(script):
+def test_a_tokens_row_is_its_place_in_the_vocabulary():
     vocabulary = script.Vocabulary(every_caption())
     rows, eot = vocabulary.tokenize(["a red circle.", "a pale gray checkered ring."])
     full = clip.tokenize(["a red circle.", "a pale gray checkered ring."])
