@@ -1,0 +1,72 @@
+"""The console command `mocoop`: `mocoop TOOL ...` runs the module TOOL of mocoop/tools.
+
+A tool is a module with a docstring, whose first line is its help, and the functions `add_arguments(parser)` and
+`run(args) -> exit status`. Only the tool that is asked for is imported.
+"""
+
+import argparse
+import ast
+import importlib
+import logging
+import os
+import pkgutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mocoop import __version__, tools
+from mocoop.errors import MocoopError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a tool; returns the exit status: the tool's own, 2 for what the user can mend, 130 when interrupted."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    args = _parser(argv).parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        status = args.run(args)
+        sys.stdout.flush()
+        return status
+    except MocoopError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # what reads our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mocoop", description="Tools around mixture of prompt learning.")
+    parser.add_argument("--version", action="version", version=f"mocoop {__version__}")
+    subparsers = parser.add_subparsers(metavar="TOOL", required=True)
+    asked = next((word for word in argv if not word.startswith("-")), None)
+    for name, docstring in _tools().items():
+        summary = docstring.partition("\n")[0]
+        subparser = subparsers.add_parser(
+            name,
+            help=summary.rstrip(".").replace("%", "%%"),
+            description=docstring.replace("%", "%%"),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if name == asked:
+            module = importlib.import_module(f"{tools.__name__}.{name}")
+            module.add_arguments(subparser)
+            subparser.set_defaults(run=module.run)
+    return parser
+
+
+def _tools() -> dict[str, str]:
+    """Docstring of each tool by name, read without importing the tools."""
+    docstrings = {}
+    for module in sorted(pkgutil.iter_modules(tools.__path__), key=lambda module: module.name):
+        if not module.name.startswith("_"):
+            source = Path(module.module_finder.path, f"{module.name}.py").read_text(encoding="utf-8")
+            docstrings[module.name] = ast.get_docstring(ast.parse(source)) or ""
+    return docstrings
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""What a trainer keeps of a test set, and the record that is written of it."""
+
+import resource
+import sys
+
+import torch
+
+from mocoop.results.metrics import compute_metrics, concatenate, per_class, rank
+from mocoop.results.routing import summarise_routing
+
+
+class Measurement:
+    """Collects predictions batch by batch; only what the metrics need is kept."""
+
+    def __init__(self):
+        self.rankings, self.labels, self.domains, self.experts, self.gates = [], [], [], [], []
+
+    def add(self, prediction: dict[str, torch.Tensor], batch: dict) -> None:
+        """`prediction` as `PromptMethod.predict` returns it, for a batch of the test loader."""
+        self.rankings.append(rank(prediction["logits"].float().cpu()))
+        self.labels.append(batch["label"].cpu())
+        self.domains.append(batch["domain"].cpu())
+        if "experts" in prediction:
+            self.experts.append(prediction["experts"].cpu())
+            self.gates.append(prediction["gates"].float().cpu())
+
+    def summary(self, classnames: list[str]) -> dict:
+        """`metrics` and `per_class` of the run's record."""
+        ranking, labels = concatenate(self.rankings), torch.cat(self.labels).numpy()
+        return {"metrics": compute_metrics(ranking, labels), "per_class": per_class(ranking, labels, classnames)}
+
+    def routing(self, group_names: list[str], domain_names: list[str]) -> dict | None:
+        """`routing` of the run's record; None for a method that does not route."""
+        if not self.experts:
+            return None
+        domains = torch.cat(self.domains).numpy() if domain_names else None
+        chosen, gates = torch.cat(self.experts).numpy(), torch.cat(self.gates).numpy()
+        return summarise_routing(group_names, chosen, gates, domains, domain_names)
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Most memory in use so far: of the GPU, or of this process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

@@ -1,0 +1,46 @@
+"""Zero-shot CLIP (arXiv 2103.00020): hand-written templates, nothing learned."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from yacs.config import CfgNode
+
+from mocoop.methods.base import PromptMethod
+from mocoop.openai_clip import CLIP
+from mocoop.prompts import hard_prompts
+from mocoop.templates import ensemble_templates, fill, single_template
+
+
+class ZeroshotCLIP(PromptMethod):
+    """Class features from templates; with several, the normalised mean of their normalised features.
+
+    Args:
+        templates: sentences with one `{}`.
+    """
+
+    def __init__(self, classnames: Sequence[str], clip_model: CLIP, templates: Sequence[str]):
+        super().__init__(classnames, clip_model)
+        self.templates = list(templates)
+        self.layouts = torch.nn.ModuleList(
+            hard_prompts([fill(template, name) for name in classnames]) for template in templates
+        )
+
+    @torch.no_grad()
+    def encode_classes(self) -> Tensor:
+        features = self.text_encoder([None] * len(self.layouts), list(self.layouts))  # (T, C, D)
+        return F.normalize(F.normalize(features, dim=-1).mean(0), dim=-1)
+
+    def structure(self) -> dict:
+        return {"TEMPLATES": self.templates}
+
+
+def build_zeroshot(cfg: CfgNode, classnames, clip_model, all_classnames=None) -> ZeroshotCLIP:
+    """One template, the one CoOp's authors wrote for the dataset."""
+    return ZeroshotCLIP(classnames, clip_model, [single_template(cfg.DATASET.NAME)])
+
+
+def build_zeroshot_ensemble(cfg: CfgNode, classnames, clip_model, all_classnames=None) -> ZeroshotCLIP:
+    """The mean over CLIP's selected templates and the dataset's own (CoOp, ZeroshotCLIP2)."""
+    return ZeroshotCLIP(classnames, clip_model, ensemble_templates(cfg.DATASET.NAME))

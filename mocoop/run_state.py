@@ -1,0 +1,81 @@
+"""What a run's checkpoint holds: what was learned, what is needed to use it alone, and what is needed to go on.
+
+Only tensors and plain values, so that it loads with `weights_only=True`; CLIP's frozen weights are not in it.
+"""
+
+from yacs.config import CfgNode
+
+from mocoop.engine import random_state
+from mocoop.errors import CheckpointError
+from mocoop.methods import METHODS, get_method
+from mocoop.methods.base import PromptMethod
+from mocoop.results.record import plain_config
+
+FORMAT = 1
+# Tensors that CoOp's trainers save beside what they learned: embeddings of the class names at hand.
+_DERIVED = ("token_prefix", "token_suffix")
+
+
+def describe_method(cfg: CfgNode, method: PromptMethod) -> dict:
+    """Which method the learned state belongs to, enough to build it again."""
+    return {
+        "format": FORMAT,
+        "name": cfg.TRAINER.NAME,
+        "backbone": cfg.MODEL.BACKBONE.NAME,
+        "classnames": list(method.classnames),
+        "structure": method.structure(),
+        "config": plain_config(cfg),
+    }
+
+
+def pack(cfg: CfgNode, method: PromptMethod, epoch: int, optimizer, scheduler, scaler, best: float, val_result) -> dict:
+    """A checkpoint after `epoch` epochs, for `save_checkpoint`."""
+    return {
+        "state_dict": method.learned_state(),
+        "epoch": epoch,
+        "val_result": val_result,
+        "method": describe_method(cfg, method),
+        "optimizer": optimizer.state_dict(),
+        "scheduler": scheduler.state_dict(),
+        "scaler": scaler.state_dict(),
+        "best_result": float(best),
+        "random_state": random_state(),
+    }
+
+
+def learned_state(checkpoint: dict, path) -> dict:
+    """The learned parameters in a checkpoint of ours, or of CoOp's trainers."""
+    if not isinstance(checkpoint.get("state_dict"), dict) or "epoch" not in checkpoint:
+        raise CheckpointError(f"{path} is no training checkpoint: expected the keys state_dict and epoch")
+    return {name: value for name, value in checkpoint["state_dict"].items() if name not in _DERIVED}
+
+
+def check_made_for(cfg: CfgNode, checkpoint: dict, path) -> None:
+    """Raises CheckpointError where a checkpoint belongs to another method or another CLIP than the config's."""
+    made = checkpoint.get("method")
+    if made is None:  # CoOp's own checkpoints do not say
+        return
+    found = {"TRAINER.NAME": made["name"], "MODEL.BACKBONE.NAME": made["backbone"]}
+    wanted = {"TRAINER.NAME": cfg.TRAINER.NAME, "MODEL.BACKBONE.NAME": cfg.MODEL.BACKBONE.NAME}
+    for key, value in found.items():
+        if value != wanted[key]:
+            raise CheckpointError(f"{path} was trained with {key} {value}, got {wanted[key]}")
+
+
+def with_structure(cfg: CfgNode, structure: dict) -> CfgNode:
+    """A copy of the config in which the method has the structure that a checkpoint was trained with."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    node = METHODS[cfg.TRAINER.NAME].settings(cfg)
+    for key, value in structure.items():
+        if key in node:
+            node[key] = value
+    cfg.freeze()
+    return cfg
+
+
+def grad_clip_norm(cfg: CfgNode, asked_precision: str) -> float:
+    """The gradient norm that the method clips to, 0 for none (TRAINER.MOCOOP.GRAD_CLIP_NORM and GRAD_CLIP_WHEN)."""
+    node = get_method(cfg.TRAINER.NAME).settings(cfg)
+    norm, when = node.get("GRAD_CLIP_NORM", 0.0), node.get("GRAD_CLIP_WHEN", "always")
+    return norm if when == "always" or asked_precision == "amp" else 0.0

@@ -1,0 +1,189 @@
+"""CoOp, CoCoOp and zero-shot CLIP, and what all methods share."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+from yacs.config import CfgNode
+
+from mocoop.errors import CheckpointError, ConfigError
+from mocoop.methods import METHODS, build_method, extend_cfg
+from mocoop.methods.coop import coop_layout
+from mocoop.openai_clip import tokenizer
+from mocoop.text_encoder import encode_plain
+from tests.small_clip import small_clip
+
+NAMES = ["cat", "hot_air_balloon", "oak tree"]
+
+
+def config(trainer, **keys):
+    cfg = CfgNode({"TRAINER": {"NAME": trainer}, "DATASET": {"NAME": "OxfordPets"}})
+    extend_cfg(cfg)
+    node = METHODS[trainer].settings(cfg)
+    for key, value in keys.items():
+        node[key] = value
+    return cfg
+
+
+def build(trainer, double=True, names=NAMES, **keys):
+    torch.manual_seed(0)
+    return build_method(config(trainer, **keys), names, small_clip(double=double))
+
+
+def images(count=4):
+    torch.manual_seed(1)
+    return torch.randn(count, 3, 32, 32, dtype=torch.float64)
+
+
+def test_keys_and_defaults_are_coops():
+    cfg = config("CoOp")
+    assert {k: v for k, v in cfg.TRAINER.COOP.items() if not k.startswith("TEXT_")} == {
+        "N_CTX": 16,
+        "CSC": False,
+        "CTX_INIT": "",
+        "PREC": "fp16",
+        "CLASS_TOKEN_POSITION": "end",
+    }
+    assert {k: v for k, v in cfg.TRAINER.COCOOP.items() if not k.startswith("TEXT_")} == {
+        "N_CTX": 16,
+        "CTX_INIT": "",
+        "PREC": "fp16",
+    }
+
+
+def test_zero_shot_is_clip_with_the_template_of_the_dataset():
+    method, image = build("ZeroshotCLIP"), images()
+    layout = torch.nn.ModuleList(method.layouts)[0]
+    model = method.clip_model
+    text = F.normalize(model.encode_text(layout.tokens), dim=-1)
+    expected = model.logit_scale.exp() * F.normalize(model.visual(image), dim=-1) @ text.t()
+    assert method.templates == ["a photo of a {}, a type of pet."]
+    assert tokenizer.decode(layout.tokens[1, 1 : layout.lengths[1] - 1].tolist()).split() == (
+        "a photo of a hot air balloon , a type of pet .".split()
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(method(image), expected)
+
+
+def test_the_ensemble_is_the_mean_of_normalised_features():
+    method = build("ZeroshotCLIP2")
+    assert len(method.templates) == 8 and method.templates[-1] == "a photo of a {}, a type of pet."
+    each = torch.stack([F.normalize(encode_plain(method.clip_model, None, lay), dim=-1) for lay in method.layouts])
+    torch.testing.assert_close(method.encode_classes(), F.normalize(each.mean(0), dim=-1), rtol=1e-9, atol=1e-9)
+
+
+def test_coop_starting_from_words_is_zero_shot_clip():
+    image = images()
+    method = build("CoOp", CTX_INIT="a photo of a")
+    assert method.ctx.shape == (4, 64)
+    texts = coop_layout(NAMES, 4, "end")
+    texts.tokens[:, 1:5] = torch.tensor(tokenizer.encode("a photo of a"))
+    texts.ctx_index.fill_(-1)
+    expected = F.normalize(encode_plain(method.clip_model, None, texts), dim=-1)
+    with torch.no_grad():
+        torch.testing.assert_close(method.class_features(), expected, rtol=1e-9, atol=1e-9)
+        assert method(image).shape == (4, 3)
+
+
+@pytest.mark.parametrize("position, expected", [("end", "SXXXXn.E"), ("middle", "SXXnXX.E"), ("front", "SnXXXX.E")])
+def test_where_the_class_name_stands(position, expected):
+    layout = coop_layout(["cat"], 4, position)
+    kinds = {tokenizer.encode("cat")[0]: "n", tokenizer.encode(".")[0]: ".", 49406: "S", 49407: "E"}
+    pairs = zip(layout.tokens[0].tolist(), layout.ctx_index[0].tolist())
+    shown = "".join("X" if ctx >= 0 else kinds[token] for token, ctx in list(pairs)[: int(layout.lengths[0])])
+    assert shown == expected
+    assert [i for i in layout.ctx_index[0].tolist() if i >= 0] == [0, 1, 2, 3]
+
+
+def test_class_specific_contexts_reach_only_their_class():
+    method = build("CoOp", CSC=True, N_CTX=3)
+    assert method.ctx.shape == (3, 3, 64)
+    before = method.encode_classes()
+    with torch.no_grad():
+        method.ctx[1] += torch.randn_like(method.ctx[1])
+    changed = (method.encode_classes() - before).norm(dim=-1) > 1e-6
+    assert changed.tolist() == [False, True, False]
+
+
+def test_noise_has_coops_spread():
+    ctx = build("CoOp", N_CTX=64).ctx
+    assert 0.018 < float(ctx.detach().std()) < 0.022
+
+
+def test_cocoop_equals_a_loop_over_images():
+    method, image = build("CoCoOp", N_CTX=4), images()
+    rows = []
+    for x in image:
+        f = F.normalize(method.clip_model.visual(x[None])[0], dim=0)
+        ctx = method.ctx + method.meta_net(f)
+        text = F.normalize(encode_plain(method.clip_model, ctx, method.layout), dim=-1)
+        rows.append(method.logit_scale * text @ f)
+    torch.testing.assert_close(method(image), torch.stack(rows), rtol=1e-9, atol=1e-9)
+
+
+def test_cocoops_meta_net_is_two_layers_sixteen_times_narrower():
+    net = build("CoCoOp").meta_net
+    assert (net.linear1.in_features, net.linear1.out_features, net.linear2.out_features) == (32, 2, 64)
+
+
+@pytest.mark.parametrize("trainer", ["CoOp", "CoCoOp", "MoCoOp"])
+def test_plain_and_fast_encoders_give_the_same_loss_and_gradients(trainer):
+    image, label = images(), torch.tensor([0, 1, 2, 1])
+    results = []
+    for kind in ("fast", "plain"):
+        method = build(trainer, TEXT_ENCODER=kind)
+        loss = method.loss(image, label)["loss"]
+        results.append((loss, torch.autograd.grad(loss, list(method.learned_parameters().values()))))
+    (fast, fast_grads), (plain, plain_grads) = results
+    torch.testing.assert_close(fast, plain, rtol=1e-9, atol=1e-9)
+    for a, b in zip(fast_grads, plain_grads):
+        torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-10)
+
+
+@pytest.mark.parametrize("trainer", [name for name in METHODS if name != "CoCoOp"])
+def test_classes_are_encoded_once_until_something_learned_changes(trainer):
+    method, image = build(trainer).eval(), images(2)
+    with torch.no_grad():
+        first = method(image)
+        calls = method.text_encoder.calls
+        assert torch.equal(method(image), first)
+        assert method.text_encoder.calls == calls
+        for p in method.learned_parameters().values():
+            p.add_(0.1)
+        if method.learned_parameters():
+            assert not torch.equal(method(image), first)
+            assert method.text_encoder.calls == calls + 1
+
+
+def test_no_graph_is_built_for_a_frozen_image_tower():
+    assert not build("CoOp").image_features(images()).requires_grad
+    assert build("MoCoOp").image_features(images()).requires_grad
+
+
+def test_training_mode_leaves_clip_in_evaluation_mode():
+    method = build_method(config("CoOp"), NAMES, small_clip(vision="rn")).train()
+    assert method.training and not any(module.training for module in method.clip_model.modules())
+
+
+@pytest.mark.parametrize("trainer", ["CoOp", "CoCoOp", "MoCoOp"])
+def test_learned_state_round_trip(trainer):
+    method, other = build(trainer), build(trainer)
+    with torch.no_grad():
+        for p in other.learned_parameters().values():
+            p.add_(1.0)
+    other.load_learned_state(method.learned_state())
+    for name, value in method.learned_state().items():
+        assert torch.equal(other.learned_state()[name], value)
+    assert not any("token_embedding" in name for name in method.learned_state())
+
+
+def test_learned_state_that_does_not_fit():
+    state = build("CoOp", N_CTX=4).learned_state()
+    with pytest.raises(CheckpointError, match=r"ctx has shape \(4, 64\), expected \(16, 64\)"):
+        build("CoOp").load_learned_state(state)
+    with pytest.raises(CheckpointError, match="meta_net.linear1.weight is missing"):
+        build("CoCoOp", N_CTX=4).load_learned_state(state)
+
+
+def test_unknown_method():
+    with pytest.raises(ConfigError, match="TRAINER.NAME is 'CoCoCoOp', expected one of"):
+        build_method(CfgNode({"TRAINER": {"NAME": "CoCoCoOp"}}), NAMES, small_clip())

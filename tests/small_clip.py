@@ -1,0 +1,33 @@
+"""Small CLIPs with random weights, OpenAI's class as it is, for tests."""
+
+import torch
+from torch import nn
+
+from mocoop.openai_clip import CLIP
+from mocoop.openai_clip import clip_model as openai_model
+
+
+def small_clip(seed: int = 0, vision: str = "vit", double: bool = False) -> CLIP:
+    """A CLIP with 32 x 32 images, features of size 32 and a text tower of 3 layers of width 64.
+
+    With `double` all of it computes in fp64: OpenAI's LayerNorm, which rounds to fp32, becomes PyTorch's.
+    """
+    torch.manual_seed(seed)
+    tower = dict(vision_layers=2, vision_width=64, vision_patch_size=16)
+    if vision == "rn":
+        tower = dict(vision_layers=(1, 1, 1, 1), vision_width=16, vision_patch_size=None)
+    text = dict(context_length=77, vocab_size=49408, transformer_width=64, transformer_heads=2, transformer_layers=3)
+    model = CLIP(32, 32, **tower, **text)
+    with torch.no_grad():  # enough contrast that features of different prompts differ
+        model.token_embedding.weight.normal_(std=0.3)
+        model.positional_embedding.normal_(std=0.1)
+        model.text_projection.normal_(std=0.3)
+    if double:
+        for module in model.modules():
+            for name, child in module.named_children():
+                if isinstance(child, openai_model.LayerNorm):
+                    norm = nn.LayerNorm(child.normalized_shape)
+                    norm.load_state_dict(child.state_dict())
+                    setattr(module, name, norm)
+        model.double()
+    return model.eval().requires_grad_(False)

@@ -1,0 +1,154 @@
+"""Train or evaluate a prompt-learning method, with CoOp's flags.
+
+python train.py --root DATA --seed 1 --trainer MoCoOp --dataset-config-file configs/datasets/shapes_both.yaml \\
+    --config-file configs/trainers/MoCoOp/tiny.yaml --output-dir output/try
+"""
+
+import argparse
+import difflib
+import logging
+import sys
+
+import torch
+from PIL import UnidentifiedImageError
+
+import datasets  # noqa: F401 (registers the datasets)
+import trainers  # noqa: F401 (registers the trainers)
+from mocoop.config import merge_file, merge_overrides
+from mocoop.engine import (
+    BACKEND,
+    DATASET_REGISTRY,
+    TRAINER_REGISTRY,
+    build_trainer,
+    collect_env_info,
+    get_cfg_default,
+    set_random_seed,
+    setup_logger,
+)
+from mocoop.errors import ConfigError, DataError, MocoopError
+from mocoop.methods import extend_cfg
+
+logger = logging.getLogger("mocoop.train")
+
+
+class PrintHandler(logging.Handler):
+    """Log lines go to standard output, and so into the run's log.txt."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record))
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line: CoOp's flags, then KEY VALUE overrides."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--root", default="", help="folder that holds the datasets")
+    parser.add_argument("--output-dir", default="", help="folder of this run's log, checkpoints and result")
+    parser.add_argument("--resume", default="", help="folder of the run whose last checkpoint training goes on from")
+    parser.add_argument("--seed", type=int, default=-1, help="fixed seed, 0 counts; negative: none")
+    parser.add_argument("--source-domains", nargs="+", help="source domains of a multi-domain dataset")
+    parser.add_argument("--target-domains", nargs="+", help="target domains of a multi-domain dataset")
+    parser.add_argument("--transforms", nargs="+", help="data augmentation, replaces INPUT.TRANSFORMS")
+    parser.add_argument("--config-file", default="", help="yaml of the method, merged after the dataset's")
+    parser.add_argument("--dataset-config-file", default="", help="yaml of the dataset")
+    parser.add_argument("--trainer", default="", help="name of the trainer, e.g. MoCoOp")
+    parser.add_argument("--backbone", default="", help="CLIP: an OpenAI name, a file, tiny or tiny-vit")
+    parser.add_argument("--head", default="", help="Dassl's MODEL.HEAD.NAME; no method here has a head")
+    parser.add_argument("--eval-only", action="store_true", help="evaluate --model-dir, train nothing")
+    parser.add_argument("--model-dir", default="", help="folder of the run to evaluate")
+    parser.add_argument("--load-epoch", type=int, help="epoch of the checkpoint to evaluate")
+    parser.add_argument("--no-train", action="store_true", help="build everything, train nothing")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE overrides of the config")
+    return parser.parse_args(argv)
+
+
+def setup_cfg(args: argparse.Namespace):
+    """The frozen config: defaults, dataset yaml, method yaml, flags, overrides. Raises ConfigError."""
+    cfg = get_cfg_default()
+    extend_cfg(cfg)
+    for path in (args.dataset_config_file, args.config_file):
+        if path:
+            merge_file(cfg, path)
+    _apply_flags(cfg, args)
+    merge_overrides(cfg, args.opts)
+    _check_registered("--trainer", cfg.TRAINER.NAME, TRAINER_REGISTRY)
+    _check_registered("DATASET.NAME", cfg.DATASET.NAME, DATASET_REGISTRY)
+    accepted = ("all", "base", "new")
+    if cfg.DATASET.SUBSAMPLE_CLASSES not in accepted:
+        raise ConfigError(f"DATASET.SUBSAMPLE_CLASSES is {cfg.DATASET.SUBSAMPLE_CLASSES!r}, expected one of {accepted}")
+    cfg.freeze()
+    return cfg
+
+
+def _apply_flags(cfg, args: argparse.Namespace) -> None:
+    flags = {
+        "DATASET.ROOT": args.root,
+        "OUTPUT_DIR": args.output_dir,
+        "RESUME": args.resume,
+        "DATASET.SOURCE_DOMAINS": args.source_domains,
+        "DATASET.TARGET_DOMAINS": args.target_domains,
+        "INPUT.TRANSFORMS": args.transforms,
+        "TRAINER.NAME": args.trainer,
+        "MODEL.BACKBONE.NAME": args.backbone,
+        "MODEL.HEAD.NAME": args.head,
+    }
+    given = [item for key, value in flags.items() if value for item in (key, value)]
+    if args.seed >= 0:
+        given += ["SEED", args.seed]
+    cfg.merge_from_list(given)
+
+
+def _check_registered(flag: str, name: str, registry) -> None:
+    known = registry.registered_names()
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(sorted(known))}"
+        raise ConfigError(f"{flag} is {name!r}, {hint}" if name else f"{flag} is missing, {hint}")
+
+
+def print_config(args: argparse.Namespace, cfg) -> None:
+    print("***************\n** Arguments **\n***************")
+    for key, value in sorted(vars(args).items()):
+        print(f"{key}: {value}")
+    print(f"************\n** Config **\n************\n{cfg}")
+    print(f"Engine: {BACKEND}")
+    print(f"** System info **\n{collect_env_info()}\n")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train and test, or evaluate, as the command line says."""
+    cfg = setup_cfg(args)
+    if cfg.SEED >= 0:
+        set_random_seed(cfg.SEED)
+    log = setup_logger(cfg.OUTPUT_DIR)
+    try:
+        if torch.cuda.is_available() and cfg.USE_CUDA:
+            torch.backends.cudnn.benchmark = True
+        print_config(args, cfg)
+        if cfg.SEED >= 0:
+            print(f"Setting fixed seed: {cfg.SEED}")
+        trainer = build_trainer(cfg)
+        if args.eval_only:
+            trainer.load_model(args.model_dir, epoch=args.load_epoch)
+            trainer.test()
+        elif not args.no_train:
+            trainer.train()
+    finally:
+        log.close()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0, or 2 after one line on stderr that says what was wrong with the input."""
+    logging.basicConfig(level=logging.INFO, handlers=[PrintHandler()], format="%(message)s")
+    try:
+        run(parse_args(argv))
+    except MocoopError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except UnidentifiedImageError as error:
+        print(f"error: {DataError(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
