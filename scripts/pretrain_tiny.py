@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python -m scripts.pretrain_tiny rn     # about 11 minutes of one core
     OMP_NUM_THREADS=1 python -m scripts.pretrain_tiny vit    # about 50 minutes of one core
 
-It is shipped by copying the two files to `mocoop/tiny/`. The pairs come from `mocoop/shapes/captions.py`; the combinations held out there are only used at the end, to measure
-zero-shot accuracy on pictures that belong to no Shapes set.
+It is shipped by copying the two files to `mocoop/tiny/`. The pairs come from `mocoop/shapes/captions.py`; the
+combinations held out there are only used at the end, to measure zero-shot accuracy on pictures that belong to no set.
 """
 
 import argparse

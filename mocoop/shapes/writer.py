@@ -74,7 +74,10 @@ def read_styles(folder: str | os.PathLike) -> dict[str, str]:
     path = Path(folder) / METADATA
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            return {row["path"]: row["style"] for row in csv.DictReader(file)}
+            styles = {row["path"]: row["style"] for row in csv.DictReader(file)}
+        if unknown := set(styles.values()) - set(STYLES):
+            raise ValueError(f"unknown style {unknown.pop()!r}")
+        return styles
     except (OSError, ValueError, KeyError, csv.Error) as error:
         raise DataError(f"{path}: got no readable table ({error}), expected path,style; remove {folder} to have it "
                         "made again") from error

@@ -117,7 +117,8 @@ def test_root_that_cannot_be_written_is_one_clear_error(tmp_path):
         ensure_set(VARIANT, tmp_path / "file" / "set")
 
 
-def test_damaged_metadata_is_named(tmp_path):
-    (tmp_path / "metadata.csv").write_text("a,b\n1,2\n")
+@pytest.mark.parametrize("text", ["a,b\n1,2\n", "path,style\nx.png\n", "path,style\nx.png,cubist\n"])
+def test_damaged_metadata_is_named(tmp_path, text):
+    (tmp_path / "metadata.csv").write_text(text)
     with pytest.raises(DataError, match="metadata.csv.*expected path,style"):
         read_styles(tmp_path)
