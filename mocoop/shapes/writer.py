@@ -109,8 +109,9 @@ def _check(shapes_set: ShapesSet, folder: Path) -> None:
         found = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         found = "no readable about.json"
-    if found != _about(shapes_set):
-        raise DataError(f"{folder}: got {found}, expected {_about(shapes_set)}; remove the folder to have it made again")
+    expected = _about(shapes_set)
+    if found != expected:
+        raise DataError(f"{folder}: got {found}, expected {expected}; remove the folder to have it made again")
 
 
 def _publish(temporary: Path, folder: Path) -> None:

@@ -46,8 +46,10 @@ def base_new_h(model: CLIP, shapes_set: ShapesSet, mix: dict[str, float], tint: 
 
 
 def zeroshot_report(model: CLIP) -> dict:
-    """Figures of each set in its mix of styles, by a neutral and by its own camera; of each style, on ShapesBoth's classes
-    by a neutral camera."""
+    """Figures of each set in its mix of styles, by a neutral and by its own camera, and of each style on its own.
+
+    The styles are those of ShapesBoth's classes by a neutral camera.
+    """
     report = {}
     for source in SOURCES:
         cameras = {"neutral": None, source.tint: source.tint}
