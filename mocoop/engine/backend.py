@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import logging
 import os
 
 from mocoop.errors import ConfigError, MocoopError
@@ -44,6 +45,7 @@ def choose_backend() -> str:
 
 def import_dassl(module: str):
     """Import a module of Dassl. Raises EngineError naming what it lacks: an installed Dassl is never passed over."""
+    silenced = logging.root.manager.disable
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -57,3 +59,5 @@ def import_dassl(module: str):
             f"Dassl is installed but importing {module} failed with {type(error).__name__}: {error}; "
             f"mend that installation, or {OVERRIDE}"
         ) from error
+    finally:
+        logging.disable(silenced)  # one of Dassl's modules switches off the warnings of the whole process

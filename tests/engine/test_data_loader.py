@@ -63,9 +63,13 @@ def test_an_unreadable_image_is_one_line_naming_the_file(cfg, tmp_path, workers)
     path = tmp_path / "broken.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n broken")
     tfm = build_transform(cfg, is_train=False)
-    loader = build_data_loader(cfg, data_source=[Datum(str(path))], batch_size=1, tfm=tfm, is_train=False)
+    images = [*DataManager(cfg).dataset.train_x, Datum(str(path))]
+    loader = build_data_loader(cfg, data_source=images, batch_size=1, tfm=tfm, is_train=False)
+    seen = []
     with pytest.raises(DataError) as caught:
-        list(loader)
+        for batch in loader:
+            seen.append(batch["index"].item())
+    assert seen == list(range(21))
     assert str(caught.value).startswith(f'cannot read image "{path}": ')
     assert "\n" not in str(caught.value)
 

@@ -5,6 +5,7 @@ text file called `checkpoint`.
 """
 
 import pickle
+import re
 from collections import OrderedDict
 from pathlib import Path
 
@@ -54,11 +55,8 @@ def load_checkpoint(fpath) -> dict:
     try:
         with stand_ins():
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(f'"{path}" is not loaded: {_refusal(error)}') from error
     except Exception as error:
-        reason = f"{_first_line(error)}; it is damaged or not a checkpoint"
-        raise CheckpointError(f'cannot read "{path}": {reason}') from error
+        raise CheckpointError(f'cannot load "{path}": {_why_unreadable(error)}') from error
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f'"{path}" holds a {type(checkpoint).__name__}, expected a dictionary')
     return checkpoint
@@ -148,14 +146,8 @@ def _scheduler_state(checkpoint):
     return state if set(state) == {"last_epoch", "base_lrs"} else {"last_epoch": checkpoint["epoch"]}
 
 
-def _refusal(error):
-    text = " ".join(str(error).split())
-    start = text.find("GLOBAL ")
-    if start < 0:
-        return f"{_first_line(error)}; it is damaged or not a checkpoint"
-    return f'it holds an object "{text[start:].split()[1]}", expected only tensors and plain values; it could run code'
-
-
-def _first_line(error):
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _why_unreadable(error):
+    refused = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
+    if refused:
+        return f'it holds an object "{refused[1]}", expected only tensors and plain values; it could run code'
+    return "it is damaged, or no checkpoint (a file written by torch.save)"

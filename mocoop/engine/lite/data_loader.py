@@ -65,8 +65,11 @@ class ReadableErrorsLoader(DataLoader):
     def _iterate(batches):
         try:
             yield from batches
+            return
         except DataError as error:
-            raise DataError(_message_from_worker(error)) from None
+            message = _message_from_worker(error)
+        del batches  # ends the workers now, not when the traceback is forgotten
+        raise DataError(message)
 
 
 def build_data_loader(
