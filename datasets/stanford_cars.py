@@ -17,6 +17,10 @@ class StanfordCars(BenchmarkDataset):
     split_file = "split_zhou_StanfordCars.json"
     raw_files = ("devkit/cars_meta.mat", "devkit/cars_train_annos.mat", "cars_test_annos_withlabels.mat")
 
+    @classmethod
+    def expected(cls) -> str:
+        return f"cars_train/, cars_test/, {cls.split_file}"
+
     def read_raw(self) -> Splits:
         meta, trainval, test = (f"{self.dataset_dir}/{name}" for name in self.raw_files)
         names = [_year_first(str(name[0])) for name in read_mat_row(meta, "class_names")]

@@ -38,12 +38,8 @@ class BenchmarkDataset(DatasetBase):
     test_only = False  # the test images stand in as training images, for their class names; no subset is drawn
 
     def __init__(self, cfg):
-        self.name = type(self).__name__
-        self.seed = cfg.SEED
-        self._find(cfg.DATASET.ROOT)
-        splits = self._with_domains(self.load_splits())
-        if self.test_only:
-            splits = Splits(splits.test, None, splits.test)
+        self._open(cfg.DATASET.ROOT, cfg.SEED)
+        splits = self.load_splits()
         self.all_classnames = class_names(splits.train, self.name)
         shots, classes = cfg.DATASET.NUM_SHOTS, cfg.DATASET.SUBSAMPLE_CLASSES
         if shots >= 1 and not self.test_only:
@@ -55,6 +51,13 @@ class BenchmarkDataset(DatasetBase):
         if classes != "all":
             print(f"SUBSAMPLE {classes.upper()} CLASSES!")
         super().__init__(**self._engine_lists(splits))
+
+    @classmethod
+    def open(cls, root: str, seed: int = 1) -> "BenchmarkDataset":
+        """The dataset with its folders found and nothing read yet, for tools: `load_splits` reads."""
+        dataset = cls.__new__(cls)
+        dataset._open(root, seed)
+        return dataset
 
     def read_raw(self) -> Splits:
         """The three lists of items, from the annotations the dataset is distributed with.
@@ -68,15 +71,18 @@ class BenchmarkDataset(DatasetBase):
         """Name of the domain of each image, by path relative to `self.image_dir`; override where there are several."""
         return {}
 
-    def load_splits(self) -> Splits:
-        """The whole dataset: from the split file, or from the raw annotations, which then leave a split file."""
-        if not self.split_file:
-            return self._load_raw()
+    def load_splits(self, store: bool = True) -> Splits:
+        """The whole dataset: from the split file, or from the raw annotations, which leave a split file if `store`."""
         path = Path(self.dataset_dir, self.split_file)
-        if not path.exists():
-            write_split(path, self._load_raw(), self.image_dir)
-        print(f"Reading split from {path}")
-        return read_split(path, self.image_dir)
+        if not self.split_file or not (store or path.exists()):
+            splits = self._load_raw()
+        else:
+            if not path.exists():
+                write_split(path, self._load_raw(), self.image_dir)
+            print(f"Reading split from {path}")
+            splits = read_split(path, self.image_dir)
+        splits = self._with_domains(splits)
+        return Splits(splits.test, None, splits.test) if self.test_only else splits
 
     @cached_property
     def manifest_sha256(self) -> str:
@@ -89,7 +95,8 @@ class BenchmarkDataset(DatasetBase):
         images = [f"{cls.image_dir}/"] if cls.image_dir else []
         return ", ".join([*images, *([cls.split_file] if cls.split_file else cls.raw_files)])
 
-    def _find(self, root: str) -> None:
+    def _open(self, root: str, seed: int) -> None:
+        self.name, self.seed = type(self).__name__, seed
         if not root:
             raise DataError(f"{self.name}: no data root; pass --root DATA, the folder that holds {self.dataset_dir}/")
         root = os.path.abspath(os.path.expanduser(root))

@@ -1,0 +1,82 @@
+"""Checking a dataset on disk against its split and against the published counts."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from tqdm import tqdm
+
+from mocoop.data.base import BenchmarkDataset
+from mocoop.engine import read_image
+from mocoop.errors import DataError
+
+
+@dataclass
+class SplitReport:
+    """One split: how many images it should have, how many the annotations list, and what is wrong with them."""
+
+    split: str
+    published: int | None  # None: nothing published to compare with
+    listed: int
+    missing: list[str] = field(default_factory=list)  # paths of files that are not there
+    unreadable: list[str] | None = None  # one line each; None: images were not opened
+
+    @property
+    def found(self) -> int:
+        return self.listed - len(self.missing)
+
+    @property
+    def complete(self) -> bool:
+        return not self.missing and not self.unreadable and self.published in (None, self.listed)
+
+
+def check(dataset_class: type[BenchmarkDataset], root: str, published: dict, images: bool = False) -> list[SplitReport]:
+    """Check a dataset under `root`, writing no split; with `images` every image is read.
+
+    Args:
+        published: images of train, val and test in the published split; empty to compare with nothing.
+
+    Raises:
+        DataError: the dataset's folder or annotations are missing or damaged.
+    """
+    splits = dataset_class.open(root).load_splits(store=False)
+    parts = {"test": splits.test} if dataset_class.test_only else splits._asdict()
+    reports = []
+    for name, items in parts.items():
+        if items is not None:
+            paths = [item.impath for item in items]
+            report = SplitReport(name, published.get(name), len(paths), find_missing(paths))
+            if images:
+                gone = set(report.missing)
+                report.unreadable = find_unreadable([path for path in paths if path not in gone], name)
+            reports.append(report)
+    return reports
+
+
+def find_missing(paths: Iterable[str]) -> list[str]:
+    """Those of `paths` that do not exist; lists each folder once instead of asking for each file."""
+    by_folder = defaultdict(list)
+    for path in paths:
+        by_folder[os.path.dirname(path)].append(path)
+    missing = []
+    for folder, members in by_folder.items():
+        present = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+        missing += [path for path in members if os.path.basename(path) not in present]
+    return missing
+
+
+def find_unreadable(paths: Sequence[str], name: str) -> list[str]:
+    """One line for each image that cannot be decoded."""
+    with ThreadPoolExecutor() as pool:
+        problems = list(tqdm(pool.map(_problem, paths), total=len(paths), desc=f"reading {name}", disable=None))
+    return [problem for problem in problems if problem]
+
+
+def _problem(path: str) -> str | None:
+    try:
+        read_image(path)
+        return None
+    except DataError as error:
+        return str(error)

@@ -1,0 +1,191 @@
+"""Downloading one file: mirrors in order, interrupted transfers resumed, the result verified before it is used.
+
+A transfer is kept as `<name>.part` beside its destination until it is whole.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import tarfile
+import time
+import zipfile
+from pathlib import Path
+
+import requests
+from tqdm import tqdm
+
+from mocoop.data.sources import SourceFile
+from mocoop.errors import DataError
+
+log = logging.getLogger(__name__)
+
+CHUNK = 1 << 18
+ATTEMPTS = 4  # in a row without a byte of progress
+TIMEOUT = (15, 60)  # seconds to connect, and between two bytes
+PAUSE = 1.0  # seconds before the second attempt, doubled each time
+
+
+def download(file: SourceFile, path: Path) -> None:
+    """Bring a file to `path` from its urls or Google Drive, whichever first delivers what its hash says.
+
+    Raises DataError with the reason of each failure when none does. What arrived in part stays for the next try.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    failures = []
+    ways = [(url, lambda url=url: fetch(url, part)) for url in file.urls]
+    if file.drive:
+        ways.append((f"Google Drive {file.drive}", lambda: fetch_from_drive(file.drive, part)))
+    for name, bring in ways:
+        log.info("%s: from %s", path.name, name)
+        try:
+            bring()
+        except DataError as error:
+            failures.append(f"{name}: {error}")
+            continue
+        problem = find_problem(part, file)
+        if problem is None:
+            os.replace(part, path)
+            _tag(part).unlink(missing_ok=True)
+            return
+        failures.append(f"{name}: {problem}")
+        _forget(part)
+    raise DataError(f"{path.name} could not be downloaded ({'; '.join(failures)})")
+
+
+def fetch(url: str, part: Path, timeout: tuple[float, float] = TIMEOUT) -> None:
+    """Download a url to `part`, from where an earlier transfer stopped; DataError when it cannot be completed."""
+    idle = 0
+    while True:
+        before = _size(part)
+        try:
+            return _transfer(url, part, timeout)
+        except requests.HTTPError as error:
+            if error.response.status_code < 500:
+                raise DataError(f"HTTP status {error.response.status_code}") from None
+            reason = f"HTTP status {error.response.status_code}"
+        except (requests.RequestException, EOFError) as error:
+            reason = type(error).__name__ if isinstance(error, requests.RequestException) else str(error)
+        idle = 0 if _size(part) > before else idle + 1
+        if idle >= ATTEMPTS:
+            raise DataError(f"{reason}, after {_size(part):,} bytes")
+        time.sleep(PAUSE * 2**idle)
+
+
+def _transfer(url: str, part: Path, timeout) -> None:
+    have, tag = _size(part), _read_tag(part, url)
+    if have and tag is None:  # begun from another mirror
+        _forget(part)
+        have = 0
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+        headers |= {"If-Range": tag} if tag else {}
+    with requests.get(url, headers=headers, stream=True, timeout=timeout) as answer:
+        if answer.status_code == 416:
+            return _finish_or_forget(answer, part, have)
+        answer.raise_for_status()
+        if not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-") or answer.status_code != 206:
+            have = 0
+        _write_tag(part, url, answer.headers)
+        length = answer.headers.get("Content-Length")
+        total = have + int(length) if length else None
+        with (
+            open(part, "ab" if have else "wb") as file,
+            tqdm(desc=part.stem, initial=have, total=total, unit="B", unit_scale=True, disable=None) as bar,
+        ):
+            answer.raw.enforce_content_length = False  # or the last bytes before a cut would be lost; see below
+            for chunk in answer.iter_content(CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+    if total is not None and _size(part) < total:
+        raise EOFError(f"the connection ended after {_size(part):,} of {total:,} bytes")
+
+
+def _finish_or_forget(answer, part: Path, have: int) -> None:
+    """The server has nothing after what we have: all of it is there, or ours is a piece of something else."""
+    if answer.headers.get("Content-Range", "").rpartition("/")[2] != str(have):
+        _forget(part)
+        raise EOFError("what was downloaded before does not belong to this file")
+
+
+def fetch_from_drive(file_id: str, part: Path) -> None:
+    """Download a file of Google Drive to `part`. Raises DataError, also when Drive asks for a login or has no quota."""
+    import gdown
+
+    try:
+        done = gdown.download(id=file_id, output=str(part), quiet=True, resume=False)
+    except Exception as error:  # gdown raises what its version and Drive's page of the day lead to
+        raise DataError(" ".join(str(error).split())[:160] or type(error).__name__) from error
+    if done is None or not part.exists():
+        raise DataError("Google Drive gives no public link; too many people may have downloaded it today")
+
+
+def find_problem(path: Path, file: SourceFile) -> str | None:
+    """What shows that `path` is not the file it should be, in words; None if nothing does.
+
+    The hash decides; a file without one must at least be of its kind, since servers like to send a web page instead.
+    """
+    for kind, expected in (("sha256", file.sha256), ("md5", file.md5)):
+        if expected:
+            found = _hash(path, kind)
+            return None if found == expected else f"{kind} is {found}, expected {expected}"
+    if file.is_archive:
+        good = zipfile.is_zipfile(path) or _is_tar(path)
+    elif path.name.removesuffix(".part").endswith(".json"):
+        good = _is_json(path)
+    else:
+        good = not path.read_bytes()[:512].lstrip().lower().startswith((b"<!doctype", b"<html"))
+    return None if good else f"its content is no {Path(file.name).suffix} file"
+
+
+def _is_tar(path: Path) -> bool:
+    try:
+        return tarfile.is_tarfile(path)
+    except (EOFError, OSError):
+        return False
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+        return True
+    except ValueError:
+        return False
+
+
+def _hash(path: Path, kind: str) -> str:
+    digest = hashlib.new(kind, usedforsecurity=False)
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def _tag(part: Path) -> Path:
+    return part.with_name(part.name + ".from")
+
+
+def _read_tag(part: Path, url: str) -> str | None:
+    """The version of the file that a part was begun from ("" if the server named none); None if not from this url."""
+    try:
+        begun_from, tag = json.loads(_tag(part).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return tag if begun_from == url else None
+
+
+def _write_tag(part: Path, url: str, headers) -> None:
+    etag = headers.get("ETag", "")
+    version = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
+    _tag(part).write_text(json.dumps([url, version]), encoding="utf-8")
+
+
+def _forget(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _tag(part).unlink(missing_ok=True)

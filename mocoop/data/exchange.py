@@ -1,0 +1,72 @@
+"""Few-shot subsets in other projects' files: CoOp's pickle, and the two jsonl files of 2SFS (arXiv 2503.11609)."""
+
+import json
+import re
+from pathlib import Path
+
+from mocoop.data.item import Item
+from mocoop.data.manifest import Record, encode_manifest, read_manifest
+from mocoop.data.paths import relative_to
+from mocoop.data.pickled import read_pickled_subset, write_pickled_subset
+from mocoop.engine import atomic_write
+from mocoop.errors import DataError
+
+FORMATS = ("manifest", "coop", "2sfs")
+
+
+def shots_and_seed(path: Path) -> tuple[int, int] | None:
+    """The shots and seed in a name such as shot_16-seed_1_train.jsonl; None when it has none."""
+    found = re.search(r"shot_(\d+)-seed_(-?\d+)", path.name)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def read_subset(path: Path) -> dict[str, list[Record]]:
+    """The records of a subset in any of the formats, told by the file's name and content.
+
+    Of 2SFS's pair either file may be given; the other is read from beside it.
+    """
+    if path.suffix == ".pkl":
+        return read_pickled_subset(path)
+    pair = re.fullmatch(r"(.*)_(train|val)\.jsonl", path.name)
+    if pair:
+        return {split: _read_2sfs(path.with_name(f"{pair[1]}_{split}.jsonl")) for split in ("train", "val")}
+    return read_manifest(path)
+
+
+def _read_2sfs(path: Path) -> list[Record]:
+    records = []
+    try:
+        for line in path.read_text(encoding="utf-8").strip().split("\n"):
+            entry = json.loads(line)
+            records.append(Record(str(entry["_impath"]), int(entry["_label"]), None))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        where = f", line {len(records) + 1}" if path.exists() else ""
+        raise DataError(f"{path}{where}: expected an object with _impath and _label ({error})") from error
+    return records
+
+
+def write_subset(
+    form: str, stem: Path, train: list[Item], val: list[Item] | None, image_dir: str, root: str
+) -> list[Path]:
+    """Write a subset as `stem` plus the suffixes of the format; returns the files. Raises DataError if one exists."""
+    suffixes = {"manifest": (".jsonl",), "coop": (".pkl",), "2sfs": ("_train.jsonl", "_val.jsonl")}[form]
+    paths = [stem.with_name(stem.name + suffix) for suffix in suffixes]
+    for path in paths:
+        if path.exists():
+            raise DataError(f"{path} exists and is not overwritten; move it away or choose another --output")
+    if form == "coop":
+        with atomic_write(paths[0], "wb") as file:
+            write_pickled_subset(file, train, val)
+    elif form == "manifest":
+        with atomic_write(paths[0]) as file:
+            file.write(encode_manifest(train, val, image_dir))
+    else:
+        for path, items in zip(paths, (train, val or []), strict=True):
+            with atomic_write(path) as file:
+                file.writelines(_2sfs_line(item, root) for item in items)
+    return paths
+
+
+def _2sfs_line(item: Item, root: str) -> str:
+    entry = {"_impath": relative_to(root, item.impath), "_label": item.label, "_domain": item.domain}
+    return json.dumps({**entry, "_classname": item.classname}) + "\n"

@@ -1,0 +1,209 @@
+"""Lists, describes, checks and prepares datasets, and sets up your own images.
+
+mocoop datasets list                               what there is
+mocoop datasets prepare OxfordPets --root DATA     download and extract what can be, explain the rest
+mocoop datasets check all --root DATA              what is missing or damaged; exit status 1 if anything is
+mocoop datasets new DATA                           a config for your own class folders or csv
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from mocoop.checkout import find_checkout, import_datasets
+from mocoop.data import exchange
+from mocoop.data.sources import BUNDLED, load_sources
+from mocoop.errors import ConfigError, DataError
+
+SHOWN = 5  # problems of a split that are printed
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+
+    def action(function, name: str, summary: str, root: bool = True) -> argparse.ArgumentParser:
+        sub = actions.add_parser(name, help=summary, description=summary)
+        sub.set_defaults(action=function)
+        if root:
+            sub.add_argument(
+                "--root", default=os.environ.get("DATA", "data"), help="data root (default: $DATA, or data)"
+            )
+        return sub
+
+    action(_list, "list", "list the datasets, and which of them are under the data root")
+    action(_info, "info", "what a dataset is, where it comes from, what belongs where").add_argument("name")
+    sub = action(_check, "check", "compare the files with the split and the published counts")
+    sub.add_argument("names", nargs="+", metavar="NAME", help="datasets, or all")
+    sub.add_argument("--images", action="store_true", help="read every image as well")
+    sub.add_argument(
+        "--reduced", action="store_true", help="a reduced copy: other counts than the published ones are right"
+    )
+    sub = action(_prepare, "prepare", "download, verify and extract what can be; explain the rest")
+    sub.add_argument("names", nargs="+", metavar="NAME", help="datasets, or all")
+    sub.add_argument("--sources", default=BUNDLED, metavar="FILE", help="other addresses, in the form of sources.json")
+    sub = action(
+        _import_split, "import-split", "take over a few-shot subset of CoOp (.pkl), 2SFS (.jsonl) or this project"
+    )
+    sub.add_argument("name")
+    sub.add_argument("file", type=Path)
+    _add_subset_arguments(sub, required=False)
+    sub = action(_export_split, "export-split", "write the few-shot subset of a run for another project")
+    sub.add_argument("name")
+    _add_subset_arguments(sub, required=True)
+    sub.add_argument("--format", choices=exchange.FORMATS, default="manifest", help="default: %(default)s")
+    sub.add_argument("--output", type=Path, default=Path("."), metavar="DIR", help="default: the current folder")
+
+
+def _add_subset_arguments(parser: argparse.ArgumentParser, required: bool) -> None:
+    default = "" if required else "; default: from the file's name"
+    parser.add_argument("--shots", type=int, required=required, help=f"images a class{default}")
+    parser.add_argument("--seed", type=int, required=required, help=f"seed of the draw{default}")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the action; returns 0, or 1 when a dataset is not complete."""
+    return args.action(args)
+
+
+def _dataset_class(name: str):
+    registry = import_datasets()
+    if name not in registry.registered_names():
+        raise ConfigError(f"got the dataset {name!r}, expected one of {', '.join(sorted(load_sources()))}")
+    return registry.get(name)
+
+
+def _names(asked: list[str]) -> list[str]:
+    return list(load_sources()) if asked == ["all"] else asked
+
+
+def _config_name(name: str) -> str:
+    for path in sorted((find_checkout() / "configs/datasets").glob("*.yaml")):
+        if f'NAME: "{name}"' in path.read_text(encoding="utf-8"):
+            return path.stem
+    return "-"
+
+
+def _list(args) -> int:
+    print(f"{'name':<20} {'config':<16} {'classes':>7} {'train':>9} {'val':>7} {'test':>7}  folder under {args.root}")
+    for name, source in load_sources().items():
+        folder = _dataset_class(name).dataset_dir
+        counts = [source.counts.get(split, "-") for split in ("train", "val", "test")]
+        state = "" if (Path(args.root) / folder).is_dir() else " (absent)"
+        print(
+            f"{name:<20} {_config_name(name):<16} {source.classes:>7} {counts[0]:>9} {counts[1]:>7} {counts[2]:>7}  "
+            f"{folder}/{state}"
+        )
+    return 0
+
+
+def _info(args) -> int:
+    dataset_class, source = _dataset_class(args.name), load_sources().get(args.name)
+    if source is None:
+        raise ConfigError(f"{args.name} is not distributed anywhere; there is nothing to say about its source")
+    print(f"{source.title}\n  {dataset_class.__doc__}\n  home     {source.home}\n  license  {source.license}")
+    print(f"  config   configs/datasets/{_config_name(args.name)}.yaml")
+    print(f"  classes  {source.classes}; images " + ", ".join(f"{split} {n:,}" for split, n in source.counts.items()))
+    print(f"  folder   {args.root}/{dataset_class.dataset_dir}/ with {dataset_class.expected()}")
+    for file in source.files:
+        origin = ", ".join([*file.urls, *([f"Google Drive {file.drive}"] if file.drive else [])]) or "by hand"
+        print(f"  file     {file.name}{'' if file.needed else ' (only without the split file)'}: {origin}")
+    for address in source.dead:
+        print(f"  dead     {address}")
+    if source.notes:
+        print(f"  note     {source.notes.replace('{folder}', f'{args.root}/{dataset_class.dataset_dir}')}")
+    return 0
+
+
+def _check(args) -> int:
+    return max([_check_one(name, args) for name in _names(args.names)])
+
+
+def _check_one(name: str, args) -> int:
+    from mocoop.data.check import check
+
+    dataset_class, source = _dataset_class(name), load_sources().get(name)
+    try:
+        reports = check(dataset_class, args.root, {} if args.reduced or not source else source.counts, args.images)
+    except DataError as error:
+        print(f"{name}: cannot be read\n  {error}")
+        return 1
+    complete = all(report.complete for report in reports)
+    print(f"{name}: {'complete' if complete else 'NOT COMPLETE'}  ({Path(args.root, dataset_class.dataset_dir)})")
+    for report in reports:
+        unread = "" if report.unreadable is None else f", {len(report.unreadable)} unreadable"
+        expected = "" if report.published is None else f", expected {report.published}"
+        counts = f"{report.found} found{expected}, {report.listed} listed, {len(report.missing)} missing{unread}"
+        print(f"  {report.split:<5} {counts}")
+        _print_some([f"missing: {path}" for path in report.missing] + (report.unreadable or []))
+    if not complete:
+        print(
+            "  next: put back what is missing, or move the folder it belongs to away and run "
+            f"`mocoop datasets prepare {name} --root {args.root}`; a reduced copy is checked with --reduced"
+        )
+    return 0 if complete else 1
+
+
+def _print_some(lines: list[str]) -> None:
+    for line in lines[:SHOWN]:
+        print(f"    {line}")
+    if len(lines) > SHOWN:
+        print(f"    and {len(lines) - SHOWN} more")
+
+
+def _prepare(args) -> int:
+    from mocoop.data.prepare import prepare
+
+    sources, status = load_sources(args.sources), 0
+    for name in list(sources) if args.names == ["all"] else args.names:
+        folder = Path(args.root).absolute() / _dataset_class(name).dataset_dir
+        if name not in sources:
+            raise ConfigError(f"{args.sources} has no {name}, expected one of {', '.join(sources)}")
+        outcomes = prepare(sources[name], folder)
+        print(f"{name} in {folder}")
+        for outcome in outcomes:
+            print(f"  {outcome.state:<8} {', '.join(outcome.file.gives)}")
+        missing = [outcome for outcome in outcomes if outcome.state == "missing" and outcome.file.needed]
+        for outcome in missing:
+            print(f"  to do: {outcome.steps}")
+        if not missing:
+            print(f"  ready; `mocoop datasets check {name} --root {args.root}` looks at every file")
+        status = max(status, 1 if missing else 0)
+    return status
+
+
+def _import_split(args) -> int:
+    from mocoop.data.manifest import encode_manifest, match_records, text_sha256
+    from mocoop.data.subset import known_items, subset_path
+    from mocoop.engine import atomic_write
+
+    named = exchange.shots_and_seed(args.file) or (None, None)
+    shots, seed = (
+        given if given is not None else read for given, read in zip((args.shots, args.seed), named, strict=True)
+    )
+    if shots is None or seed is None:
+        raise ConfigError(f"{args.file}: its name says no shots and seed, pass --shots and --seed")
+    dataset = _dataset_class(args.name).open(args.root)
+    destination = subset_path(dataset.dataset_dir, shots, seed)
+    if destination.exists():
+        raise DataError(f"{destination} exists and is not overwritten; move it away first")
+    splits, records = dataset.load_splits(), exchange.read_subset(args.file)
+    known = known_items(splits, dataset.image_dir)
+    train, val = (match_records(records[split], known, str(args.file)) for split in ("train", "val"))
+    text = encode_manifest(train, val if splits.val is not None else None, dataset.image_dir)
+    with atomic_write(destination) as file:
+        file.write(text)
+    print(f"{destination}: {len(train)} training and {len(val)} validation images, sha256 {text_sha256(text)}")
+    return 0
+
+
+def _export_split(args) -> int:
+    from mocoop.data.subset import few_shot_subset
+
+    dataset = _dataset_class(args.name).open(args.root)
+    splits = dataset.load_splits()
+    subset = few_shot_subset(splits, args.shots, args.seed, dataset.dataset_dir, dataset.image_dir)
+    stem = args.output / f"shot_{args.shots}-seed_{args.seed}"
+    root = os.path.dirname(dataset.dataset_dir)
+    for path in exchange.write_subset(args.format, stem, subset.train, subset.val, dataset.image_dir, root):
+        print(path)
+    return 0

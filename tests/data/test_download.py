@@ -1,0 +1,172 @@
+import hashlib
+import io
+import sys
+import types
+import zipfile
+
+import pytest
+
+from mocoop.data import download as module
+from mocoop.data.download import download, fetch
+from mocoop.data.sources import SourceFile
+from mocoop.errors import DataError
+
+BODY = bytes(range(256)) * 4000
+MD5 = hashlib.md5(BODY).hexdigest()
+
+
+def source(*urls, name="a.bin", gives=("a",), md5=MD5, **more) -> SourceFile:
+    return SourceFile(name, gives=gives, urls=urls, md5=md5, **more)
+
+
+def test_a_file_arrives_whole_and_leaves_nothing_else(server, tmp_path):
+    download(source(server.put("/a.bin", BODY)), tmp_path / "a.bin")
+    assert (tmp_path / "a.bin").read_bytes() == BODY
+    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_a_cut_connection_is_resumed_where_it_ended(server, tmp_path):
+    download(source(server.put("/a.bin", BODY, cuts=2, cut_at=300_000)), tmp_path / "a.bin")
+    assert (tmp_path / "a.bin").read_bytes() == BODY
+    assert [wanted for _, wanted in server.requests] == [None, "bytes=300000-", "bytes=600000-"]
+
+
+def test_a_later_run_resumes_what_an_earlier_one_left(server, tmp_path):
+    url = server.put("/a.bin", BODY, cuts=1, cut_at=200_000)
+    part = tmp_path / "a.bin.part"
+    with pytest.raises(EOFError):
+        module._transfer(url, part, (5, 5))
+    assert part.stat().st_size == 200_000
+    download(source(url), tmp_path / "a.bin")
+    assert (tmp_path / "a.bin").read_bytes() == BODY
+    assert server.requests[-1] == ("/a.bin", "bytes=200000-")
+
+
+def test_a_file_that_changed_meanwhile_is_begun_again(server, tmp_path):
+    url = server.put("/a.bin", b"old" * 1000, etag='"old"', cuts=1, cut_at=500)
+    with pytest.raises(EOFError):
+        module._transfer(url, tmp_path / "a.bin.part", (5, 5))
+    server.put("/a.bin", BODY, etag='"new"')
+    download(source(url), tmp_path / "a.bin")
+    assert (tmp_path / "a.bin").read_bytes() == BODY
+
+
+def test_a_server_that_cannot_resume_sends_all_again(server, tmp_path):
+    download(source(server.put("/a.bin", BODY, ranges=False, cuts=1, cut_at=300_000)), tmp_path / "a.bin")
+    assert (tmp_path / "a.bin").read_bytes() == BODY
+
+
+def test_a_part_that_is_whole_is_recognised(server, tmp_path):
+    url = server.put("/a.bin", BODY)
+    fetch(url, tmp_path / "a.bin.part")
+    download(source(url), tmp_path / "a.bin")
+    assert (tmp_path / "a.bin").read_bytes() == BODY
+    assert server.requests[1:] == [("/a.bin", f"bytes={len(BODY)}-")]
+
+
+def test_a_part_longer_than_the_file_is_thrown_away(server, tmp_path):
+    url = server.put("/a.bin", BODY)
+    fetch(url, tmp_path / "a.bin.part")
+    with open(tmp_path / "a.bin.part", "ab") as part:
+        part.write(b"more")
+    download(source(url), tmp_path / "a.bin")
+    assert (tmp_path / "a.bin").read_bytes() == BODY
+
+
+def test_a_connection_that_always_ends_early_is_given_up_and_kept(server, tmp_path):
+    url = server.put("/a.bin", BODY, ranges=False, cuts=10**6, cut_at=1000)
+    with pytest.raises(DataError, match="a.bin could not be downloaded .*after 1,000 bytes"):
+        download(source(url), tmp_path / "a.bin")
+    assert not (tmp_path / "a.bin").exists() and (tmp_path / "a.bin.part").stat().st_size == 1000
+
+
+def test_a_stalled_connection_is_taken_up_again(server, tmp_path):
+    url = server.put("/a.bin", BODY, stalls=1, stall=2.0)
+    fetch(url, tmp_path / "a.bin", timeout=(5, 0.2))
+    assert (tmp_path / "a.bin").read_bytes() == BODY
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("length", [True, False])
+def test_mirrors_are_tried_in_order_and_a_wrong_hash_counts_as_a_failure(server, tmp_path, length):
+    urls = [
+        server.put("/gone", b"", status=404),
+        server.put("/broken", b"", status=503),
+        server.put("/corrupt", BODY[:-1] + b"x", length=length),
+        server.put("/truncated", BODY[:-1], length=length),
+        server.put("/good", BODY),
+        server.put("/never", BODY),
+    ]
+    download(source(*urls), tmp_path / "a.bin")
+    assert (tmp_path / "a.bin").read_bytes() == BODY
+    asked = list(dict.fromkeys(path for path, _ in server.requests))
+    assert asked == ["/gone", "/broken", "/corrupt", "/truncated", "/good"]
+
+
+def test_every_failure_is_reported(server, tmp_path):
+    urls = [server.put("/gone", b"", status=404), server.put("/corrupt", b"x"), "http://127.0.0.1:9/closed"]
+    with pytest.raises(DataError) as caught:
+        download(source(*urls), tmp_path / "a.bin")
+    message = str(caught.value)
+    assert "HTTP status 404" in message and f"expected {MD5}" in message and "ConnectionError" in message
+    assert "\n" not in message
+    assert not (tmp_path / "a.bin").exists()
+
+
+def zipped() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a/x.txt", "x")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "name, gives, body, good",
+    [
+        ("a.zip", ("a",), zipped(), True),
+        ("a.zip", ("a",), b"<!DOCTYPE html><html>Sign in", False),
+        ("a.tar.gz", ("a",), b"\x1f\x8b garbage", False),
+        ("s.json", (), b'{"train": []}', True),
+        ("s.json", (), b"<html>quota", False),
+        ("l.mat", (), b"MATLAB 5.0", True),
+        ("l.mat", (), b"\n<HTML>no", False),
+    ],
+)
+def test_a_web_page_in_place_of_a_file_without_hash_is_seen(server, tmp_path, name, gives, body, good):
+    file = SourceFile(name, gives=gives, urls=(server.put("/f", body),))
+    if good:
+        download(file, tmp_path / name)
+        assert (tmp_path / name).read_bytes() == body
+    else:
+        with pytest.raises(DataError, match="its content is no"):
+            download(file, tmp_path / name)
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def drive(monkeypatch):
+    """gdown as a stand-in that delivers what `drive.files` holds."""
+    fake = types.ModuleType("gdown")
+    fake.files = {}
+
+    def give(id, output, **options):
+        if id not in fake.files:
+            raise RuntimeError("Cannot retrieve\nthe public link")
+        with open(output, "wb") as file:
+            file.write(fake.files[id])
+        return output
+
+    fake.download = give
+    monkeypatch.setitem(sys.modules, "gdown", fake)
+    return fake
+
+
+def test_drive_is_asked_after_the_urls(server, tmp_path, drive):
+    drive.files["ID"] = BODY
+    download(source(server.put("/gone", b"", status=404), drive="ID"), tmp_path / "a.bin")
+    assert (tmp_path / "a.bin").read_bytes() == BODY
+
+
+def test_a_refusal_of_drive_is_one_line(tmp_path, drive):
+    with pytest.raises(DataError, match="Google Drive NONE: Cannot retrieve the public link"):
+        download(source(drive="NONE"), tmp_path / "a.bin")

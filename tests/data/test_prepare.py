@@ -1,0 +1,199 @@
+import hashlib
+import json
+
+import pytest
+
+from mocoop.data import prepare as module
+from mocoop.data.prepare import prepare
+from mocoop.data.sources import Source, SourceFile
+from mocoop.errors import DataError
+from tests.data.archives import make_tar, make_zip
+
+IMAGES = {"images/a/1.jpg": b"1", "images/b/2.jpg": b"2"}
+
+
+def source_of(*files) -> Source:
+    return Source("A set", "http://home", "free", 2, {"train": 2}, files)
+
+
+def states(outcomes) -> list[str]:
+    return [outcome.state for outcome in outcomes]
+
+
+def tree(folder) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "root/toy"
+
+
+@pytest.fixture
+def source(server):
+    archive = make_tar(IMAGES)
+    images = SourceFile(
+        "images.tar.gz", gives=("images",), urls=(server.put("/images", archive),), md5=hashlib.md5(archive).hexdigest()
+    )
+    split = SourceFile("split.json", urls=(server.put("/split", b"{}"),))
+    return source_of(images, split)
+
+
+def test_everything_is_put_in_place_once(server, folder, source):
+    assert states(prepare(source, folder)) == ["made", "made"]
+    assert tree(folder).items() >= {**IMAGES, "split.json": b"{}"}.items()
+    asked = len(server.requests)
+    assert states(prepare(source, folder)) == ["there", "there"]
+    assert len(server.requests) == asked == 2
+    assert not (folder / ".extracting").exists()
+
+
+def test_an_archive_that_is_there_is_not_downloaded_again(server, folder, source):
+    for place in ("downloads/images.tar.gz", "images.tar.gz", "../images.tar.gz"):
+        path = folder / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(server.pages["/images"].body)
+        assert states(prepare(source_of(source.files[0]), folder)) == ["made"]
+        path.unlink()
+        (folder / "images").rename(folder / f"was{len(place)}")
+    assert server.requests == []
+
+
+def test_what_is_there_is_not_replaced(folder, source):
+    (folder / "images").mkdir(parents=True)
+    (folder / "images/mine.jpg").write_bytes(b"mine")
+    assert states(prepare(source, folder)) == ["there", "made"]
+    assert tree(folder)["images/mine.jpg"] == b"mine" and "images/a/1.jpg" not in tree(folder)
+
+
+def test_an_empty_folder_is_filled(folder, source):
+    (folder / "images").mkdir(parents=True)
+    assert states(prepare(source, folder)) == ["made", "made"]
+    assert "images/a/1.jpg" in tree(folder)
+
+
+def test_interrupted_while_extracting_it_goes_on_without_a_download(server, folder, source, monkeypatch):
+    def interrupted(archive, destination, strip):
+        (destination / "images").mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "extract", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(source, folder)
+    assert not (folder / "images").exists()
+    assert states(prepare(source, folder)) == ["made", "made"]
+    assert [path for path, _ in server.requests].count("/images") == 1
+
+
+def test_a_corrupt_archive_is_not_extracted(server, folder, source):
+    server.pages["/images"].body = server.pages["/images"].body[:-1] + b"x"
+    outcomes = prepare(source, folder)
+    assert states(outcomes) == ["missing", "made"]
+    assert "md5 is" in outcomes[0].steps and set(tree(folder)) == {"split.json"}
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        make_tar({"images/1.jpg": b"", "../../evil": b""}),
+        make_zip({"images/1": b"", "../evil": b""}),
+        make_tar({"images/1.jpg": b""}, [("images", "/", b"2")]),
+    ],
+)
+def test_a_hostile_archive_leaves_nothing_behind(server, folder, tmp_path, hostile):
+    source = source_of(SourceFile("images.tar.gz", gives=("images",), urls=(server.put("/images", hostile),)))
+    outcomes = prepare(source, folder)
+    assert states(outcomes) == ["missing"] and "refused" in outcomes[0].steps
+    assert set(tree(tmp_path)) == {"root/toy/downloads/images.tar.gz"}
+
+
+def test_layouts_strip_into_and_nested(server, folder):
+    inner = make_tar({"pictures/x.jpg": b"x"})
+    nested = {"path": "outer/inner.tar.gz", "md5": hashlib.md5(inner).hexdigest()}
+    source = source_of(
+        SourceFile(
+            "s.zip",
+            gives=("images",),
+            strip="sketch",
+            into="images",
+            urls=(server.put("/s", make_zip({"sketch/n/1": b"1"})),),
+        ),
+        SourceFile(
+            "v.tgz",
+            gives=("list.txt", "data"),
+            strip="top/data",
+            urls=(server.put("/v", make_tar({"top/data/list.txt": b"l", "top/data/data/y": b"y", "top/no": b""})),),
+        ),
+        SourceFile(
+            "o.zip",
+            gives=("pictures",),
+            nested=nested,
+            urls=(server.put("/o", make_zip({"outer/inner.tar.gz": inner})),),
+        ),
+    )
+    assert states(prepare(source, folder)) == ["made", "made", "made"]
+    made = {path: content for path, content in tree(folder).items() if not path.startswith("downloads/")}
+    assert made == {"images/n/1": b"1", "list.txt": b"l", "data/y": b"y", "pictures/x.jpg": b"x"}
+
+
+def test_a_nested_archive_with_another_hash_is_not_used(server, folder):
+    outer = make_zip({"inner.tar": make_tar({"pictures/x.jpg": b"x"})})
+    file = SourceFile(
+        "o.zip", gives=("pictures",), nested={"path": "inner.tar", "md5": "0" * 32}, urls=(server.put("/o", outer),)
+    )
+    outcomes = prepare(source_of(file), folder)
+    assert states(outcomes) == ["missing"] and "inner.tar: md5 is" in outcomes[0].steps
+
+
+def test_an_archive_without_what_it_should_give(server, folder):
+    file = SourceFile("o.zip", gives=("pictures",), urls=(server.put("/o", make_zip({"other/x": b""})),))
+    outcomes = prepare(source_of(file), folder)
+    assert states(outcomes) == ["missing"] and "without pictures" in outcomes[0].steps
+
+
+def test_what_cannot_be_downloaded_is_explained(folder):
+    outcomes = prepare(
+        source_of(SourceFile("login.tar", gives=("images",), manual="log in and save it in {folder}")), folder
+    )
+    assert states(outcomes) == ["missing"] and f"log in and save it in {folder}" in outcomes[0].steps
+
+
+def test_a_file_of_another_dataset_is_copied(folder):
+    (folder.parent / "imagenet").mkdir(parents=True)
+    (folder.parent / "imagenet/classnames.txt").write_text("n01 tench\n")
+    assert states(prepare(source_of(SourceFile("classnames.txt", copy="imagenet/classnames.txt")), folder)) == ["made"]
+    assert tree(folder) == {"classnames.txt": b"n01 tench\n"}
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "root").write_text("a file")
+    with pytest.raises(DataError, match="root/toy: cannot be prepared"):
+        prepare(source_of(), tmp_path / "root/toy")
+
+
+def test_bundled_sources_name_every_dataset_and_fit_their_classes():
+    from mocoop.checkout import import_datasets
+    from mocoop.data.sources import load_sources
+    from tests.datasets.trees import TREES
+
+    sources, registry = load_sources(), import_datasets()
+    assert set(sources) == set(TREES)
+    for name, source in sources.items():
+        dataset_class = registry.get(name)
+        gives = [path for file in source.files for path in file.gives]
+        if dataset_class.image_dir and name != "ImageNet":
+            assert dataset_class.image_dir in gives
+        if dataset_class.split_file:
+            assert dataset_class.split_file in gives
+        else:
+            assert set(dataset_class.raw_files) <= set(gives)
+        assert all(file.urls or file.drive or file.manual for file in source.files)
+
+
+def test_a_list_of_sources_with_an_unknown_key_is_refused(tmp_path):
+    from mocoop.data.sources import load_sources
+
+    (tmp_path / "s.json").write_text(json.dumps({"X": {"title": "", "files": [{"name": "a", "sha": "1"}]}}))
+    with pytest.raises(DataError, match="s.json: not a list of sources.*sha"):
+        load_sources(tmp_path / "s.json")

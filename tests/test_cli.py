@@ -1,0 +1,95 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mocoop import cli, tools
+from mocoop.checkout import find_checkout
+from mocoop.errors import ConfigError, DataError
+
+
+@pytest.fixture
+def tool(tmp_path, monkeypatch):
+    """A tool `greet` in a folder of its own, whose `run` is the source given."""
+
+    def make(body: str) -> None:
+        source = f'"""Greets 100 % of the people.\n\nAt length."""\nfrom mocoop.errors import DataError\n\n{body}\n'
+        (tmp_path / "greet.py").write_text(source)
+        (tmp_path / "broken.py").write_text('"""Breaks."""\nraise RuntimeError("imported")\n')
+        (tmp_path / "_hidden.py").write_text("")
+        monkeypatch.setattr(tools, "__path__", [str(tmp_path)])
+        monkeypatch.delitem(sys.modules, "mocoop.tools.greet", raising=False)
+
+    yield make
+    sys.modules.pop("mocoop.tools.greet", None)
+
+
+ADD = "def add_arguments(parser):\n    parser.add_argument('name')\n\n"
+
+
+def test_runs_the_tool_and_returns_its_status(tool, capsys):
+    tool(ADD + "def run(args):\n    print('hello', args.name)\n    return 3\n")
+    assert cli.main(["greet", "you"]) == 3
+    assert capsys.readouterr().out == "hello you\n"
+
+
+def test_help_lists_the_tools_without_importing_them(tool, capsys):
+    tool(ADD + "def run(args):\n    return 0\n")
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--help"])
+    text = capsys.readouterr().out
+    assert caught.value.code == 0 and "Greets 100 % of the people" in text and "Breaks" in text and "hidden" not in text
+
+
+@pytest.mark.parametrize(
+    "body, status, message",
+    [
+        ("raise DataError('no such thing')", 2, "error: no such thing\n"),
+        ("raise KeyboardInterrupt", 130, "interrupted\n"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line(tool, capsys, body, status, message):
+    tool(ADD + f"def run(args):\n    {body}\n")
+    assert cli.main(["greet", "you"]) == status
+    assert capsys.readouterr().err == message
+
+
+def test_an_error_of_the_program_keeps_its_traceback(tool):
+    tool(ADD + "def run(args):\n    raise ZeroDivisionError\n")
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["greet", "you"])
+
+
+def test_an_unknown_tool_is_refused(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["nothing"])
+    assert caught.value.code == 2 and "'nothing'" in capsys.readouterr().err
+
+
+def test_every_tool_follows_the_form():
+    for name, docstring in cli._tools().items():
+        assert docstring.partition("\n")[0].endswith("."), name
+
+
+def test_a_reader_that_stops_early_is_no_error(tool, tmp_path):
+    tool(ADD + "def run(args):\n    for _ in range(10**6):\n        print(args.name)\n    return 0\n")
+    start = f"import sys; from mocoop import cli, tools; tools.__path__ = [{str(tmp_path)!r}]; sys.exit(cli.main())"
+    command = f'{sys.executable} -c "{start}" greet you | head -1; exit ${{PIPESTATUS[0]}}'
+    ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": "."})
+    assert (ran.returncode, ran.stdout, ran.stderr) == (141, "you\n", "")
+
+
+def test_the_checkout_is_found_upwards(tmp_path, monkeypatch):
+    here = Path(__file__).parents[1]
+    assert find_checkout(here / "tests/data") == here
+    (tmp_path / "deep").mkdir()
+    assert find_checkout(tmp_path / "deep") == here  # the one the library runs from
+    monkeypatch.setattr("mocoop.checkout.__file__", str(tmp_path / "site/mocoop/checkout.py"))
+    with pytest.raises(ConfigError, match="in no checkout"):
+        find_checkout(tmp_path / "deep")
+
+
+def test_errors_share_one_base():
+    assert issubclass(DataError, cli.MocoopError) and issubclass(ConfigError, cli.MocoopError)

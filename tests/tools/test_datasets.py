@@ -1,0 +1,160 @@
+import json
+import shutil
+
+import pytest
+
+from mocoop.cli import main
+from mocoop.data import download
+from mocoop.engine import file_sha256
+from tests.data.archives import make_tar
+from tests.data.server import Server
+from tests.data.toy import make_cfg
+from tests.datasets.trees import JPEG, TREES
+
+
+@pytest.fixture
+def root(tmp_path):
+    """All fifteen datasets, tiny."""
+    for make in TREES.values():
+        make(tmp_path / "data")
+    return tmp_path / "data"
+
+
+def run(capsys, *words) -> tuple[int, str]:
+    status = main(["datasets", *map(str, words)])
+    captured = capsys.readouterr()
+    return status, captured.out + captured.err
+
+
+def test_list_names_all_and_says_which_are_absent(root, capsys):
+    shutil.rmtree(root / "dtd")
+    status, text = run(capsys, "list", "--root", root)
+    assert status == 0
+    for name in TREES:
+        line = next(line for line in text.splitlines() if line.startswith(f"{name} "))
+        assert line.endswith("(absent)") == (name == "DescribableTextures")
+    assert "oxford_pets" in text and "3669" in text
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_info_tells_source_license_and_layout(name, capsys):
+    status, text = run(capsys, "info", name)
+    assert status == 0 and "license" in text and "configs/datasets/" in text and "-.yaml" not in text
+
+
+def test_check_all_on_whole_trees(root, capsys):
+    status, text = run(capsys, "check", "all", "--root", root, "--reduced", "--images")
+    assert status == 0
+    assert text.count(": complete") == 15
+    status, text = run(capsys, "check", "all", "--root", root)
+    assert status == 1 and text.count("NOT COMPLETE") == 15 and "expected 3669" in text
+
+
+def test_check_all_on_damaged_trees(root, capsys):
+    run(
+        capsys, "export-split", "EuroSAT", "--root", root, "--shots", 1, "--seed", 1, "--output", root
+    )  # leaves a split file
+    (root / "oxford_pets/images/Abyssinian_1.jpg").unlink()
+    (root / "eurosat/2750/Forest/Forest_2.jpg").unlink()
+    (root / "sun397/SUN397/a/abbey/sun_0003abc.jpg").write_bytes(JPEG[:100])
+    (root / "imagenet/classnames.txt").unlink()
+    shutil.rmtree(root / "dtd")
+    status, text = run(capsys, "check", "all", "--root", root, "--reduced", "--images")
+    assert status == 1
+    assert f"missing: {root}/oxford_pets/images/Abyssinian_1.jpg" in text
+    assert f"missing: {root}/eurosat/2750/Forest/Forest_2.jpg" in text
+    assert "sun_0003abc.jpg" in text and "1 unreadable" in text
+    assert "imagenet/classnames.txt does not exist" in text and f"{root}/dtd does not exist" in text
+    assert text.count(": complete") == 10 and text.count("cannot be read") == 2
+    assert f"mocoop datasets prepare OxfordPets --root {root}" in text
+
+
+def test_check_takes_several_names(root, capsys):
+    shutil.rmtree(root / "dtd")
+    assert run(capsys, "check", "OxfordPets", "UCF101", "--root", root, "--reduced")[0] == 0
+    assert run(capsys, "check", "OxfordPets", "DescribableTextures", "--root", root, "--reduced")[0] == 1
+
+
+def test_an_unknown_dataset_is_an_error(capsys):
+    status, text = run(capsys, "check", "Pets")
+    assert status == 2 and text.startswith("error: got the dataset 'Pets', expected one of") and text.count("\n") == 1
+
+
+@pytest.fixture
+def sources(tmp_path, monkeypatch):
+    """A list of sources on a loopback server that has EuroSAT's images whole and DTD's with a member that escapes."""
+    monkeypatch.setattr(download, "PAUSE", 0.0)
+    server = Server()
+    eurosat = make_tar({f"2750/{name}/{name}_{n}.jpg": JPEG for name in ("Forest", "River") for n in range(10)})
+    entries = {
+        "EuroSAT": [
+            {"name": "EuroSAT.zip", "gives": ["2750"], "urls": [server.put("/e", eurosat, cuts=1, cut_at=100)]}
+        ],
+        "DescribableTextures": [
+            {
+                "name": "dtd.tar.gz",
+                "gives": ["images"],
+                "urls": [server.put("/d", make_tar({"../../../escaped": b""}))],
+            },
+            {"name": "split.json", "manual": "write to the authors, save it in {folder}"},
+        ],
+    }
+    about = {"title": "", "home": "", "license": "", "classes": 2, "counts": {}}
+    path = tmp_path / "sources.json"
+    path.write_text(json.dumps({name: {**about, "files": files} for name, files in entries.items()}))
+    yield path
+    server.close()
+
+
+def test_prepare_then_check(tmp_path, sources, capsys):
+    status, text = run(capsys, "prepare", "EuroSAT", "--root", tmp_path / "new", "--sources", sources)
+    assert status == 0 and "made     2750" in text
+    assert run(capsys, "check", "EuroSAT", "--root", tmp_path / "new", "--reduced", "--images")[0] == 0
+    status, text = run(capsys, "prepare", "EuroSAT", "--root", tmp_path / "new", "--sources", sources)
+    assert status == 0 and "there    2750" in text
+
+
+def test_prepare_says_what_is_left_to_do(tmp_path, sources, capsys):
+    status, text = run(capsys, "prepare", "all", "--root", tmp_path / "new", "--sources", sources)
+    assert status == 1
+    assert "refused" in text and f"write to the authors, save it in {tmp_path}/new/dtd" in text
+    assert not list(tmp_path.rglob("escaped"))
+    assert "made     2750" in text
+
+
+@pytest.mark.parametrize(
+    "form, names",
+    [
+        ("coop", ["shot_2-seed_3.pkl"]),
+        ("manifest", ["shot_2-seed_3.jsonl"]),
+        ("2sfs", ["shot_2-seed_3_train.jsonl", "shot_2-seed_3_val.jsonl"]),
+    ],
+)
+def test_a_subset_goes_out_and_comes_back(root, tmp_path, capsys, form, names):
+    asked = ("OxfordPets", "--root", root, "--shots", 2, "--seed", 3)
+    status, text = run(capsys, "export-split", *asked, "--format", form, "--output", tmp_path)
+    assert status == 0 and all((tmp_path / name).exists() and name in text for name in names)
+    stored = root / "oxford_pets/split_fewshot/shot_2-seed_3.jsonl"
+    before = file_sha256(stored)
+    stored.unlink()
+    moved = root.rename(root.with_name("moved"))
+    status, text = run(capsys, "import-split", "OxfordPets", tmp_path / names[0], "--root", moved)
+    assert status == 0 and before in text
+    assert file_sha256(moved / "oxford_pets/split_fewshot/shot_2-seed_3.jsonl") == before
+    assert run(capsys, "import-split", "OxfordPets", tmp_path / names[0], "--root", moved)[0] == 2
+
+
+def test_an_imported_subset_is_what_a_run_uses(root, tmp_path, capsys):
+    run(capsys, "export-split", "UCF101", "--root", root, "--shots", 2, "--seed", 3, "--output", tmp_path)
+    imported = ("UCF101", tmp_path / "shot_2-seed_3.jsonl", "--root", root, "--shots", 2, "--seed", 7)
+    assert run(capsys, "import-split", *imported)[0] == 0
+    from mocoop.engine import DATASET_REGISTRY
+
+    runs = [DATASET_REGISTRY.get("UCF101")(make_cfg(root, shots=2, seed=seed)) for seed in (3, 7)]
+    assert runs[0].manifest_sha256 == runs[1].manifest_sha256
+
+
+def test_a_file_without_shots_in_its_name_needs_them(root, tmp_path, capsys):
+    (tmp_path / "subset.pkl").write_bytes(b"")
+    status, text = run(capsys, "import-split", "UCF101", tmp_path / "subset.pkl", "--root", root)
+    assert status == 2 and "pass --shots and --seed" in text
