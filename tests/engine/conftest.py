@@ -1,14 +1,12 @@
-import os
 import types
 
 import pytest
 
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-
-from mocoop.engine.lite.config import get_cfg_default  # noqa: E402
-from mocoop.engine.lite.dataset import DATASET_REGISTRY, DatasetBase, Datum  # noqa: E402
-from mocoop.engine.lite.trainer import TrainerX  # noqa: E402
-from tests.engine import toy  # noqa: E402
+from mocoop.engine.lite.config import get_cfg_default
+from mocoop.engine.lite.dataset import DATASET_REGISTRY, DatasetBase, Datum
+from mocoop.engine.lite.seeding import set_random_seed
+from mocoop.engine.lite.trainer import TrainerX
+from tests.engine import toy
 
 LITE = types.SimpleNamespace(Datum=Datum, DatasetBase=DatasetBase)
 DATASET_REGISTRY.register(toy.make_dataset_class(LITE), force=True)
@@ -28,12 +26,12 @@ def cfg(image_root, tmp_path):
 
 @pytest.fixture
 def run(cfg):
-    """Builds a toy trainer on the lite engine from `cfg`, or from a changed copy, with the seed set as train.py does."""
+    """Builds a toy trainer on the lite engine from `cfg` with some settings changed, seeded as train.py does."""
 
     def build(*overrides, seed=1):
         changed = cfg.clone()
         changed.merge_from_list(list(overrides))
-        toy.seeded(seed)
+        set_random_seed(seed)
         return toy.make_trainer_class(TrainerX)(changed)
 
     return build

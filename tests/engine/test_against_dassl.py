@@ -13,6 +13,7 @@ from mocoop.engine.lite.data_manager import DataManager
 from mocoop.engine.lite.evaluation import build_evaluator
 from mocoop.engine.lite.lr_scheduler import build_lr_scheduler
 from mocoop.engine.lite.optim import build_optimizer
+from mocoop.engine.lite.seeding import set_random_seed
 from mocoop.engine.lite.trainer import TrainerX
 from mocoop.engine.lite.transforms import ON_IMAGE, ON_TENSOR, build_transform
 from tests.engine import toy
@@ -75,7 +76,7 @@ def test_clean_cfg(dassl):
 
 
 def batches_of(manager_class, cfg, seed=5):
-    toy.seeded(seed)
+    set_random_seed(seed)
     manager = manager_class(cfg)
     loaders = (manager.train_loader_x, manager.val_loader, manager.train_loader_x, manager.test_loader)
     return manager, [batch for loader in loaders for batch in loader]
@@ -138,7 +139,7 @@ def test_transforms_are_the_same(dassl, both_cfg, monkeypatch, capsys, choice, i
     for seed in range(40):
         outputs = []
         for transform in (ours, theirs):
-            toy.seeded(seed)
+            set_random_seed(seed)
             outputs.append(transform(image))
         if choice == "instance_norm":
             assert torch.allclose(*outputs, atol=1e-5)
@@ -232,7 +233,7 @@ def test_whole_runs_are_the_same(dassl, both_cfg, capsys, workers, selection):
     ours_cfg, theirs_cfg = both_cfg("DATALOADER.NUM_WORKERS", workers, "TEST.FINAL_MODEL", selection)
     trainers, logs = [], []
     for base, cfg in ((TrainerX, ours_cfg), (dassl.engine.TrainerX, theirs_cfg)):
-        toy.seeded(1)
+        set_random_seed(1)
         trainer = toy.make_trainer_class(base)(cfg)
         trainer.train()
         trainers.append(trainer)

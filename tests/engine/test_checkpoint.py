@@ -68,7 +68,7 @@ def test_nothing_in_a_file_is_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, payload in {"new": Exploit(), "nested": {"state_dict": {}, "scheduler": [Exploit()]}}.items():
         torch.save(payload, tmp_path / name)
-        with pytest.raises(CheckpointError, match="holds an object \"(posix|nt).system\".*could run code"):
+        with pytest.raises(CheckpointError, match='holds an object "(posix|nt).system".*could run code'):
             load_checkpoint(tmp_path / name)
     torch.save(Exploit(), tmp_path / "legacy", _use_new_zipfile_serialization=False)
     with pytest.raises(CheckpointError):

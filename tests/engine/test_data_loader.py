@@ -5,9 +5,9 @@ from PIL import Image
 from mocoop.engine.lite.data_loader import DatasetWrapper, build_data_loader
 from mocoop.engine.lite.data_manager import DataManager
 from mocoop.engine.lite.dataset import Datum
+from mocoop.engine.lite.seeding import set_random_seed
 from mocoop.engine.lite.transforms import build_transform
 from mocoop.errors import ConfigError, DataError
-from tests.engine import toy
 
 
 def test_batches(cfg):
@@ -51,7 +51,7 @@ def test_workers_repeat_with_the_seed(cfg, workers):
     manager = DataManager(cfg)
     epochs = []
     for _ in range(2):
-        toy.seeded(3)
+        set_random_seed(3)
         epochs.append(torch.cat([batch["img"] for batch in manager.train_loader_x]))
     assert torch.equal(*epochs)
     assert not torch.equal(epochs[0], torch.cat([batch["img"] for batch in manager.train_loader_x]))

@@ -4,8 +4,8 @@ import pytest
 from torch.utils.data import RandomSampler, SequentialSampler
 
 from mocoop.engine.lite.samplers import build_sampler
+from mocoop.engine.lite.seeding import set_random_seed
 from mocoop.errors import ConfigError
-from tests.engine.toy import seeded
 
 
 def items(labels, domains=None):
@@ -28,7 +28,7 @@ def test_the_plain_ones_are_torchs():
 
 
 def test_random_class_batches():
-    seeded(0)
+    set_random_seed(0)
     sampler = build_sampler("RandomClassSampler", DATA, batch_size=6, n_ins=3)
     order = list(sampler)
     for batch in batches(order, 6):

@@ -7,9 +7,9 @@ from torchvision.transforms import functional as F
 from mocoop.engine.lite.augment import Cutout, GaussianNoise, InstanceNormalization, Random2DTranslation
 from mocoop.engine.lite.config import get_cfg_default
 from mocoop.engine.lite.randaugment import FIXMATCH, PLAIN, RANDOM_STRENGTH
+from mocoop.engine.lite.seeding import set_random_seed
 from mocoop.engine.lite.transforms import ON_IMAGE, ON_TENSOR, build_transform
 from mocoop.errors import ConfigError
-from tests.engine.toy import seeded
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def image():
 
 @pytest.mark.parametrize("choice", [*ON_IMAGE, *ON_TENSOR])
 def test_every_training_transform_gives_a_tensor_of_the_right_size(cfg, image, choice):
-    seeded(0)
+    set_random_seed(0)
     for _ in range(5):
         output = build_transform(cfg, choices=[choice])(image)
         assert output.shape == (3, 32, 24) and output.dtype == torch.float32
@@ -86,7 +86,7 @@ def test_magnitude_is_checked_where_it_is_used(cfg):
 
 
 def test_cutout_zeroes_a_square():
-    seeded(0)
+    set_random_seed(0)
     output = Cutout(n_holes=1, length=4)(torch.ones(3, 100, 100))
     assert (output == 0).sum() == 3 * 16
     assert Cutout(n_holes=3, length=200)(torch.ones(3, 5, 5)).sum() == 0
@@ -99,14 +99,14 @@ def test_instance_normalisation():
 
 
 def test_gaussian_noise_has_the_given_mean_and_spread():
-    seeded(0)
+    set_random_seed(0)
     noise = GaussianNoise(mean=2.0, std=0.5, p=1.0)(torch.zeros(3, 100, 100))
     assert noise.mean() == pytest.approx(2.0, abs=0.02) and noise.std() == pytest.approx(0.5, abs=0.02)
     assert GaussianNoise(p=0.0)(torch.zeros(3)).sum() == 0
 
 
 def test_translation_crops_from_a_larger_image(image):
-    seeded(0)
+    set_random_seed(0)
     plain = Random2DTranslation(32, 24, p=0.0)(image)
     assert plain == F.resize(image, [32, 24])
     moved = Random2DTranslation(32, 24, p=1.0)(image)
@@ -118,7 +118,7 @@ def test_translation_crops_from_a_larger_image(image):
 
 @pytest.mark.parametrize("operation, low, high", list(dict.fromkeys(PLAIN + RANDOM_STRENGTH + FIXMATCH)))
 def test_operations_take_both_ends_of_their_range(image, operation, low, high):
-    seeded(0)
+    set_random_seed(0)
     for strength in (low, high):
         output = operation(image, strength)
         assert output.size == image.size and output.mode == "RGB"

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import nn
 
@@ -11,6 +10,7 @@ from mocoop.engine.lite.lr_scheduler import build_lr_scheduler
 from mocoop.engine.lite.optim import build_optimizer
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
+SPLITS = {"train": 7, "val": 2, "test": 5}  # images per class
 
 
 def write_images(folder: Path, per_class: int) -> list[tuple[str, int, int, str]]:
@@ -28,7 +28,7 @@ def write_images(folder: Path, per_class: int) -> list[tuple[str, int, int, str]
     return rows
 
 
-def make_dataset_class(engine, name="Colours"):
+def make_dataset_class(engine):
     """A dataset class on the files under DATASET.ROOT, for `engine` (a namespace with Datum and DatasetBase)."""
 
     def init(self, cfg):
@@ -36,10 +36,7 @@ def make_dataset_class(engine, name="Colours"):
         splits = {split: [engine.Datum(*row) for row in read_rows(root / f"{split}.txt")] for split in SPLITS}
         engine.DatasetBase.__init__(self, train_x=splits["train"], val=splits["val"], test=splits["test"])
 
-    return type(name, (engine.DatasetBase,), {"__init__": init, "domains": ["even", "odd"]})
-
-
-SPLITS = {"train": 7, "val": 2, "test": 5}
+    return type("Colours", (engine.DatasetBase,), {"__init__": init, "domains": ["even", "odd"]})
 
 
 def write_dataset(root: Path):
@@ -72,7 +69,7 @@ def toy_cfg(cfg, root: Path, output: Path):
     return cfg
 
 
-def make_trainer_class(trainer_x, name="ToyTrainer"):
+def make_trainer_class(trainer_x):
     """A trainer of a linear classifier with dropout, on `trainer_x`; it keeps its losses, rates and batches."""
 
     class ToyTrainer(trainer_x):
@@ -94,14 +91,4 @@ def make_trainer_class(trainer_x, name="ToyTrainer"):
                 self.update_lr()
             return {"loss": loss.item(), "acc": 50.0}
 
-    ToyTrainer.__name__ = name
     return ToyTrainer
-
-
-def seeded(seed):
-    """Seed as train.py does."""
-    import random
-
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
