@@ -5,7 +5,7 @@ classes, the config's defaults) comes from the chosen engine, so that trainers l
 always ours, so that both engines compute the same numbers on any current torch.
 """
 
-from mocoop.engine.backend import choose_backend, import_dassl
+from mocoop.engine.backend import EngineError, choose_backend, import_dassl
 from mocoop.engine.lite.checkpoint import (
     BEST_MODEL,
     epoch_model,
@@ -48,3 +48,35 @@ else:
     from mocoop.engine.lite.dataset import DATASET_REGISTRY, DatasetBase, Datum
     from mocoop.engine.lite.trainer import TrainerX
     from mocoop.engine.lite.trainer_registry import TRAINER_REGISTRY, build_trainer
+
+__all__ = [
+    "BACKEND",
+    "DATASET_REGISTRY",
+    "DataManager",
+    "DatasetBase",
+    "Datum",
+    "EngineError",
+    "TRAINER_REGISTRY",
+    "TrainerX",
+    "atomic_write",
+    "build_lr_scheduler",
+    "build_optimizer",
+    "build_trainer",
+    "build_transform",
+    "collect_env_info",
+    "compute_accuracy",
+    "file_sha256",
+    "get_cfg_default",
+    "listdir_nohidden",
+    "load_checkpoint",
+    "load_pretrained_weights",
+    "mkdir_if_missing",
+    "random_state",
+    "read_image",
+    "read_json",
+    "restore_random_state",
+    "save_checkpoint",
+    "set_random_seed",
+    "setup_logger",
+    "write_json",
+]
