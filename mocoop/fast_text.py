@@ -223,8 +223,8 @@ def _residual(block: nn.Module, x: Tensor, mixed: Tensor) -> Tensor:
     x = x + block.attn.out_proj(mixed)
     hidden = block.mlp.c_fc(block.ln_2(x))
     if isinstance(block.mlp.gelu, openai_model.QuickGELU):
-        # x * sigmoid(1.702 x) = silu(1.702 x) / 1.702, which keeps one tensor for the backward pass instead of three
-        hidden = F.silu(hidden * 1.702) / 1.702
+        # x * sigmoid(1.702 x) = silu(1.702 x) / 1.702: one tensor kept for the backward pass instead of three
+        hidden = F.silu(hidden.mul_(1.702)).div_(1.702)
     else:
         hidden = block.mlp.gelu(hidden)
     return x + block.mlp.c_proj(hidden)

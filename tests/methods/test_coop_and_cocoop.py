@@ -139,6 +139,26 @@ def test_plain_and_fast_encoders_give_the_same_loss_and_gradients(trainer):
         torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-10)
 
 
+@pytest.mark.parametrize("trainer", ["CoOp", "CoCoOp", "MoCoOp"])
+def test_plain_and_fast_encoders_train_alike_for_fifty_steps(trainer):
+    torch.manual_seed(1)
+    image, label = torch.randn(50, 2, 3, 32, 32), torch.randint(0, 3, (50, 2))
+    curves = []
+    for kind in ("fast", "plain"):
+        method = build(trainer, double=False, TEXT_ENCODER=kind).train()
+        optimizer = torch.optim.SGD(method.parameter_groups(0.002), lr=0.002, momentum=0.9)
+        curve = []
+        for x, y in zip(image, label):
+            loss = method.loss(x, y)["loss"]
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            curve.append(float(loss.detach()))
+        curves.append(curve)
+    assert curves[0] == pytest.approx(curves[1], rel=1e-4)
+    assert len(set(curves[0])) == 50
+
+
 @pytest.mark.parametrize("trainer", [name for name in METHODS if name != "CoCoOp"])
 def test_classes_are_encoded_once_until_something_learned_changes(trainer):
     method, image = build(trainer).eval(), images(2)
