@@ -51,6 +51,7 @@ else:
 
 __all__ = [
     "BACKEND",
+    "BEST_MODEL",
     "DATASET_REGISTRY",
     "DataManager",
     "DatasetBase",
@@ -65,8 +66,10 @@ __all__ = [
     "build_transform",
     "collect_env_info",
     "compute_accuracy",
+    "epoch_model",
     "file_sha256",
     "get_cfg_default",
+    "last_checkpoint",
     "listdir_nohidden",
     "load_checkpoint",
     "load_pretrained_weights",
