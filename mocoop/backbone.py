@@ -65,15 +65,6 @@ def check_classnames(cfg: CfgNode, classnames: list[str]) -> None:
         logger.warning("%s has never seen these words, its features of them mean nothing: %s", name, shown)
 
 
-def weights_sha256(clip_model: CLIP) -> str:
-    """SHA-256 over the names and values of all weights."""
-    digest = hashlib.sha256()
-    for name, value in sorted(clip_model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
 def _download(name: str) -> Path:
     url, folder = MODEL_URLS[name], WEIGHTS_FOLDER.expanduser()
     download = importlib.import_module("clip.clip")._download

@@ -10,3 +10,9 @@ torch.set_num_threads(1)
 def data_root(tmp_path_factory):
     """A data root; the Shapes sets appear in it on first use."""
     return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(autouse=True)
+def no_cached_features(monkeypatch):
+    """Every test computes its features, unless it asks for a cache of its own."""
+    monkeypatch.setenv("MOCOOP_CACHE", "off")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from yacs.config import CfgNode
 
+from mocoop.data.config import add_folder_config
 from mocoop.errors import ConfigError
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.cocoop import add_cocoop_config, build_cocoop, cocoop_problems
@@ -45,11 +46,12 @@ METHODS = {
 
 
 def extend_cfg(cfg: CfgNode) -> None:
-    """Add every method's keys, and DATASET.SUBSAMPLE_CLASSES, to a default config."""
+    """Add every method's keys, DATASET.SUBSAMPLE_CLASSES and DATASET.FOLDER to a default config."""
     add_coop_config(cfg)
     add_cocoop_config(cfg)
     add_mocoop_config(cfg)
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"  # all, base (first half of the classes) or new (the rest)
+    add_folder_config(cfg)
 
 
 def get_method(name: str) -> Method:

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
+from mocoop.hard_prompts import hard_features
 from mocoop.losses import routing_loss, routing_target, text_supervision_loss
 from mocoop.methods.base import PromptMethod, batch_accuracy
 from mocoop.methods.mocoop_config import resolve_groups
 from mocoop.openai_clip import CLIP
-from mocoop.prompts import Context, PromptLayout, count_tokens, embed_words, hard_prompts, readable
+from mocoop.prompts import Context, PromptLayout, count_tokens, embed_words, readable
 from mocoop.router import RandomRouter, Router, mix_scores, top_k_gates
-from mocoop.templates import fill, split_template
+from mocoop.templates import split_template
 
 logger = logging.getLogger(__name__)
 
@@ -107,15 +108,11 @@ class MoCoOp(PromptMethod):
     def prototypes(self) -> Tensor:
         """Group prototypes (E, C', D) of the classes that the text loss is taught with; frozen, computed once."""
         if self._prototypes is None or self._prototypes.device != self.trained_rows.device:
-            with torch.no_grad(), torch.autocast(self.trained_rows.device.type, enabled=False):
-                self._prototypes = torch.stack([self._prototype(group) for group in self.groups.values()])
+            templates = [template for group in self.groups.values() for template in group]
+            features = hard_features(self.text_encoder, templates, self.taught_classnames)  # (templates, C', D)
+            groups = features.split([len(group) for group in self.groups.values()])
+            self._prototypes = F.normalize(torch.stack([group.mean(0) for group in groups]), dim=-1)
         return self._prototypes
-
-    def _prototype(self, templates: Sequence[str]) -> Tensor:
-        layouts = [hard_prompts([fill(t, name) for name in self.taught_classnames]) for t in templates]
-        layouts = [layout.to(self.trained_rows.device) for layout in layouts]
-        features = self.text_encoder([None] * len(layouts), layouts)  # (templates, C', D)
-        return F.normalize(F.normalize(features, dim=-1).mean(0), dim=-1)
 
     def predict_features(self, image_features: Tensor) -> dict[str, Tensor]:
         """Logits (B, C), and what the router chose: "router_logits" (B, E), "experts" (B, K), "gates" (B, K)."""

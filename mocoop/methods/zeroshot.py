@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
+from mocoop.hard_prompts import hard_features
 from mocoop.methods.base import PromptMethod
 from mocoop.openai_clip import CLIP
-from mocoop.prompts import hard_prompts
-from mocoop.templates import ensemble_templates, fill, single_template
+from mocoop.templates import ensemble_templates, single_template
 
 
 class ZeroshotCLIP(PromptMethod):
@@ -23,14 +22,9 @@ class ZeroshotCLIP(PromptMethod):
     def __init__(self, classnames: Sequence[str], clip_model: CLIP, templates: Sequence[str]):
         super().__init__(classnames, clip_model)
         self.templates = list(templates)
-        self.layouts = torch.nn.ModuleList(
-            hard_prompts([fill(template, name) for name in classnames]) for template in templates
-        )
 
-    @torch.no_grad()
     def encode_classes(self) -> Tensor:
-        features = self.text_encoder([None] * len(self.layouts), list(self.layouts))  # (T, C, D)
-        return F.normalize(F.normalize(features, dim=-1).mean(0), dim=-1)
+        return F.normalize(hard_features(self.text_encoder, self.templates, self.classnames).mean(0), dim=-1)
 
     def structure(self) -> dict:
         return {"TEMPLATES": self.templates}

@@ -3,11 +3,12 @@
 mocoop datasets list                               what there is
 mocoop datasets prepare OxfordPets --root DATA     download and extract what can be, explain the rest
 mocoop datasets check all --root DATA              what is missing or damaged; exit status 1 if anything is
-mocoop datasets new DATA                           a config for your own class folders or csv
+mocoop datasets new ROOT                           a config for your own class folders or csv
 """
 
 import argparse
 import os
+import shlex
 from pathlib import Path
 
 from mocoop.checkout import find_checkout, import_datasets
@@ -41,6 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sub = action(_prepare, "prepare", "download, verify and extract what can be; explain the rest")
     sub.add_argument("names", nargs="+", metavar="NAME", help="datasets, or all")
     sub.add_argument("--sources", default=BUNDLED, metavar="FILE", help="other addresses, in the form of sources.json")
+    sub = action(_new, "new", "write a config for your own images", root=False)
+    sub.add_argument("root", metavar="ROOT", help="folder with a folder of images for each class, or with --csv")
+    sub.add_argument("--name", help="name of the config (default: that of ROOT)")
+    sub.add_argument("--csv", default="", metavar="FILE", help="csv in ROOT: path,label[,split][,domain]")
+    sub.add_argument("--classnames", default="", metavar="FILE", help="csv in ROOT: label,classname")
+    sub.add_argument(
+        "--templates", type=Path, metavar="FILE", help="groups of templates: lines below [name] of a group"
+    )
     sub = action(
         _import_split, "import-split", "take over a few-shot subset of CoOp (.pkl), 2SFS (.jsonl) or this project"
     )
@@ -169,6 +178,24 @@ def _prepare(args) -> int:
             print(f"  ready; `mocoop datasets check {name} --root {args.root}` looks at every file")
         status = max(status, 1 if missing else 0)
     return status
+
+
+def _new(args) -> int:
+    from mocoop.data.new_config import config_name, read_template_groups, write_config
+    from mocoop.data.own_dataset import OwnImages
+
+    root = os.path.abspath(os.path.expanduser(args.root))
+    name = args.name or config_name(root)
+    settings = {"CSV": args.csv, "CLASSNAMES": args.classnames}
+    classes = OwnImages.survey(root, settings)
+    path = find_checkout() / "configs/datasets" / f"{name}.yaml"
+    write_config(path, root, settings, read_template_groups(args.templates))
+    print(f"{path}: {len(classes)} classes, {sum(classes.values())} images")
+    for classname, count in classes.items():
+        print(f"  {count:>6}  {classname}")
+    print(f"next:\n  DATA={shlex.quote(root)} bash scripts/mocoop/base2new_train.sh {name} 1")
+    print(f"  DATA={shlex.quote(root)} bash scripts/mocoop/base2new_test.sh {name} 1")
+    return 0
 
 
 def _import_split(args) -> int:

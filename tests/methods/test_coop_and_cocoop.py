@@ -9,10 +9,12 @@ from mocoop.errors import CheckpointError, ConfigError
 from mocoop.methods import METHODS, build_method, extend_cfg
 from mocoop.methods.coop import coop_layout
 from mocoop.openai_clip import tokenizer
+from mocoop.prompts import hard_prompts
 from mocoop.text_encoder import encode_plain
 from tests.small_clip import small_clip
 
 NAMES = ["cat", "hot_air_balloon", "oak tree"]
+READABLE = ["cat", "hot air balloon", "oak tree"]
 
 
 def config(trainer, **keys):
@@ -52,14 +54,10 @@ def test_keys_and_defaults_are_coops():
 
 def test_zero_shot_is_clip_with_the_template_of_the_dataset():
     method, image = build("ZeroshotCLIP"), images()
-    layout = torch.nn.ModuleList(method.layouts)[0]
-    model = method.clip_model
+    model, layout = method.clip_model, hard_prompts([f"a photo of a {n}, a type of pet." for n in READABLE])
     text = F.normalize(model.encode_text(layout.tokens), dim=-1)
     expected = model.logit_scale.exp() * F.normalize(model.visual(image), dim=-1) @ text.t()
     assert method.templates == ["a photo of a {}, a type of pet."]
-    assert tokenizer.decode(layout.tokens[1, 1 : layout.lengths[1] - 1].tolist()).split() == (
-        "a photo of a hot air balloon , a type of pet .".split()
-    )
     with torch.no_grad():
         torch.testing.assert_close(method(image), expected)
 
@@ -67,7 +65,8 @@ def test_zero_shot_is_clip_with_the_template_of_the_dataset():
 def test_the_ensemble_is_the_mean_of_normalised_features():
     method = build("ZeroshotCLIP2")
     assert len(method.templates) == 8 and method.templates[-1] == "a photo of a {}, a type of pet."
-    each = torch.stack([F.normalize(encode_plain(method.clip_model, None, lay), dim=-1) for lay in method.layouts])
+    layouts = [hard_prompts([t.replace("{}", n) for n in READABLE]) for t in method.templates]
+    each = torch.stack([F.normalize(encode_plain(method.clip_model, None, layout), dim=-1) for layout in layouts])
     torch.testing.assert_close(method.encode_classes(), F.normalize(each.mean(0), dim=-1), rtol=1e-9, atol=1e-9)
 
 
