@@ -157,15 +157,7 @@ names() {  # FOLDER: what can be chosen in it
     ls "$1" 2>/dev/null | sed 's/\.yaml$//' | tr '\n' ' '
 }
 
-absolute() {
-    case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac
-}
-
-die() {
-    echo "error: $*" >&2
-    exit 2
-}
-
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 DATA=${DATA:+$(absolute "$DATA")}
 DATA=${DATA:-data}
 OUTPUT=${OUTPUT:+$(absolute "$OUTPUT")}
@@ -175,7 +167,7 @@ SOURCE=${SOURCE:-imagenet}
 if [ "$TRAINER" = ZeroshotCLIP ]; then SHOTS=0; fi
 
 SCRIPT=$(absolute "$0")
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$CHECKOUT"
 if [ -z "${PYTHON:-}" ]; then
     PYTHON=python3
     if [ -x .venv/bin/python ]; then PYTHON=.venv/bin/python; fi

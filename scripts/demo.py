@@ -1,6 +1,7 @@
 """Every method base-to-new on the Shapes sets over three seeds, with MoCoOp's ablations; then tables and figures.
 
-The runs are those of scripts/<method>/base2new_*.sh, in the same folders; finished ones are kept. Started by demo.sh.
+The runs are those of scripts/<method>/base2new_*.sh, in the same folders; finished ones are kept. Started by demo.sh,
+in the checkout, as `python -m scripts.demo`.
 """
 
 import contextlib
@@ -20,18 +21,19 @@ from tqdm import tqdm
 
 from mocoop.errors import MocoopError
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-OUTPUT = Path(os.environ.get("OUTPUT") or CHECKOUT / "output").absolute()
+OUTPUT = Path(os.environ.get("OUTPUT", "output"))
 WORKERS = 2
 
 DATASETS = ["shapes_color", "shapes_shape", "shapes_both"]
 SEEDS = [1, 2, 3]
+SHOTS = 16
 VARIANTS = {
     "tiny": "MoCoOp",
     "tiny_one_expert": "one expert",
     "tiny_random_router": "random router",
     "tiny_dense": "dense",
 }
+ROUTERS = {"tiny": "learned router", "tiny_random_router": "random router"}
 METHODS = {"mocoop": list(VARIANTS), "cocoop": ["tiny"], "coop": ["tiny"], "zsclip": ["tiny"]}
 
 
@@ -58,9 +60,9 @@ def plan() -> list[Job]:
 
 def _commands(method: str, phase: str, cfg: str, dataset: str) -> dict[int, list[str]]:
     """The arguments of train.py by seed, as the method's script would give them, without those of finished runs."""
-    script = CHECKOUT / "scripts" / method / f"base2new_{phase}.sh"
-    settings = os.environ | {"DRY_RUN": "1", "CFG": cfg}
-    command = ["bash", str(script), dataset, *map(str, SEEDS)]
+    script = f"scripts/{method}/base2new_{phase}.sh"
+    settings = os.environ | {"DRY_RUN": "1", "CFG": cfg, "SHOTS": str(SHOTS)}
+    command = ["bash", script, dataset, *map(str, SEEDS)]
     lines = subprocess.run(command, env=settings, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     runs = [words[words.index("train.py") + 1 :] for words in map(shlex.split, lines) if "train.py" in words]
     return {int(argv[argv.index("--seed") + 1]): argv for argv in runs}
@@ -114,16 +116,14 @@ def report(folder: Path) -> None:
     from mocoop.results.tables import ablation_table, base_new_table, routing_table
 
     runs = collect(OUTPUT).frame
-    runs = runs[(runs["protocol"] == "base2new") & runs["dataset"].isin(DATASETS) & runs["seed"].isin(SEEDS)]
-    methods = runs[runs["cfg"] == "tiny"]
-    variants = runs[(runs["method"] == "MoCoOp") & runs["cfg"].isin(VARIANTS)]
-    learned, routers = (
-        variants[variants["cfg"] == "tiny"],
-        variants[variants["cfg"].isin(["tiny", "tiny_random_router"])],
-    )
+    wanted = {"protocol": ["base2new"], "dataset": DATASETS, "seed": SEEDS, "shots": [0, SHOTS], "cfg": list(VARIANTS)}
+    for column, values in wanted.items():
+        runs = runs[runs[column].isin(values)]
+    methods, variants = runs[runs["cfg"] == "tiny"], runs[runs["method"] == "MoCoOp"]
+    learned, routed = variants[variants["cfg"] == "tiny"], variants[variants["cfg"].isin(ROUTERS)]
     tables = [
         base_new_table(methods, SEEDS),
-        routing_table(routers, SEEDS, VARIANTS),
+        routing_table(routed, SEEDS, ROUTERS),
         ablation_table(variants, VARIANTS, SEEDS),
     ]
     text = "\n".join(map(to_markdown, tables))
@@ -142,8 +142,6 @@ def main() -> int:
     started = time.time()
     jobs = plan()
     os.environ["OMP_NUM_THREADS"] = "1"  # the workers share the cores; read when they import torch
-    os.chdir(CHECKOUT)
-    sys.path.insert(0, str(CHECKOUT))
     failures = run_all(jobs) if jobs else {}
     try:
         report(OUTPUT / "demo")

@@ -9,4 +9,8 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 prepare_environment
-exec "$PYTHON" "$CHECKOUT/scripts/demo.py" "$@"
+DATA=$(absolute "${DATA:-$CHECKOUT/data}")
+OUTPUT=$(absolute "${OUTPUT:-$CHECKOUT/output}")
+export DATA OUTPUT
+cd "$CHECKOUT"
+exec "$PYTHON" -m scripts.demo

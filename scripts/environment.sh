@@ -1,8 +1,8 @@
-# Makes the environment of this checkout, .venv, once; sourced by the scripts that start on a bare machine.
+# Where this checkout is, and its environment .venv: read by all scripts.
 
 CHECKOUT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-prepare_environment() {  # sets PYTHON; installs again only where setup.py has changed
+prepare_environment() {  # makes .venv once and sets PYTHON; installs again only where setup.py has changed
     local installed=$CHECKOUT/.venv/installed-from wanted base
     PYTHON=$CHECKOUT/.venv/bin/python
     wanted=$(cksum < "$CHECKOUT/setup.py")
@@ -10,7 +10,7 @@ prepare_environment() {  # sets PYTHON; installs again only where setup.py has c
     if [ ! -x "$PYTHON" ]; then
         base=$(recent_python)
         echo "Making the environment .venv with $("$base" --version)"
-        "$base" -m venv "$CHECKOUT/.venv" || fail "no virtual environment; install the venv module (Debian: python3-venv)"
+        "$base" -m venv "$CHECKOUT/.venv" || die "no virtual environment; install the venv module (Debian: python3-venv)"
     fi
     echo "Installing into .venv, once (PyTorch is a large download)"
     "$PYTHON" -m pip install --disable-pip-version-check -e "${CHECKOUT}[test]"
@@ -25,10 +25,14 @@ recent_python() {
             return
         fi
     done
-    fail "no Python 3.10 or newer on the path; install one and run this again"
+    die "no Python 3.10 or newer on the path; install one and run this again"
 }
 
-fail() {
+absolute() {  # PATH, which is relative to the folder the script was started in
+    case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac
+}
+
+die() {
     echo "error: $*" >&2
     exit 2
 }
