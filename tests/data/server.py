@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Page:
-    """What a path answers. Faults: the first `cuts` answers end after `cut_at` bytes, the first `stalls` pause midway."""
+    """What a path answers. Faults: the first `cuts` answers end after `cut_at` bytes, the first `stalls` pause."""
 
     body: bytes = b""
     status: int = 200

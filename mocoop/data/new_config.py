@@ -1,0 +1,75 @@
+"""Writing the config of a user's own images, with MoCoOp's default groups of templates to edit."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+from mocoop.data.config import folder_defaults
+from mocoop.engine import atomic_write
+from mocoop.errors import ConfigError, DataError
+from mocoop.templates import template_groups, template_problem
+
+
+def config_name(root: str) -> str:
+    """A name for the config of the images in `root`: its last folder in small letters, digits and underscores."""
+    name = re.sub(r"\W+", "_", Path(root).name.lower()).strip("_")
+    return name or "own_images"
+
+
+def write_config(path: Path, root: str, settings: dict[str, str], groups: dict[str, list[str]]) -> None:
+    """Write the yaml of a dataset `Folder`; raises ConfigError if there is a file of that name.
+
+    Args:
+        path: the yaml.
+        root: the data root, absolute.
+        settings: keys of DATASET.FOLDER that differ from their defaults.
+        groups: MoCoOp's groups of templates by name.
+    """
+    if path.exists():
+        raise ConfigError(f"{path} exists and is not overwritten; delete it, or choose another --name")
+    lines = [
+        f"# DATA={shlex.quote(root)} bash scripts/mocoop/base2new_train.sh {path.stem}",
+        "DATASET:",
+        '  NAME: "Folder"',
+        f"  ROOT: {json.dumps(root, ensure_ascii=False)}",
+        "  FOLDER:",
+        *(
+            f"    {key}: {json.dumps(value, ensure_ascii=False)}"
+            for key, value in {**folder_defaults(), **settings}.items()
+        ),
+        "TRAINER:",
+        "  MOCOOP:  # an expert for each group of templates; {} is the class name",
+        f"    GROUP_NAMES: {json.dumps(list(groups), ensure_ascii=False)}",
+        "    GROUPS:",
+        *(f"      - {json.dumps(templates, ensure_ascii=False)}" for templates in groups.values()),
+    ]
+    with atomic_write(path) as file:
+        file.write("\n".join(lines) + "\n")
+
+
+def read_template_groups(path: Path | None) -> dict[str, list[str]]:
+    """Groups of templates from a text file, or the default ones.
+
+    A line "[name]" opens a group; the lines below it are its templates. Raises DataError naming a line that is neither.
+    """
+    if path is None:
+        return template_groups("Folder")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not a readable list of templates ({error})") from error
+    groups = {}
+    for number, line in enumerate(map(str.strip, lines), start=1):
+        heading = re.fullmatch(r"\[(.+)\]", line)
+        if heading:
+            groups[heading[1]] = []
+        elif line:
+            problem = "no [name] of a group stands above it" if not groups else template_problem(line)
+            if problem:
+                raise DataError(f"{path}, line {number}: {problem}")
+            groups[list(groups)[-1]].append(line)
+    empty = [name for name, templates in groups.items() if not templates]
+    if empty or not groups:
+        raise DataError(f"{path}: " + (f"group [{empty[0]}] has no template" if empty else "holds no group"))
+    return groups

@@ -1,0 +1,44 @@
+"""Pictures of every awkward kind, in class folders, for the tests of own images."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+PICTURE = np.zeros((12, 20, 3), dtype=np.uint8)  # red above green, so that a turn shows
+PICTURE[:6, :, 0] = 200
+PICTURE[6:, :, 1] = 200
+
+
+def save(path: Path, kind: str = "rgb") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(PICTURE)
+    if kind == "grey":
+        image.convert("L").save(path)
+    elif kind == "palette":
+        image.convert("P", palette=Image.Palette.ADAPTIVE).save(path)
+    elif kind == "cmyk":
+        image.convert("CMYK").save(path, "JPEG")
+    elif kind == "deep":
+        grey = np.asarray(image.convert("L")).astype(np.uint16) * 257
+        Image.fromarray(grey).save(path)
+    elif kind == "rotated":
+        exif = Image.Exif()
+        exif[0x0112] = 6  # to be turned a quarter to be upright
+        image.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif, quality=95)
+    elif kind == "corrupt":
+        image.resize((200, 120)).save(path)
+        path.write_bytes(path.read_bytes()[:300])
+    else:
+        image.save(path)
+    return path
+
+
+def make_own_tree(root: Path, per_class: int = 6) -> Path:
+    """Three classes with spaces, accents and underscores in their names; one picture is CMYK, one is corrupt."""
+    for name in ("Fée verte", "grand_duc", "sea eagle"):
+        for number in range(per_class):
+            save(root / name / f"photo nº {number}.jpg")
+    save(root / "Fée verte/photo nº 1.jpg", "cmyk")
+    save(root / "sea eagle/photo nº 2.jpg", "corrupt")
+    return root

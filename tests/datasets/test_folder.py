@@ -1,0 +1,284 @@
+import json
+import os
+import unicodedata
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import datasets  # noqa: F401  (registers them)
+from mocoop.data.config import folder_defaults
+from mocoop.engine import DATASET_REGISTRY, read_image
+from mocoop.errors import ConfigError, DataError
+from tests.data.toy import make_cfg
+from tests.datasets.own import PICTURE, make_own_tree, save
+
+NAMES = ["Fée verte", "grand_duc", "sea eagle"]
+
+
+def build(root, shots=-1, seed=1, classes="all", **settings):
+    cfg = make_cfg(root, shots, seed, classes)
+    cfg.DATASET.FOLDER = folder_defaults()
+    cfg.DATASET.FOLDER.update(settings)
+    return DATASET_REGISTRY.get("Folder")(cfg)
+
+
+def relative(items, root) -> list[str]:
+    return [os.path.relpath(item.impath, root) for item in items]
+
+
+def everything(dataset, root):
+    return [
+        (relative(items, root), [item.label for item in items])
+        for items in (dataset.train_x, dataset.val, dataset.test)
+    ]
+
+
+@pytest.fixture
+def root(tmp_path):
+    return make_own_tree(tmp_path / "own")
+
+
+def test_class_folders_are_split_by_class_and_the_corrupt_image_is_named(root, caplog):
+    dataset = build(root)
+    assert dataset.classnames == NAMES
+    assert [len(dataset.train_x), len(dataset.val), len(dataset.test)] == [3 + 3 + 2, 3, 2 + 2 + 2]
+    for items in (dataset.train_x, dataset.val, dataset.test):
+        assert {item.label for item in items} == {0, 1, 2}
+    paths = relative([*dataset.train_x, *dataset.val, *dataset.test], root)
+    assert len(set(paths)) == 17 and "sea eagle/photo nº 2.jpg" not in paths
+    assert "left out, cannot be read" in caplog.text and "sea eagle/photo nº 2.jpg" in caplog.text
+
+
+def test_a_corrupt_image_stops_when_told_so(root):
+    with pytest.raises(DataError, match="sea eagle/photo nº 2.jpg cannot be read .*BAD_IMAGES skip") as caught:
+        build(root, BAD_IMAGES="error")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigError, match="BAD_IMAGES is 'ignore'"):
+        build(root, BAD_IMAGES="ignore")
+
+
+def test_the_split_is_kept_when_images_come_and_go(root, caplog):
+    first = build(root)
+    save(root / "grand_duc/new.jpg")
+    gone = next(item.impath for item in first.test if item.label == 1)
+    os.remove(gone)
+    second = build(root, seed=5)
+    assert relative(second.train_x, root) == relative(first.train_x, root)
+    assert [i.impath for i in second.test] == [i.impath for i in first.test if i.impath != gone]
+    assert "1 images are not used" in caplog.text
+    (root / "split_zhou_Folder.json").unlink()
+    assert "grand_duc/new.jpg" in sum(
+        (relative(x, root) for x in (build(root).train_x, build(root).val, build(root).test)), []
+    )
+
+
+def test_the_split_depends_on_its_own_seed_only(root):
+    first = everything(build(root, seed=1), root)
+    (root / "split_zhou_Folder.json").unlink()
+    assert everything(build(root, seed=2), root) == first
+    (root / "split_zhou_Folder.json").unlink()
+    assert everything(build(root, SPLIT_SEED=7), root) != first
+
+
+def test_few_shots_and_base_and_new(root):
+    dataset = build(root, shots=16)
+    assert len(dataset.train_x) == 8 and len(dataset.val) == 3  # fewer than the shots: all there are
+    assert len(build(root, shots=1).train_x) == 3
+    base, new = build(root, shots=2, classes="base"), build(root, shots=2, classes="new")
+    assert (base.classnames, new.classnames) == (NAMES[:2], NAMES[2:])
+    assert {item.label for item in new.test} == {0} and base.all_classnames == NAMES
+
+
+@pytest.mark.parametrize("count, parts", [(1, (1, 0, 0)), (2, (1, 0, 1)), (3, (1, 1, 1)), (10, (5, 2, 3))])
+def test_small_and_unbalanced_classes(tmp_path, caplog, count, parts):
+    for number in range(20):
+        save(tmp_path / f"many/{number}.png")
+    for number in range(count):
+        save(tmp_path / f"few/{number}.png")
+    dataset = build(tmp_path)
+    few = tuple(
+        sum(item.classname == "few" for item in items) for items in (dataset.train_x, dataset.val, dataset.test)
+    )
+    assert few == parts
+    assert ("class 'few' has no image to test on" in caplog.text) == (count == 1)
+
+
+def test_a_class_without_a_readable_image_is_left_out_of_the_labels(tmp_path):
+    save(tmp_path / "bad/1.jpg", "corrupt")
+    for name in ("a", "c"):
+        for number in range(4):
+            save(tmp_path / name / f"{number}.jpg")
+    assert build(tmp_path).classnames == ["a", "c"]
+
+
+def test_given_split_folders(tmp_path):
+    for part, count in (("train", 5), ("valid", 2), ("Test", 3)):
+        for name in ("a", "b"):
+            for number in range(count):
+                save(tmp_path / part / name / f"{part}{number}.png")
+    dataset = build(tmp_path)
+    assert [len(dataset.train_x), len(dataset.val), len(dataset.test)] == [10, 4, 6]
+    assert all("valid/" in item.impath for item in dataset.val)
+    assert not (tmp_path / "split_zhou_Folder.json").exists()
+
+
+def test_given_train_and_test_lend_a_fifth_to_validation(tmp_path):
+    for part in ("train", "test"):
+        for number in range(10):
+            save(tmp_path / part / "a" / f"{number}.png")
+    dataset = build(tmp_path)
+    assert [len(dataset.train_x), len(dataset.val), len(dataset.test)] == [8, 2, 10]
+    assert not set(relative(dataset.val, tmp_path)) & set(relative(dataset.train_x, tmp_path))
+
+
+def write_csv(root, *lines, name="images.csv", encoding="utf-8"):
+    (root / name).write_text("\n".join(lines) + "\n", encoding=encoding)
+
+
+def test_csv_with_split_and_domain(tmp_path):
+    lines = ["path,label,split,domain"]
+    for number in range(12):
+        part, domain = ("train", "val", "test")[number % 3], ("studio", "field")[number % 2]
+        save(tmp_path / f"pics/{number}.png")
+        lines.append(f"pics/{number}.png,{'owl' if number < 6 else 'kite'},{part},{domain}")
+    write_csv(tmp_path, *lines)
+    dataset = build(tmp_path, CSV="images.csv", shots=1)
+    assert dataset.classnames == ["kite", "owl"] and dataset.domains == ["field", "studio"]
+    for item in [*dataset.train_x, *dataset.val, *dataset.test]:
+        number = int(os.path.basename(item.impath)[:-4])
+        assert item.label == (number < 6) and dataset.domains[item.domain] == ("studio", "field")[number % 2]
+
+
+def test_csv_from_a_spreadsheet(tmp_path):
+    for number in range(8):
+        save(tmp_path / f"{number}.png")
+    write_csv(tmp_path, "Label;Path", *(f"{10 if n < 4 else 9};{n}.png" for n in range(8)), encoding="utf-8-sig")
+    dataset = build(tmp_path, CSV="images.csv")
+    assert dataset.classnames == ["9", "10"]  # by value
+    assert (tmp_path / "split_zhou_images.json").exists()
+
+
+@pytest.mark.parametrize(
+    "lines, message",
+    [
+        (["file,class", "a.png,x"], "its first line is 'file,class', expected the columns path, label"),
+        (["path,label"], "lists no image"),
+        (["path,label", "../a.png,x"], "line 2: got the path '../a.png'"),
+        (["path,label", "/etc/a.png,x"], "line 2"),
+        (["path,label", "a.png,"], "line 2: got no label"),
+        (["path,label,split", "a.png,x,dev"], "line 2: got the split 'dev', expected train, val or test"),
+        (["path,label,split", "a.png,x,train", "b.png,x,"], "a split for some images only"),
+        (["path,label,split", "a.png,x,train", "b.png,x,val"], "no image to test on"),
+    ],
+)
+def test_a_csv_that_cannot_be_used_is_explained(tmp_path, lines, message):
+    save(tmp_path / "a.png"), save(tmp_path / "b.png")
+    write_csv(tmp_path, *lines)
+    with pytest.raises(DataError, match=message) as caught:
+        build(tmp_path, CSV="images.csv")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_a_csv_lists_but_is_not_there(tmp_path, caplog):
+    for number in range(3):
+        save(tmp_path / f"{number}.png")
+    write_csv(tmp_path, "path,label", *(f"{n}.png,x" for n in range(4)))
+    build(tmp_path, CSV="images.csv")
+    assert "3.png (no such file)" in caplog.text
+
+
+def test_class_names_give_names_and_order(root):
+    write_csv(
+        root,
+        "label,classname",
+        "sea eagle,white-tailed eagle",
+        "grand_duc,eagle owl",
+        "Fée verte,absinthe",
+        name="names.csv",
+    )
+    dataset = build(root, CLASSNAMES="names.csv")
+    assert dataset.classnames == ["white-tailed eagle", "eagle owl", "absinthe"]
+    assert all("sea eagle" in item.impath for item in dataset.test if item.label == 0)
+    write_csv(root, "label,classname", "sea eagle,x", name="names.csv")
+    with pytest.raises(DataError, match="no class name for the label 'Fée verte'"):
+        build(root, CLASSNAMES="names.csv")
+
+
+def test_accents_written_in_two_ways_are_one_class(tmp_path):
+    for number, form in enumerate(("NFC", "NFD", "NFC", "NFD")):
+        save(tmp_path / f"{number}.png")
+    write_csv(
+        tmp_path, "path,label", *(f"{n}.png,{unicodedata.normalize(('NFC', 'NFD')[n % 2], 'Fée')}" for n in range(4))
+    )
+    assert build(tmp_path, CSV="images.csv").classnames == ["Fée"]
+
+
+@pytest.mark.parametrize(
+    "kind, suffix",
+    [
+        ("rgb", "png"),
+        ("grey", "jpg"),
+        ("palette", "png"),
+        ("palette", "gif"),
+        ("cmyk", "jpg"),
+        ("deep", "png"),
+        ("deep", "tif"),
+        ("rotated", "jpg"),
+    ],
+)
+def test_every_kind_of_image_is_read_as_it_looks(tmp_path, kind, suffix):
+    paths = [save(tmp_path / f"a/{number}.{suffix}", kind) for number in range(3)]
+    before = [path.read_bytes() for path in paths]
+    dataset = build(tmp_path)
+    item = dataset.train_x[0]
+    seen = np.asarray(read_image(item.impath)).astype(int)
+    assert seen.shape == PICTURE.shape
+    expected = (
+        PICTURE if kind not in ("grey", "deep") else np.asarray(Image.fromarray(PICTURE).convert("L").convert("RGB"))
+    )
+    assert np.abs(seen[2] - expected[2]).max() < 40 and np.abs(seen[-3] - expected[-3]).max() < 40
+    assert [path.read_bytes() for path in paths] == before
+    split = json.loads((tmp_path / "split_zhou_Folder.json").read_text())
+    assert split["train"][0][0].startswith("a/") and split["train"][0][0].endswith(suffix)
+
+
+def test_images_are_looked_at_once(root, monkeypatch):
+    build(root)
+    from mocoop.data import own_files
+
+    looked = []
+    monkeypatch.setattr(own_files, "_examine", lambda root, path: looked.append(path) or "fine")
+    build(root)
+    assert looked == []
+    save(root / "grand_duc/photo nº 0.jpg", "grey")
+    build(root)
+    assert looked == ["grand_duc/photo nº 0.jpg"]
+
+
+def test_nested_folders_and_other_files(tmp_path):
+    for number in range(3):
+        save(tmp_path / f"a/2024/{number}.png")
+    (tmp_path / "a/notes.txt").write_text("x")
+    (tmp_path / ".cache").mkdir()
+    dataset = build(tmp_path)
+    assert sorted(relative([*dataset.train_x, *dataset.val, *dataset.test], tmp_path)) == [
+        f"a/2024/{n}.png" for n in range(3)
+    ]
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda root: None, "got no folder with images"),
+        (lambda root: save(root / "loose.png"), "got no folder with images"),
+        (lambda root: root.rmdir(), "does not exist"),
+    ],
+)
+def test_nothing_to_read_is_explained(tmp_path, make, message):
+    root = tmp_path / "own"
+    root.mkdir()
+    make(root)
+    with pytest.raises(DataError, match=message) as caught:
+        build(root)
+    assert "\n" not in str(caught.value)
