@@ -114,7 +114,7 @@ config_file() {  # CFG DATASET: the file <cfg>.yaml, or <dataset>.yaml in the fo
     elif [ -f "$folder/$1/$2.yaml" ]; then
         echo "$folder/$1/$2.yaml"
     else
-        die "no configuration '$1' for $2 in $folder; set CFG to one of: $(names "$folder")"
+        die "no configuration $folder/$1.yaml or $folder/$1/$2.yaml; write one or set CFG to one of: $(names "$folder")"
     fi
 }
 

@@ -30,7 +30,8 @@ class Checkout:
         for dataset in DATASETS:
             self.write(f"configs/datasets/{dataset}.yaml", f"DATASET:\n  NAME: {dataset}\n")
         for name, epochs in EPOCHS.items():
-            text = f"LOADER:\n  MAX_EPOCH: 999\nOPTIM:\n  LR: 0.1\n  # as released\n  MAX_EPOCH: {epochs}\nTRAIN:\n  X: 1\n"
+            optim = f"OPTIM:\n  LR: 0.1\n  # as released\n  MAX_EPOCH: {epochs}\n"
+            text = f"LOADER:\n  MAX_EPOCH: 999\n{optim}TRAIN:\n  X: 1\n"
             self.write(f"configs/trainers/{name}.yaml", text)
         self.python = self.write("stub/python", '#!/bin/sh\necho "$@"\n')
         self.python.chmod(0o755)

@@ -191,7 +191,7 @@ def test_the_status_of_a_failing_run_is_passed_on(checkout):
         (
             "cocoop/base2new_train.sh",
             ["shapes_both"],
-            "no configuration 'tiny' for shapes_both in configs/trainers/CoCoOp",
+            "no configuration configs/trainers/CoCoOp/tiny.yaml or configs/trainers/CoCoOp/tiny/shapes_both.yaml",
         ),
     ],
 )
