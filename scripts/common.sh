@@ -1,4 +1,4 @@
-# What the scripts of all methods share: the protocols, the choice of the configuration, and the command line of train.py.
+# What the scripts of all methods share: the protocols, the configurations, and the command line of train.py.
 #
 #   DATA     folder with the data sets                 (default: data, in this checkout)
 #   OUTPUT   folder for the results                    (default: output, in this checkout)
@@ -114,7 +114,7 @@ config_file() {  # CFG DATASET: the file <cfg>.yaml, or <dataset>.yaml in the fo
     elif [ -f "$folder/$1/$2.yaml" ]; then
         echo "$folder/$1/$2.yaml"
     else
-        die "no configuration $folder/$1.yaml or $folder/$1/$2.yaml; write one or set CFG to one of: $(names "$folder")"
+        die "no configuration $folder/$1.yaml or $folder/$1/$2.yaml; write it or set CFG to one of: $(names "$folder")"
     fi
 }
 
@@ -141,7 +141,7 @@ dataset_and_seeds() {  # DATASET [SEED...]: sets DATASET and SEEDS
     case $DATASET in
         shapes_*) ;;  # are rendered where they are missing
         *) [ -d "$DATA" ] || [ -n "${DRY_RUN:-}" ] ||
-            die "no data in $(absolute "$DATA"); get it as DATASETS.md says and name its folder: DATA=/path bash $0 ..." ;;
+            die "no data in $(absolute "$DATA"); get it as DATASETS.md says, then: DATA=/its/folder bash $0 ..." ;;
     esac
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From nothing to a comparison: makes the environment, runs every method base-to-new on the Shapes sets, prints the tables.
+# From nothing to a comparison: makes the environment, runs every method on the Shapes sets, prints the tables.
 # Usage: bash scripts/demo.sh
 #
 #   DATA    folder where the Shapes sets are made  (default: data, in this checkout)

@@ -10,7 +10,7 @@ prepare_environment() {  # makes .venv once and sets PYTHON; installs again only
     if [ ! -x "$PYTHON" ]; then
         base=$(recent_python)
         echo "Making the environment .venv with $("$base" --version)"
-        "$base" -m venv "$CHECKOUT/.venv" || die "no virtual environment; install the venv module (Debian: python3-venv)"
+        "$base" -m venv "$CHECKOUT/.venv" || die "$base makes no environment; install its venv (Debian: python3-venv)"
     fi
     echo "Installing into .venv, once (PyTorch is a large download)"
     "$PYTHON" -m pip install --disable-pip-version-check -e "${CHECKOUT}[test]"

@@ -117,7 +117,7 @@ def routing_figure(runs: pd.DataFrame) -> Figure:
 
 
 def _looks(summary: pd.DataFrame) -> dict[tuple, dict]:
-    """Colour and marker of each entry: a method keeps its own in every figure, its further configurations take spare ones."""
+    """Colour and marker of each entry: a method keeps its own in every figure, its further configurations others."""
     spare = itertools.cycle([*range(len(METHOD_ORDER), len(COLOURS)), *range(len(METHOD_ORDER))])
     numbers, named = {}, set()
     for entry in summary.index.droplevel("dataset").unique():

@@ -73,7 +73,7 @@ def test_the_tests_run_in_the_checkout_wherever_they_are_started(machine, tmp_pa
     "python, message",
     [
         ("#!/bin/sh\nexit 1\n", "error: no Python 3.10 or newer on the path; install one and run this again\n"),
-        (PYTHON.replace("mkdir -p", "false"), "error: no virtual environment; install the venv module"),
+        (PYTHON.replace("mkdir -p", "false"), "error: python3 makes no environment; install its venv"),
     ],
 )
 def test_what_the_machine_lacks_is_said_in_one_line(machine, python, message):
