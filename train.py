@@ -28,14 +28,19 @@ from mocoop.engine import (
 from mocoop.errors import ConfigError, DataError, MocoopError
 from mocoop.methods import extend_cfg
 
-logger = logging.getLogger("mocoop.train")
-
 
 class PrintHandler(logging.Handler):
     """Log lines go to standard output, and so into the run's log.txt."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print(self.format(record))
+
+
+def print_log_lines() -> None:
+    package = logging.getLogger("mocoop")
+    package.setLevel(logging.INFO)
+    if not any(isinstance(handler, PrintHandler) for handler in package.handlers):
+        package.addHandler(PrintHandler())
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -138,7 +143,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0, or 2 after one line on stderr that says what was wrong with the input."""
-    logging.basicConfig(level=logging.INFO, handlers=[PrintHandler()], format="%(message)s")
+    print_log_lines()
     try:
         run(parse_args(argv))
     except MocoopError as error:

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from mocoop.backbone import check_classnames, check_input_size, load_clip
 from mocoop.engine import (
@@ -26,6 +25,7 @@ from mocoop.engine import (
 )
 from mocoop.errors import CheckpointError, ConfigError
 from mocoop.evaluation import Measurement, peak_memory_mb
+from mocoop.feature_batches import feature_batches
 from mocoop.methods import build_method, config_problems, get_method
 from mocoop.precision import Precision
 from mocoop.results.record import FILE_NAME, build_record, plain_config, write_record
@@ -118,11 +118,11 @@ class PromptTrainer(TrainerX):
             split = "test"
         print(f"Evaluate on the *{split}* set")
         started, measurement = time.time(), Measurement()
-        for batch in tqdm(self.val_loader if split == "val" else self.test_loader, disable=None):
-            image, label = self.parse_batch_test(batch)
+        loader = self.val_loader if split == "val" else self.test_loader
+        for features, batch in feature_batches(loader, self.model, self.precision, self.cfg.TEST.FEATURE_CACHE):
             with self.precision.autocast():
-                prediction = self.model.predict(image)
-            self.evaluator.process(prediction["logits"], label)
+                prediction = self.model.predict_features(features)
+            self.evaluator.process(prediction["logits"], batch["label"].to(self.device))
             measurement.add(prediction, batch)
         results = self.evaluator.evaluate()
         for name, value in results.items():

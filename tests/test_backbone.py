@@ -127,7 +127,7 @@ def test_true_vit_b16_size_loads_by_path_and_trains_one_step(tmp_path):
     torch.manual_seed(0)
     model = CLIP(512, 224, 12, 768, 16, 77, 49408, 512, 8, 12).half()
     save_jit(model.float().eval(), tmp_path / "ViT-B-16.pt")
-    cfg = CfgNode({"TRAINER": {"NAME": "MoCoOp"}, "DATASET": {"NAME": "OxfordPets"}})
+    cfg = CfgNode({"TRAINER": {"NAME": "MoCoOp"}, "DATASET": {"NAME": "OxfordPets"}, "TEST": {}})
     extend_cfg(cfg)
     clip_model = load_clip(config(tmp_path / "ViT-B-16.pt"))
     assert clip_model.visual.input_resolution == 224

@@ -51,6 +51,7 @@ def extend_cfg(cfg: CfgNode) -> None:
     add_cocoop_config(cfg)
     add_mocoop_config(cfg)
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"  # all, base (first half of the classes) or new (the rest)
+    cfg.TEST.FEATURE_CACHE = False  # keep the test images' features on disk, for all runs with this image tower
     add_folder_config(cfg)
 
 

@@ -1,0 +1,63 @@
+"""Image features of a test loader, batch by batch: computed, or from a cache that all runs share."""
+
+import logging
+from collections.abc import Iterator
+
+import PIL
+import torch
+import torchvision
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+from tqdm import tqdm
+
+from mocoop.feature_cache import ImageFeatureCache, cache_folder, key_of, module_sha256
+from mocoop.methods.base import PromptMethod
+from mocoop.precision import Precision
+
+logger = logging.getLogger(__name__)
+
+
+def feature_batches(
+    loader: DataLoader, method: PromptMethod, precision: Precision, use_cache: bool
+) -> Iterator[tuple[Tensor, dict]]:
+    """Normalised image features (B, D) on the device, and what the loader's batch says of the images.
+
+    With `use_cache` (TEST.FEATURE_CACHE) no image is decoded whose file, by its bytes, has been seen with these
+    weights, this transform and this precision. A tower that learns is not cached: its weights are those of one run.
+    """
+    frozen = not any(p.requires_grad for p in method.clip_model.visual.parameters())
+    if use_cache and frozen and cache_folder() is not None:
+        yield from _cached_batches(loader, method, precision)
+        return
+    for batch in tqdm(loader, disable=None):
+        yield _encode(batch, method, precision), batch
+
+
+def _encode(batch: dict, method: PromptMethod, precision: Precision) -> Tensor:
+    with precision.autocast():
+        return method.image_features(batch["img"].to(precision.device))
+
+
+def _cached_batches(loader: DataLoader, method: PromptMethod, precision: Precision) -> Iterator[tuple[Tensor, dict]]:
+    cache = ImageFeatureCache(_key(loader, method, precision))
+    items = loader.dataset.data_source
+    digests = [cache.digest(item.impath) for item in items]
+    missing = [i for i, digest in enumerate(digests) if digest not in cache.features]
+    logger.info("image features: %d of %d from the cache", len(items) - len(missing), len(items))
+    if missing:
+        options = {"batch_size": loader.batch_size, "num_workers": loader.num_workers}
+        for batch in tqdm(DataLoader(Subset(loader.dataset, missing), **options), disable=None):
+            for i, feature in zip(batch["index"].tolist(), _encode(batch, method, precision).cpu()):
+                cache.features[digests[i]] = feature
+        cache.save()
+    for start in range(0, len(items), loader.batch_size):
+        chosen = range(start, min(start + loader.batch_size, len(items)))
+        features = torch.stack([cache.features[digests[i]] for i in chosen]).to(precision.device)
+        labels, domains = zip(*((items[i].label, items[i].domain) for i in chosen))
+        yield features, {"label": torch.tensor(labels), "domain": torch.tensor(domains)}
+
+
+def _key(loader: DataLoader, method: PromptMethod, precision: Precision) -> str:
+    versions = [torch.__version__, torchvision.__version__, PIL.__version__]
+    computed = [precision.used, precision.device.type]
+    return key_of(module_sha256(method.clip_model.visual), repr(loader.dataset.transform), computed, versions)

@@ -1,0 +1,95 @@
+"""How a trainer evaluates: classes once per class set, images once per file where asked."""
+
+import pytest
+import torch
+
+import train
+from mocoop.results.record import read_record
+from tests.trainers.test_train import command, run
+
+EVALUATE = ["DATASET.SUBSAMPLE_CLASSES", "new", "DATALOADER.TEST.BATCH_SIZE", "50"]
+
+
+def built(data_root, out, trainer, *more, **kwargs):
+    cfg = train.setup_cfg(train.parse_args(command(data_root, out, trainer, *EVALUATE, *more, **kwargs)))
+    train.set_random_seed(1)
+    return train.build_trainer(cfg)
+
+
+@pytest.mark.parametrize("trainer", ["ZeroshotCLIP", "CoOp", "MoCoOp"])
+def test_the_text_tower_runs_once_per_class_set(data_root, tmp_path, trainer):
+    trained = built(data_root, tmp_path, trainer)
+    assert len(trained.test_loader) > 5
+    calls = trained.model.text_encoder.calls
+    trained.test()
+    assert trained.model.text_encoder.calls == calls + 1
+    trained.test()
+    assert trained.model.text_encoder.calls == calls + 1
+
+
+def test_cocoop_encodes_a_batch_of_images_at_once(data_root, tmp_path):
+    trained = built(data_root, tmp_path, "CoCoOp", dataset="shapes_both_cool")
+    calls = trained.model.text_encoder.calls
+    trained.test()
+    assert trained.model.text_encoder.calls == calls + len(trained.test_loader)
+
+
+@pytest.mark.parametrize("trainer", ["ZeroshotCLIP", "CoOp"])
+def test_cached_features_give_the_same_result(data_root, tmp_path, monkeypatch, trainer):
+    monkeypatch.setenv("MOCOOP_CACHE", str(tmp_path / "cache"))
+    argv = ["DATASET.SUBSAMPLE_CLASSES", "new", "OPTIM.MAX_EPOCH", "1", "DATASET.NUM_SHOTS", "1"]
+    run(data_root, tmp_path / "plain", trainer, *argv)
+    for name in ("first", "second"):
+        run(data_root, tmp_path / name, trainer, *argv, "TEST.FEATURE_CACHE", "True")
+    results = [read_record(tmp_path / name / "result.json")["metrics"] for name in ("plain", "first", "second")]
+    assert results[0] == results[1] == results[2]
+    log = (tmp_path / "second" / "log.txt").read_text()
+    assert "image features: 1000 of 1000 from the cache" in log
+
+
+def test_a_changed_picture_transform_or_weight_misses(tmp_path, monkeypatch):
+    monkeypatch.setenv("MOCOOP_CACHE", str(tmp_path / "cache"))
+    options = ["TEST.FEATURE_CACHE", "True"]
+
+    def fresh(*more):
+        out = tmp_path / f"run{len(list(tmp_path.glob('run*')))}"
+        run(tmp_path, out, "ZeroshotCLIP", *options, *more, dataset="shapes_both_cool")
+        line = [line for line in (out / "log.txt").read_text().splitlines() if "from the cache" in line][0]
+        return int(line.split()[2])
+
+    assert fresh() == 0
+    images = sorted((tmp_path / "shapes_both_cool" / "images").rglob("*.png"))
+    assert fresh() == len(images)
+    images[0].write_bytes(images[1].read_bytes())
+    assert fresh() == len(images)  # the bytes of a picture that is known already
+    images[0].write_bytes(images[1].read_bytes() + b" ")
+    assert fresh() == len(images) - 1
+    assert fresh("INPUT.PIXEL_MEAN", "[0.5, 0.5, 0.5]") == 0
+    assert fresh("INPUT.INTERPOLATION", "bilinear") == 0
+
+
+def test_a_tower_that_learns_is_not_cached(tmp_path, data_root, monkeypatch):
+    monkeypatch.setenv("MOCOOP_CACHE", str(tmp_path / "cache"))
+    trained = built(
+        data_root, tmp_path / "out", "ZeroshotCLIP", "TEST.FEATURE_CACHE", "True", dataset="shapes_both_cool"
+    )
+    next(trained.model.clip_model.visual.parameters()).requires_grad_(True)
+    trained.test()
+    assert not (tmp_path / "cache" / "images").exists()
+
+
+def test_running_out_of_gpu_memory_halves_the_chunk_and_goes_on(data_root, tmp_path, monkeypatch):
+
+    opts = ["DATASET.NUM_SHOTS", "1", "TRAINER.COOP.TEXT_CHUNK", "8"]
+    trained = built(data_root, tmp_path, "CoOp", *opts)
+    step, failures = trained._step, iter([True, True, False])
+
+    def step_out_of_memory(image, label):
+        if next(failures):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return step(image, label)
+
+    monkeypatch.setattr(trained, "_step", step_out_of_memory)
+    trained.batch_idx, trained.num_batches = 0, 2
+    assert trained.forward_backward(next(iter(trained.train_loader_x)))["loss"] > 0
+    assert trained.model.text_encoder.tower.chunk == 2
