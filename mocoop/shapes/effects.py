@@ -1,4 +1,4 @@
-"""What a style does to a finished picture, and what a camera's tint does to all of its pictures.
+"""What a camera's tint does to all of its pictures, and what a style then does to a picture.
 
 Each effect takes pictures (N, 64, 64, 3) in 0..1 and a random generator, and returns pictures of that shape. "small",
 "cropped" and "sketch" are not here: they change how the scene is drawn (`scene.py`).

@@ -1,4 +1,4 @@
-"""From indices to pixels: compose the scene, apply the style, then the camera's tint."""
+"""From indices to pixels: compose the scene, apply the camera's tint, then the style."""
 
 import numpy as np
 
@@ -28,12 +28,12 @@ def render(
     for start in range(0, len(style), CHUNK):
         part = slice(start, start + CHUNK)
         pictures = compose(colour[part], texture[part], shape[part], style[part], rng)
+        if tint is not None:
+            pictures = tinted(pictures, tint)
         for index in np.unique(style[part]):
             effect = EFFECTS.get(STYLES[index])
             if effect is not None:
                 chosen = style[part] == index
                 pictures[chosen] = effect(pictures[chosen].clip(0, 1), rng)
-        if tint is not None:
-            pictures = tinted(pictures, tint)
         out[part] = np.rint(pictures.clip(0, 1) * 255)
     return out

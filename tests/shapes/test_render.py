@@ -114,3 +114,9 @@ def test_tints_change_the_balance_of_colours():
     neutral, warm, cool = (pictures("photo", tint).mean((0, 1, 2)) for tint in (None, "warm", "cool"))
     assert warm[0] / warm[2] > 1.15 * neutral[0] / neutral[2]
     assert cool[2] / cool[0] > 1.15 * neutral[2] / neutral[0]
+
+
+def test_a_negative_is_of_the_tinted_picture():
+    """So the warm camera's negatives are bluish."""
+    warm, photo = pictures("negative", "warm"), pictures("photo", "warm")
+    assert (warm == 255 - photo).mean() > 0.999
