@@ -70,9 +70,9 @@ def base_new_figure(summary: pd.DataFrame, labels: dict | None = None) -> Figure
 
 
 @matplotlib.rc_context(STYLE | {"axes.grid": False})
-def base_new_scatter(summary: pd.DataFrame, labels: dict | None = None) -> Figure:
+def base_new_scatter(summary: pd.DataFrame) -> Figure:
     """New against base accuracy: a colour per method, a marker per dataset, and lines of equal H."""
-    looks, name = _looks(summary), entry_namer(summary, labels)
+    looks, name = _looks(summary), entry_namer(summary)
     markers = dict(zip(summary.index.unique("dataset"), itertools.cycle(MARKERS)))
     figure = Figure(figsize=(PAGE_WIDTH * 0.75, 4.0))
     axis = figure.subplots()

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from mocoop import __version__
-from mocoop.errors import DataError, MocoopError
+from mocoop.errors import DataError
 
 FORMAT = 1
 FILE_NAME = "result.json"
@@ -113,14 +113,6 @@ def read_record(path) -> dict:
         raise DataError(f"{path}: damaged, expected JSON ({error}); remove it and run again") from None
     validate_record(record, path)
     return record
-
-
-def is_done(path) -> bool:
-    """Whether a finished run's record stands at `path`. A missing, damaged or unfinished one is not done."""
-    try:
-        return read_record(path)["status"] == "done"
-    except MocoopError:
-        return False
 
 
 def validate_record(record, where) -> None:

@@ -33,10 +33,10 @@ class Table:
     notes: list[str] = field(default_factory=list)
 
 
-def base_new_table(runs: pd.DataFrame, seeds: list[int] | None = None, labels: dict | None = None) -> Table:
-    """Base, new and H of each dataset and of their average. labels: {cfg: name} for what is not to be named itself."""
+def base_new_table(runs: pd.DataFrame, seeds: list[int] | None = None) -> Table:
+    """Base, new and H of each dataset and of their average, for runs of protocol base2new."""
     summary = base_to_new(runs, seeds)
-    name = entry_namer(summary, labels)
+    name = entry_namer(summary)
     rows = []
     for dataset, block in summary.groupby(level="dataset", sort=False):
         columns = [_cells(block[column], block[f"{column}_std"]) for column in BASE_NEW_COLUMNS]
@@ -88,12 +88,10 @@ def routing_table(runs: pd.DataFrame, seeds: list[int] | None = None, labels: di
     return Table("Routing", ["Dataset", "Images", *(name(entry) for entry in entries)], rows, notes)
 
 
-def accuracy_table(
-    runs: pd.DataFrame, seeds: list[int] | None = None, labels: dict | None = None, title: str = "Accuracy"
-) -> Table:
+def accuracy_table(runs: pd.DataFrame, seeds: list[int] | None = None, title: str = "Accuracy") -> Table:
     """Accuracy of every dataset of one phase, a row per method, and the average over the datasets."""
     summary = over_seeds(seed_matrix(runs, seeds))
-    name = entry_namer(summary, labels)
+    name = entry_namer(summary)
     blocks = dict(list(summary.groupby(level="dataset", sort=False)))
     columns = [_cells(block["mean"], block["std"]) for block in blocks.values()]
     names = [name(index[1:]) for index in next(iter(blocks.values())).index]
@@ -113,8 +111,11 @@ def _cells(means: pd.Series, stds: pd.Series) -> list[Cell]:
     ]
 
 
-def entry_namer(summary: pd.DataFrame, labels: dict | None):
-    """A function from (method, cfg, shots) to the shortest name that tells the entries of the summary apart."""
+def entry_namer(summary: pd.DataFrame, labels: dict | None = None):
+    """A function from (method, cfg, shots) to the shortest name that tells the entries of the summary apart.
+
+    labels: {cfg: name} for configurations that are called by a name of their own.
+    """
     entries = summary.index.to_frame(index=False)[ENTRY].drop_duplicates()
     several_cfgs = entries.groupby("method")["cfg"].nunique() > 1
     several_shots = entries.loc[entries["shots"] > 0, "shots"].nunique() > 1

@@ -6,7 +6,6 @@ from yacs.config import CfgNode
 from mocoop.errors import DataError
 from mocoop.results.record import (
     config_sha256,
-    is_done,
     plain_config,
     read_record,
     unfinished_record,
@@ -20,7 +19,6 @@ def test_a_record_comes_back_as_written(tmp_path):
     record = make_record(81.234)
     write_record(tmp_path / "result.json", record)
     assert read_record(tmp_path / "result.json") == record
-    assert is_done(tmp_path / "result.json")
 
 
 def test_identity_is_read_from_the_configuration():
@@ -61,15 +59,11 @@ def test_hash_sees_every_other_setting():
     assert config_sha256(changed) != config_sha256(make_config())
 
 
-def test_a_running_and_a_failed_run_are_recorded_but_not_done(tmp_path):
+def test_a_running_and_a_failed_run_are_recorded_too(tmp_path):
     for status, error in (("running", None), ("failed", "no data")):
         write_record(tmp_path / "result.json", unfinished_record(make_config(), status, error))
-        assert read_record(tmp_path / "result.json")["error"] == error
-        assert not is_done(tmp_path / "result.json")
-
-
-def test_no_file_is_not_done(tmp_path):
-    assert not is_done(tmp_path / "result.json")
+        record = read_record(tmp_path / "result.json")
+        assert (record["status"], record["error"], record["method"]) == (status, error, "CoOp")
 
 
 @pytest.mark.parametrize(
@@ -101,6 +95,11 @@ def test_an_invalid_record_is_not_written_over_a_good_one(tmp_path):
     with pytest.raises(DataError):
         write_record(path, make_record(41.0) | {"seed": None})
     assert read_record(path)["metrics"]["accuracy"] == 40.0
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match="result.json: cannot be read"):
+        read_record(tmp_path / "result.json")
 
 
 @pytest.mark.parametrize("text, message", [("{", "damaged, expected JSON"), ("[]", "got format list, expected 1")])
