@@ -8,6 +8,7 @@ import os
 from functools import cached_property
 from pathlib import Path
 
+from mocoop.data.bulk import paused_collector
 from mocoop.data.classes import class_names, subsample_classes
 from mocoop.data.item import Item, Splits
 from mocoop.data.manifest import encode_manifest, text_sha256
@@ -37,6 +38,7 @@ class BenchmarkDataset(DatasetBase):
     raw_files = ()  # files that read_raw needs, relative to the dataset's folder
     test_only = False  # the test images stand in as training images, for their class names; no subset is drawn
 
+    @paused_collector()
     def __init__(self, cfg):
         self._open(cfg.DATASET.ROOT, cfg.SEED)
         splits = self.load_splits()
@@ -120,7 +122,7 @@ class BenchmarkDataset(DatasetBase):
             path = os.path.join(self.dataset_dir, name)
             if not os.path.exists(path):
                 raise self._missing(path, f"it or {self.split_file}" if self.split_file else "it")
-        return Splits(*(items and [Item.of(item) for item in items] for items in self.read_raw()))
+        return Splits(*(items and _as_items(items) for items in self.read_raw()))
 
     def _with_domains(self, splits: Splits) -> Splits:
         domain_of = self.read_domains()
@@ -140,3 +142,7 @@ class BenchmarkDataset(DatasetBase):
     @staticmethod
     def _data(items: list[Item]) -> list[Datum]:
         return [Datum(impath=i.impath, label=i.label, domain=i.domain, classname=i.classname) for i in items]
+
+
+def _as_items(items: list) -> list[Item]:
+    return items if isinstance(items[0], Item) else [Item.of(item) for item in items]

@@ -17,7 +17,7 @@ from mocoop.data.item import Item
 from mocoop.data.paths import join_inside, relative_to
 from mocoop.errors import DataError
 
-_encode = json.JSONEncoder(ensure_ascii=False).encode
+_quote = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Record(NamedTuple):
@@ -35,15 +35,9 @@ def encode_manifest(train: Sequence[Item], val: Sequence[Item] | None, image_dir
 
 def _lines(split: str, items: Sequence[Item], image_dir: str) -> Iterable[str]:
     for item in items:
-        entry = {
-            "split": split,
-            "path": relative_to(image_dir, item.impath),
-            "label": item.label,
-            "classname": item.classname,
-        }
-        if item.domain:
-            entry["domain"] = item.domain
-        yield _encode(entry) + "\n"
+        path, classname = _quote(relative_to(image_dir, item.impath)), _quote(item.classname)
+        domain = f', "domain": {item.domain}' if item.domain else ""
+        yield f'{{"split": "{split}", "path": {path}, "label": {item.label}, "classname": {classname}{domain}}}\n'
 
 
 def text_sha256(text: str) -> str:
@@ -86,7 +80,7 @@ def match_records(records: Sequence[Record], known: dict[str, Item], source: str
     """
     items = []
     for record in records:
-        item = _find(record.path, known)
+        item = next((known[tail] for tail in tails(record.path) if tail in known), None)
         if item is None:
             raise DataError(
                 f"{source}: {record.path} is not among the training and validation images of this split; the "
@@ -101,9 +95,7 @@ def match_records(records: Sequence[Record], known: dict[str, Item], source: str
     return items
 
 
-def _find(path: str, known: dict[str, Item]) -> Item | None:
-    if path in known:
-        return known[path]
+def tails(path: str) -> list[str]:
+    """A path and what is left of it without its first folder, its first two folders and so on, longest first."""
     parts = path.replace("\\", "/").split("/")
-    tails = ("/".join(parts[start:]) for start in range(1, len(parts)))
-    return next((known[tail] for tail in tails if tail in known), None)
+    return [path, *("/".join(parts[start:]) for start in range(1, len(parts)))]

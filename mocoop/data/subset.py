@@ -5,12 +5,12 @@ there is no text manifest yet.
 """
 
 import logging
+from itertools import chain
 from pathlib import Path
 
 from mocoop.data.fewshot import draw_subset
 from mocoop.data.item import Splits
-from mocoop.data.manifest import encode_manifest, match_records, read_manifest
-from mocoop.data.paths import relative_to
+from mocoop.data.manifest import Record, encode_manifest, match_records, read_manifest, tails
 from mocoop.data.pickled import read_pickled_subset
 from mocoop.engine import atomic_write
 
@@ -24,11 +24,6 @@ def subset_path(dataset_dir: str, shots: int, seed: int) -> Path:
     return Path(dataset_dir) / FOLDER / f"shot_{shots}-seed_{seed}.jsonl"
 
 
-def known_items(splits: Splits, image_dir: str) -> dict:
-    """The items a subset may take (training and validation), by path relative to the folder of images."""
-    return {relative_to(image_dir, item.impath): item for items in (splits.val or (), splits.train) for item in items}
-
-
 def few_shot_subset(splits: Splits, shots: int, seed: int, dataset_dir: str, image_dir: str) -> Splits:
     """`splits` with training and validation reduced to the few-shot subset of `shots` and `seed`.
 
@@ -38,10 +33,10 @@ def few_shot_subset(splits: Splits, shots: int, seed: int, dataset_dir: str, ima
     manifest = subset_path(dataset_dir, shots, seed)
     pickled = manifest.with_suffix(".pkl")
     if seed >= 0 and manifest.exists():
-        return _take(splits, read_manifest(manifest), str(manifest), image_dir)
+        return take_records(splits, read_manifest(manifest), str(manifest), image_dir)
     if seed >= 0 and pickled.exists():
         log.info("taking the few-shot subset from %s", pickled)
-        splits = _take(splits, read_pickled_subset(pickled), str(pickled), image_dir)
+        splits = take_records(splits, read_pickled_subset(pickled), str(pickled), image_dir)
     else:
         train, val = draw_subset(splits.train, splits.val, shots, seed)
         splits = splits._replace(train=train, val=val)
@@ -50,8 +45,15 @@ def few_shot_subset(splits: Splits, shots: int, seed: int, dataset_dir: str, ima
     return splits
 
 
-def _take(splits: Splits, records: dict, source: str, image_dir: str) -> Splits:
-    known = known_items(splits, image_dir)
+def take_records(splits: Splits, records: dict[str, list[Record]], source: str, image_dir: str) -> Splits:
+    """`splits` with training and validation reduced to what the records of a subset file, `source`, name.
+
+    Raises DataError for a record that is not among the training and validation images.
+    """
+    wanted = {tail for part in records.values() for record in part for tail in tails(record.path)}
+    start = len(image_dir) + 1
+    items = chain(splits.val or (), splits.train)
+    known = {path: item for item in items if (path := item.impath[start:]) in wanted}
     val = None if splits.val is None else match_records(records["val"], known, source)
     return splits._replace(train=match_records(records["train"], known, source), val=val)
 

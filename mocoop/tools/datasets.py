@@ -199,8 +199,8 @@ def _new(args) -> int:
 
 
 def _import_split(args) -> int:
-    from mocoop.data.manifest import encode_manifest, match_records, text_sha256
-    from mocoop.data.subset import known_items, subset_path
+    from mocoop.data.manifest import encode_manifest, text_sha256
+    from mocoop.data.subset import subset_path, take_records
     from mocoop.engine import atomic_write
 
     named = exchange.shots_and_seed(args.file) or (None, None)
@@ -213,13 +213,13 @@ def _import_split(args) -> int:
     destination = subset_path(dataset.dataset_dir, shots, seed)
     if destination.exists():
         raise DataError(f"{destination} exists and is not overwritten; move it away first")
-    splits, records = dataset.load_splits(), exchange.read_subset(args.file)
-    known = known_items(splits, dataset.image_dir)
-    train, val = (match_records(records[split], known, str(args.file)) for split in ("train", "val"))
-    text = encode_manifest(train, val if splits.val is not None else None, dataset.image_dir)
+    records = exchange.read_subset(args.file)
+    subset = take_records(dataset.load_splits(), records, str(args.file), dataset.image_dir)
+    text = encode_manifest(subset.train, subset.val, dataset.image_dir)
     with atomic_write(destination) as file:
         file.write(text)
-    print(f"{destination}: {len(train)} training and {len(val)} validation images, sha256 {text_sha256(text)}")
+    counts = f"{len(subset.train)} training and {len(subset.val or ())} validation images"
+    print(f"{destination}: {counts}, sha256 {text_sha256(text)}")
     return 0
 
 

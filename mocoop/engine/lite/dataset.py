@@ -1,9 +1,9 @@
 """What a dataset is to the engine: lists of `Datum`, in a class found by name in DATASET_REGISTRY."""
 
+import os
 import random
 from collections import defaultdict
 from operator import attrgetter
-from pathlib import Path
 
 from mocoop.engine.lite.registry import Registry, check_availability
 from mocoop.errors import ConfigError, DataError
@@ -34,7 +34,7 @@ class Datum:
     def __init__(self, impath="", label=0, domain=0, classname=""):
         if not isinstance(impath, str):
             raise TypeError(f"impath: got {type(impath).__name__}, expected str")
-        if not Path(impath).is_file():
+        if not os.path.isfile(impath):
             raise DataError(f'no image file "{impath}"; check DATASET.ROOT and the dataset\'s split file')
         self._impath = impath
         self._label = label
