@@ -24,10 +24,11 @@ STAGING = ".extracting"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a file: `state` is "there", "made" or "missing"; `steps` says what to do about a missing one."""
+    """What became of a file: `state` is "there", "made" or "missing"; a missing one has a reason and steps to take."""
 
     file: SourceFile
     state: str
+    reason: str = ""
     steps: str = ""
 
 
@@ -65,14 +66,14 @@ def _prepare_file(file: SourceFile, folder: Path) -> Outcome:
         elif original != folder / file.name:
             _copy(original, folder / file.name)
     except DataError as error:
-        return Outcome(
-            file, "missing", "; ".join(filter(None, [str(error), file.manual.replace("{folder}", str(folder))]))
-        )
+        return Outcome(file, "missing", str(error), file.manual.replace("{folder}", str(folder)))
     return Outcome(file, "made")
 
 
 def _obtain(file: SourceFile, folder: Path) -> Path:
     """The file as it is distributed: found, or downloaded."""
+    if file.by_hand:
+        raise DataError(f"{file.name} is not for everyone to download")
     home = folder / DOWNLOADS if file.is_archive else folder
     places = (f"{folder.name}/{DOWNLOADS}/{file.name}", f"{folder.name}/{file.name}", file.name, file.copy)
     for path in (folder.parent / place for place in places if place):

@@ -170,10 +170,12 @@ def _prepare(args) -> int:
         outcomes = prepare(sources[name], folder)
         print(f"{name} in {folder}")
         for outcome in outcomes:
-            print(f"  {outcome.state:<8} {', '.join(outcome.file.gives)}")
+            reason = f": {outcome.reason}" if outcome.reason else ""
+            optional = " (of use only without the split file)" if reason and not outcome.file.needed else ""
+            print(f"  {outcome.state:<8} {', '.join(outcome.file.gives)}{optional}{reason}")
         missing = [outcome for outcome in outcomes if outcome.state == "missing" and outcome.file.needed]
-        for outcome in missing:
-            print(f"  to do: {outcome.steps}")
+        for steps in dict.fromkeys(outcome.steps or "run the command again" for outcome in missing):
+            print(f"  to do: {steps}")
         if not missing:
             print(f"  ready; `mocoop datasets check {name} --root {args.root}` looks at every file")
         status = max(status, 1 if missing else 0)

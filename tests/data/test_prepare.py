@@ -90,7 +90,7 @@ def test_a_corrupt_archive_is_not_extracted(server, folder, source):
     server.pages["/images"].body = server.pages["/images"].body[:-1] + b"x"
     outcomes = prepare(source, folder)
     assert states(outcomes) == ["missing", "made"]
-    assert "md5 is" in outcomes[0].steps and set(tree(folder)) == {"split.json"}
+    assert "md5 is" in outcomes[0].reason and set(tree(folder)) == {"split.json"}
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_corrupt_archive_is_not_extracted(server, folder, source):
 def test_a_hostile_archive_leaves_nothing_behind(server, folder, tmp_path, hostile):
     source = source_of(SourceFile("images.tar.gz", gives=("images",), urls=(server.put("/images", hostile),)))
     outcomes = prepare(source, folder)
-    assert states(outcomes) == ["missing"] and "refused" in outcomes[0].steps
+    assert states(outcomes) == ["missing"] and "refused" in outcomes[0].reason
     assert set(tree(tmp_path)) == {"root/toy/downloads/images.tar.gz"}
 
 
@@ -143,13 +143,13 @@ def test_a_nested_archive_with_another_hash_is_not_used(server, folder):
         "o.zip", gives=("pictures",), nested={"path": "inner.tar", "md5": "0" * 32}, urls=(server.put("/o", outer),)
     )
     outcomes = prepare(source_of(file), folder)
-    assert states(outcomes) == ["missing"] and "inner.tar: md5 is" in outcomes[0].steps
+    assert states(outcomes) == ["missing"] and "inner.tar: md5 is" in outcomes[0].reason
 
 
 def test_an_archive_without_what_it_should_give(server, folder):
     file = SourceFile("o.zip", gives=("pictures",), urls=(server.put("/o", make_zip({"other/x": b""})),))
     outcomes = prepare(source_of(file), folder)
-    assert states(outcomes) == ["missing"] and "without pictures" in outcomes[0].steps
+    assert states(outcomes) == ["missing"] and "without pictures" in outcomes[0].reason
 
 
 def test_what_cannot_be_downloaded_is_explained(folder):
@@ -157,6 +157,13 @@ def test_what_cannot_be_downloaded_is_explained(folder):
         source_of(SourceFile("login.tar", gives=("images",), manual="log in and save it in {folder}")), folder
     )
     assert states(outcomes) == ["missing"] and f"log in and save it in {folder}" in outcomes[0].steps
+
+
+def test_what_goes_by_hand_only_is_not_extracted(folder):
+    (folder / "downloads").mkdir(parents=True)
+    (folder / "downloads/images.tar").write_bytes(make_tar(IMAGES))
+    outcomes = prepare(source_of(SourceFile("images.tar", gives=("images",), by_hand=True, manual="by hand")), folder)
+    assert states(outcomes) == ["missing"] and outcomes[0].steps == "by hand" and not (folder / "images").exists()
 
 
 def test_a_file_of_another_dataset_is_copied(folder):

@@ -19,7 +19,16 @@ def config(tmp_path, monkeypatch):
 
 
 def run(config, output, *more) -> dict:
-    words = ["--trainer", "MoCoOp", "--seed", "1", "--root", str(config.parents[3] / "own"), "--output-dir", str(output)]
+    words = [
+        "--trainer",
+        "MoCoOp",
+        "--seed",
+        "1",
+        "--root",
+        str(config.parents[3] / "own"),
+        "--output-dir",
+        str(output),
+    ]
     words += ["--dataset-config-file", str(config), "--config-file", "configs/trainers/MoCoOp/tiny.yaml"]
     assert train.main([*words, *more, "DATASET.NUM_SHOTS", "16", "OPTIM.MAX_EPOCH", "2"]) == 0
     return json.loads((output / "result.json").read_text())
@@ -29,7 +38,16 @@ def run(config, output, *more) -> dict:
 def test_base_to_new(config, tmp_path, capsys):
     base = run(config, tmp_path / "base", "DATASET.SUBSAMPLE_CLASSES", "base")
     new_classes = ("DATASET.SUBSAMPLE_CLASSES", "new")
-    new = run(config, tmp_path / "new", "--eval-only", "--model-dir", str(tmp_path / "base"), "--load-epoch", "2", *new_classes)
+    new = run(
+        config,
+        tmp_path / "new",
+        "--eval-only",
+        "--model-dir",
+        str(tmp_path / "base"),
+        "--load-epoch",
+        "2",
+        *new_classes,
+    )
     assert [row["classname"] for row in base["per_class"]] == ["Fée verte", "grand_duc"]
     assert [row["classname"] for row in new["per_class"]] == ["sea eagle"]
     assert (base["num_test"], new["num_test"]) == (4, 2)
