@@ -5,7 +5,6 @@ A dataset names its folders and reads its raw annotations; everything else is he
 """
 
 import os
-from functools import cached_property
 from pathlib import Path
 
 from mocoop.data.bulk import paused_collector
@@ -47,7 +46,7 @@ class BenchmarkDataset(DatasetBase):
         if shots >= 1 and not self.test_only:
             print(f"Creating a {shots}-shot dataset")
             splits = few_shot_subset(splits, shots, self.seed, self.dataset_dir, self.image_dir)
-        self._learned_from = splits.train, splits.val
+        self.manifest_sha256 = text_sha256(encode_manifest(splits.train, splits.val, self.image_dir))
         print(f"Manifest of the training and validation images: sha256 {self.manifest_sha256}")
         splits = subsample_classes(splits, classes)
         if classes != "all":
@@ -85,11 +84,6 @@ class BenchmarkDataset(DatasetBase):
             splits = read_split(path, self.image_dir)
         splits = self._with_domains(splits)
         return Splits(splits.test, None, splits.test) if self.test_only else splits
-
-    @cached_property
-    def manifest_sha256(self) -> str:
-        """SHA-256 of the manifest of the images that are trained and validated on."""
-        return text_sha256(encode_manifest(*self._learned_from, self.image_dir))
 
     @classmethod
     def expected(cls) -> str:
