@@ -119,7 +119,8 @@ class PromptTrainer(TrainerX):
         print(f"Evaluate on the *{split}* set")
         started, measurement = time.time(), Measurement()
         loader = self.val_loader if split == "val" else self.test_loader
-        for features, batch in feature_batches(loader, self.model, self.precision, self.cfg.TEST.FEATURE_CACHE):
+        use_cache = self.cfg.TEST.get("FEATURE_CACHE", False)  # a CoOp checkout's config lacks the key
+        for features, batch in feature_batches(loader, self.model, self.precision, use_cache):
             with self.precision.autocast():
                 prediction = self.model.predict_features(features)
             self.evaluator.process(prediction["logits"], batch["label"].to(self.device))

@@ -1,0 +1,144 @@
+"""What the benchmarks share: models of true size, clocks, memory of a process of its own, tables."""
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from mocoop.engine import get_cfg_default
+from mocoop.evaluation import peak_memory_mb
+from mocoop.methods import METHODS, build_method, extend_cfg
+from mocoop.openai_clip import CLIP
+from mocoop.templates import template_groups
+
+VIT_B16 = dict(
+    embed_dim=512, image_resolution=224, vision_layers=12, vision_width=768, vision_patch_size=16, context_length=77,
+    vocab_size=49408, transformer_width=512, transformer_heads=8, transformer_layers=12,
+)  # fmt: skip
+# Nouns of one to three byte-pair tokens; combined with adjectives where more classes are wanted.
+NOUNS = (
+    "apple,aquarium fish,baby,bear,beaver,bed,bee,beetle,bicycle,bottle,bowl,bridge,bus,butterfly,camel,castle,"
+    "caterpillar,chair,clock,cloud,cockroach,crab,crocodile,cup,dolphin,elephant,flatfish,forest,fox,hamster,house,"
+    "kangaroo,keyboard,lamp,lawn mower,leopard,lion,lizard,lobster,maple tree,motorcycle,mountain,mouse,mushroom,"
+    "orchid,otter,palm tree,pickup truck,plate,poppy,porcupine,rabbit,raccoon,rocket,rose,sea,seal,shark,skyscraper,"
+    "snail,snake,spider,squirrel,streetcar,sunflower,sweet pepper,table,tank,telephone,television,tiger,tractor,train,"
+    "trout,tulip,turtle,wardrobe,whale,willow tree,wolf,worm,anchor,balloon,banjo,barrel,candle,cannon,carousel,cello,"
+    "compass,dagger,drum,fountain,harp,hourglass,kite,lantern,magnet,needle,oboe"
+).split(",")
+ADJECTIVES = ("", "red ", "small ", "old ", "wooden ", "striped ", "golden ", "wild ", "plastic ", "giant ")
+
+
+def vit_b16(device: str = "cpu") -> CLIP:
+    """A CLIP of ViT-B/16's size with random weights."""
+    torch.manual_seed(0)
+    return CLIP(**VIT_B16).float().eval().requires_grad_(False).to(device)
+
+
+def classnames(count: int) -> list[str]:
+    """Up to 1,000 class names of natural token lengths."""
+    names = [adjective + noun for adjective in ADJECTIVES for noun in NOUNS]
+    return names[:count]
+
+
+def groups(count: int) -> dict[str, list[str]]:
+    """Up to 20 of MoCoOp's groups of templates for ImageNet."""
+    return dict(list(template_groups("ImageNet").items())[:count])
+
+
+def method(name: str, clip_model: CLIP, classes: int, experts: int, text_encoder: str, **keys):
+    """A method as released, over `classes` base classes of twice as many."""
+    cfg = get_cfg_default()
+    extend_cfg(cfg)
+    cfg.TRAINER.NAME, cfg.DATASET.NAME = name, "ImageNet"
+    cfg.TRAINER.COOP.CTX_INIT = cfg.TRAINER.COCOOP.CTX_INIT = "a photo of a"
+    chosen = groups(experts)
+    cfg.TRAINER.MOCOOP.GROUPS, cfg.TRAINER.MOCOOP.GROUP_NAMES = list(chosen.values()), list(chosen)
+    cfg.TRAINER.MOCOOP.TOP_K = min(2, experts)
+    node = METHODS[name].settings(cfg)
+    for key, value in {"TEXT_ENCODER": text_encoder, **keys}.items():
+        node[key] = value
+    names = classnames(min(2 * classes, 1000))
+    return build_method(cfg, names[:classes], clip_model, names).to(clip_model.text_projection.device)
+
+
+def now() -> float:
+    """Seconds of a clock, read when the GPU is done."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def seconds(function: Callable[[], object], repeats: int = 3, warmup: int = 1) -> float:
+    """The shortest of some calls: on a machine with other work, the one least disturbed."""
+    for _ in range(warmup):
+        function()
+    times = []
+    for _ in range(repeats):
+        started = now()
+        function()
+        times.append(now() - started)
+    return min(times)
+
+
+def relative_difference(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Norm of the difference over the norm of b."""
+    return float((a.double() - b.double()).norm() / b.double().norm())
+
+
+def matmul_gflops(size: int = 1536, device: str = "cpu", dtype: torch.dtype = torch.float32) -> float:
+    """The machine's rate of a square matrix product, in GFLOP/s."""
+    a, b = torch.randn(2, size, size, device=device, dtype=dtype).unbind(0)
+    return 2 * size**3 / seconds(lambda: a @ b, repeats=5) / 1e9
+
+
+def peak_memory_gb(device: str = "cpu") -> float:
+    return peak_memory_mb(torch.device(device)) / 1024
+
+
+def in_own_process(module: str, *arguments: str) -> dict:
+    """The figures that a benchmark measures alone in a process of its own; an error becomes {"error": reason}."""
+    command = [sys.executable, "-m", module, *map(str, arguments), "--child"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        return {"error": reason if done.returncode > 0 else f"killed by signal {-done.returncode} (out of memory)"}
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def machine(device: str = "cpu") -> str:
+    """The machine in words."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        name = next(
+            (line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line), name
+        )
+    if device == "cuda":
+        name = torch.cuda.get_device_name()
+    return f"{name}, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Options of every benchmark."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+    made.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    made.add_argument("--json", type=Path, help="write the rows to this file too")
+    made.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    return made
+
+
+def report(rows: Sequence[dict], args: argparse.Namespace, **more) -> None:
+    """Print the rows as a table, and write them, and what else is known, as json where asked."""
+    print(machine(args.device))
+    print(pd.DataFrame(rows).to_string(index=False, na_rep="-", float_format=lambda x: f"{x:.4g}"))
+    if args.json:
+        record = {"machine": machine(args.device), "rows": list(rows), **more}
+        args.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,145 @@
+"""The fast text encoder beside CLIP's plain 77-position pass: time, difference, memory, FLOPs.
+
+python -m benchmarks.text_encoder [-E 5] [-C 100] [--threads 1]
+"""
+
+import json
+
+import torch
+from torch import nn
+
+from benchmarks import common
+from mocoop.methods.mocoop import initial_contexts
+from mocoop.openai_clip import CLIP
+from mocoop.openai_clip import clip_model as openai_model
+from mocoop.prompts import Context, PromptLayout
+from mocoop.text_encoder import TextEncoder
+
+
+def prompts(clip_model: CLIP, experts: int, classes: int) -> tuple[list[torch.Tensor], list[PromptLayout]]:
+    """Contexts and layouts of MoCoOp's first experts for ImageNet."""
+    contexts, layouts = [], []
+    for templates in common.groups(experts).values():
+        before, after = initial_contexts(templates, "first", clip_model)
+        tail = [Context(len(before), len(after))] if len(after) else []
+        pieces = [[Context(0, len(before)), name, *tail, "."] for name in common.classnames(classes)]
+        contexts.append(torch.cat([before, after]))
+        layouts.append(PromptLayout(pieces).to(before.device))
+    return contexts, layouts
+
+
+def forward_backward(encoder: TextEncoder, contexts, layouts) -> dict:
+    """Features, the gradients of a fixed random projection of them, and the seconds of both passes."""
+    contexts = [ctx.clone().requires_grad_() for ctx in contexts]
+    started = common.now()
+    features = encoder(contexts, layouts)
+    forward = common.now() - started
+    weights = torch.randn(features.shape, generator=torch.Generator().manual_seed(1)).to(features)
+    grads = torch.autograd.grad((features * weights).sum(), contexts)
+    return {"features": features.detach(), "grads": grads, "forward": forward, "both": common.now() - started}
+
+
+def difference(fast: dict, plain: dict) -> dict[str, float]:
+    """Relative differences of the features, and the worst of the gradients."""
+    gradients = max(common.relative_difference(a, b) for a, b in zip(fast["grads"], plain["grads"]))
+    return {"features": common.relative_difference(fast["features"], plain["features"]), "gradients": gradients}
+
+
+def flops(clip_model: CLIP, layouts: list[PromptLayout], kind: str) -> float:
+    """FLOPs of all matrix products, forward and backward (frozen weights: no weight gradient)."""
+    width, depth = clip_model.ln_final.weight.shape[0], len(clip_model.transformer.resblocks)
+    total = 0
+    for layout in layouts:
+        lengths = layout.lengths.tolist()
+        if kind == "plain":
+            positions, last = 77 * len(lengths), 77 * len(lengths)
+            pairs = 77 * 77 * len(lengths)
+        else:
+            prefix = layout.prefix_length
+            positions, last = prefix + sum(n - prefix for n in lengths), len(lengths)
+            pairs = prefix * prefix + sum((n - prefix) * n for n in lengths)
+        total += (depth - 1) * (12 * width**2 * positions + 2 * width * pairs)
+        total += 2 * width**2 * positions + 10 * width**2 * last + 2 * width * pairs * last / positions
+    return 2 * 2 * total
+
+
+def double_precision_tower() -> CLIP:
+    """A small tower that computes in fp64 throughout: OpenAI's LayerNorm, which rounds to fp32, becomes PyTorch's."""
+    torch.manual_seed(0)
+    small = CLIP(
+        **common.VIT_B16 | dict(transformer_width=64, transformer_heads=2, transformer_layers=3, vision_layers=1)
+    )
+    for module in list(small.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, openai_model.LayerNorm):
+                setattr(module, name, nn.LayerNorm(child.normalized_shape))
+    return small.double().eval().requires_grad_(False)
+
+
+def child(args) -> dict:
+    """One encoder alone in this process."""
+    clip_model = common.vit_b16(args.device)
+    contexts, layouts = prompts(clip_model, args.experts, args.classes)
+    encoder = TextEncoder(clip_model, args.kind, args.chunk)
+    forward_backward(encoder, contexts, layouts)
+    return {"memory": common.peak_memory_gb(args.device)}
+
+
+def main(args) -> None:
+    clip_model = common.vit_b16(args.device)
+    contexts, layouts = prompts(clip_model, args.experts, args.classes)
+    peak, rows, results = common.matmul_gflops(device=args.device), [], {}
+    for kind, repeats in (("fast", 5), ("plain", args.plain_repeats)):
+        encoder = TextEncoder(clip_model, kind, args.chunk)
+        runs = [forward_backward(encoder, contexts, layouts) for _ in range(repeats)]
+        results[kind] = best = min(runs, key=lambda run: run["both"])
+        work = flops(clip_model, layouts, kind) / 1e9
+        memory = common.in_own_process("benchmarks.text_encoder", *_shape(args), "--kind", kind)
+        rows.append(
+            {
+                "encoder": kind,
+                "forward s": best["forward"],
+                "forward+backward s": best["both"],
+                "GFLOP": work,
+                "share of matmul peak": work / best["both"] / peak,
+                "peak memory GB": memory.get("memory", memory.get("error")),
+            }
+        )
+    fp32 = difference(results["fast"], results["plain"])
+    ratio = rows[1]["forward+backward s"] / rows[0]["forward+backward s"]
+    common.report(rows, args, ratio=ratio, difference=fp32, double=double_differences())
+    print(f"fast is {ratio:.1f} times faster (forward+backward, E={args.experts}, C={args.classes})")
+    print(f"fp32 relative difference: features {fp32['features']:.1e}, gradients {fp32['gradients']:.1e}")
+
+
+def double_differences() -> dict[str, dict[str, float]]:
+    """fp64 differences on a small tower for chunks of 1, 7 and all prompts; printed, and returned by chunk."""
+    tower, found = double_precision_tower(), {}
+    contexts, layouts = prompts(tower, 4, 9)
+    plain = forward_backward(TextEncoder(tower, "plain"), contexts, layouts)
+    for chunk in (1, 7, 0):
+        fast = forward_backward(TextEncoder(tower, "fast", chunk), contexts, layouts)
+        found[str(chunk or "all")] = difference(fast, plain)
+    for chunk, found_here in found.items():
+        print(f"fp64, chunk {chunk}: features {found_here['features']:.1e}, gradients {found_here['gradients']:.1e}")
+    return found
+
+
+def _shape(args) -> list[str]:
+    options = {"-E": args.experts, "-C": args.classes, "--threads": args.threads, "--device": args.device}
+    return [str(word) for pair in {**options, "--chunk": args.chunk}.items() for word in pair]
+
+
+if __name__ == "__main__":
+    cli = common.parser(__doc__.splitlines()[0])
+    cli.add_argument("-E", "--experts", type=int, default=5)
+    cli.add_argument("-C", "--classes", type=int, default=100)
+    cli.add_argument("--chunk", type=int, default=0, help="prompts per chunk; 0: automatic")
+    cli.add_argument("--plain-repeats", type=int, default=1, help="runs of the plain encoder, the best counts")
+    cli.add_argument("--kind", choices=("fast", "plain"), default="fast")
+    options = cli.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.child:
+        print(json.dumps(child(options)))
+    else:
+        main(options)

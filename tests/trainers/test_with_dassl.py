@@ -1,0 +1,127 @@
+"""The trainers on real Dassl, and in a real CoOp checkout; skipped where they are not there.
+
+To run: install Dassl (README, "Dassl, or the lite engine"), and for the last test set COOP_CHECKOUT to a clone of CoOp.
+"""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.trainers.test_train import FEW, command, losses
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("dassl") is None, reason="Dassl is not installed")
+
+
+def run(engine, argv, cwd=ROOT):
+    path = os.pathsep.join([str(cwd), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    env = os.environ | {"MOCOOP_ENGINE": engine, "PYTHONPATH": path}
+    done = subprocess.run([sys.executable, "train.py", *argv], cwd=cwd, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("trainer", ["CoOp", "MoCoOp"])
+def test_both_engines_draw_the_same_subset_and_reach_the_same_losses(tmp_path, trainer):
+    for engine in ("lite", "dassl"):
+        argv = command(tmp_path / engine, tmp_path / "out" / engine, trainer, *FEW, "TRAIN.PRINT_FREQ", "1")
+        run(engine, argv)
+    lite, dassl = (json.loads((tmp_path / "out" / engine / "result.json").read_text()) for engine in ("lite", "dassl"))
+    assert (lite["engine"], dassl["engine"]) == ("lite", "dassl")
+    assert lite["manifest_sha256"] == dassl["manifest_sha256"]
+    assert losses(tmp_path / "out/lite") == pytest.approx(losses(tmp_path / "out/dassl"), abs=1e-4)
+    assert lite["metrics"] == pytest.approx(dassl["metrics"])
+
+
+def test_a_run_broken_off_on_dassl_goes_on_with_the_right_rates(tmp_path):
+    opts = [
+        *FEW,
+        "OPTIM.MAX_EPOCH",
+        "3",
+        "OPTIM.WARMUP_EPOCH",
+        "2",
+        "TRAIN.CHECKPOINT_FREQ",
+        "1",
+        "TRAIN.PRINT_FREQ",
+        "1",
+    ]
+    out = tmp_path / "out"
+    argv = command(tmp_path, out, "CoOp", *opts)
+    run("dassl", argv)
+    whole = losses(out)
+    folder = out / "prompt_learner"
+    for epoch in (2, 3):
+        (folder / f"model.pth.tar-{epoch}").unlink()
+    (folder / "checkpoint").write_text("model.pth.tar-1\n")
+    (out / "log.txt").unlink()
+    run("dassl", argv)
+    assert losses(out) == whole[len(whole) // 3 :]
+
+
+@pytest.mark.skipif("COOP_CHECKOUT" not in os.environ, reason="COOP_CHECKOUT does not name a clone of CoOp")
+def test_in_a_coop_checkout_with_two_lines_added(tmp_path):
+    checkout = tmp_path / "CoOp"
+    shutil.copytree(os.environ["COOP_CHECKOUT"], checkout, ignore=shutil.ignore_patterns(".git"))
+    shutil.copy(ROOT / "trainers/mocoop.py", checkout / "trainers")
+    shutil.copytree(ROOT / "configs/trainers/MoCoOp", checkout / "configs/trainers/MoCoOp")
+    script = (checkout / "train.py").read_text()
+    script = script.replace("import trainers.zsclip\n", "import trainers.zsclip\nimport trainers.mocoop\n")
+    last = '    cfg.DATASET.SUBSAMPLE_CLASSES = "all"  # all, base or new\n'
+    assert last in script
+    (checkout / "train.py").write_text(script.replace(last, last + "    trainers.mocoop.add_mocoop_config(cfg)\n"))
+    oxford_pets(tmp_path / "data")
+    # The embedded CLIP stands in for ViT-B/16's weights, so that nothing is downloaded.
+    argv = [
+        "--root",
+        str(tmp_path / "data"),
+        "--seed",
+        "1",
+        "--trainer",
+        "MoCoOp",
+        "--output-dir",
+        str(tmp_path / "out"),
+    ]
+    argv += ["--dataset-config-file", "configs/datasets/oxford_pets.yaml", "--backbone", "tiny"]
+    argv += ["--config-file", "configs/trainers/MoCoOp/released/oxford_pets.yaml", "INPUT.SIZE", "(64, 64)"]
+    argv += [
+        "OPTIM.MAX_EPOCH",
+        "1",
+        "DATASET.NUM_SHOTS",
+        "2",
+        "DATASET.SUBSAMPLE_CLASSES",
+        "base",
+        "DATALOADER.NUM_WORKERS",
+        "0",
+    ]
+    assert "* accuracy:" in run("auto", argv, cwd=checkout)
+    evaluate = ["--eval-only", "--model-dir", str(tmp_path / "out"), "--load-epoch", "1"]
+    position = argv.index("INPUT.SIZE")
+    argv = [
+        *argv[:position],
+        *evaluate,
+        *argv[position:],
+        "DATASET.SUBSAMPLE_CLASSES",
+        "new",
+        "OUTPUT_DIR",
+        str(tmp_path / "new"),
+    ]
+    assert "* accuracy:" in run("auto", argv, cwd=checkout)
+
+
+def oxford_pets(root):
+    """Four breeds in the layout that CoOp expects, by its split file."""
+    folder, split = root / "oxford_pets", {"train": [], "val": [], "test": []}
+    (folder / "images").mkdir(parents=True)
+    for label, breed in enumerate(["beagle", "pug", "sphynx", "bengal"]):
+        for i in range(9):
+            name = f"{breed}_{i}.jpg"
+            Image.new("RGB", (80, 70), (60 * label, 20 * i, 90)).save(folder / "images" / name)
+            split[("train", "val", "test")[i % 3]].append([name, label, breed])
+    (folder / "split_zhou_OxfordPets.json").write_text(json.dumps(split))
