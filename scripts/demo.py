@@ -9,11 +9,12 @@ import io
 import multiprocessing
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
 import traceback
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +70,8 @@ def _commands(method: str, phase: str, cfg: str, dataset: str) -> dict[int, list
 
 
 def start_worker() -> None:
-    """Imports the trainers, slow to load, once per process."""
+    """Imports the trainers, slow to load, once per process. Ctrl-C is for the process that started this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     import train  # noqa: F401
 
 
@@ -92,17 +94,26 @@ def run_job(job: Job) -> str:
 
 def run_all(jobs: list[Job]) -> dict[str, str]:
     """Runs the jobs side by side, with progress; {name: reason} of those that failed."""
-    failures = {}
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(WORKERS, mp_context=context, initializer=start_worker) as pool:
         running = {pool.submit(run_job, job): job for job in jobs}
-        with tqdm(as_completed(running), total=len(jobs), unit="run", dynamic_ncols=True) as finished:
-            for future in finished:
-                job = running[future]
-                reason = repr(future.exception()) if future.exception() else future.result()
-                if reason:
-                    failures[job.name] = reason
-                finished.set_postfix_str(job.name)
+        try:
+            return follow(running)
+        except KeyboardInterrupt:
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
+
+
+def follow(running: dict[Future, Job]) -> dict[str, str]:
+    failures = {}
+    with tqdm(as_completed(running), total=len(running), unit="run", dynamic_ncols=True) as finished:
+        for future in finished:
+            job = running[future]
+            reason = repr(future.exception()) if future.exception() else future.result()
+            if reason:
+                failures[job.name] = reason
+            finished.set_postfix_str(job.name)
     return failures
 
 
@@ -142,7 +153,11 @@ def main() -> int:
     started = time.time()
     jobs = plan()
     os.environ["OMP_NUM_THREADS"] = "1"  # the workers share the cores; read when they import torch
-    failures = run_all(jobs) if jobs else {}
+    try:
+        failures = run_all(jobs) if jobs else {}
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
     try:
         report(OUTPUT / "demo")
         print(f"Tables, runs and figures: {OUTPUT / 'demo'} ({time.time() - started:.0f} s for {len(jobs)} jobs)")

@@ -42,14 +42,24 @@ class Checkout:
         (self.root / path).write_text(text)
         return self.root / path
 
-    def bash(self, script: str, *arguments, cwd=None, **settings) -> subprocess.CompletedProcess:
-        """Runs scripts/<script> with nothing of this process's environment but where programs are."""
+    def start(self, script: str, *arguments, cwd=None, **settings) -> subprocess.Popen:
+        """Starts scripts/<script> with nothing of this process's environment but where programs are."""
         keep = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
         environment = keep | {"PYTHON": str(self.python)} | {name: str(value) for name, value in settings.items()}
-        command = ["bash", str(self.root / "scripts" / script), *map(str, arguments)]
-        return subprocess.run(
-            command, check=False, cwd=cwd or self.root, env=environment, capture_output=True, text=True, timeout=60
+        return subprocess.Popen(
+            ["bash", str(self.root / "scripts" / script), *map(str, arguments)],
+            cwd=cwd or self.root,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
+
+    def bash(self, script: str, *arguments, **options) -> subprocess.CompletedProcess:
+        process = self.start(script, *arguments, **options)
+        out, err = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def lines(self, script: str, *arguments, **settings) -> list[str]:
         """What a script that must succeed prints: one command line per run."""

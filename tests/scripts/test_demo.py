@@ -1,7 +1,10 @@
 import csv
 import json
+import os
 import re
+import signal
 import sys
+import time
 
 import pytest
 
@@ -32,11 +35,19 @@ def main(argv):
 '''
 
 
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory):
-    """A checkout in which the demo has run once; one of its runs failed."""
-    checkout = Checkout(tmp_path_factory.mktemp("demo"))
-    checkout.write("train.py", TRAIN)
+WAITING = """
+import time
+from pathlib import Path
+
+def main(argv):
+    Path("started").touch()
+    time.sleep(100)
+"""
+
+
+def make_checkout(root, train: str) -> Checkout:
+    checkout = Checkout(root)
+    checkout.write("train.py", train)
     for dataset in ("shapes_color", "shapes_shape"):
         checkout.write(f"configs/datasets/{dataset}.yaml", "")
     for name in ("CoCoOp/tiny", "MoCoOp/tiny_one_expert", "MoCoOp/tiny_random_router", "MoCoOp/tiny_dense"):
@@ -44,6 +55,13 @@ def checkout(tmp_path_factory):
     checkout.write(".venv/bin/python", f'#!/bin/sh\nexec {sys.executable} "$@"\n').chmod(0o755)
     checkout.write("setup.py", "")
     checkout.write(".venv/installed-from", "4294967295 0")
+    return checkout
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A checkout in which the demo has run once; one of its runs failed."""
+    checkout = make_checkout(tmp_path_factory.mktemp("demo"), TRAIN)
     checkout.first = run_demo(checkout)
     return checkout
 
@@ -90,3 +108,15 @@ def test_a_second_run_does_only_what_is_left(checkout):
     assert done.returncode == 0, done.stderr
     assert "for 1 jobs" in done.stdout and "–" not in done.stdout
     assert (json.loads(untouched.read_text()), untouched.stat().st_mtime_ns) == before
+
+
+def test_ctrl_c_ends_the_runs_at_once(tmp_path):
+    checkout = make_checkout(tmp_path, WAITING)
+    process = checkout.start("demo.sh", PYTHONPATH=REPOSITORY, PYTHON="")
+    while not (tmp_path / "started").exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "interrupted; the same command goes on from here" and "Traceback" not in err
