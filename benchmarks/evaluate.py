@@ -1,0 +1,74 @@
+"""Images per second in a test loop, beside the bare image tower.
+
+python -m benchmarks.evaluate [--method mocoop] [-C 1000] [-E 20] [--images 32] [--plain]
+"""
+
+import json
+
+import torch
+
+from benchmarks import common
+from benchmarks.train_step import NAMES
+
+
+def child(args) -> dict:
+    """Images per second of the bare tower and of the method, whose classes are encoded once before."""
+    clip_model = common.vit_b16(args.device)
+    method = common.method(NAMES[args.method], clip_model, args.classes, args.experts, args.kind).eval()
+    batches = torch.randn(args.images, 3, 224, 224, device=args.device).split(args.batch)
+
+    with torch.no_grad():
+        classes = common.seconds(lambda: method(batches[0]), repeats=1, warmup=0)
+        bare, full = [], []
+        for _ in range(3):  # in turn, so that both meet the same machine
+            bare.append(common.seconds(lambda: [clip_model.visual(x) for x in batches], 1, 0))
+            full.append(common.seconds(lambda: [method(x) for x in batches], 1, 0))
+    return {
+        "first batch s": classes,
+        "tower images/s": args.images / min(bare),
+        "images/s": args.images / min(full),
+        "of the tower": min(bare) / min(full),
+        "text tower calls": method.text_encoder.calls,
+        "peak memory GB": common.peak_memory_gb(args.device),
+    }
+
+
+def one_by_one(args) -> dict:
+    """CoCoOp with one text pass over all 77 positions per image, as it is published."""
+    method = common.method("CoCoOp", common.vit_b16(args.device), args.classes, args.experts, "plain").eval()
+    image = torch.randn(1, 3, 224, 224, device=args.device)
+    with torch.no_grad():
+        return {"images/s": 1 / common.seconds(lambda: method(image), 1, 0)}
+
+
+def main(args) -> None:
+    shape = {"-C": args.classes, "-E": args.experts, "--images": args.images, "--batch": args.batch}
+    shape |= {"--method": args.method, "--device": args.device, "--threads": args.threads}
+    words = [str(word) for pair in shape.items() for word in pair]
+    label = {"method": args.method, "C": args.classes, "E": args.experts}
+    rows = [label | {"encoder": "fast"} | common.in_own_process("benchmarks.evaluate", *words)]
+    if args.method == "cocoop":
+        found = common.in_own_process("benchmarks.evaluate", *words, "--one-by-one")
+        rows.append(label | {"encoder": "plain, image by image"} | found)
+    common.report(rows, args)
+    if len(rows) == 2:
+        print(
+            f"{rows[0]['images/s'] / rows[1]['images/s']:.1f} times the images per second of one plain pass per image"
+        )
+
+
+if __name__ == "__main__":
+    cli = common.parser(__doc__.splitlines()[0])
+    cli.add_argument("--method", choices=sorted(NAMES), default="mocoop")
+    cli.add_argument("-C", "--classes", type=int, default=1000)
+    cli.add_argument("-E", "--experts", type=int, default=20)
+    cli.add_argument("--images", type=int, default=32)
+    cli.add_argument("--batch", type=int, default=8)
+    cli.add_argument("--kind", choices=("fast", "plain"), default="fast")
+    cli.add_argument("--one-by-one", action="store_true")
+    options = cli.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.child:
+        print(json.dumps(one_by_one(options) if options.one_by_one else child(options)))
+    else:
+        main(options)

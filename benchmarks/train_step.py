@@ -1,0 +1,87 @@
+"""One training step with the fast or the plain text encoder, each in a process of its own: seconds and peak memory.
+
+python -m benchmarks.train_step --method mocoop -C 50 -E 6 [--batch 4] [--plain]
+"""
+
+import json
+
+import torch
+
+from benchmarks import common
+from mocoop.methods import METHODS
+from mocoop.precision import Precision
+
+NAMES = {name.lower(): name for name in METHODS if METHODS[name].node}
+
+
+def step(method, precision: Precision, optimizer, image, label) -> torch.Tensor:
+    with precision.autocast():
+        loss = method.loss(image, label)["loss"]
+    precision.step(loss, method, optimizer)
+    return loss
+
+
+def child(args) -> dict:
+    """The step of one encoder alone: {"s/step", "image tower s", "peak memory GB"}."""
+    device = torch.device(args.device)
+    keys = {"TEXT_CHUNK": args.chunk}
+    if args.frozen_image:
+        keys["FINETUNE_VIT_LN"] = False
+    method = common.method(
+        NAMES[args.method], common.vit_b16(args.device), args.classes, args.experts, args.kind, **keys
+    )
+    precision = Precision(args.prec, device)
+    optimizer = torch.optim.SGD(method.train().parameter_groups(0.002), lr=0.002, momentum=0.9)
+    image = torch.randn(args.batch, 3, 224, 224, device=device)
+    label = torch.randint(0, args.classes, (args.batch,), device=device)
+
+    def image_side():
+        with precision.autocast():
+            features = method.image_features(image)
+        if features.requires_grad:
+            features.float().sum().backward()
+
+    one = lambda: step(method, precision, optimizer, image, label)  # noqa: E731
+    repeats, warmup = (3, 1) if args.kind == "fast" else (args.plain_repeats, 0)
+    seconds = common.seconds(one, repeats, warmup)
+    tower = common.seconds(image_side, 3, 1)
+    return {"s/step": seconds, "image tower s": tower, "peak memory GB": common.peak_memory_gb(args.device)}
+
+
+def main(args) -> None:
+    rows = []
+    shape = {"-C": args.classes, "-E": args.experts, "--batch": args.batch, "--chunk": args.chunk, "--prec": args.prec}
+    shape |= {"--method": args.method, "--device": args.device, "--threads": args.threads}
+    words = [str(word) for pair in shape.items() for word in pair] + ["--frozen-image"] * args.frozen_image
+    for kind in ("fast", "plain") if args.plain else ("fast",):
+        found = common.in_own_process("benchmarks.train_step", *words, "--kind", kind)
+        rows.append(
+            {"method": args.method, "C": args.classes, "E": args.experts, "batch": args.batch, "encoder": kind} | found
+        )
+    common.report(rows, args)
+    if len(rows) == 2 and all("s/step" in row for row in rows):
+        print(f"fast is {rows[1]['s/step'] / rows[0]['s/step']:.1f} times faster")
+
+
+def cli():
+    made = common.parser(__doc__.splitlines()[0])
+    made.add_argument("--method", choices=sorted(NAMES), default="mocoop")
+    made.add_argument("-C", "--classes", type=int, default=50, help="base classes, of twice as many")
+    made.add_argument("-E", "--experts", type=int, default=6)
+    made.add_argument("--batch", type=int, default=4)
+    made.add_argument("--prec", default="fp32", choices=("fp32", "amp", "bf16", "fp16"))
+    made.add_argument("--chunk", type=int, default=0, help="TEXT_CHUNK; 0: automatic")
+    made.add_argument("--frozen-image", action="store_true", help="FINETUNE_VIT_LN False")
+    made.add_argument("--plain", action="store_true", help="time the plain encoder too, if it fits into memory")
+    made.add_argument("--plain-repeats", type=int, default=1)
+    made.add_argument("--kind", choices=("fast", "plain"), default="fast")
+    return made
+
+
+if __name__ == "__main__":
+    options = cli().parse_args()
+    torch.set_num_threads(options.threads)
+    if options.child:
+        print(json.dumps(child(options)))
+    else:
+        main(options)
