@@ -27,6 +27,7 @@ setup(
         "torchvision",
         "clip-anytorch>=2.6",
         "packaging",
+        "requests",
         "yacs",
         "gdown",
         "numpy",
@@ -38,6 +39,7 @@ setup(
         "matplotlib",
         "tqdm",
     ],
+    entry_points={"console_scripts": ["mocoop = mocoop.cli:main"]},
     extras_require={
         "tensorboard": ["tensorboard"],
         "test": ["pytest", "pytest-timeout", "hypothesis"],

@@ -107,12 +107,14 @@ choose_cfg() {  # PHASE DATASET: for CoOp and CoCoOp as their papers' repository
     esac
 }
 
-config_file() {  # CFG DATASET: the file <cfg>.yaml, or <dataset>.yaml in the folder <cfg>
+config_file() {  # CFG DATASET: the file <cfg>.yaml, or in the folder <cfg> <dataset>.yaml, else default.yaml
     local folder=configs/trainers/$TRAINER
     if [ -f "$folder/$1.yaml" ]; then
         echo "$folder/$1.yaml"
     elif [ -f "$folder/$1/$2.yaml" ]; then
         echo "$folder/$1/$2.yaml"
+    elif [ -f "$folder/$1/default.yaml" ]; then
+        echo "$folder/$1/default.yaml"
     else
         die "no configuration $folder/$1.yaml or $folder/$1/$2.yaml; write it or set CFG to one of: $(names "$folder")"
     fi

@@ -34,6 +34,14 @@ def test_training_command_in_full(checkout):
     )
 
 
+def test_own_images_train_with_the_default_of_the_variant(checkout):
+    checkout.write("configs/datasets/birds.yaml", "DATASET:\n  NAME: Folder\n")
+    checkout.write("configs/trainers/MoCoOp/released/default.yaml", "OPTIM:\n  MAX_EPOCH: 7\n")
+    (line,) = checkout.lines("mocoop/base2new_train.sh", "birds", 1)
+    assert options(line)["--config-file"] == "configs/trainers/MoCoOp/released/default.yaml"
+    assert options(line)["--output-dir"] == "output/base2new/train_base/birds/shots_16/MoCoOp/released/seed1"
+
+
 def test_testing_command_in_full(checkout):
     model = "output/base2new/train_base/caltech101/shots_16/MoCoOp/released/seed1"
     (checkout.root / model).mkdir(parents=True)
