@@ -8,13 +8,14 @@ from itertools import chain
 from mocoop.results.tables import Cell, Table
 
 GAP = "–"
+NARROWEST = 3  # characters that the rule below a column's name needs
 _LATEX_SPECIAL = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", "–": "--", "Δ": r"$\Delta$"}
 
 
 def to_markdown(table: Table) -> str:
     """Columns are padded, so that the source reads as a table too."""
     rows = [[_markdown_cell(item) for item in row] for row in table.rows if row is not None]
-    widths = [max(map(len, column)) for column in zip(table.columns, *rows)]
+    widths = [max(NARROWEST, *map(len, column)) for column in zip(table.columns, *rows)]
     numeric = _numeric_columns(table)
     rule = ["-" * (width - 1) + ":" if right else "-" * width for width, right in zip(widths, numeric)]
     lines = [_markdown_line(row, widths, numeric) for row in [table.columns, rule, *rows]]

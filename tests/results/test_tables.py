@@ -49,6 +49,11 @@ def test_columns_of_the_markdown_source_line_up(runs):
     assert len(lengths) == 1
 
 
+def test_the_rule_of_a_narrow_column_is_still_a_rule():
+    rule = to_markdown(Table("t", ["A", "H"], [["a", Cell(math.nan)]])).splitlines()[3]
+    assert rule == "| --- | --: |"
+
+
 def test_configurations_are_named_only_where_a_method_has_several(tmp_path):
     add_base_new(tmp_path, {1: 80.0}, {1: 60.0})
     for cfg in ("tiny", "tiny_dense"):
