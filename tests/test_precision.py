@@ -1,0 +1,48 @@
+"""Precisions: what runs on a CPU, and what is said of it."""
+
+import logging
+
+import pytest
+import torch
+from yacs.config import CfgNode
+
+from mocoop.methods import build_method, extend_cfg
+from mocoop.precision import Precision
+from tests.small_clip import small_clip
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("asked, used", [("fp32", "fp32"), ("bf16", "bf16"), ("fp16", "fp32"), ("amp", "fp32")])
+def test_what_runs_on_a_cpu(asked, used, caplog):
+    caplog.set_level(logging.INFO, "mocoop")
+    assert Precision(asked, CPU).used == used
+    lines = [record.message for record in caplog.records]
+    assert lines == ([] if asked == used else [f"PREC {asked} needs a GPU: on the CPU it runs as fp32"])
+
+
+@pytest.mark.parametrize("trainer", ["CoOp", "CoCoOp", "MoCoOp"])
+@pytest.mark.parametrize("prec", ["bf16", "amp"])
+def test_a_step_changes_what_learns_and_is_near_fp32(trainer, prec):
+    cfg = CfgNode({"TRAINER": {"NAME": trainer}, "DATASET": {"NAME": "OxfordPets"}, "TEST": {}})
+    extend_cfg(cfg)
+    torch.manual_seed(0)
+    method = build_method(cfg, ["cat", "oak tree", "dog"], small_clip()).train()
+    image, label = torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 2, 0])
+    exact = method.loss(image, label)["loss"]
+    precision = Precision(prec, CPU)
+    optimizer = torch.optim.SGD(method.parameter_groups(0.1), lr=0.1)
+    before = method.learned_state()
+    with precision.autocast():
+        loss = method.loss(image, label)["loss"]
+    precision.step(loss, method, optimizer, clip_norm=1.0)
+    assert loss.item() == pytest.approx(exact.item(), rel=0.05)
+    assert any(not torch.equal(value, before[name]) for name, value in method.learned_state().items())
+
+
+def test_the_gradient_is_clipped():
+    method = torch.nn.Linear(2, 1, bias=False)
+    before = method.weight.detach().clone()
+    loss = 100 * method(torch.ones(1, 2)).sum()
+    Precision("fp32", CPU).step(loss, method, torch.optim.SGD(method.parameters(), lr=1.0), clip_norm=1.0)
+    assert float((method.weight.detach() - before).norm()) == pytest.approx(1.0, rel=1e-4)
