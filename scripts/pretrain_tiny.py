@@ -1,7 +1,7 @@
 """Pre-train one of the embedded CLIPs on rendered picture-caption pairs and write its files. From the checkout:
 
     OMP_NUM_THREADS=1 python -m scripts.pretrain_tiny rn     # about 11 minutes of one core
-    OMP_NUM_THREADS=1 python -m scripts.pretrain_tiny vit    # about 50 minutes of one core
+    OMP_NUM_THREADS=1 python -m scripts.pretrain_tiny vit    # about an hour of one core
 
 It is shipped by copying the two files to `mocoop/tiny/`. The pairs come from `mocoop/shapes/captions.py`; the
 combinations held out there are only used at the end, to measure zero-shot accuracy on pictures that belong to no set.

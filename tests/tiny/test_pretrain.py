@@ -1,3 +1,6 @@
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +20,13 @@ def test_a_short_run_trains_and_leaves_files_that_load(name, tmp_path, monkeypat
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"{name}.json", f"{name}.safetensors"]
     model = load(name, tmp_path)
     assert all(torch.isfinite(v).all() for v in model.state_dict().values())
+
+
+@pytest.mark.parametrize("name", store.NAMES)
+def test_shipped_models_were_made_by_this_recipe(name):
+    sidecar = json.loads((store.FOLDER / f"{name}.json").read_text())
+    assert sidecar["architecture"] == script.ARCHITECTURES[name]
+    assert sidecar["recipe"].items() >= asdict(script.RECIPES[name]).items()
 
 
 def test_a_model_is_never_overwritten(tmp_path, monkeypatch, capsys):

@@ -11,10 +11,8 @@ from mocoop.shapes.classes import classnames
 from mocoop.shapes.sets import SETS, STYLE_MIX
 from mocoop.shapes.version import DATA_VERSION
 from mocoop.tiny import load, trained_tokens, untrained_words
-from mocoop.tiny.store import FOLDER
+from mocoop.tiny.store import FOLDER, NAMES
 from mocoop.tiny.zeroshot import base_new_h
-
-NAMES = ("rn",)
 
 
 @pytest.fixture(scope="module", params=NAMES)
