@@ -42,6 +42,6 @@ setup(
     entry_points={"console_scripts": ["mocoop = mocoop.cli:main"]},
     extras_require={
         "tensorboard": ["tensorboard"],
-        "test": ["pytest", "pytest-timeout", "hypothesis"],
+        "test": ["pytest", "pytest-timeout", "tensorboard"],
     },
 )
