@@ -17,7 +17,7 @@ from mocoop.results.aggregate import METHOD_ORDER
 from mocoop.results.tables import BASE_NEW_COLUMNS, PHASE_NAMES, entry_namer
 
 COLOURS = ["#000000", "#E69F00", "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#999999"]
-MARKERS = ["o", "P", "s", "^", "D", "v", ">", "<"]
+MARKERS = ["o", "P", "s", "^", "D", "v", "X", "p"]
 STYLE = {
     "font.size": 9,
     "axes.titlesize": 9,
