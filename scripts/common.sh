@@ -79,8 +79,14 @@ run() {  # PHASE CLASSES DATASET [MODEL_PHASE MODEL_DATASET]: trains $seed, or t
         printf ' %q' "${@:2}"
         echo
     else
+        check_python
         "$@"
     fi
+}
+
+check_python() {  # where no environment was made or named
+    [ "$PYTHON" != python3 ] || python3 -c "import importlib.util as u, sys; sys.exit(not u.find_spec('torch'))" ||
+        die "python3 has no torch; make .venv with scripts/test.sh, or name an interpreter: PYTHON=... bash $0 ..."
 }
 
 run_folder() {  # PHASE DATASET CFG

@@ -140,8 +140,9 @@ def _draw_equal_h(axis) -> None:
         inside = np.flatnonzero((new >= bottom) & (new <= top))
         if len(inside) < 20:
             continue
+        inside = inside[:-8]  # room for the label
         axis.plot(base[inside], new[inside], ":", color="grey", linewidth=0.8, zorder=0)
-        place = (base[inside[-8]], new[inside[-8]])
+        place = (base[inside[-1]], new[inside[-1]])
         box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
         axis.annotate(f"H = {h}", place, ha="center", va="center", color="grey", fontsize=7, bbox=box, zorder=0)
     axis.axis((left, right, bottom, top))

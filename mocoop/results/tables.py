@@ -67,7 +67,7 @@ def ablation_table(runs: pd.DataFrame, labels: dict, seeds: list[int] | None = N
     return Table("Ablations", ["Variant", *heads], rows, [f"{SPREAD_NOTE} Bold: highest mean of its column."])
 
 
-def routing_table(runs: pd.DataFrame, seeds: list[int] | None = None, labels: dict | None = None) -> Table:
+def routing_table(runs: pd.DataFrame, seeds: list[int] | None = None) -> Table:
     """How often the expert named like an image's style is in the router's top-k, in runs of protocol base2new."""
     runs = runs[runs["domain_in_top_k"].notna()]
     matrices = {
@@ -77,7 +77,7 @@ def routing_table(runs: pd.DataFrame, seeds: list[int] | None = None, labels: di
     }
     summary = pd.concat({phase: over_seeds(matrix) for phase, matrix in matrices.items()}, names=["phase"])
     entries = summary.index.droplevel(["phase", "dataset"]).unique()
-    name = entry_namer(summary, labels)
+    name = entry_namer(summary)
     rows = [
         [dataset, phase, *(Cell(*summary.loc[(phase, dataset, *entry), ["mean", "std"]]) for entry in entries)]
         for dataset in summary.index.unique("dataset")

@@ -94,8 +94,8 @@ def test_routing_table_shows_each_router_beside_chance(tmp_path):
             routing = {"groups": groups, "top_k": 2, "domain_in_top_k": share + seed}
             add_run(tmp_path, 70.0, method="MoCoOp", cfg=cfg, seed=seed, routing=routing)
     add_run(tmp_path, 70.0)
-    table = routing_table(collect(tmp_path).frame, labels={"tiny": "learned", "tiny_random_router": "random"})
-    assert table.columns == ["Dataset", "Images", "learned", "random"]
+    table = routing_table(collect(tmp_path).frame)
+    assert table.columns == ["Dataset", "Images", "MoCoOp tiny", "MoCoOp tiny_random_router"]
     (row,) = table.rows
     assert row[:2] == ["shapes_both", "base classes"]
     assert [(cell.mean, cell.std) for cell in row[2:]] == [

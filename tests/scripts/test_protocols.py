@@ -1,3 +1,4 @@
+import os
 import shlex
 
 import pytest
@@ -176,6 +177,14 @@ def test_the_checkouts_own_environment_is_preferred(checkout):
     own.chmod(0o755)
     (line,) = checkout.lines("coop/base2new_train.sh", "caltech101", 1, DRY_RUN=1, PYTHON="")
     assert line.startswith(".venv/bin/python train.py ")
+
+
+def test_an_interpreter_without_torch_is_named_in_one_line(checkout):
+    checkout.write("stub/python3", "#!/bin/sh\nexit 1\n").chmod(0o755)
+    path = f"{checkout.root}/stub:{os.environ['PATH']}"
+    done = checkout.bash("coop/base2new_train.sh", "caltech101", 1, PYTHON="", PATH=path)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: python3 has no torch; make .venv with scripts/test.sh")
 
 
 def test_the_status_of_a_failing_run_is_passed_on(checkout):
