@@ -1,4 +1,5 @@
-"""Every method base-to-new on the Shapes sets over three seeds, with MoCoOp's ablations; then tables and figures.
+"""Every method base-to-new on the Shapes sets over three seeds, with MoCoOp's ablations on one of them; then tables
+and figures.
 
 The runs are those of scripts/<method>/base2new_*.sh, in the same folders; finished ones are kept. Started by demo.sh,
 in the checkout, as `python -m scripts.demo`.
@@ -26,6 +27,7 @@ OUTPUT = Path(os.environ.get("OUTPUT", "output"))
 WORKERS = 2
 
 DATASETS = ["shapes_color", "shapes_shape", "shapes_both"]
+ABLATED = ["shapes_both"]
 SEEDS = [1, 2, 3]
 SHOTS = 16
 VARIANTS = {
@@ -34,7 +36,6 @@ VARIANTS = {
     "tiny_random_router": "random router",
     "tiny_dense": "dense",
 }
-ROUTERS = {"tiny": "learned router", "tiny_random_router": "random router"}
 METHODS = {"mocoop": list(VARIANTS), "cocoop": ["tiny"], "coop": ["tiny"], "zsclip": ["tiny"]}
 
 
@@ -51,7 +52,7 @@ def plan() -> list[Job]:
     jobs = []
     for method, cfgs in METHODS.items():
         for cfg in cfgs:
-            for dataset in DATASETS:
+            for dataset in DATASETS if cfg == "tiny" else ABLATED:
                 commands = [_commands(method, phase, cfg, dataset) for phase in ("train", "test")]
                 for seed in SEEDS:
                     todo = [by_seed[seed] for by_seed in commands if seed in by_seed]
@@ -69,9 +70,18 @@ def _commands(method: str, phase: str, cfg: str, dataset: str) -> dict[int, list
     return {int(argv[argv.index("--seed") + 1]): argv for argv in runs}
 
 
+@contextlib.contextmanager
+def interrupts_ignored():
+    """Ctrl-C does nothing meanwhile, nor ever in a process that is started meanwhile."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
 def start_worker() -> None:
-    """Imports the trainers, slow to load, once per process. Ctrl-C is for the process that started this one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Imports the trainers, slow to load, once per process."""
     import train  # noqa: F401
 
 
@@ -96,7 +106,8 @@ def run_all(jobs: list[Job]) -> dict[str, str]:
     """Runs the jobs side by side, with progress; {name: reason} of those that failed."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(WORKERS, mp_context=context, initializer=start_worker) as pool:
-        running = {pool.submit(run_job, job): job for job in jobs}
+        with interrupts_ignored():  # the workers are started here
+            running = {pool.submit(run_job, job): job for job in jobs}
         try:
             return follow(running)
         except KeyboardInterrupt:
@@ -131,11 +142,12 @@ def report(folder: Path) -> None:
     for column, values in wanted.items():
         runs = runs[runs[column].isin(values)]
     methods, variants = runs[runs["cfg"] == "tiny"], runs[runs["method"] == "MoCoOp"]
-    learned, routed = variants[variants["cfg"] == "tiny"], variants[variants["cfg"].isin(ROUTERS)]
+    ablated = variants[variants["dataset"].isin(ABLATED)]
+    learned = variants[variants["cfg"] == "tiny"]
     tables = [
         base_new_table(methods, SEEDS),
-        routing_table(routed, SEEDS, ROUTERS),
-        ablation_table(variants, VARIANTS, SEEDS),
+        routing_table(learned, SEEDS),
+        ablation_table(ablated, VARIANTS, SEEDS),
     ]
     text = "\n".join(map(to_markdown, tables))
     print(f"\n{text}")
@@ -145,7 +157,7 @@ def report(folder: Path) -> None:
         runs.drop(columns="routing").to_csv(file, index=False)
     save_figure(base_new_figure(base_to_new(methods, SEEDS)), folder / "base_new.png")
     save_figure(base_new_scatter(base_to_new(methods, SEEDS)), folder / "base_against_new.png")
-    save_figure(base_new_figure(base_to_new(variants, SEEDS), VARIANTS), folder / "ablations.png")
+    save_figure(base_new_figure(base_to_new(ablated, SEEDS), VARIANTS), folder / "ablations.png")
     save_figure(routing_figure(learned), folder / "routing.png")
 
 

@@ -75,7 +75,7 @@ def test_a_failing_run_is_named_at_the_end_and_the_others_go_on(checkout):
     last = checkout.first.stderr.splitlines()[-1]
     assert last == "failed: coop tiny shapes_color seed 2: error: the disk is full"
     assert "noise" not in checkout.first.stdout + checkout.first.stderr
-    assert len(list((checkout.root / "output").rglob("result.json"))) == 7 * 3 * 3 * 2 - 2
+    assert len(list((checkout.root / "output").rglob("result.json"))) == (4 * 3 * 3 + 3 * 3) * 2 - 2
 
 
 def test_the_failed_run_is_a_gap_in_the_table(checkout):
@@ -95,7 +95,7 @@ def test_tables_runs_and_figures_are_written(checkout):
         "### Routing",
         "### Ablations",
     ]
-    assert re.search(r"random router +\| \*\*74.67 ± 0.00\*\*", text)
+    assert re.search(r"random router +\|.*\*\*74.67 ± 0.00\*\*", text)
     with open(folder / "results.csv") as file:
         assert {row["seed"] for row in csv.DictReader(file)} == {"1", "2", "3"}
 
