@@ -48,8 +48,9 @@ def classnames(count: int) -> list[str]:
 
 
 def groups(count: int) -> dict[str, list[str]]:
-    """Up to 20 of MoCoOp's groups of templates for ImageNet."""
-    return dict(list(template_groups("ImageNet").items())[:count])
+    """MoCoOp's groups of templates: those of a dataset that has as many, else the first of ImageNet's 20."""
+    own = {4: "Food101", 5: "Caltech101", 6: "OxfordPets"}
+    return dict(list(template_groups(own.get(count, "ImageNet")).items())[:count])
 
 
 def method(name: str, clip_model: CLIP, classes: int, experts: int, text_encoder: str, **keys):

@@ -17,7 +17,7 @@ from mocoop.text_encoder import TextEncoder
 
 
 def prompts(clip_model: CLIP, experts: int, classes: int) -> tuple[list[torch.Tensor], list[PromptLayout]]:
-    """Contexts and layouts of MoCoOp's first experts for ImageNet."""
+    """Contexts and layouts of MoCoOp's experts at their start."""
     contexts, layouts = [], []
     for templates in common.groups(experts).values():
         before, after = initial_contexts(templates, "first", clip_model)
