@@ -123,13 +123,17 @@ def test_image_size_must_fit():
         check_input_size(config("x", 64), model)
 
 
-def test_true_vit_b16_size_loads_by_path_and_trains_one_step(tmp_path):
+@pytest.mark.parametrize("name", ["ViT-B-16.pt", "ViT-B-16.pth"])
+def test_true_vit_b16_size_loads_by_path_and_trains_one_step(tmp_path, name):
     torch.manual_seed(0)
-    model = CLIP(512, 224, 12, 768, 16, 77, 49408, 512, 8, 12).half()
-    save_jit(model.float().eval(), tmp_path / "ViT-B-16.pt")
+    model = CLIP(512, 224, 12, 768, 16, 77, 49408, 512, 8, 12).eval()
+    if name.endswith(".pt"):
+        save_jit(model, tmp_path / name)
+    else:
+        torch.save(model.half().state_dict(), tmp_path / name)
     cfg = CfgNode({"TRAINER": {"NAME": "MoCoOp"}, "DATASET": {"NAME": "OxfordPets"}, "TEST": {}})
     extend_cfg(cfg)
-    clip_model = load_clip(config(tmp_path / "ViT-B-16.pt"))
+    clip_model = load_clip(config(tmp_path / name))
     assert clip_model.visual.input_resolution == 224
     method = build_method(cfg, ["cat", "dog"], clip_model, ["cat", "dog", "red fox"])
     optimizer = torch.optim.SGD(method.parameter_groups(0.002), lr=0.002)
