@@ -48,6 +48,7 @@ class FastTextTower(nn.Module):
         self.clip_model = [clip_model]
         self.blocks = list(clip_model.transformer.resblocks)
         self.chunk = chunk
+        self._last_chunk = 1  # prompts per chunk in the last pass
 
     def forward(self, contexts: Sequence[Tensor | None], layouts: Sequence[PromptLayout]) -> Tensor:
         """Unnormalised text features (G, C, D)."""
