@@ -3,15 +3,18 @@
 Only tensors and plain values, so that it loads with `weights_only=True`; CLIP's frozen weights are not in it.
 """
 
+from pathlib import Path
+
 from yacs.config import CfgNode
 
-from mocoop.engine import random_state
+from mocoop.engine import BEST_MODEL, epoch_model, last_checkpoint, random_state
 from mocoop.errors import CheckpointError
 from mocoop.methods import METHODS, get_method
 from mocoop.methods.base import PromptMethod
 from mocoop.results.record import plain_config
 
 FORMAT = 1
+MODEL = "prompt_learner"  # the folder of the checkpoints, as CoOp names it
 # Tensors that CoOp's trainers save beside what they learned: embeddings of the class names at hand.
 _DERIVED = ("token_prefix", "token_suffix")
 
@@ -48,6 +51,23 @@ def learned_state(checkpoint: dict, path) -> dict:
     if not isinstance(checkpoint.get("state_dict"), dict) or "epoch" not in checkpoint:
         raise CheckpointError(f"{path} is no training checkpoint: expected the keys state_dict and epoch")
     return {name: value for name, value in checkpoint["state_dict"].items() if name not in _DERIVED}
+
+
+def find_checkpoint(folder: Path, epoch: int | None = None) -> Path:
+    """The checkpoint in `folder` after `epoch` epochs, else the best by validation, else the last.
+
+    Raises CheckpointError where there is none.
+    """
+    if epoch is not None:
+        path = folder / epoch_model(epoch)
+    elif (folder / BEST_MODEL).is_file():
+        path = folder / BEST_MODEL
+    else:
+        path = last_checkpoint(folder) or folder / BEST_MODEL
+    if not path.is_file():
+        found = sorted(p.name for p in folder.glob("model*")) if folder.is_dir() else []
+        raise CheckpointError(f"no checkpoint {path}, found {', '.join(found) if found else 'none'} in {folder}")
+    return path
 
 
 def check_made_for(cfg: CfgNode, checkpoint: dict, path) -> None:

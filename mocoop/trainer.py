@@ -12,11 +12,9 @@ import torch
 from mocoop.backbone import check_classnames, check_input_size, load_clip
 from mocoop.engine import (
     BACKEND,
-    BEST_MODEL,
     TrainerX,
     build_lr_scheduler,
     build_optimizer,
-    epoch_model,
     last_checkpoint,
     load_checkpoint,
     load_pretrained_weights,
@@ -29,9 +27,15 @@ from mocoop.feature_batches import feature_batches
 from mocoop.methods import build_method, config_problems, get_method
 from mocoop.precision import Precision
 from mocoop.results.record import FILE_NAME, build_record, plain_config, write_record
-from mocoop.run_state import check_made_for, grad_clip_norm, learned_state, pack, with_structure
-
-MODEL = "prompt_learner"  # the folder of the checkpoints, as CoOp names it
+from mocoop.run_state import (
+    MODEL,
+    check_made_for,
+    find_checkpoint,
+    grad_clip_norm,
+    learned_state,
+    pack,
+    with_structure,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -168,7 +172,7 @@ class PromptTrainer(TrainerX):
         if not directory:
             print("Note that load_model() is skipped as no pretrained model is given")
             return
-        path = _find_checkpoint(Path(directory) / MODEL, epoch)
+        path = find_checkpoint(Path(directory) / MODEL, epoch)
         checkpoint = load_checkpoint(path)
         check_made_for(self.cfg, checkpoint, path)
         structure = checkpoint.get("method", {}).get("structure", {})
@@ -208,16 +212,3 @@ class PromptTrainer(TrainerX):
             self.model.load_learned_state(learned_state(checkpoint, path))
         except CheckpointError as error:
             raise CheckpointError(f"{path}: {error}") from error
-
-
-def _find_checkpoint(folder: Path, epoch: int | None) -> Path:
-    if epoch is not None:
-        path = folder / epoch_model(epoch)
-    elif (folder / BEST_MODEL).is_file():
-        path = folder / BEST_MODEL
-    else:
-        path = last_checkpoint(folder) or folder / BEST_MODEL
-    if not path.is_file():
-        found = sorted(p.name for p in folder.glob("model*")) if folder.is_dir() else []
-        raise CheckpointError(f"no checkpoint {path}, found {', '.join(found) if found else 'none'} in {folder}")
-    return path
