@@ -109,5 +109,5 @@ def build_data_loader(
 def _message_from_worker(error):
     """The message without the worker's traceback that torch puts around it."""
     kind = f"{type(error).__module__}.{type(error).__qualname__}: "
-    lines = [line for line in str(error).splitlines() if line.startswith(kind)]
+    lines = [line for line in str(error.args[0]).splitlines() if line.startswith(kind)]
     return lines[-1].removeprefix(kind) if lines else str(error)
