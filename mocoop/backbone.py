@@ -47,6 +47,11 @@ def load_clip(cfg: CfgNode) -> CLIP:
     return model.float().eval().requires_grad_(False)
 
 
+def is_available(name: str) -> bool:
+    """Whether `load_clip` knows the name: an embedded CLIP, one of OpenAI's, or a file that is there."""
+    return name in EMBEDDED or name in MODEL_URLS or bool(name) and Path(name).expanduser().is_file()
+
+
 def check_input_size(cfg: CfgNode, clip_model: CLIP) -> None:
     """Raises ConfigError unless INPUT.SIZE is the size that the image tower was made for."""
     expected = clip_model.visual.input_resolution

@@ -12,6 +12,14 @@ def data_root(tmp_path_factory):
     return tmp_path_factory.mktemp("data")
 
 
+@pytest.fixture(scope="session")
+def trained_runs(data_root, tmp_path_factory):
+    """Small runs of each method, trained when they are first asked for (tests/trained.py)."""
+    from tests.trained import TrainedRuns
+
+    return TrainedRuns(data_root, tmp_path_factory.mktemp("runs"))
+
+
 @pytest.fixture(autouse=True)
 def no_cached_features(monkeypatch):
     """Every test computes its features, unless it asks for a cache of its own."""
