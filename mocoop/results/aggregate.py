@@ -2,17 +2,20 @@
 
 Everything is computed from matrices with a row per (dataset, method, cfg, shots) and a column per seed. A run that is
 missing is a NaN in its place, and whatever would need it is NaN as well: nothing is averaged over what happens to be
-there. Standard deviations are those of a sample (divided by the number of seeds less one).
+there. Standard deviations are those of a sample (divided by the number of seeds less one); `interval` makes 95 %
+confidence intervals of them.
 """
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from mocoop.errors import DataError
 
 ENTRY = ["method", "cfg", "shots"]
 AVERAGE = "average"
+SOURCE_MARK = " (source)"
 METHOD_ORDER = ["ZeroshotCLIP", "ZeroshotCLIP2", "CoOp", "CoCoOp", "MoCoOp"]
 
 
@@ -23,29 +26,45 @@ def harmonic_mean(base, new):
 
 
 def seed_matrix(
-    frame: pd.DataFrame, seeds: list[int] | None = None, column: str = "accuracy", like: pd.DataFrame | None = None
+    frame: pd.DataFrame,
+    seeds: list[int] | None = None,
+    column: str = "accuracy",
+    like: pd.DataFrame | None = None,
+    averaged: list[str] | None = None,
 ) -> pd.DataFrame:
     """`column` of the runs of one phase: rows (dataset, method, cfg, shots), columns `seeds` (default: those present).
 
-    Every dataset has a row for every (method, cfg, shots), followed, where there are several datasets, by the rows of
-    their average. Datasets and entries are those of `like` (default: of `frame`).
+    Every dataset has a row for every (method, cfg, shots), followed, where several are `averaged` (default: all of
+    them), by the rows of their average. Datasets and entries are those of `like` (default: of `frame`).
     """
     like = frame if like is None else like
     seeds = sorted(like["seed"].unique()) if seeds is None else seeds
     datasets, entries = sorted(like["dataset"].unique()), _entries(like)
     matrix = frame.pivot(index=["dataset", *ENTRY], columns="seed", values=column)
     matrix = matrix.reindex(index=_grid(datasets, entries), columns=seeds).astype(float)
-    if len(datasets) < 2:
+    averaged = datasets if averaged is None else averaged
+    if len(averaged) < 2:
         return matrix
-    average = matrix.groupby(level=ENTRY).apply(lambda rows: rows.mean(skipna=False)).reindex(entries)
+    rows = matrix[matrix.index.get_level_values("dataset").isin(averaged)]
+    average = rows.groupby(level=ENTRY).apply(lambda rows: rows.mean(skipna=False)).reindex(entries)
     return pd.concat([matrix, pd.concat({AVERAGE: average}, names=["dataset"])])
 
 
 def over_seeds(matrix: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard deviation of each row, and the seeds it lacks. The deviation of one seed is NaN."""
-    lacking = [[int(seed) for seed, gap in zip(matrix.columns, row) if gap] for row in matrix.isna().to_numpy()]
+    """Mean and standard deviation of each row, the number of seeds, and the seeds it lacks.
+
+    The deviation of one seed is NaN.
+    """
     spread = {"mean": matrix.mean(axis=1, skipna=False), "std": matrix.std(axis=1, skipna=False)}
-    return pd.DataFrame(spread).assign(lacking=lacking)
+    return pd.DataFrame(spread).assign(seeds=len(matrix.columns), lacking=_lacking(matrix))
+
+
+def interval(std, seeds):
+    """Half the width of the 95 % confidence interval of a mean over `seeds` runs with deviation `std` (Student's t)."""
+    from scipy.special import stdtrit  # half a second to import
+
+    seeds = np.maximum(seeds, 2)  # the deviation of one seed is NaN anyway
+    return stdtrit(seeds - 1, 0.975) * std / np.sqrt(seeds)
 
 
 def base_to_new(frame: pd.DataFrame, seeds: list[int] | None = None) -> pd.DataFrame:
@@ -68,10 +87,42 @@ def base_to_new(frame: pd.DataFrame, seeds: list[int] | None = None) -> pd.DataF
             "new_std": new["std"],
             "h": harmonic_mean(base["mean"], new["mean"]),
             "h_std": harmonic_mean(*both).std(axis=1, skipna=False),
+            "seeds": base["seeds"],
             "base_lacking": base["lacking"],
             "new_lacking": new["lacking"],
         }
     )
+
+
+def transfer(frame: pd.DataFrame, seeds: list[int] | None = None) -> pd.DataFrame:
+    """Accuracy where a method was trained and on other data sets, with rows as in `seed_matrix`.
+
+    The runs of phase train come first, their data sets marked with SOURCE_MARK; the average, which is last, is that
+    of the others.
+    """
+    sources = frame["phase"] == "train"
+    runs = frame.assign(dataset=frame["dataset"].mask(sources, frame["dataset"] + SOURCE_MARK))
+    matrix = seed_matrix(runs, seeds, averaged=sorted(runs.loc[~sources, "dataset"].unique()))
+    is_source = matrix.index.get_level_values("dataset").isin(runs.loc[sources, "dataset"])
+    return over_seeds(pd.concat([matrix[is_source], matrix[~is_source]]))
+
+
+def join_cfgs(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Makes one entry of a method's configurations where each data set and number of shots has but one.
+
+    For runs that are trained and tested on one data set: published schedules differ by data set and shots, and are
+    one method nevertheless. The backbone has to be the same. Returns the frame with the joined names in column cfg,
+    and one line for each method that was joined.
+    """
+    frame, notes = frame.copy(), []
+    for method, runs in frame.groupby("method"):
+        cfgs = sorted(runs["cfg"].unique())
+        meet = runs.groupby(["dataset", "shots"])["cfg"].nunique().max() > 1
+        if len(cfgs) < 2 or meet or runs["backbone"].nunique() > 1:
+            continue
+        frame.loc[runs.index, "cfg"] = "+".join(cfgs)
+        notes.append(f"{method}: its configurations differ by data set or shots ({', '.join(cfgs)})")
+    return frame, notes
 
 
 def mixed_settings(frame: pd.DataFrame) -> list[str]:
@@ -88,6 +139,10 @@ def pair_folders(base, new) -> None:
     base_path, new_path = Path(base).resolve(), Path(new).resolve()
     if base_path == new_path or base_path in new_path.parents or new_path in base_path.parents:
         raise DataError(f"got {base} as base and {new} as new, expected two separate folders of runs")
+
+
+def _lacking(matrix: pd.DataFrame) -> list[list[int]]:
+    return [[int(seed) for seed, gap in zip(matrix.columns, row) if gap] for row in matrix.isna().to_numpy()]
 
 
 def _entries(frame: pd.DataFrame) -> pd.MultiIndex:

@@ -9,7 +9,19 @@ from mocoop.results.tables import Cell, Table
 
 GAP = "–"
 NARROWEST = 3  # characters that the rule below a column's name needs
-_LATEX_SPECIAL = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", "–": "--", "Δ": r"$\Delta$"}
+_LATEX_SPECIAL = {character: f"\\{character}" for character in "&%_#${}"} | {
+    "[": "{[}",  # after the \\ of the row above it would be that command's argument
+    "]": "{]}",
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "–": "--",
+    "Δ": r"$\Delta$",
+}
 
 
 def to_markdown(table: Table) -> str:
@@ -23,14 +35,14 @@ def to_markdown(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Full precision; each numeric column is followed by its deviation. A gap is an empty field."""
-    numeric = _numeric_columns(table)
-    heads = [[name, f"{name} std"] if right else [name] for name, right in zip(table.columns, numeric)]
+    """Full precision; a column whose cells have a spread is followed by one of it. A gap is an empty field."""
+    columns = zip(table.columns, *filter(None, table.rows))
+    heads = [[name, f"{name} {table.spread}"] if any(map(_has_spread, cells)) else [name] for name, *cells in columns]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(chain.from_iterable(heads))
     for row in filter(None, table.rows):
-        fields = [[_number(item.mean), _number(item.std)] if isinstance(item, Cell) else [item] for item in row]
+        fields = ([_csv_field(item), _csv_spread(item)][: len(head)] for item, head in zip(row, heads))
         writer.writerow(chain.from_iterable(fields))
     return out.getvalue()
 
@@ -41,22 +53,25 @@ def to_latex(table: Table) -> str:
     lines = [rf"\begin{{tabular}}{{{layout}}}", r"\toprule", _latex_line(map(_escape, table.columns)), r"\midrule"]
     lines += [r"\midrule" if row is None else _latex_line(map(_latex_cell, row)) for row in table.rows]
     lines += [r"\bottomrule", r"\end{tabular}"]
-    return "\n".join(["% " + table.title, *lines, *(f"% {note}" for note in table.notes)]) + "\n"
+    notes = [*table.notes, "The second best is underlined. Needs the package booktabs."]
+    return "\n".join(["% " + table.title, *lines, *(f"% {note}" for note in notes)]) + "\n"
 
 
 FORMATS = {"markdown": to_markdown, "csv": to_csv, "latex": to_latex}
 
 
-def _text(cell: Cell) -> str:
+def cell_text(cell: Cell) -> str:
+    """The cell as people read it: two decimals, its spread where there is one, and a dash for what is not there."""
     if math.isnan(cell.mean):
         return GAP
-    return f"{cell.mean:.2f}" if math.isnan(cell.std) else f"{cell.mean:.2f} ± {cell.std:.2f}"
+    mean = f"{cell.mean:+.2f}".replace("-", "−") if cell.signed else f"{cell.mean:.2f}"
+    return mean if cell.spread is None or math.isnan(cell.spread) else f"{mean} ± {cell.spread:.2f}"
 
 
 def _markdown_cell(item) -> str:
     if not isinstance(item, Cell):
-        return str(item)
-    return f"**{_text(item)}**" if item.rank == 1 else _text(item)
+        return str(item).replace("|", r"\|")
+    return f"**{cell_text(item)}**" if item.rank == 1 else cell_text(item)
 
 
 def _markdown_line(row, widths, numeric) -> str:
@@ -68,7 +83,7 @@ def _latex_cell(item) -> str:
     if not isinstance(item, Cell):
         return _escape(str(item))
     marks = {1: r"\textbf{%s}", 2: r"\underline{%s}"}
-    return marks.get(item.rank, "%s") % _escape(_text(item))
+    return marks.get(item.rank, "%s") % _escape(cell_text(item))
 
 
 def _latex_line(fields) -> str:
@@ -82,6 +97,18 @@ def _escape(text: str) -> str:
 def _numeric_columns(table: Table) -> list[bool]:
     first = next(filter(None, table.rows))
     return [isinstance(item, Cell) for item in first]
+
+
+def _has_spread(item) -> bool:
+    return isinstance(item, Cell) and item.spread is not None
+
+
+def _csv_field(item) -> str:
+    return _number(item.mean) if isinstance(item, Cell) else str(item)
+
+
+def _csv_spread(item) -> str:
+    return _number(item.spread) if _has_spread(item) else ""
 
 
 def _number(value: float) -> str:

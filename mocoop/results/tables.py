@@ -1,73 +1,89 @@
-"""What stands in each table: rows of labels and cells. How a table is printed is the business of `render`."""
+"""What stands in each table: rows of labels and cells. How a table is printed is the business of `render`.
+
+Functions that build one take the runs, the seeds that are expected (default: all that occur), and how the spread over
+seeds is given: a key of SPREADS.
+"""
 
 from dataclasses import dataclass, field
 
 import pandas as pd
 
-from mocoop.results.aggregate import AVERAGE, ENTRY, base_to_new, mixed_settings, over_seeds, seed_matrix
+from mocoop.results.aggregate import (
+    AVERAGE,
+    ENTRY,
+    base_to_new,
+    interval,
+    mixed_settings,
+    over_seeds,
+    seed_matrix,
+    transfer,
+)
 from mocoop.results.routing import chance_in_top_k
 
 BASE_NEW_COLUMNS = {"base": "Base", "new": "New", "h": "H"}
 PHASE_NAMES = {"train_base": "base classes", "test_new": "new classes"}
-SPREAD_NOTE = "Mean ± sample standard deviation over seeds, in percent."
+SPREADS = {
+    "std": "Mean ± sample standard deviation over seeds, in percent.",
+    "ci95": "Mean ± half the 95 % confidence interval over seeds (Student's t), in percent.",
+}
 H_NOTE = "H is the harmonic mean of the mean base and the mean new accuracy. Bold: highest mean of its block."
 ROUTING_NOTE = "How often the expert of an image's true style is among the router's top-k; by chance in {chance} %."
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A mean in percent with its deviation over seeds; NaN for what is not there. rank: 1 best, 2 second, else 0."""
+    """A mean in percent with its spread over seeds; NaN for what is not there.
+
+    spread: None for a number that has none, such as one from a paper. rank: 1 best, 2 second, else 0. signed: the
+    number is a difference.
+    """
 
     mean: float
-    std: float = float("nan")
+    spread: float | None = float("nan")
     rank: int = 0
+    signed: bool = False
 
 
 @dataclass(frozen=True)
 class Table:
-    """rows: a list of labels (str) and Cells for each; a row of None separates blocks."""
+    """rows: a list of labels (str) and Cells for each; a row of None separates blocks. spread: which one cells have."""
 
     title: str
     columns: list[str]
     rows: list[list | None]
     notes: list[str] = field(default_factory=list)
+    spread: str = "std"
 
 
-def base_new_table(runs: pd.DataFrame, seeds: list[int] | None = None) -> Table:
+def base_new_table(runs: pd.DataFrame, seeds: list[int] | None = None, spread: str = "std") -> Table:
     """Base, new and H of each dataset and of their average, for runs of protocol base2new."""
     summary = base_to_new(runs, seeds)
     name = entry_namer(summary)
     rows = []
     for dataset, block in summary.groupby(level="dataset", sort=False):
-        columns = [_cells(block[column], block[f"{column}_std"]) for column in BASE_NEW_COLUMNS]
+        columns = [cells(block, column, f"{column}_std", spread) for column in BASE_NEW_COLUMNS]
         names = [name(index[1:]) for index in block.index]
         rows += [None] if rows else []
         rows += [[dataset, *row] for row in zip(names, *columns)]
-    notes = [
-        f"{SPREAD_NOTE} {H_NOTE}",
-        *_gaps(summary, {"base_lacking": "base", "new_lacking": "new"}, name),
-        *mixed_settings(runs),
-    ]
-    return Table("Base to new", ["Dataset", "Method", *BASE_NEW_COLUMNS.values()], rows, notes)
+    notes = [f"{SPREADS[spread]} {H_NOTE}", *base_new_gaps(summary), *mixed_settings(runs)]
+    return Table("Base to new", ["Dataset", "Method", *BASE_NEW_COLUMNS.values()], rows, notes, spread)
 
 
-def ablation_table(runs: pd.DataFrame, labels: dict, seeds: list[int] | None = None) -> Table:
+def ablation_table(runs: pd.DataFrame, labels: dict, seeds: list[int] | None = None, spread: str = "std") -> Table:
     """One row per cfg of `labels` ({cfg: name}): H of each dataset, then base, new and H of their average."""
     summary = base_to_new(runs[runs["cfg"].isin(labels)], seeds).droplevel(["method", "shots"])
     datasets = [dataset for dataset in summary.index.unique("dataset") if dataset != AVERAGE]
     wanted = [(dataset, "h") for dataset in datasets] if len(datasets) > 1 else []
     wanted += [(AVERAGE if wanted else datasets[0], column) for column in BASE_NEW_COLUMNS]
     order = [cfg for cfg in labels if cfg in summary.index.unique("cfg")]
-    columns = []
-    for dataset, column in wanted:
-        block = summary.loc[dataset].loc[order]
-        columns.append(_cells(block[column], block[f"{column}_std"]))
-    rows = [[labels[cfg], *cells] for cfg, *cells in zip(order, *columns)]
+    columns = [cells(summary.loc[dataset].loc[order], column, f"{column}_std", spread) for dataset, column in wanted]
+    rows = [[labels[cfg], *row] for cfg, *row in zip(order, *columns)]
     heads = [f"{BASE_NEW_COLUMNS[column]}, {dataset}" for dataset, column in wanted]
-    return Table("Ablations", ["Variant", *heads], rows, [f"{SPREAD_NOTE} Bold: highest mean of its column."])
+    notes = [f"{SPREADS[spread]} Bold: highest mean of its column."]
+    return Table("Ablations", ["Variant", *heads], rows, notes, spread)
 
 
-def routing_table(runs: pd.DataFrame, seeds: list[int] | None = None) -> Table:
+def routing_table(runs: pd.DataFrame, seeds: list[int] | None = None, spread: str = "std") -> Table:
     """How often the expert named like an image's style is in the router's top-k, in runs of protocol base2new."""
     runs = runs[runs["domain_in_top_k"].notna()]
     matrices = {
@@ -76,39 +92,70 @@ def routing_table(runs: pd.DataFrame, seeds: list[int] | None = None) -> Table:
         if (runs["phase"] == phase).any()
     }
     summary = pd.concat({phase: over_seeds(matrix) for phase, matrix in matrices.items()}, names=["phase"])
-    entries = summary.index.droplevel(["phase", "dataset"]).unique()
-    name = entry_namer(summary)
+    name, entries = entry_namer(summary), summary.index.droplevel(["phase", "dataset"]).unique()
     rows = [
-        [dataset, phase, *(Cell(*summary.loc[(phase, dataset, *entry), ["mean", "std"]]) for entry in entries)]
+        [dataset, phase, *unranked(summary.loc[[(phase, dataset, *entry) for entry in entries]], spread)]
         for dataset in summary.index.unique("dataset")
         for phase in matrices
     ]
     chance = " or ".join(sorted({f"{chance_in_top_k(routing):.1f}" for routing in runs["routing"]}))
-    notes = [f"{ROUTING_NOTE.format(chance=chance)} {SPREAD_NOTE}"]
-    return Table("Routing", ["Dataset", "Images", *(name(entry) for entry in entries)], rows, notes)
+    notes = [f"{ROUTING_NOTE.format(chance=chance)} {SPREADS[spread]}"]
+    return Table("Routing", ["Dataset", "Images", *(name(entry) for entry in entries)], rows, notes, spread)
 
 
-def accuracy_table(runs: pd.DataFrame, seeds: list[int] | None = None, title: str = "Accuracy") -> Table:
+def accuracy_table(
+    runs: pd.DataFrame, seeds: list[int] | None = None, title: str = "Accuracy", spread: str = "std"
+) -> Table:
     """Accuracy of every dataset of one phase, a row per method, and the average over the datasets."""
+    return _columns_of_datasets(over_seeds(seed_matrix(runs, seeds)), runs, title, spread)
+
+
+def transfer_table(
+    runs: pd.DataFrame, seeds: list[int] | None = None, title: str = "Transfer", spread: str = "std"
+) -> Table:
+    """Accuracy on the dataset of training (phase train), on every other one (phase test), and the others' average."""
+    return _columns_of_datasets(transfer(runs, seeds), runs, title, spread)
+
+
+def few_shot_table(runs: pd.DataFrame, seeds: list[int] | None = None, spread: str = "std") -> Table:
+    """Accuracy by the number of shots: a row per dataset and method, and the average over the datasets."""
     summary = over_seeds(seed_matrix(runs, seeds))
+    name, shots = entry_namer(summary), sorted(summary.index.unique("shots"))
+    rows = []
+    for dataset, block in summary.groupby(level="dataset", sort=False):
+        learners = block.index.droplevel(["dataset", "shots"]).unique()
+        columns = []
+        for number in shots:
+            part = block[block.index.get_level_values("shots") == number]
+            found = dict(zip(part.index.droplevel(["dataset", "shots"]), cells(part, "mean", "std", spread)))
+            columns.append([found.get(learner, Cell(float("nan"))) for learner in learners])
+        rows += [None] if rows else []
+        rows += [[dataset, *row] for row in zip([name((*learner, 0)) for learner in learners], *columns)]
+    notes = [f"{SPREADS[spread]} Bold: highest mean of its block.", *gaps(summary), *mixed_settings(runs)]
+    heads = [f"{number} shot{'' if number == 1 else 's'}" for number in shots]
+    return Table("Few-shot", ["Dataset", "Method", *heads], rows, notes, spread)
+
+
+def _columns_of_datasets(summary: pd.DataFrame, runs: pd.DataFrame, title: str, spread: str) -> Table:
     name = entry_namer(summary)
     blocks = dict(list(summary.groupby(level="dataset", sort=False)))
-    columns = [_cells(block["mean"], block["std"]) for block in blocks.values()]
+    columns = [cells(block, "mean", "std", spread) for block in blocks.values()]
     names = [name(index[1:]) for index in next(iter(blocks.values())).index]
-    notes = [
-        f"{SPREAD_NOTE} Bold: highest mean of its column.",
-        *_gaps(summary, {"lacking": ""}, name),
-        *mixed_settings(runs),
-    ]
-    return Table(title, ["Method", *blocks], [list(row) for row in zip(names, *columns)], notes)
+    notes = [f"{SPREADS[spread]} Bold: highest mean of its column.", *gaps(summary), *mixed_settings(runs)]
+    return Table(title, ["Method", *blocks], [list(row) for row in zip(names, *columns)], notes, spread)
 
 
-def _cells(means: pd.Series, stds: pd.Series) -> list[Cell]:
-    """Cells of one column, with its best and second best marked; equal means share a rank."""
-    ranks = means.round(2).rank(ascending=False, method="min")
-    return [
-        Cell(mean, std, int(rank) if len(means) > 1 and rank <= 2 else 0) for mean, std, rank in zip(means, stds, ranks)
-    ]
+def cells(block: pd.DataFrame, mean: str, std: str, spread: str) -> list[Cell]:
+    """Cells of one column of a summary, with its best and second best marked; equal means share a rank."""
+    ranks = block[mean].round(2).rank(ascending=False, method="min")
+    ranks = [int(rank) if len(block) > 1 and rank <= 2 else 0 for rank in ranks]
+    widths = block[std] if spread == "std" else interval(block[std], block["seeds"])
+    return [Cell(float(mean), float(width), rank) for mean, width, rank in zip(block[mean], widths, ranks)]
+
+
+def unranked(block: pd.DataFrame, spread: str) -> list[Cell]:
+    """Cells of rows of `over_seeds`, none of them marked."""
+    return [Cell(cell.mean, cell.spread) for cell in cells(block, "mean", "std", spread)]
 
 
 def entry_namer(summary: pd.DataFrame, labels: dict | None = None):
@@ -130,11 +177,16 @@ def entry_namer(summary: pd.DataFrame, labels: dict | None = None):
     return name
 
 
-def _gaps(summary: pd.DataFrame, columns: dict[str, str], name) -> list[str]:
-    """One line for each cell that lacks seeds."""
-    lines = []
+def base_new_gaps(summary: pd.DataFrame) -> list[str]:
+    """One line for each cell of `base_to_new` that lacks seeds."""
+    return gaps(summary, {"base_lacking": "base", "new_lacking": "new"})
+
+
+def gaps(summary: pd.DataFrame, columns: dict[str, str] | None = None) -> list[str]:
+    """One line for each cell that lacks seeds. columns: {column that lists them: what they lack}."""
+    lines, name = [], entry_namer(summary)
     for index, row in summary.iterrows():
-        for column, phase in columns.items():
+        for column, phase in (columns or {"lacking": ""}).items():
             if row[column] and index[0] != AVERAGE:
                 seeds = ", ".join(map(str, row[column]))
                 lines.append(f"{index[0]}, {name(index[1:])}: no {phase} result for seed {seeds}".replace("  ", " "))

@@ -98,7 +98,7 @@ def test_routing_table_shows_each_router_beside_chance(tmp_path):
     assert table.columns == ["Dataset", "Images", "MoCoOp tiny", "MoCoOp tiny_random_router"]
     (row,) = table.rows
     assert row[:2] == ["shapes_both", "base classes"]
-    assert [(cell.mean, cell.std) for cell in row[2:]] == [
+    assert [(cell.mean, cell.spread) for cell in row[2:]] == [
         pytest.approx((91.5, 0.5**0.5)),
         pytest.approx((51.5, 0.5**0.5)),
     ]
