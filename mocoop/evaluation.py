@@ -1,11 +1,13 @@
-"""What a trainer keeps of a test set, and the record that is written of it."""
+"""What a trainer keeps of a test set, and what is written of it."""
 
 import resource
 import sys
 
+import pandas as pd
 import torch
 
 from mocoop.results.metrics import compute_metrics, concatenate, per_class, rank
+from mocoop.results.predictions import predictions_frame
 from mocoop.results.routing import summarise_routing
 
 
@@ -13,13 +15,14 @@ class Measurement:
     """Collects predictions batch by batch; only what the metrics need is kept."""
 
     def __init__(self):
-        self.rankings, self.labels, self.domains, self.experts, self.gates = [], [], [], [], []
+        self.rankings, self.labels, self.domains, self.paths, self.experts, self.gates = [], [], [], [], [], []
 
     def add(self, prediction: dict[str, torch.Tensor], batch: dict) -> None:
         """`prediction` as `PromptMethod.predict` returns it, for a batch of the test loader."""
         self.rankings.append(rank(prediction["logits"].float().cpu()))
         self.labels.append(batch["label"].cpu())
         self.domains.append(batch["domain"].cpu())
+        self.paths += batch["impath"]
         if "experts" in prediction:
             self.experts.append(prediction["experts"].cpu())
             self.gates.append(prediction["gates"].float().cpu())
@@ -36,6 +39,18 @@ class Measurement:
         domains = torch.cat(self.domains).numpy() if domain_names else None
         chosen, gates = torch.cat(self.experts).numpy(), torch.cat(self.gates).numpy()
         return summarise_routing(group_names, chosen, gates, domains, domain_names)
+
+    def predictions(self, group_names: list[str], domain_names: list[str], root: str) -> pd.DataFrame:
+        """The rows of predictions.csv; paths below `root` are relative to it."""
+        ranking, labels = concatenate(self.rankings), torch.cat(self.labels).numpy()
+        names = dict(enumerate(domain_names))
+        domains = [names.get(index, "") for index in torch.cat(self.domains).tolist()]
+        experts = gates = None
+        if self.experts:
+            experts = [[group_names[e] for e in row] for row in torch.cat(self.experts).tolist()]
+            gates = torch.cat(self.gates).numpy()
+        known = (labels, ranking.predictions, ranking.confidence, domains)
+        return predictions_frame(self.paths, *known, experts, gates, root)
 
 
 def peak_memory_mb(device: torch.device) -> float:

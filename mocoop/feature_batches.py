@@ -53,8 +53,8 @@ def _cached_batches(loader: DataLoader, method: PromptMethod, precision: Precisi
     for start in range(0, len(items), loader.batch_size):
         chosen = range(start, min(start + loader.batch_size, len(items)))
         features = torch.stack([cache.features[digests[i]] for i in chosen]).to(precision.device)
-        labels, domains = zip(*((items[i].label, items[i].domain) for i in chosen))
-        yield features, {"label": torch.tensor(labels), "domain": torch.tensor(domains)}
+        labels, domains, paths = zip(*((items[i].label, items[i].domain, items[i].impath) for i in chosen))
+        yield features, {"label": torch.tensor(labels), "domain": torch.tensor(domains), "impath": list(paths)}
 
 
 def _key(loader: DataLoader, method: PromptMethod, precision: Precision) -> str:

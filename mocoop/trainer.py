@@ -26,6 +26,10 @@ from mocoop.evaluation import Measurement, peak_memory_mb
 from mocoop.feature_batches import feature_batches
 from mocoop.methods import build_method, config_problems, get_method
 from mocoop.precision import Precision
+from mocoop.results.history import FILE_NAME as HISTORY
+from mocoop.results.history import HistoryWriter
+from mocoop.results.predictions import FILE_NAME as PREDICTIONS
+from mocoop.results.predictions import write_predictions
 from mocoop.results.record import FILE_NAME, build_record, plain_config, write_record
 from mocoop.run_state import (
     MODEL,
@@ -65,7 +69,7 @@ class PromptTrainer(TrainerX):
             self.optim = build_optimizer(None, cfg.OPTIM, param_groups=self.model.parameter_groups(cfg.OPTIM.LR))
             self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         self.register_model(MODEL, self.model, self.optim, self.sched)
-        self.tested_epoch = None
+        self.tested_epoch = self.history = None
         learned = sum(p.numel() for p in self.model.learned_parameters().values())
         print(f"Building {cfg.TRAINER.NAME}: {learned:,} parameters learn")
 
@@ -96,10 +100,15 @@ class PromptTrainer(TrainerX):
                     raise
                 torch.cuda.empty_cache()
                 logger.warning("out of GPU memory: going on with half as many prompts per chunk")
+        lr = self.get_current_lr()
         if self.batch_idx + 1 == self.num_batches:
             self.update_lr()
-        values = torch.stack([value.detach().float() for value in parts.values()]).tolist()
-        return dict(zip(parts, values))
+        values = dict(zip(parts, torch.stack([value.detach().float() for value in parts.values()]).tolist()))
+        step = self.epoch * self.num_batches + self.batch_idx + 1
+        if self.history is None:
+            self.history = HistoryWriter(Path(self.output_dir) / HISTORY, steps_done=step - 1)
+        self.history.add(step, self.epoch + 1, lr, values)
+        return values
 
     def _step(self, image, label) -> dict[str, torch.Tensor]:
         with self.precision.autocast():
@@ -108,7 +117,13 @@ class PromptTrainer(TrainerX):
         self.precision.step(parts["loss"], self.model, self.optim, self.clip_norm)
         return parts
 
+    def after_train(self) -> None:
+        if self.history is not None:
+            self.history.close()
+        super().after_train()
+
     def after_epoch(self) -> None:
+        self.history.flush()
         self.tested_epoch = self.epoch + 1
         super().after_epoch()
 
@@ -137,22 +152,24 @@ class PromptTrainer(TrainerX):
         return next(iter(results.values()))
 
     def _record(self, split: str, measurement: Measurement, test_started: float) -> None:
-        dataset, now = self.dm.dataset, time.time()
+        dataset, now, folder = self.dm.dataset, time.time(), Path(self.output_dir)
         train_started = getattr(self, "time_start", test_started)
         trained = self.tested_epoch is not None
+        names = getattr(self.model, "group_names", []), getattr(dataset, "domains", [])
         record = build_record(
             self.cfg,
             split=split,
             epoch=self.tested_epoch,
             selection=self.cfg.TEST.FINAL_MODEL if trained else None,
-            routing=measurement.routing(getattr(self.model, "group_names", []), getattr(dataset, "domains", [])),
+            routing=measurement.routing(*names),
             manifest_sha256=getattr(dataset, "manifest_sha256", None),
             engine=BACKEND,
             seconds={"train": test_started - train_started, "test": now - test_started},
             peak_memory_mb=peak_memory_mb(self.device),
             **measurement.summary(dataset.classnames),
         )
-        write_record(Path(self.output_dir) / FILE_NAME, record)
+        write_predictions(folder / PREDICTIONS, measurement.predictions(*names, self.cfg.DATASET.ROOT))
+        write_record(folder / FILE_NAME, record)
 
     def save_model(self, epoch, directory, is_best=False, val_result=None, model_name="") -> None:
         """Write what was learned, and what is needed to go on, after `epoch` (counted from 0)."""

@@ -1,0 +1,82 @@
+"""history.csv: what each training step gave, one row per step.
+
+Columns: `step` and `epoch` (from 1), `lr`, then the values of the method's loss: `loss`, its parts, `acc`.
+"""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from mocoop.errors import DataError
+
+FILE_NAME = "history.csv"
+LEADING = ["step", "epoch", "lr"]
+
+
+class HistoryWriter:
+    """Appends rows to a run's history. A run that goes on from step n keeps the rows up to n and drops later ones.
+
+    Each row is one write of one line; a line cut short by a crash is dropped when the run goes on.
+    """
+
+    def __init__(self, path, steps_done: int = 0):
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        kept = _lines_up_to(self.path, steps_done) if steps_done else []
+        self.columns = kept[0].strip().split(",") if kept else None
+        _replace(self.path, kept)
+        self.file = open(self.path, "a", encoding="utf-8", newline="")
+
+    def add(self, step: int, epoch: int, lr: float, values: Mapping[str, float]) -> None:
+        """`step` and `epoch` counted from 1."""
+        row = {"step": step, "epoch": epoch, "lr": f"{lr:.8g}"} | {
+            name: f"{value:.7g}" for name, value in values.items()
+        }
+        if self.columns is None:
+            self.columns = list(row)
+            self.file.write(",".join(self.columns) + "\n")
+        csv.DictWriter(self.file, self.columns, extrasaction="ignore", lineterminator="\n").writerow(row)
+
+    def flush(self) -> None:
+        """Hand the rows to the operating system, so that they outlive this process."""
+        self.file.flush()
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def read_history(path) -> pd.DataFrame:
+    """The table at `path`, numbers in every column. Raises DataError if it is missing or damaged."""
+    try:
+        frame = pd.read_csv(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); it is written by training") from None
+    except (ValueError, pd.errors.ParserError) as error:
+        raise DataError(f"{path}: damaged, expected a csv ({' '.join(str(error).split())[:200]})") from None
+    missing = [name for name in LEADING if name not in frame.columns]
+    if missing:
+        raise DataError(f"{path}: got no column {', '.join(missing)}, expected {', '.join(LEADING)}")
+    try:
+        return frame.astype(float).astype({"step": int, "epoch": int})
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path}: damaged, {' '.join(str(error).split())[:200]}") from None
+
+
+def _lines_up_to(path: Path, step: int) -> list[str]:
+    """The header and the whole lines of steps 1 to `step`; none where the file is absent or unusable."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    if not lines or not lines[0].startswith(",".join(LEADING)):
+        return []
+    rows = [line for line in lines[1:] if line.endswith("\n") and line.partition(",")[0].isdecimal()]
+    return [lines[0], *(line for line in rows if int(line.partition(",")[0]) <= step)]
+
+
+def _replace(path: Path, lines: list[str]) -> None:
+    from mocoop.engine.lite.files import atomic_write  # brings torch along, which reading does not need
+
+    with atomic_write(path) as file:
+        file.writelines(lines)
