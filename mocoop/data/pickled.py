@@ -4,15 +4,19 @@ A pickle is a program. This reader knows one class, Dassl's `Datum`, for which i
 asks for anything else is refused before anything of it is called.
 """
 
+import io
 import os
 import pickle
 from collections.abc import Sequence
 
 from mocoop.data.item import Item
 from mocoop.data.manifest import Record
-from mocoop.errors import DataError
+from mocoop.engine import check_pickle
+from mocoop.errors import DataError, one_line, quoted, reason_of
+from mocoop.input_files import check_plain_file
 
 DATUM = ("dassl.data.datasets.base_dataset", "Datum")
+LARGEST = 1 << 30  # bytes
 
 
 class _Datum:
@@ -23,7 +27,7 @@ class _DatumUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str):
         if (module, name) == DATUM:
             return _Datum
-        raise DataError(f"asks for {module}.{name}, and a subset needs nothing but Datum")
+        raise DataError(f"asks for {one_line(f'{module}.{name}', 80)}, and a subset needs nothing but Datum")
 
     def persistent_load(self, pid):
         raise DataError("asks for an object from outside the file")
@@ -35,16 +39,23 @@ def read_pickled_subset(path: str | os.PathLike) -> dict[str, list[Record]]:
     Raises DataError, having run nothing, for a file that is no such subset or holds any other class.
     """
     try:
-        with open(path, "rb") as file:
-            content = _DatumUnpickler(file).load()
+        content = _load(path)
         return {split: [_record(datum) for datum in content.get(split) or ()] for split in ("train", "val")}
     except DataError as error:
         raise DataError(f"{path}: refused, the pickle {error}; delete it or get it from its source") from None
     except Exception as error:  # a damaged pickle may fail in any way
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
-            f"{path}: not a pickled few-shot subset of CoOp ({reason}); delete it or get it again"
+            f"{path}: not a pickled few-shot subset of CoOp ({reason_of(error)}); delete it or get it again"
         ) from error
+
+
+def _load(path: str | os.PathLike):
+    if check_plain_file(path, ValueError).st_size > LARGEST:
+        raise ValueError(f"it has more than {LARGEST} bytes")
+    with open(path, "rb") as file:
+        content = file.read()
+    check_pickle(content)
+    return _DatumUnpickler(io.BytesIO(content)).load()
 
 
 def _record(datum) -> Record:
@@ -52,7 +63,7 @@ def _record(datum) -> Record:
         raise TypeError(f"got an item of type {type(datum).__name__}, expected Datum")
     path, label = datum._impath, datum._label
     if type(path) is not str or type(label) is not int:
-        raise TypeError(f"got a Datum with path {path!r:.80} and label {label!r:.80}, expected str and int")
+        raise TypeError(f"got a Datum with path {quoted(path)} and label {quoted(label)}, expected str and int")
     return Record(path, label, None)
 
 

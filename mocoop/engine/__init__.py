@@ -23,11 +23,12 @@ from mocoop.engine.lite.files import (
     read_json,
     write_json,
 )
-from mocoop.engine.lite.image import read_image
+from mocoop.engine.lite.image import open_image, read_image
 from mocoop.engine.lite.logger import setup_logger
 from mocoop.engine.lite.lr_scheduler import build_lr_scheduler
 from mocoop.engine.lite.metrics import compute_accuracy
 from mocoop.engine.lite.optim import build_optimizer
+from mocoop.engine.lite.pickle_check import check_pickle
 from mocoop.engine.lite.seeding import random_state, restore_random_state, set_random_seed
 from mocoop.engine.lite.transforms import build_transform
 
@@ -64,6 +65,7 @@ __all__ = [
     "build_optimizer",
     "build_trainer",
     "build_transform",
+    "check_pickle",
     "collect_env_info",
     "compute_accuracy",
     "epoch_model",
@@ -74,6 +76,7 @@ __all__ = [
     "load_checkpoint",
     "load_pretrained_weights",
     "mkdir_if_missing",
+    "open_image",
     "random_state",
     "read_image",
     "read_json",

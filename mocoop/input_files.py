@@ -1,0 +1,86 @@
+"""Reading small files that others made: plain files of UTF-8 text, and JSON without surprises.
+
+Whatever is wrong with one is an error of one line; a pipe or a device is refused before it is opened, since opening it
+may wait for ever. Nothing here needs torch.
+"""
+
+import json
+import os
+import stat
+
+from mocoop.errors import DataError, MocoopError, quoted, reason_of
+
+LARGEST_TEXT = 1 << 30  # bytes
+
+
+def check_plain_file(path: str | os.PathLike, error: type[MocoopError] = DataError) -> os.stat_result:
+    """The status of a plain file. Raises FileNotFoundError where there is none, and `error` for anything else."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as problem:  # ValueError: a name that no file can have
+        raise error(f"{path}: cannot be read ({getattr(problem, 'strerror', None) or reason_of(problem)})") from problem
+    if not stat.S_ISREG(status.st_mode):
+        raise error(f"{path}: got a {_kind(status.st_mode)}, expected a file")
+    return status
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_ISDIR: "folder", stat.S_ISFIFO: "pipe", stat.S_ISSOCK: "socket"}
+    return next((name for test, name in kinds.items() if test(mode)), "device")
+
+
+def read_text(path: str | os.PathLike, kind: str = "text file", advice: str = "", encoding: str = "utf-8") -> str:
+    """The text of a file. Raises DataError, which calls it `kind` and ends in `advice`, where it cannot be read."""
+    ending = f"; {advice}" if advice else ""
+    try:
+        size = check_plain_file(path).st_size
+        if size > LARGEST_TEXT:
+            raise ValueError(f"{size} bytes, expected at most {LARGEST_TEXT}")
+        with open(path, encoding=encoding, newline="") as file:
+            return file.read()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or reason_of(error)
+        raise DataError(f"{path}: not a readable {kind} ({reason}){ending}") from error
+
+
+def read_json(path: str | os.PathLike, kind: str = "JSON file", advice: str = ""):
+    """The content of a JSON file. Raises DataError as `read_text` does, and where the file is no JSON.
+
+    Stricter than Python's reader: numbers are finite, and no object has a key twice.
+    """
+    text = read_text(path, kind, advice)
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        ending = f"; {advice}" if advice else ""
+        raise DataError(f"{path}: not a readable {kind} ({reason_of(error)}){ending}") from error
+
+
+def parse_json(text: str):
+    """What a JSON text stands for, as `read_json`. Raises ValueError."""
+    try:
+        return json.loads(text, parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_object)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _no_number(name: str):
+    raise ValueError(f"{name} is no number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"{quoted(text)} is too large a number")
+    return value
+
+
+def _object(pairs: list[tuple]) -> dict:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        seen = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise ValueError(f"the key {quoted(twice)} stands there twice")
+    return made
