@@ -1,12 +1,12 @@
 """An output tree as one table of runs.
 
 Runs lie in folders of LAYOUT, below any folder. What is not a finished run, or contradicts the folder it lies in, is
-named in `problems` and left out.
+named in `problems`, and its place is kept as a gap.
 """
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -32,10 +32,21 @@ _CLASSES_OF_PHASE = {"train_base": "base", "test_new": "new", "train_all": "all"
 
 @dataclass(frozen=True)
 class Collection:
-    """The finished runs, one row each with COLUMNS, and one line for everything that could not be used."""
+    """The finished runs, one row each with COLUMNS, and one line for everything that could not be used.
+
+    gaps: the IDENTITY of each run that is begun but could not be used.
+    """
 
     frame: pd.DataFrame
     problems: list[str]
+    gaps: list[dict] = field(default_factory=list)
+
+    def with_gaps(self) -> pd.DataFrame:
+        """The finished runs, and a row without results for each gap."""
+        taken = set(self.frame[IDENTITY].itertuples(index=False, name=None))
+        gaps = {tuple(gap[name] for name in IDENTITY): gap for gap in self.gaps}
+        rows = [gap for identity, gap in gaps.items() if identity not in taken]
+        return pd.DataFrame(self.frame.to_dict("records") + rows, columns=COLUMNS) if rows else self.frame
 
 
 def collect(root) -> Collection:
@@ -44,21 +55,50 @@ def collect(root) -> Collection:
     A run outside LAYOUT keeps an empty protocol, phase and cfg. `routing` is the record's dict or None.
     Raises DataError if `root` is not a folder.
     """
+    return collect_folders(root, _run_folders, _row, layout_place)
+
+
+def collect_folders(root, run_folders, read_row, place) -> Collection:
+    """The runs of the folders that `run_folders(root)` yields.
+
+    read_row: folder -> dict of COLUMNS, or DataError with the reason why the run cannot be used.
+    place: folder -> the dict of IDENTITY that its path says, or None.
+    Raises DataError if `root` is not a folder.
+    """
     root = Path(root)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder, expected one with results; run an experiment first")
-    rows, problems = [], []
-    for folder in _run_folders(root):
+    rows, problems, gaps = [], [], []
+    for folder in run_folders(root):
         try:
-            rows.append(_row(folder))
+            rows.append(read_row(folder))
         except DataError as error:
             problems.append(str(error))
+            gaps.append(place(folder))
     frame = pd.DataFrame(rows, columns=COLUMNS)
     repeated = (frame["protocol"] != "") & frame.duplicated(IDENTITY, keep=False)
     problems += [
         f"{folder}: the same run lies in another folder too; neither counts" for folder in frame.folder[repeated]
     ]
-    return Collection(frame[~repeated].reset_index(drop=True), problems)
+    gaps += frame.loc[repeated, IDENTITY].to_dict("records")
+    return Collection(frame[~repeated].reset_index(drop=True), problems, [gap for gap in gaps if gap])
+
+
+def layout_place(folder: Path) -> dict | None:
+    """The run's identity as LAYOUT names it, or None for a folder outside it."""
+    match = _RUN_FOLDER.fullmatch("/".join(folder.absolute().parts[-7:]))
+    if match is None:
+        return None
+    place = match.groupdict()
+    return place | {"shots": int(place["shots"]), "seed": int(place["seed"])}
+
+
+def check_place(folder: Path, place: dict, stated: dict, source: str) -> None:
+    """Raises DataError where what `source` states about a run contradicts the folder that it lies in."""
+    expected = place | {"subsample_classes": _CLASSES_OF_PHASE.get(place["phase"], stated.get("subsample_classes"))}
+    for field_name, value in stated.items():
+        if value != expected[field_name]:
+            raise DataError(f"{folder}: {source} says {field_name} {value}, its folder says {expected[field_name]}")
 
 
 def _run_folders(root: Path):
@@ -93,14 +133,8 @@ def _row(folder: Path) -> dict:
 def _place(folder: Path, record: dict) -> dict:
     """The run's identity: from its folder, which the record must not contradict, or from the record alone."""
     stated = {"method": record["method"], "shots": record["shots"], "seed": record["seed"]}
-    match = _RUN_FOLDER.fullmatch("/".join(folder.absolute().parts[-7:]))
-    if match is None:
+    place = layout_place(folder)
+    if place is None:
         return {"protocol": "", "phase": "", "dataset": record["dataset"], "cfg": "", **stated}
-    place = match.groupdict()
-    place |= {"shots": int(place["shots"]), "seed": int(place["seed"])}
-    stated["subsample_classes"] = record["subsample_classes"]
-    expected = place | {"subsample_classes": _CLASSES_OF_PHASE.get(place["phase"], record["subsample_classes"])}
-    for field, value in stated.items():
-        if value != expected[field]:
-            raise DataError(f"{folder}: {FILE_NAME} says {field} {value}, its folder says {expected[field]}")
+    check_place(folder, place, stated | {"subsample_classes": record["subsample_classes"]}, FILE_NAME)
     return place

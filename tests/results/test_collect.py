@@ -100,3 +100,24 @@ def test_an_empty_tree_gives_an_empty_frame(tmp_path):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(DataError, match="nowhere: no such folder"):
         collect(tmp_path / "nowhere")
+
+
+def test_what_is_begun_but_cannot_be_used_is_a_gap(tmp_path):
+    add_run(tmp_path, 50.0, seed=1)
+    (add_run(tmp_path, 50.0, seed=2) / "result.json").unlink()
+    (add_run(tmp_path, 50.0, seed=3) / "result.json").write_text("{")
+    running = add_run(tmp_path, 50.0, seed=4) / "result.json"
+    running.unlink()
+    write_record(running, unfinished_record(make_config(seed=4), "running"))
+    add_run(tmp_path / "again", 50.0, seed=5)
+    add_run(tmp_path / "and_again", 50.0, seed=5)
+    found = collect(tmp_path)
+    frame = found.with_gaps()
+    assert frame.set_index("seed").accuracy.notna().to_dict() == {1: True, 2: False, 3: False, 4: False, 5: False}
+    assert found.frame.seed.tolist() == [1]
+
+
+def test_a_gap_that_another_folder_fills_is_none(tmp_path):
+    add_run(tmp_path / "a", 50.0)
+    (add_run(tmp_path / "b", 50.0) / "result.json").unlink()
+    assert collect(tmp_path).with_gaps().accuracy.tolist() == [50.0]

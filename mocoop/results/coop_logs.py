@@ -1,0 +1,211 @@
+"""The log.txt trees of CoOp and Dassl as runs, so that old results stand beside new ones.
+
+A log counts if it holds a result on the test set that no unfinished training follows; the last one is taken, of the
+newest log of a folder that has one. Accuracy is computed from the counts, as the log rounds its percentages. Which run
+it is, is said by the folder, in CoOp's layouts:
+
+    base2new/<phase>/<dataset>/shots_<n>/<Trainer>/<cfg>/seed<k>
+    <dataset>/<Trainer>/<cfg>_<n>shots/[<variant>/]seed<k>                 few-shot
+    evaluation/<Trainer>/<cfg>_<n>shots/[<variant>/]<dataset>/seed<k>      transfer from SOURCE
+    ZeroshotCLIP/<cfg>/<dataset>                                           without a seed
+"""
+
+import os
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from mocoop.errors import DataError
+from mocoop.results.collect import COLUMNS, Collection, check_place, collect_folders
+from mocoop.results.record import FILE_NAME
+
+LOG_NAME = "log.txt"
+LOG_MARK = " (from log.txt)"
+EVERY_SEED = -1
+SOURCE = "imagenet"  # what CoOp's scripts train on for transfer
+
+_SEED = r"seed(?P<seed>\d+)(?:_(?P<experiment>[^/]+))?"
+_SHOTS = r"(?P<method>[^/]+)/(?P<cfg>[^/]+)_(?P<shots>\d+)shots(?:/(?P<variant>[^/]+))?"
+_LAYOUTS = [  # the first that fits is taken
+    r"(?P<protocol>[^/]+)/(?P<phase>[^/]+)/(?P<dataset>[^/]+)/shots_(?P<shots>-?\d+)/(?P<method>[^/]+)/(?P<cfg>[^/]+)/"
+    + _SEED,
+    rf"(?P<phase>evaluation)/{_SHOTS}/(?P<dataset>[^/]+)/{_SEED}",
+    rf"(?P<dataset>[^/]+)/{_SHOTS}/{_SEED}",
+    r"(?P<method>Zeroshot[^/]*)/(?P<cfg>[^/]+)/(?P<dataset>[^/]+)",
+]
+_LAYOUTS = [re.compile(f"(?:^|/){layout}$") for layout in _LAYOUTS]
+_PHASE_OF_CLASSES = {"base": "train_base", "new": "test_new"}
+_SEED_FOLDER = re.compile(r"seed\d+(_.+)?")
+
+_CONFIG_LINE = re.compile(r"( *)([A-Z]\w*): ?(.*)")
+_SPLIT_LINE = re.compile(r"Evaluate on the \*(\w+)\* set")
+_RESULT_LINE = re.compile(r"\* (total|correct|accuracy|error|macro_f1|average): ([\d.,eE+-]+)%?")
+_PRINTED_TO = 0.06  # percent that a printed accuracy may differ from the exact one: half its last digit, and more
+
+
+def collect_logs(root) -> Collection:
+    """Every run below `root` by its log, with LOG_MARK behind the method's name.
+
+    A run without a seed has seed EVERY_SEED. A model of SOURCE that was evaluated elsewhere counts twice: in few_shot,
+    and as the source of its transfer. Raises DataError if `root` is not a folder.
+    """
+    found = collect_folders(root, _log_folders, _row, log_place)
+    frame = pd.concat([found.frame, *_sources(found.frame)], ignore_index=True)
+    gaps = [gap | {"method": gap["method"] + LOG_MARK} for gap in found.gaps]
+    return Collection(frame.assign(method=frame["method"] + LOG_MARK), found.problems, gaps)
+
+
+def for_every_seed(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with those of EVERY_SEED, in which nothing is drawn, repeated for each seed of the others."""
+    timeless = runs["seed"] == EVERY_SEED
+    seeds = sorted(runs.loc[~timeless, "seed"].unique()) or [1]
+    repeated = [runs[timeless].assign(seed=seed) for seed in seeds] if timeless.any() else []
+    return pd.concat([runs[~timeless], *repeated], ignore_index=True)
+
+
+def log_place(folder: Path) -> dict | None:
+    """The run's identity as CoOp's layouts name it, or None for another folder."""
+    path = folder.absolute().as_posix()
+    found = next((match.groupdict() for match in (layout.search(path) for layout in _LAYOUTS) if match), None)
+    if found is None:
+        return None
+    protocol, phase = found.get("protocol"), found.get("phase")
+    if phase == "evaluation":
+        protocol, phase = "dg" if found["dataset"].startswith(SOURCE) else "xd", "test"
+    cfg = [found["cfg"], found.get("variant"), found.get("experiment")]
+    return {
+        "protocol": protocol or "few_shot",
+        "phase": phase or "train_all",
+        "dataset": found["dataset"],
+        "shots": int(found.get("shots") or 0),
+        "method": found["method"],
+        "cfg": "_".join(filter(None, cfg)),
+        "seed": int(found.get("seed") or EVERY_SEED),
+    }
+
+
+def read_log(path) -> dict:
+    """The result of one log: accuracy, macro_f1 and per_class_mean in percent, num_test, and the dumped `config`.
+
+    What the log lacks is None; config is {dotted key: text}. Raises DataError if it holds no result that counts.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    values = _last_result(lines, path)
+    accuracy = values["accuracy"]
+    if values.get("total") and "correct" in values:
+        exact = 100.0 * values["correct"] / values["total"]
+        if abs(exact - accuracy) > _PRINTED_TO:
+            raise DataError(f"{path}: got accuracy {accuracy}% beside counts that make {exact:.2f}%, expected the same")
+        accuracy = exact
+    if not 0 <= accuracy <= 100:
+        raise DataError(f"{path}: got accuracy {accuracy}%, expected a percentage from 0 to 100")
+    return {
+        "accuracy": accuracy,
+        "macro_f1": values.get("macro_f1"),
+        "per_class_mean": values.get("average"),
+        "num_test": int(values["total"]) if "total" in values else None,
+        "config": _config(lines),
+    }
+
+
+def _log_folders(root: Path):
+    for folder, subfolders, files in os.walk(root):
+        subfolders.sort()
+        if any(map(_is_log, files)) or FILE_NAME in files or _SEED_FOLDER.fullmatch(Path(folder).name):
+            subfolders.clear()
+            yield Path(folder)
+
+
+def _is_log(name: str) -> bool:
+    return name == LOG_NAME or name.startswith(f"{LOG_NAME}-")
+
+
+def _row(folder: Path) -> dict:
+    if (folder / FILE_NAME).exists():
+        raise DataError(f"{folder}: holds a {FILE_NAME}, expected an old run; name its tree as OUTPUT")
+    place = log_place(folder)
+    if place is None:
+        raise DataError(f"{folder}: not in a folder that CoOp's scripts make, so its run is not known")
+    result = _newest_result(folder)
+    config = result.pop("config")
+    classes = config.get("DATASET.SUBSAMPLE_CLASSES")
+    if place["seed"] == EVERY_SEED and classes in _PHASE_OF_CLASSES:
+        place |= {"protocol": "base2new", "phase": _PHASE_OF_CLASSES[classes]}
+    _check(folder, place, config)
+    stated = {"subsample_classes": classes, "backbone": config.get("MODEL.BACKBONE.NAME"), "folder": str(folder)}
+    return dict.fromkeys(COLUMNS) | place | result | stated
+
+
+def _newest_result(folder: Path) -> dict:
+    logs = sorted(filter(lambda path: _is_log(path.name), folder.iterdir()), reverse=True)
+    reason = DataError(f"{folder}: no {LOG_NAME}, the run did not start")
+    for place, log in enumerate(logs):
+        try:
+            return read_log(log)
+        except DataError as error:
+            reason = error if place == 0 else reason
+    raise reason
+
+
+def _check(folder: Path, place: dict, config: dict) -> None:
+    """Raises DataError where the dumped config contradicts the folder."""
+    keys = {"method": "TRAINER.NAME", "subsample_classes": "DATASET.SUBSAMPLE_CLASSES"}
+    if place["seed"] != EVERY_SEED:
+        keys["seed"] = "SEED"
+    if place["phase"] != "test" and place["shots"]:  # where nothing is trained, CoOp's scripts leave the shots out
+        keys["shots"] = "DATASET.NUM_SHOTS"
+    stated = {name: config[key] for name, key in keys.items() if key in config}
+    stated |= {name: int(stated[name]) for name in ("seed", "shots") if name in stated}
+    check_place(folder, place, stated, LOG_NAME)
+
+
+def _last_result(lines: list[str], path) -> dict[str, float]:
+    """The numbers of the last result; per-class lines are not among them."""
+    values, split, unfinished = None, "test", False
+    for line in map(str.strip, lines):
+        if match := _SPLIT_LINE.search(line):
+            split = match[1]
+        elif line.startswith("epoch ["):
+            values, unfinished = None, True
+        elif line == "Finish training":
+            unfinished = False
+        elif line == "=> result":
+            values = {}
+        elif values is not None and (match := _RESULT_LINE.fullmatch(line)):
+            values[match[1]] = float(match[2].replace(",", ""))
+    if unfinished:
+        raise DataError(f"{path}: its training did not finish")
+    if not values or "accuracy" not in values:
+        raise DataError(f"{path}: no result in it, the run did not finish")
+    if split != "test":
+        raise DataError(f"{path}: its last result is on the {split} set, expected one on the test set")
+    return values
+
+
+def _config(lines: list[str]) -> dict[str, str]:
+    """The configuration that train.py prints, by dotted key."""
+    values, nodes = {}, []
+    start = next((number for number, line in enumerate(lines) if line.strip() == "** Config **"), len(lines))
+    for line in lines[start + 2 :]:
+        match = _CONFIG_LINE.fullmatch(line)
+        if match is None:
+            if line.strip():
+                break
+            continue
+        indent, key, value = match.groups()
+        nodes = [*nodes[: len(indent) // 2], key]
+        values[".".join(nodes)] = value
+    return values
+
+
+def _sources(runs: pd.DataFrame) -> list[pd.DataFrame]:
+    """The few-shot runs on SOURCE whose models were evaluated on other data sets, as runs of protocol xd."""
+    model = ["method", "cfg", "shots", "seed"]
+    evaluated = runs.loc[runs["phase"] == "test", model].drop_duplicates()
+    trained = runs[(runs["protocol"] == "few_shot") & (runs["dataset"] == SOURCE)]
+    sources = trained.merge(evaluated, on=model)
+    return [] if sources.empty else [sources[COLUMNS].assign(protocol="xd", phase="train")]

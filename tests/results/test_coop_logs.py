@@ -1,0 +1,184 @@
+import pytest
+
+from mocoop.errors import DataError
+from mocoop.results.coop_logs import EVERY_SEED, collect_logs, for_every_seed, log_place, read_log
+from tests.results.logs import FINISHED, TRAINING, add_log, config_text, log_text, result_text
+from tests.results.runs import add_run
+
+BASE = "base2new/train_base/oxford_pets/shots_16/CoCoOp/vit_b16_c4/seed1"
+
+
+def read(tmp_path, text):
+    path = tmp_path / "log.txt"
+    path.write_text(text)
+    return read_log(path)
+
+
+def test_accuracy_has_the_precision_of_the_counts(tmp_path):
+    result = read(tmp_path, log_text(3201, 3669))
+    assert result["accuracy"] == 100 * 3201 / 3669
+    assert (result["macro_f1"], result["num_test"], result["per_class_mean"]) == (86.2, 3669, None)
+
+
+def test_the_printed_accuracy_is_taken_where_there_are_no_counts(tmp_path):
+    assert read(tmp_path, "=> result\n* accuracy: 87.14%\n* error: 12.86%\n")["accuracy"] == 87.14
+
+
+def test_counts_that_contradict_the_accuracy_are_refused(tmp_path):
+    with pytest.raises(DataError, match="got accuracy 87.2% beside counts that make 50.00%"):
+        read(tmp_path, "=> result\n* total: 10\n* correct: 5\n* accuracy: 87.2%\n")
+
+
+def test_an_impossible_accuracy_is_refused(tmp_path):
+    with pytest.raises(DataError, match="expected a percentage from 0 to 100"):
+        read(tmp_path, "=> result\n* accuracy: 187.2%\n")
+
+
+def test_the_last_result_counts_and_per_class_lines_do_not(tmp_path):
+    per_class = "=> per-class result\n* class: 0 (cat)\ttotal: 10\tcorrect: 1\tacc: 10.0%\n* average: 60.5%\n"
+    result = read(tmp_path, log_text(1, 10) + per_class + result_text(9, 10) + per_class)
+    assert (result["accuracy"], result["num_test"], result["per_class_mean"]) == (90.0, 10, 60.5)
+
+
+def test_validation_while_training_does_not_count(tmp_path):
+    validated = config_text() + TRAINING + result_text(1, 10, split="val")
+    assert read(tmp_path, validated + FINISHED + result_text(9, 10))["accuracy"] == 90.0
+    with pytest.raises(DataError, match="its training did not finish"):
+        read(tmp_path, validated)
+    with pytest.raises(DataError, match="its last result is on the val set"):
+        read(tmp_path, validated + FINISHED)
+    with pytest.raises(DataError, match="its last result is on the val set"):
+        read(tmp_path, result_text(1, 10, split="val"))
+
+
+def test_training_that_went_on_after_a_result_did_not_finish(tmp_path):
+    with pytest.raises(DataError, match="its training did not finish"):
+        read(tmp_path, log_text() + TRAINING + result_text())
+
+
+@pytest.mark.parametrize("text", ["", "=> result\n", "=> result\n* total: 10\n", "\0\0\0", "accuracy: 90%\n"])
+def test_a_log_without_a_result_is_refused(tmp_path, text):
+    with pytest.raises(DataError, match="no result in it"):
+        read(tmp_path, text)
+
+
+def test_the_configuration_is_read_by_dotted_key(tmp_path):
+    config = read(tmp_path, log_text(seed=3, classes="new"))["config"]
+    assert config["MODEL.BACKBONE.NAME"] == "ViT-B/16" and config["SEED"] == "3" and config["DATASET.ROOT"] == ""
+    assert config["DATASET.SUBSAMPLE_CLASSES"] == "new" and config["TRAINER.NAME"] == "CoOp"
+    assert "PyTorch version" not in config and "MODEL.HEAD.PRETRAINED" not in config
+
+
+@pytest.mark.parametrize(
+    "path, identity",
+    [
+        (BASE, ("base2new", "train_base", "oxford_pets", 16, "CoCoOp", "vit_b16_c4", 1)),
+        (f"{BASE}_myexp", ("base2new", "train_base", "oxford_pets", 16, "CoCoOp", "vit_b16_c4_myexp", 1)),
+        (
+            "dtd/CoOp/rn50_ep100_4shots/nctx16_cscFalse_ctpend/seed2",
+            ("few_shot", "train_all", "dtd", 4, "CoOp", "rn50_ep100_nctx16_cscFalse_ctpend", 2),
+        ),
+        ("imagenet/CoCoOp/c4_16shots/seed3", ("few_shot", "train_all", "imagenet", 16, "CoCoOp", "c4", 3)),
+        ("evaluation/CoCoOp/c4_16shots/dtd/seed3", ("xd", "test", "dtd", 16, "CoCoOp", "c4", 3)),
+        (
+            "evaluation/CoOp/c_16shots/nctx4_cscFalse_ctpend/imagenet_a/seed3",
+            ("dg", "test", "imagenet_a", 16, "CoOp", "c_nctx4_cscFalse_ctpend", 3),
+        ),
+        ("ZeroshotCLIP/vit_b16/dtd", ("few_shot", "train_all", "dtd", 0, "ZeroshotCLIP", "vit_b16", EVERY_SEED)),
+    ],
+)
+def test_coops_folders_say_which_run_it_is(tmp_path, path, identity):
+    assert tuple(log_place(tmp_path / "output" / path).values()) == identity
+
+
+def test_another_folder_is_no_run(tmp_path):
+    folder = add_log(tmp_path, "somewhere")
+    assert log_place(folder) is None
+    found = collect_logs(tmp_path)
+    assert found.frame.empty and not found.gaps and "its run is not known" in found.problems[0]
+
+
+def test_a_log_becomes_a_marked_row(tmp_path):
+    folder = add_log(tmp_path, BASE, method="CoCoOp", classes="base", correct=1, total=4)
+    row = collect_logs(tmp_path).frame.iloc[0]
+    assert (row.protocol, row.dataset, row.method, row.seed) == ("base2new", "oxford_pets", "CoCoOp (from log.txt)", 1)
+    assert (row.accuracy, row.backbone, row.subsample_classes, row.num_test) == (25.0, "ViT-B/16", "base", 4)
+    assert row.folder == str(folder) and row.config_sha256 is None
+
+
+def test_broken_logs_are_named_and_stay_as_gaps(tmp_path):
+    add_log(tmp_path, BASE, method="CoCoOp", classes="base")
+    broken = add_log(tmp_path, BASE.replace("seed1", "seed2"), config_text(method="CoCoOp") + TRAINING)
+    empty = tmp_path / BASE.replace("seed1", "seed3")
+    empty.mkdir()
+    found = collect_logs(tmp_path)
+    assert found.problems == [
+        f"{broken}/log.txt: its training did not finish",
+        f"{empty}: no log.txt, the run did not start",
+    ]
+    with_gaps = found.with_gaps()
+    assert with_gaps.seed.tolist() == [1, 2, 3] and with_gaps.accuracy.isna().tolist() == [False, True, True]
+    assert set(with_gaps.method) == {"CoCoOp (from log.txt)"}
+
+
+def test_the_newest_log_with_a_result_counts(tmp_path):
+    add_log(tmp_path, BASE, method="CoCoOp", classes="base", correct=1, total=4)
+    add_log(tmp_path, BASE, name="log.txt-2022-03-01-10-00-00", method="CoCoOp", classes="base", correct=2, total=4)
+    add_log(tmp_path, BASE, config_text(), name="log.txt-2023-03-01-10-00-00")
+    assert collect_logs(tmp_path).frame.accuracy.tolist() == [50.0]
+
+
+@pytest.mark.parametrize(
+    "config, message",
+    [
+        ({"seed": 2}, "log.txt says seed 2, its folder says 1"),
+        ({"shots": 4}, "says shots 4, its folder says 16"),
+        ({"method": "CoOp"}, "says method CoOp"),
+        ({"classes": "new"}, "says subsample_classes new, its folder says base"),
+    ],
+)
+def test_a_log_that_contradicts_its_folder_is_a_gap(tmp_path, config, message):
+    add_log(tmp_path, BASE, **{"method": "CoCoOp", "classes": "base"} | config)
+    found = collect_logs(tmp_path)
+    assert found.frame.empty and len(found.gaps) == 1 and message in found.problems[0]
+
+
+def test_an_evaluation_need_not_state_its_shots(tmp_path):
+    add_log(tmp_path, "evaluation/CoCoOp/c4_16shots/dtd/seed1", method="CoCoOp", shots=-1, training=False)
+    row = collect_logs(tmp_path).frame.iloc[0]
+    assert (row.protocol, row.shots) == ("xd", 16)
+
+
+def test_the_evaluated_model_of_imagenet_is_the_source_of_transfer(tmp_path):
+    add_log(tmp_path, "imagenet/CoCoOp/c4_16shots/seed1", method="CoCoOp")
+    add_log(tmp_path, "imagenet/CoCoOp/other_16shots/seed1", method="CoCoOp")
+    add_log(tmp_path, "evaluation/CoCoOp/c4_16shots/dtd/seed1", method="CoCoOp", shots=-1)
+    runs = collect_logs(tmp_path).frame
+    assert sorted(zip(runs.protocol, runs.phase, runs.dataset, runs.cfg)) == [
+        ("few_shot", "train_all", "imagenet", "c4"),
+        ("few_shot", "train_all", "imagenet", "other"),
+        ("xd", "test", "dtd", "c4"),
+        ("xd", "train", "imagenet", "c4"),
+    ]
+
+
+@pytest.mark.parametrize("classes, place", [("all", ("few_shot", "train_all")), ("new", ("base2new", "test_new"))])
+def test_zero_shot_logs_stand_for_every_seed(tmp_path, classes, place):
+    add_log(tmp_path, "ZeroshotCLIP/vit_b16/dtd", method="ZeroshotCLIP", shots=-1, seed=-1, classes=classes)
+    zero_shot = collect_logs(tmp_path).frame
+    assert (zero_shot.protocol[0], zero_shot.phase[0], zero_shot.seed[0]) == (*place, EVERY_SEED)
+    add_log(tmp_path, "dtd/CoOp/rn50_4shots/seed2", shots=4, seed=2)
+    add_log(tmp_path, "dtd/CoOp/rn50_4shots/seed5", shots=4, seed=5)
+    runs = for_every_seed(collect_logs(tmp_path).frame)
+    assert runs[runs.shots == 0].seed.tolist() == [2, 5] and len(runs) == 4
+    assert for_every_seed(zero_shot).seed.tolist() == [1]
+
+
+def test_a_new_run_in_an_old_tree_is_named(tmp_path):
+    add_run(tmp_path, 50.0)
+    assert "name its tree as OUTPUT" in collect_logs(tmp_path).problems[0]
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        collect_logs(tmp_path / "nowhere")
