@@ -1,7 +1,8 @@
 """The console command `mocoop`: `mocoop TOOL ...` runs the module TOOL of mocoop/tools.
 
 A tool is a module with a docstring, whose first line is its help, and the functions `add_arguments(parser)` and
-`run(args) -> exit status`. Only the tool that is asked for is imported.
+`run(args) -> exit status`. Only the tool that is asked for is imported. A tool with TAKES_OVERRIDES = True finds in
+`args.overrides` the words that follow `--`.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from mocoop.errors import MocoopError
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a tool; returns the exit status: the tool's own, 2 for what the user can mend, 130 when interrupted."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    args = _parser(argv).parse_args(argv)
+    args = _parse(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         status = args.run(args)
@@ -38,10 +39,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
 
 
-def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+def _parse(argv: list[str]) -> argparse.Namespace:
+    """The arguments; argparse itself takes no words after `--` where options stand before it."""
+    parser, takes_overrides = _parser(argv)
+    if not takes_overrides:
+        return parser.parse_args(argv)
+    end = argv.index("--") if "--" in argv else len(argv)
+    return parser.parse_args(argv[:end], argparse.Namespace(overrides=argv[end + 1 :]))
+
+
+def _parser(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, bool]:
+    """The parser, and whether the tool that is asked for takes overrides."""
     parser = argparse.ArgumentParser(prog="mocoop", description="Tools around mixture of prompt learning.")
     parser.add_argument("--version", action="version", version=f"mocoop {__version__}")
     subparsers = parser.add_subparsers(metavar="TOOL", required=True)
+    takes_overrides = False
     asked = next((word for word in argv if not word.startswith("-")), None)
     for name, docstring in _tools().items():
         summary = docstring.partition("\n")[0]
@@ -55,7 +67,8 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
             module = importlib.import_module(f"{tools.__name__}.{name}")
             module.add_arguments(subparser)
             subparser.set_defaults(run=module.run)
-    return parser
+            takes_overrides = getattr(module, "TAKES_OVERRIDES", False)
+    return parser, takes_overrides
 
 
 def _tools() -> dict[str, str]:

@@ -6,8 +6,9 @@
 #   SHOTS    training images per class                 (default: 16)
 #   SEEDS    seeds where the arguments name none       (default: 1 2 3)
 #   SOURCE   data set the xd and dg protocols train on (default: imagenet)
+#   OPTS     KEY VALUE overrides for train.py          (default: none)
 #   PYTHON   interpreter                               (default: that of .venv, else python3)
-#   DRY_RUN  1 prints the commands and runs nothing
+#   DRY_RUN  1 prints the commands and runs nothing; plan, for `mocoop run`, prints those of finished runs too
 #
 # A script sets TRAINER, reads this file and calls one of the protocols. A finished run is skipped; nothing is removed.
 
@@ -57,7 +58,7 @@ run() {  # PHASE CLASSES DATASET [MODEL_PHASE MODEL_DATASET]: trains $seed, or t
     cfg=$(choose_cfg "${model_phase:-$phase}" "$source")
     file=$(config_file "$cfg" "$source")
     folder=$(run_folder "$phase" "$dataset" "$cfg")
-    if grep -qs '"status": "done"' "$folder/result.json"; then
+    if [ "${DRY_RUN:-}" != plan ] && grep -qs '"status": "done"' "$folder/result.json"; then
         echo "finished already: $folder"
         return
     fi
@@ -74,6 +75,7 @@ run() {  # PHASE CLASSES DATASET [MODEL_PHASE MODEL_DATASET]: trains $seed, or t
     fi
     set -- "$PYTHON" train.py --root "$DATA" --seed "$seed" --trainer "$TRAINER" \
         --dataset-config-file "configs/datasets/$dataset.yaml" --config-file "$file" --output-dir "$folder" "$@"
+    if [ -n "${OPTS:-}" ]; then set -- "$@" "${OVERRIDES[@]}"; fi
     if [ -n "${DRY_RUN:-}" ]; then
         printf '%q' "$1"
         printf ' %q' "${@:2}"
@@ -126,9 +128,12 @@ config_file() {  # CFG DATASET: the file <cfg>.yaml, or in the folder <cfg> <dat
     fi
 }
 
-last_epoch() {  # CONFIG_FILE: its OPTIM.MAX_EPOCH
-    local epoch
+last_epoch() {  # CONFIG_FILE: its OPTIM.MAX_EPOCH, or that of OPTS
+    local epoch i
     epoch=$(awk '/^[^ #]/ { inside = /^OPTIM:/ } inside && $1 == "MAX_EPOCH:" { print $2; exit }' "$1")
+    for ((i = 0; i < ${#OVERRIDES[@]}; i += 2)); do
+        if [ "${OVERRIDES[i]}" = OPTIM.MAX_EPOCH ]; then epoch=${OVERRIDES[i + 1]}; fi
+    done
     [ -n "$epoch" ] || die "no OPTIM.MAX_EPOCH in $1, so the epoch to load is not known"
     echo "$epoch"
 }
@@ -148,7 +153,7 @@ dataset_and_seeds() {  # DATASET [SEED...]: sets DATASET and SEEDS
     fi
     case $DATASET in
         shapes_*) ;;  # are rendered where they are missing
-        *) [ -d "$DATA" ] || [ -n "${DRY_RUN:-}" ] ||
+        *) [ -d "$DATA" ] || [ "${DRY_RUN:-}" = 1 ] ||
             die "no data in $(absolute "$DATA"); get it as DATASETS.md says, then: DATA=/its/folder bash $0 ..." ;;
     esac
 }
@@ -159,6 +164,14 @@ whole_numbers() {  # NAME [VALUE...]
     for value in "$@"; do
         case $value in *[!0-9]* | "") die "got $name '$value', expected a whole number" ;; esac
     done
+}
+
+read_overrides() {  # WORDS, quoted as for a shell where they hold blanks: sets OVERRIDES
+    local word words
+    OVERRIDES=()
+    words=$(xargs -n 1 printf '%s\n' <<< "$1" 2>/dev/null && echo end) || die "got OPTS with an open quote: $1"
+    while IFS= read -r word; do OVERRIDES+=("$word"); done < <(printf '%s' "${words%end}")
+    [ $((${#OVERRIDES[@]} % 2)) -eq 0 ] || die "got OPTS '$1', expected pairs KEY VALUE"
 }
 
 names() {  # FOLDER: what can be chosen in it
@@ -172,6 +185,8 @@ OUTPUT=${OUTPUT:+$(absolute "$OUTPUT")}
 OUTPUT=${OUTPUT:-output}
 SHOTS=${SHOTS:-16}
 SOURCE=${SOURCE:-imagenet}
+OVERRIDES=()
+if [ -n "${OPTS:-}" ]; then read_overrides "$OPTS"; fi
 if [ "$TRAINER" = ZeroshotCLIP ]; then SHOTS=0; fi
 
 SCRIPT=$(absolute "$0")

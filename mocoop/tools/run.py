@@ -1,0 +1,113 @@
+"""Runs a whole protocol, several runs side by side, and ends in its tables and figures.
+
+mocoop run base2new --datasets shapes_both --seeds 1,2,3             base to new, all methods
+mocoop run few_shot --methods CoOp,MoCoOp --datasets caltech101      1, 2, 4, 8 and 16 shots
+mocoop run dg --source imagenet --jobs 2                             train on the source, test on its variants
+mocoop run base2new --datasets dtd --dry-run                         print the commands of train.py
+mocoop run base2new --datasets dtd -- OPTIM.LR 0.01                  KEY VALUE overrides for train.py
+
+PROTOCOL is base2new, few_shot, cross_dataset (xd) or domain_generalization (dg). The runs are those of
+scripts/<method>/, in the same folders, and the scripts' environment variables count where an option is not given.
+What has finished is not run again; what was broken off is taken up by the same command.
+"""
+
+import argparse
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+from mocoop.checkout import find_checkout
+from mocoop.errors import ConfigError, MocoopError
+from mocoop.protocols.plan import METHODS, PROTOCOLS, Request, Run, ask_scripts, find_protocol, plan_runs
+from mocoop.protocols.runner import run_all
+
+TAKES_OVERRIDES = True
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("protocol", metavar="PROTOCOL", help="base2new, few_shot, cross_dataset, domain_generalization")
+    parser.add_argument("--methods", metavar="A,B", default=",".join(METHODS), help="default: %(default)s")
+    parser.add_argument("--datasets", metavar="A,B", help="configs/datasets/*.yaml (default: those of the papers)")
+    parser.add_argument("--seeds", metavar="N,M", help="default: 1,2,3")
+    parser.add_argument("--shots", metavar="N,M", help="images a class (default: 16; of few_shot 1,2,4,8,16)")
+    parser.add_argument("--cfg", help="configuration of the methods (default: the published one for each dataset)")
+    parser.add_argument("--source", help="dataset to train on, for cross_dataset and domain_generalization")
+    parser.add_argument("--data", metavar="DIR", help="data root (default: data, in the checkout)")
+    parser.add_argument("--output", metavar="DIR", help="folder of the results (default: output, in the checkout)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (default: %(default)s)")
+    parser.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
+    parser.usage = f"{parser.prog} PROTOCOL [OPTION ...] [-- KEY VALUE ...]"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs what is not finished, then prints and writes the tables; 1 where a run failed, 130 on Ctrl-C."""
+    started, request, checkout = time.monotonic(), _request(args), find_checkout()
+    if args.jobs < 1:
+        raise ConfigError(f"got --jobs {args.jobs}, expected 1 or more")
+    if args.dry_run or os.environ.get("DRY_RUN"):
+        print("\n".join(ask_scripts(request, checkout, mode="1")))
+        return 0
+    runs = plan_runs(request, checkout)
+    left = [run for run in runs if not run.finished(checkout)]
+    logger.info("%d runs: %d finished already, %d to do", len(runs), len(runs) - len(left), len(left))
+    try:
+        outcome = run_all(left, checkout, args.jobs)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    problems = outcome.lines(checkout)
+    try:
+        folder = _finish(request.protocol, runs, checkout)
+        logger.info("Tables, runs and figures: %s (%.0f s)", folder, time.monotonic() - started)
+    except MocoopError as error:
+        problems.append(f"failed: tables: {error}")
+    for line in problems:
+        logger.error("%s", line)
+    return 1 if problems else 0
+
+
+def _request(args) -> Request:
+    return Request(
+        protocol=find_protocol(args.protocol),
+        methods=_names("--methods", args.methods),
+        datasets=_names("--datasets", args.datasets),
+        seeds=_numbers("--seeds", args.seeds),
+        shots=_numbers("--shots", args.shots),
+        cfg=args.cfg,
+        source=args.source,
+        data=args.data,
+        output=args.output,
+        overrides=tuple(args.overrides),
+    )
+
+
+def _names(option: str, text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    if "" in names:
+        raise ConfigError(f"got {option} {text!r}, expected names separated by commas")
+    return names
+
+
+def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
+    names = _names(option, text)
+    if names and not all(name.isdecimal() for name in names):
+        raise ConfigError(f"got {option} {text!r}, expected whole numbers separated by commas")
+    return names and tuple(map(int, names))
+
+
+def _finish(protocol: str, runs: list[Run], checkout: Path) -> Path:
+    """Prints and writes the tables and figures; returns their folder."""
+    from mocoop.protocols.products import protocol_figures, protocol_tables, read_runs, write_figures, write_tables
+
+    frame, seeds = read_runs(runs, checkout), sorted({run.seed for run in runs})
+    output = (checkout / runs[0].folder).parents[6]
+    folder = output / PROTOCOLS[protocol].folder
+    print(write_tables(folder, protocol_tables(protocol, frame, seeds), frame), end="")
+    write_figures(folder, protocol_figures(protocol, frame, seeds))
+    return folder
