@@ -13,7 +13,9 @@ import torch
 
 from mocoop.engine.lite.files import atomic_write
 from mocoop.engine.lite.foreign_pickle import stand_ins
-from mocoop.errors import CheckpointError
+from mocoop.engine.lite.torch_file import check_torch_file
+from mocoop.errors import CheckpointError, DataError, one_line, quoted, reason_of
+from mocoop.input_files import read_text
 
 POINTER = "checkpoint"
 BEST_MODEL = "model-best.pth.tar"
@@ -53,12 +55,13 @@ def load_checkpoint(fpath) -> dict:
     if not path.is_file():
         raise CheckpointError(f'no checkpoint file "{path}"; check the folder and the epoch')
     try:
+        check_torch_file(path)
         with stand_ins():
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(f'cannot load "{path}": {_why_unreadable(error)}') from error
-    if not isinstance(checkpoint, dict):
-        raise CheckpointError(f'"{path}" holds a {type(checkpoint).__name__}, expected a dictionary')
+    if not isinstance(checkpoint, dict) or not all(isinstance(key, str) for key in checkpoint):
+        raise CheckpointError(f'"{path}" holds a {type(checkpoint).__name__}, expected a dictionary with words as keys')
     return checkpoint
 
 
@@ -67,9 +70,12 @@ def last_checkpoint(directory) -> Path | None:
     pointer = Path(directory) / POINTER
     if not pointer.is_file():
         return None
-    name = pointer.read_text(encoding="utf-8").strip()
-    if not name or Path(name).name != name:
-        raise CheckpointError(f'"{pointer}" holds {name!r}, expected the name of a file beside it')
+    try:
+        name = read_text(pointer).strip()
+    except DataError as error:
+        raise CheckpointError(f"{error}; expected the name of a checkpoint beside it") from error
+    if Path(name).name != name or name in ("", "..") or "\0" in name:
+        raise CheckpointError(f'"{pointer}" holds {quoted(name)}, expected the name of a file beside it')
     return pointer.parent / name
 
 
@@ -149,5 +155,6 @@ def _scheduler_state(checkpoint):
 def _why_unreadable(error):
     refused = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
     if refused:
-        return f'it holds an object "{refused[1]}", expected only tensors and plain values; it could run code'
-    return "it is damaged, or no checkpoint (a file written by torch.save)"
+        name = one_line(refused[1], 80)
+        return f'it holds an object "{name}", expected only tensors and plain values; it could run code'
+    return f"it is damaged, or no checkpoint (a file written by torch.save): {reason_of(error, 100)}"
