@@ -45,10 +45,11 @@ def test_every_entry_has_its_own_colour_and_a_method_keeps_its_own(summary):
 
 
 def test_scatter_places_new_against_base(summary):
-    axis = base_new_scatter(summary).axes[0]
+    figure = base_new_scatter(summary)
+    axis = figure.axes[0]
     points = {tuple(np.ravel(c.lines[0].get_xydata())) for c in axis.containers}
     assert points == {(81.0, 68.0)}
-    assert legend_names(axis.get_legend())[-3:] == ["a", "b", "average"]
+    assert legend_names(figure.legends[0])[-3:] == ["a", "b", "average"]
 
 
 def test_lines_of_equal_h_are_of_equal_h(summary):

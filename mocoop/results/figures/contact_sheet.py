@@ -1,0 +1,97 @@
+"""A contact sheet: for each expert the images that its router trusts it with most."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
+
+from mocoop.results.expert_use import strongest_images
+from mocoop.results.figures.style import COLOURS, PAGE_WIDTH, SMALL, literal, shortened, styled_without_grid, wrapped
+
+PIXELS = 128  # of an image's longer side
+TILE = 0.86  # inches
+RIGHT, WRONG = COLOURS[2], COLOURS[4]
+MANY_EXPERTS = 8  # more stand two in a row
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One image of the sheet; `picture` is None where the file is missing or no image."""
+
+    path: str
+    classname: str
+    gate: float
+    correct: bool
+    picture: np.ndarray | None
+
+
+def contact_tiles(predictions: pd.DataFrame, experts: list[str], root: Path, count: int = 6) -> dict[str, list[Tile]]:
+    """The `count` images with the highest gate weight of each expert, read from below `root`.
+
+    predictions: of one run, with `classname`, as `expert_use.predictions_of` gives them.
+    """
+    return {
+        expert: [
+            Tile(row.path, row.classname, row.gate, row.label == row.prediction, read_small(Path(root) / row.path))
+            for row in strongest_images(predictions, expert, count).itertuples()
+        ]
+        for expert in experts
+    }
+
+
+def read_small(path: Path) -> np.ndarray | None:
+    """The image with a longer side of at most PIXELS, (height, width, 3); None if it cannot be read."""
+    try:
+        if not path.is_file():
+            return None
+        with Image.open(path) as image:
+            image.draft("RGB", (PIXELS, PIXELS))
+            small = image.convert("RGB")
+        small.thumbnail((PIXELS, PIXELS))
+        return np.asarray(small)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+@styled_without_grid
+def contact_sheet(tiles: dict[str, list[Tile]]) -> Figure:
+    """A row per expert, or half a row where they are many; above each image its true class and the gate weight.
+
+    A tick and a blue frame say that the prediction is right, a cross and an orange frame that it is wrong.
+    """
+    beside = 2 if len(tiles) > MANY_EXPERTS else 1
+    count = max(1, *map(len, tiles.values())) if beside == 1 else max(1, min(4, max(map(len, tiles.values()))))
+    rows = -(-len(tiles) // beside)
+    figure = Figure(figsize=(PAGE_WIDTH, rows * (TILE + 0.34)), layout="constrained")
+    axes = figure.subplots(rows, beside * (count + 1), squeeze=False)
+    for axis in axes.ravel():
+        axis.set_axis_off()
+    for place, (expert, shown) in enumerate(tiles.items()):
+        row, column = place % rows, (place // rows) * (count + 1)
+        axes[row, column].text(
+            0.5, 0.5, wrapped(expert, 13, 3), ha="center", va="center", fontweight="bold", fontsize=8
+        )
+        if not shown:
+            axes[row, column + 1].text(0.5, 0.5, "chosen for\nno image", ha="center", va="center", fontsize=7)
+        for axis, tile in zip(axes[row, column + 1 :], shown[:count]):
+            _draw(axis, tile)
+    return figure
+
+
+def _draw(axis, tile: Tile) -> None:
+    axis.set_axis_on()
+    axis.set_xticks([])
+    axis.set_yticks([])
+    if tile.picture is None:
+        axis.set_facecolor("#eeeeee")
+        axis.text(0.5, 0.5, "image not\nfound", ha="center", va="center", fontsize=SMALL, transform=axis.transAxes)
+        axis.set_box_aspect(1)
+    else:
+        axis.imshow(tile.picture)
+    for spine in axis.spines.values():
+        spine.set(visible=True, color=RIGHT if tile.correct else WRONG, linewidth=1.5)
+    mark = "✓" if tile.correct else "✗"
+    axis.set_title(f"{literal(shortened(tile.classname, 16))}\n{mark} {tile.gate:.2f}", fontsize=SMALL, pad=2)

@@ -1,0 +1,80 @@
+"""Protocols dg and xd: the source dataset and what the same models reach on others, methods side by side."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from mocoop.errors import DataError
+from mocoop.results.aggregate import AVERAGE, over_seeds, seed_matrix
+from mocoop.results.figures.style import accuracy_label, entry_looks, legend_columns, panel_grid, styled, wrapped
+from mocoop.results.tables import entry_namer
+
+BARS_IN_A_ROW = 40
+HATCHES = ["", "////", "....", "xxxx", "----", "++++"]
+NUMBERED = 16  # bars, at most, that carry their number
+
+
+@styled
+def transfer_figure(
+    targets: pd.DataFrame, source: pd.DataFrame | None = None, seeds: list[int] | None = None
+) -> Figure:
+    """Bars of accuracy: the source, each target, and the targets' average, with the deviation over seeds.
+
+    targets: runs of phase test of protocol dg or xd. source: runs of xd/train, on the models' own dataset.
+    Raises DataError if there is no target.
+    """
+    if targets.empty:
+        raise DataError("got no test on another dataset, expected runs of protocol dg or xd")
+    tested = over_seeds(seed_matrix(targets, seeds))
+    blocks = dict(list(tested.groupby(level="dataset", sort=False)))
+    titles = {name: f"average of {len(blocks) - 1}" if name == AVERAGE else wrapped(name) for name in blocks}
+    if source is not None and len(source):
+        trained = over_seeds(seed_matrix(source, seeds)).drop(AVERAGE, level="dataset", errors="ignore")
+        own = dict(list(trained.groupby(level="dataset", sort=False)))
+        blocks = {f"source {name}": block for name, block in own.items()} | blocks
+        titles |= {f"source {name}": wrapped(name) + "\n(source)" for name in own}
+    entries, name = list(tested.index.droplevel("dataset").unique()), entry_namer(tested)
+    looks = _bar_looks(entries)
+    return _figure([(titles[key], block.droplevel("dataset")) for key, block in blocks.items()], looks, name)
+
+
+def _bar_looks(entries: list[tuple]) -> dict[tuple, dict]:
+    """Colours as everywhere, and a hatching for each, so that bars differ in grey too."""
+    colours = {entry: look["color"] for entry, look in entry_looks(entries).items()}
+    return {
+        entry: {"facecolor": colour, "edgecolor": "white", "hatch": HATCHES[place % len(HATCHES)], "linewidth": 0}
+        for place, (entry, colour) in enumerate(colours.items())
+    }
+
+
+def _figure(groups: list[tuple], looks: dict[tuple, dict], name) -> Figure:
+    rows = -(-len(groups) // max(1, BARS_IN_A_ROW // len(looks)))
+    per_row = -(-len(groups) // rows)
+    figure, axes = panel_grid(rows, 2.6, most=1, sharey=True)
+    for row, axis in enumerate(axes):
+        shown = groups[row * per_row : (row + 1) * per_row]
+        _draw(axis, [means for _, means in shown], looks, numbered=len(looks) * len(groups) <= NUMBERED)
+        axis.set_xticks(range(len(shown)), [title for title, _ in shown])
+        axis.set_xlim(-0.5, per_row - 0.5)
+    stds = np.concatenate([means["std"].to_numpy() for _, means in groups])
+    figure.supylabel(accuracy_label(stds), fontsize=9)
+    names = list(map(name, looks))
+    handles = [Patch(**look) for look in looks.values()]
+    figure.legend(handles, names, loc="outside upper center", ncols=legend_columns(names))
+    return figure
+
+
+def _draw(axis, groups: list[pd.DataFrame], looks: dict[tuple, dict], numbered: bool) -> None:
+    width = 0.8 / len(looks)
+    for place, (entry, look) in enumerate(looks.items()):
+        found = [means.loc[entry] if entry in means.index else None for means in groups]
+        means, stds = (np.array([np.nan if row is None else row[part] for row in found]) for part in ("mean", "std"))
+        where = np.arange(len(groups)) + (place - (len(looks) - 1) / 2) * width
+        bars = axis.bar(where, means, width * 0.92, **look)
+        axis.errorbar(where, means, stds, linestyle="none", color="#555555", elinewidth=0.8)
+        if numbered:
+            labels = ["" if np.isnan(mean) else f"{mean:.1f}" for mean in means]
+            axis.bar_label(bars, labels, padding=6, fontsize=7)
+    axis.grid(axis="x", visible=False)
+    axis.tick_params(axis="x", length=0)
