@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import logging
 import urllib.error
+import warnings
 from pathlib import Path
 
 import torch
@@ -13,7 +14,8 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from mocoop import tiny
-from mocoop.errors import CheckpointError, ConfigError
+from mocoop.engine import check_torch_file
+from mocoop.errors import CheckpointError, ConfigError, reason_of
 from mocoop.jit_archive import is_jit_archive, read_jit_archive
 from mocoop.openai_clip import CLIP, MODEL_URLS
 from mocoop.openai_clip import clip_model as openai_model
@@ -85,15 +87,15 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
-        except SafetensorError as error:
-            raise CheckpointError(f"cannot read {path}: {error}") from error
+        except Exception as error:  # damage shows as many kinds of errors
+            raise CheckpointError(f"cannot read {path} as CLIP weights: {reason_of(error)}") from error
     if is_jit_archive(path):
         return _read_jit(path)
     try:
+        check_torch_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged or unsafe file
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"cannot read {path} as CLIP weights: {reason}") from error
+        raise CheckpointError(f"cannot read {path} as CLIP weights: {reason_of(error)}") from error
     return state["state_dict"] if isinstance(state, dict) and "state_dict" in state else state
 
 
@@ -112,11 +114,30 @@ def _build(state: dict[str, Tensor], name: str) -> CLIP:
         raise CheckpointError(f"{name} holds no CLIP weights: expected OpenAI's names, such as visual.conv1.weight")
     weights = {key: value for key, value in state.items() if key not in _NOT_WEIGHTS}
     try:
+        _check_tensors(weights)
+        _check_shapes(weights)
         model = openai_model.build_model(dict(weights)).float()
         model.load_state_dict({key: value.float() for key, value in weights.items()})  # build_model rounds to fp16
-    except (KeyError, RuntimeError) as error:
-        raise CheckpointError(f"{name} is not a complete CLIP of OpenAI's: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # sizes are read off the weights, and wrong ones fail in many ways
+        raise CheckpointError(f"{name} is not a complete CLIP of OpenAI's: {reason_of(error)}") from error
     return model
+
+
+def _check_tensors(weights: dict) -> None:
+    for name, value in weights.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor) or value.layout != torch.strided:
+            raise ValueError(f"{name} is no dense tensor")
+        if value.numel() > value.untyped_storage().nbytes() // value.element_size():
+            raise ValueError(f"{name} of size {tuple(value.shape)} repeats values that are stored once")
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise ValueError(f"{name} holds numbers that are not finite")
+
+
+def _check_shapes(weights: dict[str, Tensor]) -> None:
+    """Raise RuntimeError for shapes that do not fit together, before memory is taken for what they ask for."""
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nothing can be copied into parameters without memory
+        openai_model.build_model(dict(weights))
 
 
 _NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")

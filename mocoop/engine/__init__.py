@@ -13,6 +13,7 @@ from mocoop.engine.lite.checkpoint import (
     load_checkpoint,
     load_pretrained_weights,
     save_checkpoint,
+    save_state,
 )
 from mocoop.engine.lite.environment import collect_env_info
 from mocoop.engine.lite.files import (
@@ -28,8 +29,10 @@ from mocoop.engine.lite.logger import setup_logger
 from mocoop.engine.lite.lr_scheduler import build_lr_scheduler
 from mocoop.engine.lite.metrics import compute_accuracy
 from mocoop.engine.lite.optim import build_optimizer
+from mocoop.engine.lite.progress import Progress
 from mocoop.engine.lite.pickle_check import check_pickle
 from mocoop.engine.lite.seeding import random_state, restore_random_state, set_random_seed
+from mocoop.engine.lite.torch_file import check_archive, check_torch_file
 from mocoop.engine.lite.transforms import build_transform
 
 BACKEND = choose_backend()
@@ -58,6 +61,7 @@ __all__ = [
     "DatasetBase",
     "Datum",
     "EngineError",
+    "Progress",
     "TRAINER_REGISTRY",
     "TrainerX",
     "atomic_write",
@@ -65,7 +69,9 @@ __all__ = [
     "build_optimizer",
     "build_trainer",
     "build_transform",
+    "check_archive",
     "check_pickle",
+    "check_torch_file",
     "collect_env_info",
     "compute_accuracy",
     "epoch_model",
@@ -82,6 +88,7 @@ __all__ = [
     "read_json",
     "restore_random_state",
     "save_checkpoint",
+    "save_state",
     "set_random_seed",
     "setup_logger",
     "write_json",
