@@ -29,8 +29,8 @@ from mocoop.engine.lite.logger import setup_logger
 from mocoop.engine.lite.lr_scheduler import build_lr_scheduler
 from mocoop.engine.lite.metrics import compute_accuracy
 from mocoop.engine.lite.optim import build_optimizer
-from mocoop.engine.lite.progress import Progress
 from mocoop.engine.lite.pickle_check import check_pickle
+from mocoop.engine.lite.progress import Progress
 from mocoop.engine.lite.seeding import random_state, restore_random_state, set_random_seed
 from mocoop.engine.lite.torch_file import check_archive, check_torch_file
 from mocoop.engine.lite.transforms import build_transform
