@@ -1,13 +1,39 @@
 """Merging yaml files and KEY VALUE overrides into a yacs config, with all that is wrong reported at once."""
 
 import difflib
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import yaml
 from yacs.config import CfgNode
 
-from mocoop.errors import ConfigError
+from mocoop.errors import ConfigError, DataError, one_line, quoted, reason_of
+from mocoop.input_files import read_text
+from mocoop.names import odd_character
+
+MOST_PROBLEMS = 8  # that one message names
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads plain values only. A few aliases of aliases can stand for more than memory holds: there are none here."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            problem = f"*{event.anchor} is an alias, write it out"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    problem = f"the key {key.value} is there twice"
+                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def merge_file(cfg: CfgNode, path: str) -> None:
@@ -15,9 +41,11 @@ def merge_file(cfg: CfgNode, path: str) -> None:
     if not Path(path).is_file():
         raise ConfigError(f"no config file {path}{_neighbours(Path(path))}")
     try:
-        loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid yaml: {' '.join(str(error).split())}") from error
+        loaded = yaml.load(read_text(path, "config file"), _Loader)
+    except DataError as error:
+        raise ConfigError(str(error)) from error
+    except Exception as error:  # what a tag makes of its text can fail in any way
+        raise ConfigError(f"{path} is not valid yaml: {reason_of(error, 300)}") from error
     if loaded is None:
         return
     if not isinstance(loaded, dict):
@@ -29,7 +57,7 @@ def merge_overrides(cfg: CfgNode, opts: Sequence[str]) -> None:
     """Merge KEY VALUE pairs of a command line. Raises ConfigError naming every pair that cannot be used."""
     opts = [opt for opt in opts if opt != "--"]
     if len(opts) % 2:
-        raise ConfigError(f"overrides are KEY VALUE pairs, got an odd number of words: {' '.join(opts)}")
+        raise ConfigError(f"overrides are KEY VALUE pairs, got an odd number of words: {one_line(' '.join(opts), 300)}")
     _merge(cfg, zip(opts[::2], opts[1::2]), "command line")
 
 
@@ -46,23 +74,46 @@ def _merge(cfg: CfgNode, pairs, source: str) -> None:
     problems = []
     for key, value in pairs:
         if not _exists(cfg, key):
-            problems.append(f"unknown key {key}{_similar(cfg, key)}")
+            problems.append(f"unknown key {one_line(key, 80)}{_similar(cfg, key)}")
             continue
         try:
             cfg.merge_from_list([key, value])
-        except (AssertionError, ValueError, TypeError) as error:
-            problems.append(f"{key} cannot be {value!r}: {' '.join(str(error).split())}")
+            _check_value(_value(cfg, key))
+        except Exception as error:  # yacs evaluates a text as a Python literal, and the parser has its limits
+            problems.append(f"{key} cannot be {quoted(value)}: {reason_of(error)}")
+    if len(problems) > MOST_PROBLEMS:
+        problems[MOST_PROBLEMS:] = [f"and {len(problems) - MOST_PROBLEMS} more"]
     if problems:
         raise ConfigError(f"{source}: {'; '.join(problems)}")
 
 
+def _check_value(value) -> None:
+    """Raise ValueError for what yacs takes for every key, and no key can be."""
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            _check_value(item)
+    elif value is None:
+        raise ValueError("it is empty")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("it is not a finite number")
+    elif isinstance(value, str) and odd_character(value):
+        raise ValueError(f"it holds {odd_character(value)}")
+
+
 def _exists(cfg: CfgNode, key: str) -> bool:
+    try:
+        return not isinstance(_value(cfg, key), CfgNode)
+    except (KeyError, TypeError):
+        return False
+
+
+def _value(cfg: CfgNode, key: str):
     node = cfg
     for part in key.split("."):
-        if not isinstance(node, CfgNode) or part not in node:
-            return False
+        if not isinstance(node, CfgNode):
+            raise KeyError(key)
         node = node[part]
-    return not isinstance(node, CfgNode)
+    return node
 
 
 def _all_keys(cfg: CfgNode, prefix: str = "") -> Iterator[str]:
@@ -74,7 +125,7 @@ def _all_keys(cfg: CfgNode, prefix: str = "") -> Iterator[str]:
 
 
 def _similar(cfg: CfgNode, key: str) -> str:
-    close = difflib.get_close_matches(key, list(_all_keys(cfg)), n=1)
+    close = difflib.get_close_matches(key[:200], list(_all_keys(cfg)), n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 
 

@@ -64,3 +64,45 @@ def test_yaml_that_would_build_objects_is_refused(tmp_path):
     (tmp_path / "evil.yaml").write_text("OPTIM: !!python/object/apply:os.system ['true']\n")
     with pytest.raises(ConfigError, match="evil.yaml is not valid yaml"):
         merge_file(default(), str(tmp_path / "evil.yaml"))
+
+
+LAUGHS = "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (LAUGHS, "\\*a is an alias, write it out"),
+        ("SEED: &s [*s]", "\\*s is an alias"),
+        ("SEED: !!python/object/apply:os.system ['touch ran']", "could not determine a constructor"),
+        ("SEED: 1\nSEED: 2", "the key SEED is there twice"),
+        ("[" * 5000 + "]" * 5000, "recursion depth"),
+        ("SEED: 2024-99-99", "month must be in 1..12"),
+        ("SEED: !!timestamp x", "is not valid yaml"),
+        ("OPTIM: {LR: .nan}", "OPTIM.LR cannot be nan: it is not a finite number"),
+        ("OPTIM: {LR: 1e999}", "OPTIM.LR cannot be '1e999': it is not a finite number"),
+        ("SEED: ~", "SEED cannot be None: it is empty"),
+        ('DATASET: {NAME: "a\\0b"}', "it holds the control character U\\+0000"),
+        ("\ufeff\0", "is not valid yaml"),
+    ],
+)
+def test_hostile_yaml_is_one_line(tmp_path, monkeypatch, text, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        merge_file(default(), "x.yaml")
+    assert "x.yaml" in str(caught.value) and len(str(caught.value)) < 500
+    assert [path.name for path in tmp_path.iterdir()] == ["x.yaml"]
+
+
+@pytest.mark.parametrize("value", ["(" * 5000, "-" * 100_000 + "1", "1 if 1 else " * 5000 + "2", "9" * 5000, "{1: 2}"])
+def test_hostile_overrides_are_one_line(value):
+    with pytest.raises(ConfigError, match="command line: SEED cannot be") as caught:
+        merge_overrides(default(), ["SEED", value])
+    assert len(str(caught.value)) < 500
+
+
+def test_many_problems_are_counted():
+    pairs = [word for i in range(100) for word in (f"NO_{i}", "1")]
+    with pytest.raises(ConfigError, match="unknown key NO_7.*; and 92 more$"):
+        merge_overrides(default(), pairs)
