@@ -4,11 +4,14 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from mocoop.errors import DataError
 from mocoop.results.figures.style import COLOURS, PAGE_WIDTH, styled, wrapped
 
-BINS = 40
+BINS = 30
+MANY = 6  # datasets, from where on their names are slanted
+DOT = {"marker": "o", "color": "black", "markersize": 3, "linestyle": "none"}
 FILLS = [COLOURS[6], COLOURS[1], COLOURS[5], COLOURS[7]]
 
 
@@ -46,12 +49,14 @@ def gate_entropy_figure(entropies: Mapping[str, Mapping[str, Mapping[int, np.nda
         fontsize=7,
     )
     axis.set_ylim(0, most * 1.1)
-    axis.set_xlim(-0.6, len(entropies) - 0.4)
-    axis.set_xticks(range(len(entropies)), [wrapped(name) for name in entropies])
+    beside = max(0, 3 - len(entropies)) / 2  # room where few datasets would be drawn very wide
+    axis.set_xlim(-0.6 - beside, len(entropies) - 0.4 + beside)
+    slant = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len(entropies) > MANY else {}
+    axis.set_xticks(range(len(entropies)), [wrapped(name) for name in entropies], **slant)
     axis.set_ylabel("entropy of the gate weights (nats)\n0: one expert decides")
     axis.grid(axis="x", visible=False)
-    handles = [shapes[kind] for kind in kinds]
-    figure.legend(handles, [f"{kind}, ● mean of each seed" for kind in kinds], loc="outside upper center", ncols=2)
+    handles = [*(shapes[kind] for kind in kinds), Line2D([], [], **DOT)]
+    figure.legend(handles, [*kinds, "mean of each seed"], loc="outside upper center", ncols=len(handles))
     return figure
 
 
@@ -61,5 +66,5 @@ def _draw(axis, centre: float, width: float, by_seed: Mapping[int, np.ndarray], 
     middles = (edges[:-1] + edges[1:]) / 2
     shape = axis.fill_betweenx(middles, centre - half, centre + half, step="mid", color=colour, linewidth=0)
     means = [values.mean() for values in by_seed.values() if len(values)]
-    axis.plot([centre] * len(means), means, "o", color="black", markersize=3)
+    axis.plot([centre] * len(means), means, **DOT)
     return shape

@@ -9,13 +9,14 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from mocoop.results.figures.style import SMALL, literal, shortened
+from mocoop.results.figures.style import PAGE_WIDTH, SMALL, literal, shortened
 
 COLOURS = "Blues"
-DARK = 0.6  # of the scale, from where on numbers are white
+DARK = 0.68  # of the scale, from where on numbers are white
 ABSENT = {"facecolor": "#f2f2f2", "edgecolor": "#bbbbbb", "hatch": "////", "linewidth": 0}
 LABEL_WIDTH = 26  # characters
 NUMBER_WIDTH = 0.24  # inches of a cell, at least, for a number of three digits
+LABEL_ROOM = 0.22  # inches of a column, at least, for a slanted label
 
 
 def percent(value: float) -> str:
@@ -40,25 +41,24 @@ def draw_heatmaps(
         _mark_absent(axis, table)
         if number is not None:
             _write_numbers(axis, table, norm, number)
-        axis.set_title(literal(title))
+        axis.set_title(title)
         label_cells(axis, table)
     figure.colorbar(image, ax=axes, label=label, pad=0.02, fraction=0.04, aspect=30)
 
 
 def label_cells(axis: Axes, table: pd.DataFrame) -> None:
-    """The names of a table's rows and columns as tick labels."""
-    size = 9 if len(table) <= 20 else SMALL
-    columns, rows = (
-        [literal(shortened(str(name), LABEL_WIDTH)) for name in names] for names in (table.columns, table.index)
-    )
-    axis.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
-    axis.set_yticks(range(len(rows)), rows, fontsize=min(size, 8))
+    """The names of a table's rows and columns as tick labels, upright where columns are too narrow for slanted ones."""
+    columns, rows = ([literal(shortened(str(name), LABEL_WIDTH)) for name in names] for names in table.axes[::-1])
+    narrow = PAGE_WIDTH / axis.get_subplotspec().get_gridspec().ncols - 1.4 < LABEL_ROOM * len(columns)
+    turn = {"rotation": 90, "fontsize": SMALL} if narrow else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    axis.set_xticks(range(len(columns)), columns, **({"fontsize": 8} | turn))
+    axis.set_yticks(range(len(rows)), rows, fontsize=8 if len(rows) <= 20 else SMALL)
     axis.tick_params(length=0)
 
 
-def fits_numbers(columns: int, width: float) -> bool:
-    """Whether a heatmap `width` inches wide has cells wide enough for numbers."""
-    return width / max(1, columns) >= NUMBER_WIDTH
+def fits_numbers(columns: int, width: float, room: float = NUMBER_WIDTH) -> bool:
+    """Whether a heatmap `width` inches wide has cells of at least `room` inches."""
+    return width / max(1, columns) >= room
 
 
 def _mark_absent(axis: Axes, table: pd.DataFrame) -> None:

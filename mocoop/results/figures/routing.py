@@ -11,7 +11,8 @@ from mocoop.results.figures.style import PAGE_WIDTH, styled_without_grid
 from mocoop.results.tables import PHASE_NAMES
 
 PANELS = PHASE_NAMES | {"train_all": "all classes", "train": "source", "test": "target"}
-LABEL = "images with the expert in the top-k (%)"
+LABEL = "images with the expert\nin the top-k (%)"
+LOWEST = 2.4  # inches of a figure, for its colour bar
 CLASSES_IN_A_PANEL = 50
 MOST_CLASSES = 100
 
@@ -52,7 +53,7 @@ def routing_by_class_figure(shares: Spread) -> Figure:
     if len(mean) > MOST_CLASSES:
         order = concentration(mean).sort_values(ascending=False, kind="stable").index
         half = MOST_CLASSES // 2
-        title = f"classes with the {{}} concentrated choice\n({half} of {len(mean)})"
+        title = f"{{}} concentrated choice\n{half} of {len(mean)} classes"
         tables = {title.format("most"): mean.loc[order[:half]], title.format("least"): mean.loc[order[-half:]]}
     else:
         ordered = _by_favourite(mean)
@@ -62,7 +63,7 @@ def routing_by_class_figure(shares: Spread) -> Figure:
         }
     tables = {title: _by_favourite(table) for title, table in tables.items()}
     tallest = max(map(len, tables.values()))
-    return _figure(tables, shares.largest, height=1.5 + 0.135 * tallest, share_rows=False)
+    return _figure(tables, shares.largest, 1.5 + 0.135 * tallest)
 
 
 def _by_phase(runs: pd.DataFrame, tabulate, rows: str) -> Figure:
@@ -76,20 +77,31 @@ def _by_phase(runs: pd.DataFrame, tabulate, rows: str) -> Figure:
     tables = {title: spread.mean.reindex(names) for title, spread in spreads.items()}
     largest = np.array([spread.largest for spread in spreads.values()])
     largest = np.nanmax(largest) if np.isfinite(largest).any() else np.nan
-    figure = _figure(tables, largest, height=1.6 + 0.24 * len(names), share_rows=True)
+    stacked = not fits_numbers(max(table.shape[1] for table in tables.values()), _width(len(tables)))
+    height = 1.6 + 0.24 * len(names)
+    figure = _figure(tables, largest, height * (len(tables) if stacked else 1), stacked, shared_rows=True)
     figure.axes[0].set_ylabel(rows)
     return figure
 
 
-def _figure(tables: dict[str, pd.DataFrame], largest: float, height: float, share_rows: bool) -> Figure:
-    figure = Figure(figsize=(PAGE_WIDTH, height), layout="constrained")
-    axes = figure.subplots(1, len(tables), sharey=share_rows, squeeze=False)[0]
+def _figure(
+    tables: dict[str, pd.DataFrame], largest: float, height: float, stacked: bool = False, shared_rows: bool = False
+) -> Figure:
+    """The tables side by side or stacked, with their largest deviation below."""
+    figure = Figure(figsize=(PAGE_WIDTH, max(LOWEST, height)), layout="constrained")
+    grid = (len(tables), 1) if stacked else (1, len(tables))
+    axes = figure.subplots(*grid, sharey=shared_rows, squeeze=False).ravel()
     columns = max(table.shape[1] for table in tables.values())
-    numbers = percent if fits_numbers(columns, (PAGE_WIDTH - 2) / len(tables)) else None
+    numbers = percent if fits_numbers(columns, _width(grid[1])) else None
     draw_heatmaps(figure, tables, list(axes), LABEL, number=numbers)
     if np.isfinite(largest):
         figure.supxlabel(f"mean over seeds; standard deviation over seeds at most {largest:.1f} points", fontsize=8)
     return figure
+
+
+def _width(panels: int) -> float:
+    """Inches of the cells of one of so many panels side by side, about."""
+    return (PAGE_WIDTH - 1.6) / panels
 
 
 def _by_favourite(shares: pd.DataFrame) -> pd.DataFrame:

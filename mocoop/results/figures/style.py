@@ -28,6 +28,7 @@ STYLE = {
     "grid.color": "#dddddd",
     "legend.frameon": False,
     "errorbar.capsize": 2,
+    "hatch.linewidth": 0.6,
     "svg.hashsalt": "mocoop",
 }
 PAGE_WIDTH = 7.0  # inches

@@ -45,7 +45,7 @@ def training_figure(histories: Mapping[str, Mapping[int, pd.DataFrame]]) -> Figu
         for method, seeds in curves.items():
             _draw(axis, seeds, column, looks[method], uneven)
         axis.set_title(literal(TITLES.get(column, column)))
-    figure.supxlabel(_caption(uneven), fontsize=8)
+    figure.supxlabel(_caption(uneven, several=any(len(seeds) > 1 for seeds in curves.values())), fontsize=8)
     legend_above(figure, looks, map(literal, curves), linewidth=1.8)
     return figure
 
@@ -81,6 +81,7 @@ def smooth(table: pd.DataFrame) -> pd.DataFrame:
     return table.rolling(window, center=True, min_periods=1).mean().where(table.notna())
 
 
-def _caption(share: bool) -> str:
+def _caption(share: bool, several: bool) -> str:
     axis = "share of the training (%)" if share else "training step"
-    return f"{axis}\nthin: each seed, strong: their mean; smoothed by moving means over {SMOOTHING:.0%} of the steps"
+    seeds = "thin: each seed, strong: their mean; " if several else ""
+    return f"{axis}\n{seeds}losses and accuracy smoothed by moving means over {SMOOTHING:.0%} of the steps"

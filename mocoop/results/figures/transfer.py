@@ -1,5 +1,8 @@
 """Protocols dg and xd: the source dataset and what the same models reach on others, methods side by side."""
 
+from dataclasses import dataclass
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -11,8 +14,17 @@ from mocoop.results.figures.style import accuracy_label, entry_looks, legend_col
 from mocoop.results.tables import entry_namer
 
 BARS_IN_A_ROW = 40
-HATCHES = ["", "////", "....", "xxxx", "----", "++++"]
+HATCHES = ["", "//", "..", "xx", "--", "++"]
 NUMBERED = 16  # bars, at most, that carry their number
+
+
+@dataclass(frozen=True)
+class Group:
+    """The bars of one dataset; kind: source, target or average; means: a row per entry."""
+
+    title: str
+    kind: str
+    means: pd.DataFrame
 
 
 @styled
@@ -27,16 +39,21 @@ def transfer_figure(
     if targets.empty:
         raise DataError("got no test on another dataset, expected runs of protocol dg or xd")
     tested = over_seeds(seed_matrix(targets, seeds))
-    blocks = dict(list(tested.groupby(level="dataset", sort=False)))
-    titles = {name: f"average of {len(blocks) - 1}" if name == AVERAGE else wrapped(name) for name in blocks}
+    groups = [_group(name, block, "average" if name == AVERAGE else "target") for name, block in _blocks(tested)]
     if source is not None and len(source):
         trained = over_seeds(seed_matrix(source, seeds)).drop(AVERAGE, level="dataset", errors="ignore")
-        own = dict(list(trained.groupby(level="dataset", sort=False)))
-        blocks = {f"source {name}": block for name, block in own.items()} | blocks
-        titles |= {f"source {name}": wrapped(name) + "\n(source)" for name in own}
-    entries, name = list(tested.index.droplevel("dataset").unique()), entry_namer(tested)
-    looks = _bar_looks(entries)
-    return _figure([(titles[key], block.droplevel("dataset")) for key, block in blocks.items()], looks, name)
+        groups = [_group(name, block, "source") for name, block in _blocks(trained)] + groups
+    entries = list(tested.index.droplevel("dataset").unique())
+    return _figure(groups, _bar_looks(entries), entry_namer(tested))
+
+
+def _blocks(summary: pd.DataFrame):
+    return summary.groupby(level="dataset", sort=False)
+
+
+def _group(name: str, block: pd.DataFrame, kind: str) -> Group:
+    title = {"average": "average\nof targets", "source": f"{wrapped(name)}\n(source)"}.get(kind, wrapped(name))
+    return Group(title, kind, block.droplevel("dataset"))
 
 
 def _bar_looks(entries: list[tuple]) -> dict[tuple, dict]:
@@ -48,16 +65,16 @@ def _bar_looks(entries: list[tuple]) -> dict[tuple, dict]:
     }
 
 
-def _figure(groups: list[tuple], looks: dict[tuple, dict], name) -> Figure:
+def _figure(groups: list[Group], looks: dict[tuple, dict], name) -> Figure:
     rows = -(-len(groups) // max(1, BARS_IN_A_ROW // len(looks)))
     per_row = -(-len(groups) // rows)
     figure, axes = panel_grid(rows, 2.6, most=1, sharey=True)
     for row, axis in enumerate(axes):
         shown = groups[row * per_row : (row + 1) * per_row]
-        _draw(axis, [means for _, means in shown], looks, numbered=len(looks) * len(groups) <= NUMBERED)
-        axis.set_xticks(range(len(shown)), [title for title, _ in shown])
+        _draw(axis, shown, looks, numbered=len(looks) * len(groups) <= NUMBERED)
+        axis.set_xticks(range(len(shown)), [group.title for group in shown])
         axis.set_xlim(-0.5, per_row - 0.5)
-    stds = np.concatenate([means["std"].to_numpy() for _, means in groups])
+    stds = np.concatenate([group.means["std"].to_numpy() for group in groups])
     figure.supylabel(accuracy_label(stds), fontsize=9)
     names = list(map(name, looks))
     handles = [Patch(**look) for look in looks.values()]
@@ -65,16 +82,19 @@ def _figure(groups: list[tuple], looks: dict[tuple, dict], name) -> Figure:
     return figure
 
 
-def _draw(axis, groups: list[pd.DataFrame], looks: dict[tuple, dict], numbered: bool) -> None:
+def _draw(axis, groups: list[Group], looks: dict[tuple, dict], numbered: bool) -> None:
     width = 0.8 / len(looks)
     for place, (entry, look) in enumerate(looks.items()):
-        found = [means.loc[entry] if entry in means.index else None for means in groups]
+        found = [group.means.loc[entry] if entry in group.means.index else None for group in groups]
         means, stds = (np.array([np.nan if row is None else row[part] for row in found]) for part in ("mean", "std"))
         where = np.arange(len(groups)) + (place - (len(looks) - 1) / 2) * width
         bars = axis.bar(where, means, width * 0.92, **look)
-        axis.errorbar(where, means, stds, linestyle="none", color="#555555", elinewidth=0.8)
+        axis.errorbar(where, means, stds, linestyle="none", color="#777777", elinewidth=0.8)
         if numbered:
             labels = ["" if np.isnan(mean) else f"{mean:.1f}" for mean in means]
             axis.bar_label(bars, labels, padding=6, fontsize=7)
+    for place, (left, right) in enumerate(pairwise(groups)):
+        if left.kind != right.kind:
+            axis.axvline(place + 0.5, color="#999999", linewidth=0.8)
     axis.grid(axis="x", visible=False)
     axis.tick_params(axis="x", length=0)
