@@ -62,12 +62,12 @@ def protocol_figures(protocol: str, runs: pd.DataFrame, seeds: list[int]) -> Ite
         yield "transfer", transfer_figure(runs[~source], runs[source], seeds)
 
 
-def write_tables(folder: Path, tables: list[Table], runs: pd.DataFrame) -> str:
-    """Writes tables.md and results.csv into `folder`; returns the tables as text."""
+def write_tables(path: Path, tables: list[Table], runs: pd.DataFrame) -> str:
+    """Writes the tables to `path`, and the runs to results.csv beside it; returns the tables as text."""
     text = "\n".join(map(to_markdown, tables))
-    with atomic_write(folder / "tables.md") as file:
+    with atomic_write(path) as file:
         file.write(text)
-    with atomic_write(folder / "results.csv") as file:
+    with atomic_write(path.with_name("results.csv")) as file:
         runs.drop(columns="routing").to_csv(file, index=False)
     return text
 

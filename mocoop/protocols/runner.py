@@ -59,6 +59,8 @@ def run_all(runs: list[Run], checkout: Path, jobs: int = 1) -> Outcome:
     Raises ConfigError where train.py cannot be imported. On KeyboardInterrupt all runs end at once.
     """
     schedule, running = Schedule(runs), {}
+    if not runs:
+        return schedule.outcome
     with WorkerPool(checkout, jobs) as pool, tqdm(total=len(runs), unit="run", dynamic_ncols=True) as bar:
         while schedule.ready or running:
             while schedule.ready and len(running) < jobs:
@@ -66,8 +68,9 @@ def run_all(runs: list[Run], checkout: Path, jobs: int = 1) -> Outcome:
                 running[pool.submit(run)] = run
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 run = running.pop(future)
-                bar.update(schedule.finish(run, future.result()))
-                bar.set_postfix_str(_state(schedule.outcome, run))
+                settled = schedule.finish(run, future.result())
+                bar.set_postfix_str(_state(schedule.outcome, run), refresh=False)
+                bar.update(settled)
     return schedule.outcome
 
 

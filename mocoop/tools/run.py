@@ -108,6 +108,6 @@ def _finish(protocol: str, runs: list[Run], checkout: Path) -> Path:
     frame, seeds = read_runs(runs, checkout), sorted({run.seed for run in runs})
     output = (checkout / runs[0].folder).parents[6]
     folder = output / PROTOCOLS[protocol].folder
-    print(write_tables(folder, protocol_tables(protocol, frame, seeds), frame), end="")
+    print(write_tables(folder / "tables.md", protocol_tables(protocol, frame, seeds), frame), end="")
     write_figures(folder, protocol_figures(protocol, frame, seeds))
     return folder

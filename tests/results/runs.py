@@ -58,7 +58,7 @@ def add_run(
 ):
     """Writes the result.json of one run where the scripts would; returns its folder."""
     folder = root / protocol / phase / dataset / f"shots_{shots}" / method / cfg / f"seed{seed}"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     classes = PHASE_CLASSES.get(phase, "all")
     record = make_record(accuracy, routing=routing, method=method, shots=shots, seed=seed, classes=classes, **config)
     (folder / FILE_NAME).write_text(json.dumps(record))

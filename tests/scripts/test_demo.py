@@ -72,8 +72,12 @@ def run_demo(checkout):
 
 def test_a_failing_run_is_named_at_the_end_and_the_others_go_on(checkout):
     assert checkout.first.returncode == 1
-    last = checkout.first.stderr.splitlines()[-1]
-    assert last == "failed: coop tiny shapes_color seed 2: error: the disk is full"
+    failed, not_run = checkout.first.stderr.splitlines()[-2:]
+    run = "shapes_color/shots_16/CoOp/tiny/seed2"
+    log = checkout.root / "output/base2new/train_base" / run / "console.txt"
+    assert failed == f"failed: base2new/train_base/{run}: the disk is full; log: {log}"
+    assert not_run == f"not run: base2new/test_new/{run}: its model was not trained"
+    assert log.read_text().endswith("error: the disk is full\n")
     assert "noise" not in checkout.first.stdout + checkout.first.stderr
     assert len(list((checkout.root / "output").rglob("result.json"))) == (4 * 3 * 3 + 3 * 3) * 2 - 2
 
@@ -106,7 +110,7 @@ def test_a_second_run_does_only_what_is_left(checkout):
     before = json.loads(untouched.read_text()), untouched.stat().st_mtime_ns
     done = run_demo(checkout)
     assert done.returncode == 0, done.stderr
-    assert "for 1 jobs" in done.stdout and "–" not in done.stdout
+    assert "for 2 runs" in done.stdout and "–" not in done.stdout
     assert (json.loads(untouched.read_text()), untouched.stat().st_mtime_ns) == before
 
 
