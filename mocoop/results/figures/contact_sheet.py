@@ -9,10 +9,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from mocoop.results.expert_use import strongest_images
-from mocoop.results.figures.style import COLOURS, PAGE_WIDTH, SMALL, literal, shortened, styled_without_grid, wrapped
+from mocoop.results.figures.style import COLOURS, PAGE_WIDTH, SMALL, styled_without_grid, wrapped
 
 PIXELS = 128  # of an image's longer side
-TILE = 0.86  # inches
+LARGEST = 1.0  # inches of an image
+TEXT_HEIGHT = 0.45  # inches above it
+LETTER = 0.058  # inches, about
 RIGHT, WRONG = COLOURS[2], COLOURS[4]
 MANY_EXPERTS = 8  # more stand two in a row
 
@@ -62,11 +64,12 @@ def contact_sheet(tiles: dict[str, list[Tile]]) -> Figure:
 
     A tick and a blue frame say that the prediction is right, a cross and an orange frame that it is wrong.
     """
-    beside = 2 if len(tiles) > MANY_EXPERTS else 1
-    count = max(1, *map(len, tiles.values())) if beside == 1 else max(1, min(4, max(map(len, tiles.values()))))
-    rows = -(-len(tiles) // beside)
-    figure = Figure(figsize=(PAGE_WIDTH, rows * (TILE + 0.34)), layout="constrained")
-    axes = figure.subplots(rows, beside * (count + 1), squeeze=False)
+    beside, most = (2, 4) if len(tiles) > MANY_EXPERTS else (1, 6)
+    count = min(most, max(1, *map(len, tiles.values())))
+    rows, columns = -(-len(tiles) // beside), beside * (count + 1)
+    tile = min(LARGEST, PAGE_WIDTH / columns)
+    figure = Figure(figsize=(tile * columns, rows * (tile + TEXT_HEIGHT)), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.ravel():
         axis.set_axis_off()
     for place, (expert, shown) in enumerate(tiles.items()):
@@ -76,12 +79,12 @@ def contact_sheet(tiles: dict[str, list[Tile]]) -> Figure:
         )
         if not shown:
             axes[row, column + 1].text(0.5, 0.5, "chosen for\nno image", ha="center", va="center", fontsize=7)
-        for axis, tile in zip(axes[row, column + 1 :], shown[:count]):
-            _draw(axis, tile)
+        for axis, item in zip(axes[row, column + 1 :], shown[:count]):
+            _draw(axis, item, width=int(tile / LETTER))
     return figure
 
 
-def _draw(axis, tile: Tile) -> None:
+def _draw(axis, tile: Tile, width: int) -> None:
     axis.set_axis_on()
     axis.set_xticks([])
     axis.set_yticks([])
@@ -94,4 +97,4 @@ def _draw(axis, tile: Tile) -> None:
     for spine in axis.spines.values():
         spine.set(visible=True, color=RIGHT if tile.correct else WRONG, linewidth=1.5)
     mark = "✓" if tile.correct else "✗"
-    axis.set_title(f"{literal(shortened(tile.classname, 16))}\n{mark} {tile.gate:.2f}", fontsize=SMALL, pad=2)
+    axis.set_title(f"{wrapped(tile.classname, width)}\n{mark} {tile.gate:.2f}", fontsize=SMALL, pad=2)

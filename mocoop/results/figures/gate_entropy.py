@@ -62,9 +62,8 @@ def gate_entropy_figure(entropies: Mapping[str, Mapping[str, Mapping[int, np.nda
 
 def _draw(axis, centre: float, width: float, by_seed: Mapping[int, np.ndarray], most: float, colour: str):
     counts, edges = np.histogram(np.concatenate(list(by_seed.values())), BINS, (0, most + 1e-6))
-    half = 0.46 * width * counts / max(1, counts.max())
-    middles = (edges[:-1] + edges[1:]) / 2
-    shape = axis.fill_betweenx(middles, centre - half, centre + half, step="mid", color=colour, linewidth=0)
+    widths = 0.92 * width * counts / max(1, counts.max())
+    shape = axis.barh(edges[:-1], widths, np.diff(edges), left=centre - widths / 2, align="edge", color=colour)
     means = [values.mean() for values in by_seed.values() if len(values)]
     axis.plot([centre] * len(means), means, **DOT)
     return shape
