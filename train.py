@@ -5,8 +5,10 @@ python train.py --root DATA --seed 1 --trainer MoCoOp --dataset-config-file conf
 """
 
 import argparse
+import contextlib
 import difflib
 import logging
+import os
 import sys
 
 import torch
@@ -25,8 +27,11 @@ from mocoop.engine import (
     set_random_seed,
     setup_logger,
 )
-from mocoop.errors import ConfigError, DataError, MocoopError
+from mocoop.errors import ConfigError, DataError
+from mocoop.failures import explain
 from mocoop.methods import extend_cfg
+from mocoop.run_folder import hold
+from mocoop.stopping import Stopped, stop_requests
 
 
 class PrintHandler(logging.Handler):
@@ -120,37 +125,88 @@ def print_config(args: argparse.Namespace, cfg) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train and test, or evaluate, as the command line says."""
+    """Train and test, or evaluate, as the command line says; a run that has been done is not done again."""
     cfg = setup_cfg(args)
+    if args.no_train:
+        with logged(cfg.OUTPUT_DIR):
+            build(args, cfg)
+        return
+    command = {"eval_only": args.eval_only, "model_dir": args.model_dir, "load_epoch": args.load_epoch}
+    with hold(cfg.OUTPUT_DIR, cfg, command) as folder:
+        if folder.is_finished():
+            print(f"finished already: {folder.path}")
+            return
+        folder.set_running()
+        try:
+            with logged(cfg.OUTPUT_DIR):
+                trainer = build(args, cfg)
+                trainer.command = command
+                if args.eval_only:
+                    evaluate(trainer, args)
+                else:
+                    trainer.train()
+            folder.set_ended()
+        except BaseException as error:
+            folder.set_failed(explain(error) or f"{type(error).__name__}: {error}")
+            raise
+
+
+def build(args: argparse.Namespace, cfg):
+    """The trainer, after the log's opening lines."""
+    make_reproducible(cfg)
+    print_config(args, cfg)
+    if cfg.SEED >= 0:
+        print(f"Setting fixed seed: {cfg.SEED}")
+    return build_trainer(cfg)
+
+
+def evaluate(trainer, args: argparse.Namespace) -> None:
+    """Test a trained model."""
+    with stop_requests() as trainer.stop:
+        trainer.load_model(args.model_dir, epoch=args.load_epoch)
+        trainer.test()
+
+
+def make_reproducible(cfg) -> None:
+    """Seed all generators; on CUDA choose between the fastest and the repeatable algorithms (TRAIN.DETERMINISTIC)."""
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
-    log = setup_logger(cfg.OUTPUT_DIR)
+    deterministic = cfg.TRAIN.DETERMINISTIC
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = torch.cuda.is_available() and cfg.USE_CUDA and not deterministic
+
+
+@contextlib.contextmanager
+def logged(folder: str):
+    """What is printed meanwhile goes to log.txt too."""
+    log = setup_logger(folder)
     try:
-        if torch.cuda.is_available() and cfg.USE_CUDA:
-            torch.backends.cudnn.benchmark = True
-        print_config(args, cfg)
-        if cfg.SEED >= 0:
-            print(f"Setting fixed seed: {cfg.SEED}")
-        trainer = build_trainer(cfg)
-        if args.eval_only:
-            trainer.load_model(args.model_dir, epoch=args.load_epoch)
-            trainer.test()
-        elif not args.no_train:
-            trainer.train()
+        yield
     finally:
         log.close()
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0, or 2 after one line on stderr that says what was wrong with the input."""
+    """Exit status: 0; 2 after one line on stderr that says what was wrong; 128 + signal where one stopped the run."""
     print_log_lines()
     try:
         run(parse_args(argv))
-    except MocoopError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except Stopped as error:
+        print(error, file=sys.stderr)
+        return 128 + error.signal
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last saved state", file=sys.stderr)
+        return 130
     except UnidentifiedImageError as error:
         print(f"error: {DataError(error)}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        reason = explain(error)
+        if reason is None:
+            raise
+        print(f"error: {reason}", file=sys.stderr)
         return 2
     return 0
 

@@ -49,5 +49,9 @@ class DataError(MocoopError):
     """A dataset, split, manifest or image that is missing, damaged or malformed."""
 
 
+class TrainingError(MocoopError):
+    """Training that cannot go on by itself."""
+
+
 class CheckpointError(MocoopError):
     """Weights or a checkpoint that is missing, damaged, unsafe or made for something else."""

@@ -31,18 +31,18 @@ def describe_method(cfg: CfgNode, method: PromptMethod) -> dict:
     }
 
 
-def pack(cfg: CfgNode, method: PromptMethod, epoch: int, optimizer, scheduler, scaler, best: float, val_result) -> dict:
-    """A checkpoint after `epoch` epochs, for `save_checkpoint`."""
+def pack(cfg: CfgNode, method: PromptMethod, epoch: int, optimizer, scheduler, scaler, best: float, **more) -> dict:
+    """A checkpoint after `epoch` epochs, for `save_checkpoint`, with the random numbers as they are now."""
     return {
         "state_dict": method.learned_state(),
         "epoch": epoch,
-        "val_result": val_result,
         "method": describe_method(cfg, method),
         "optimizer": optimizer.state_dict(),
         "scheduler": scheduler.state_dict(),
         "scaler": scaler.state_dict(),
         "best_result": float(best),
         "random_state": random_state(),
+        **more,
     }
 
 

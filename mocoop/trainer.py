@@ -4,6 +4,7 @@ It is a trainer of whichever engine is in use; those registered in `trainers/` a
 """
 
 import logging
+import math
 import time
 from pathlib import Path
 
@@ -12,16 +13,12 @@ import torch
 from mocoop.backbone import check_classnames, check_input_size, load_clip
 from mocoop.engine import (
     BACKEND,
-    TrainerX,
     build_lr_scheduler,
     build_optimizer,
-    last_checkpoint,
     load_checkpoint,
     load_pretrained_weights,
-    restore_random_state,
-    save_checkpoint,
 )
-from mocoop.errors import CheckpointError, ConfigError
+from mocoop.errors import CheckpointError, ConfigError, TrainingError
 from mocoop.evaluation import Measurement, peak_memory_mb
 from mocoop.feature_batches import feature_batches
 from mocoop.methods import build_method, config_problems, get_method
@@ -31,6 +28,7 @@ from mocoop.results.history import HistoryWriter
 from mocoop.results.predictions import FILE_NAME as PREDICTIONS
 from mocoop.results.predictions import write_predictions
 from mocoop.results.record import FILE_NAME, build_record, plain_config, write_record
+from mocoop.resumable_trainer import ResumableTrainer
 from mocoop.run_state import (
     MODEL,
     check_made_for,
@@ -40,12 +38,19 @@ from mocoop.run_state import (
     pack,
     with_structure,
 )
+from mocoop.zero_shot_check import TunedTower, ZeroShotCheck
 
 logger = logging.getLogger(__name__)
 
 
-class PromptTrainer(TrainerX):
-    """Trains and evaluates the method that TRAINER.NAME names. Raises ConfigError with all that is wrong with it."""
+class PromptTrainer(ResumableTrainer):
+    """Trains and evaluates the method that TRAINER.NAME names. Raises ConfigError with all that is wrong with it.
+
+    Attributes:
+        command: what train.py was asked to do, for the run's record.
+    """
+
+    command: dict | None = None
 
     def check_cfg(self, cfg) -> None:
         problems = config_problems(cfg)
@@ -70,6 +75,7 @@ class PromptTrainer(TrainerX):
             self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         self.register_model(MODEL, self.model, self.optim, self.sched)
         self.tested_epoch = self.history = None
+        self.tower = TunedTower(self.model)
         learned = sum(p.numel() for p in self.model.learned_parameters().values())
         print(f"Building {cfg.TRAINER.NAME}: {learned:,} parameters learn")
 
@@ -78,14 +84,6 @@ class PromptTrainer(TrainerX):
         all_classnames = getattr(dataset, "all_classnames", None)
         self.model = build_method(cfg, dataset.classnames, clip_model, all_classnames).to(self.device)
 
-    def train(self) -> None:
-        """Train, then test. A method that learns nothing is tested at once."""
-        if self.optim is None:
-            self.time_start = time.time()
-            self.after_train()
-        else:
-            super().train()
-
     def parse_batch_train(self, batch):
         return batch["img"].to(self.device), batch["label"].to(self.device)
 
@@ -93,7 +91,7 @@ class PromptTrainer(TrainerX):
         image, label = self.parse_batch_train(batch)
         while True:
             try:
-                parts = self._step(image, label)
+                parts = self._step(image, label, batch)
                 break
             except torch.OutOfMemoryError:
                 if not self.model.text_encoder.halve_chunk():
@@ -110,12 +108,21 @@ class PromptTrainer(TrainerX):
         self.history.add(step, self.epoch + 1, lr, values)
         return values
 
-    def _step(self, image, label) -> dict[str, torch.Tensor]:
+    def _step(self, image, label, batch: dict) -> dict[str, torch.Tensor]:
         with self.precision.autocast():
             parts = self.model.loss(image, label)
-        self.detect_anomaly(parts["loss"])
+        if not torch.isfinite(parts["loss"]):
+            raise TrainingError(self._not_finite(parts, batch))
         self.precision.step(parts["loss"], self.model, self.optim, self.clip_norm)
         return parts
+
+    def _not_finite(self, parts: dict, batch: dict) -> str:
+        values = ", ".join(f"{name} {float(value):.4g}" for name, value in parts.items() if name != "acc")
+        files = " ".join(batch["impath"])
+        return (
+            f"the loss of epoch {self.epoch + 1}, batch {self.batch_idx + 1} is not finite ({values}); lower OPTIM.LR "
+            f"or use a higher PREC; the last saved state is kept; the batch's images: {files}"
+        )
 
     def after_train(self) -> None:
         if self.history is not None:
@@ -123,7 +130,8 @@ class PromptTrainer(TrainerX):
         super().after_train()
 
     def after_epoch(self) -> None:
-        self.history.flush()
+        if self.history is not None:
+            self.history.flush()
         self.tested_epoch = self.epoch + 1
         super().after_epoch()
 
@@ -139,19 +147,30 @@ class PromptTrainer(TrainerX):
         started, measurement = time.time(), Measurement()
         loader = self.val_loader if split == "val" else self.test_loader
         use_cache = self.cfg.TEST.get("FEATURE_CACHE", False)  # a CoOp checkout's config lacks the key
+        check = self._zero_shot_check(loader) if final else None
         for features, batch in feature_batches(loader, self.model, self.precision, use_cache):
+            self.stop.raise_if_asked()
             with self.precision.autocast():
                 prediction = self.model.predict_features(features)
+                if check is not None:
+                    check.add(features, prediction["logits"], batch)
             self.evaluator.process(prediction["logits"], batch["label"].to(self.device))
             measurement.add(prediction, batch)
         results = self.evaluator.evaluate()
         for name, value in results.items():
             self.write_scalar(f"{split}/{name}", value, self.epoch)
         if final:
-            self._record(split, measurement, started)
+            self._record(split, measurement, started, check and check.summary())
         return next(iter(results.values()))
 
-    def _record(self, split: str, measurement: Measurement, test_started: float) -> None:
+    def _zero_shot_check(self, loader) -> ZeroShotCheck | None:
+        """None where nothing was trained, and where TEST.ZERO_SHOT_IMAGES says so."""
+        images = self.cfg.TEST.get("ZERO_SHOT_IMAGES", 0)
+        if self.tested_epoch is None or images < 1:
+            return None
+        return ZeroShotCheck(self.cfg, self.model, self.tower, math.ceil(len(loader.dataset) / images))
+
+    def _record(self, split: str, measurement: Measurement, test_started: float, zero_shot: dict | None) -> None:
         dataset, now, folder = self.dm.dataset, time.time(), Path(self.output_dir)
         train_started = getattr(self, "time_start", test_started)
         trained = self.tested_epoch is not None
@@ -164,18 +183,24 @@ class PromptTrainer(TrainerX):
             routing=measurement.routing(*names),
             manifest_sha256=getattr(dataset, "manifest_sha256", None),
             engine=BACKEND,
-            seconds={"train": test_started - train_started, "test": now - test_started},
+            zero_shot=zero_shot,
+            command=self.command,
+            seconds={"train": self.seconds_before + test_started - train_started, "test": now - test_started},
             peak_memory_mb=peak_memory_mb(self.device),
             **measurement.summary(dataset.classnames),
         )
+        if zero_shot and zero_shot["below"]:
+            values = (zero_shot[key] for key in ("method_accuracy", "accuracy", "images"))
+            logger.warning("worse than untrained: %.1f %%, zero-shot CLIP %.1f %% (on %d of the images)", *values)
         write_predictions(folder / PREDICTIONS, measurement.predictions(*names, self.cfg.DATASET.ROOT))
         write_record(folder / FILE_NAME, record)
 
-    def save_model(self, epoch, directory, is_best=False, val_result=None, model_name="") -> None:
-        """Write what was learned, and what is needed to go on, after `epoch` (counted from 0)."""
-        best = max(self.best_result, val_result if val_result is not None else self.best_result)
-        state = pack(self.cfg, self.model, epoch + 1, self.optim, self.sched, self.precision.scaler, best, val_result)
-        save_checkpoint(state, Path(directory) / MODEL, is_best=is_best, model_name=model_name)
+    def state(self, **more) -> dict:
+        """What a checkpoint holds; `epoch` whole epochs, and `batch` batches of the next, have been seen."""
+        best = max(self.best_result, more["val_result"]) if more.get("val_result") is not None else self.best_result
+        more = {"val_result": None, **more}
+        parts = self.optim, self.sched, self.precision.scaler
+        return pack(self.cfg, self.model, more.pop("epoch"), *parts, best, **more)
 
     def load_model(self, directory, epoch=None) -> None:
         """Load what was learned, for evaluation: after `epoch` epochs, else the best by validation, else the last.
@@ -201,16 +226,8 @@ class PromptTrainer(TrainerX):
         self.tested_epoch = checkpoint["epoch"]
         print(f'Loading weights to {MODEL} from "{path}" (epoch = {checkpoint["epoch"]})')
 
-    def resume_model_if_exist(self, directory) -> int:
-        """Go on from the last checkpoint in a run's folder; the epoch to start at, 0 where there is none."""
-        path = last_checkpoint(Path(directory) / MODEL)
-        if path is None:
-            if self.cfg.RESUME:
-                raise CheckpointError(f"no checkpoint in {Path(directory) / MODEL}, expected one to resume from")
-            print("No checkpoint found, train from scratch")
-            return 0
-        print(f"Found checkpoint at {path} (will resume training)")
-        checkpoint = load_checkpoint(path)
+    def restore(self, checkpoint: dict, path) -> None:
+        """Take over a checkpoint's state. Raises CheckpointError where it does not fit."""
         check_made_for(self.cfg, checkpoint, path)
         self._load(checkpoint, path)
         self.tested_epoch = checkpoint["epoch"]
@@ -221,8 +238,6 @@ class PromptTrainer(TrainerX):
                 )
             part.load_state_dict(checkpoint[key])
         self.best_result = checkpoint["best_result"]
-        restore_random_state(checkpoint["random_state"])
-        return checkpoint["epoch"]
 
     def _load(self, checkpoint: dict, path) -> None:
         try:

@@ -46,13 +46,22 @@ METHODS = {
 
 
 def extend_cfg(cfg: CfgNode) -> None:
-    """Add every method's keys, DATASET.SUBSAMPLE_CLASSES and DATASET.FOLDER to a default config."""
+    """Add every method's keys, and those of all trainers here, to a default config."""
     add_coop_config(cfg)
     add_cocoop_config(cfg)
     add_mocoop_config(cfg)
-    cfg.DATASET.SUBSAMPLE_CLASSES = "all"  # all, base (first half of the classes) or new (the rest)
-    cfg.TEST.FEATURE_CACHE = False  # keep the test images' features on disk, for all runs with this image tower
+    add_trainer_config(cfg)
     add_folder_config(cfg)
+
+
+def add_trainer_config(cfg: CfgNode) -> None:
+    """The keys that every method's trainer reads; in a config without one, its default counts."""
+    cfg.DATASET.SUBSAMPLE_CLASSES = "all"  # all, base (first half of the classes) or new (the rest)
+    cfg.TRAIN.CHECKPOINT_MINUTES = 10.0  # save the state in mid-epoch so often, 0: never
+    cfg.TRAIN.CHECKPOINT_STEPS = 0  # and after so many steps, 0: never
+    cfg.TRAIN.DETERMINISTIC = False  # on CUDA: only algorithms that give the same bits every time
+    cfg.TEST.FEATURE_CACHE = False  # keep the test images' features on disk, for all runs with this image tower
+    cfg.TEST.ZERO_SHOT_IMAGES = 1000  # compare a trained method with zero-shot CLIP on up to so many, 0: do not
 
 
 def get_method(name: str) -> Method:

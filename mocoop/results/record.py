@@ -18,6 +18,19 @@ FORMAT = 1
 FILE_NAME = "result.json"
 STATUSES = ("running", "done", "failed")
 UNHASHED_KEYS = ("OUTPUT_DIR", "RESUME", "DATASET.ROOT", "SEED")
+# What may change when a run goes on in its folder: where things lie, and how it is watched.
+CHANGEABLE_KEYS = (
+    "OUTPUT_DIR",
+    "RESUME",
+    "DATASET.ROOT",
+    "VERBOSE",
+    "DATALOADER.NUM_WORKERS",
+    "TRAIN.PRINT_FREQ",
+    "TRAIN.CHECKPOINT_FREQ",
+    "TRAIN.CHECKPOINT_STEPS",
+    "TRAIN.CHECKPOINT_MINUTES",
+    "TEST.FEATURE_CACHE",
+)
 VERSIONED_PACKAGES = ("torch", "torchvision", "numpy", "clip-anytorch")
 
 _IDENTITY = {
@@ -61,13 +74,16 @@ def build_record(
     seconds: dict[str, float],
     peak_memory_mb: float | None,
     routing: dict | None = None,
+    zero_shot: dict | None = None,
+    command: dict | None = None,
 ) -> dict:
     """The record of a finished run.
 
     config: the whole configuration (a yacs node or a nested mapping); method, dataset, backbone, classes, shots and
     seed are read from it. metrics and per_class: of `mocoop.results.metrics`. routing: of
     `mocoop.results.routing`, for methods that route. epoch and selection ("last_step" or "best_val") say which
-    weights were tested; both are None where nothing was trained. seconds: of "train" and "test".
+    weights were tested; both are None where nothing was trained. seconds: of "train" and "test". zero_shot: of
+    `mocoop.evaluation`, how the method compares with what it started from. command: what train.py was asked to do.
     """
     measured = {
         "split": split,
@@ -76,6 +92,8 @@ def build_record(
         "metrics": metrics,
         "per_class": per_class,
         "routing": routing,
+        "zero_shot": zero_shot,
+        "command": command,
         "num_classes": len(per_class),
         "num_test": sum(row["total"] for row in per_class),
         "manifest_sha256": manifest_sha256,
@@ -88,9 +106,9 @@ def build_record(
     return {"format": FORMAT, "status": "done", **_identity(config), **measured}
 
 
-def unfinished_record(config, status: str, error: str | None = None) -> dict:
+def unfinished_record(config, status: str, error: str | None = None, command: dict | None = None) -> dict:
     """The record of a run that is `running` or has `failed`; `error` is the one line that says why."""
-    return {"format": FORMAT, "status": status, **_identity(config), "error": error}
+    return {"format": FORMAT, "status": status, **_identity(config), "error": error, "command": command}
 
 
 def write_record(path, record: dict) -> None:
@@ -151,6 +169,20 @@ def config_sha256(config) -> str:
     settings = _drop(plain_config(config), UNHASHED_KEYS)
     text = json.dumps(_without_folders(settings), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def config_differences(recorded: dict, wanted) -> list[str]:
+    """One line for each key whose value was another, CHANGEABLE_KEYS aside; keys that only one has do not count."""
+    old, new = (dict(_leaves(_drop(plain_config(config), CHANGEABLE_KEYS))) for config in (recorded, wanted))
+    return [f"{key} was {old[key]!r}, got {new[key]!r}" for key in new if key in old and old[key] != new[key]]
+
+
+def _leaves(settings: dict, prefix: str = ""):
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def _identity(config) -> dict:

@@ -84,10 +84,10 @@ def test_running_out_of_gpu_memory_halves_the_chunk_and_goes_on(data_root, tmp_p
     trained = built(data_root, tmp_path, "CoOp", *opts)
     step, failures = trained._step, iter([True, True, False])
 
-    def step_out_of_memory(image, label):
+    def step_out_of_memory(*args):
         if next(failures):
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return step(image, label)
+        return step(*args)
 
     monkeypatch.setattr(trained, "_step", step_out_of_memory)
     trained.batch_idx, trained.num_batches = 0, 2

@@ -35,13 +35,13 @@ def save_checkpoint(state, save_dir, is_best=False, remove_module_from_keys=True
     if remove_module_from_keys:
         state = {**state, "state_dict": _without_module_prefix(state["state_dict"])}
     path = Path(save_dir) / (model_name or epoch_model(state["epoch"]))
-    _write(state, path)
+    save_state(state, path)
     print(f"Checkpoint saved to {path}")
     if path.name != BEST_MODEL:  # a run goes on from its last epoch, not from its best
         with atomic_write(path.parent / POINTER) as handle:
             handle.write(f"{path.name}\n")
     if is_best:
-        _write(state, path.parent / BEST_MODEL)
+        save_state(state, path.parent / BEST_MODEL)
         print(f'Best checkpoint saved to "{path.parent / BEST_MODEL}"')
     return path
 
@@ -137,7 +137,8 @@ def load_pretrained_weights(model, weight_path):
         print(f"Layers discarded due to unmatched keys or size: {left_out}")
 
 
-def _write(state, path):
+def save_state(state, path):
+    """Write a dictionary of tensors and plain values, whole or not at all."""
     with atomic_write(path, "wb") as handle:
         torch.save(state, handle)
 

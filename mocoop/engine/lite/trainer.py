@@ -57,10 +57,14 @@ class SimpleTrainer(TrainerBase):
 
     def before_train(self):
         self.start_epoch = self.resume_model_if_exist(self.cfg.RESUME or self.output_dir)
-        if self.cfg.RESUME and not self.start_epoch:
-            raise CheckpointError(f'RESUME: no checkpoint in "{self.cfg.RESUME}"; expected the output folder of a run')
         self.init_writer(Path(self.output_dir) / "tensorboard")
         self.time_start = time.time()
+
+    def resume_model_if_exist(self, directory) -> int:
+        start_epoch = super().resume_model_if_exist(directory)
+        if self.cfg.RESUME and not start_epoch:
+            raise CheckpointError(f'RESUME: no checkpoint in "{self.cfg.RESUME}"; expected the output folder of a run')
+        return start_epoch
 
     def after_train(self):
         print("Finish training")

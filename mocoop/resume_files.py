@@ -1,0 +1,80 @@
+"""The files that a run goes on from: those of its epochs, and two that are written in mid-epoch in turn.
+
+`resume.pth.tar` is the newest state and `resume-previous.pth.tar` the one before it, so that a file which a crash
+left damaged costs some steps, not the run. Both are removed when training ends.
+"""
+
+import logging
+import os
+import re
+from pathlib import Path
+
+from mocoop.engine import epoch_model, last_checkpoint, load_checkpoint, save_state
+from mocoop.errors import CheckpointError
+
+NEWEST = "resume.pth.tar"
+PREVIOUS = "resume-previous.pth.tar"
+
+logger = logging.getLogger(__name__)
+
+
+def save_for_resuming(state: dict, folder: Path) -> None:
+    """Write the state of a run in mid-epoch, and keep the one before."""
+    if (folder / NEWEST).is_file():
+        os.replace(folder / NEWEST, folder / PREVIOUS)
+    save_state(state, folder / NEWEST)
+
+
+def remove_resume_files(folder: Path) -> None:
+    """Remove what only an unfinished training needs."""
+    for name in (NEWEST, PREVIOUS):
+        (folder / name).unlink(missing_ok=True)
+
+
+def newest_state(folder: Path) -> tuple[Path, dict] | None:
+    """The file that has seen the most steps and its content; None where the run has left none.
+
+    A damaged file is passed over with a warning. Raises CheckpointError where all are damaged.
+    """
+    best, damaged = None, []
+    for path in _candidates(folder):
+        if best is not None and _known_progress(path) <= progress(best[1]):
+            continue
+        try:
+            checkpoint = load_checkpoint(path)
+            progress(checkpoint)
+        except (CheckpointError, KeyError, TypeError) as error:
+            damaged.append(path)
+            logger.warning("passed over, going on from an earlier state: %s", error)
+            continue
+        best = max(best, (path, checkpoint), key=lambda found: progress(found[1])) if best else (path, checkpoint)
+    if best is None and damaged:
+        names = ", ".join(path.name for path in damaged)
+        raise CheckpointError(f"no checkpoint in {folder} is readable ({names}); remove them to start anew")
+    return best
+
+
+def progress(checkpoint: dict) -> tuple[int, int]:
+    """Whole epochs, and batches of the next, that a checkpoint has seen."""
+    return int(checkpoint["epoch"]), int(checkpoint.get("batch", 0))
+
+
+def _candidates(folder: Path) -> list[Path]:
+    """What may hold the newest state: mid-epoch files, the one that `checkpoint` names, then earlier epochs."""
+    names = [NEWEST, PREVIOUS]
+    pointed = last_checkpoint(folder)
+    if pointed is not None:
+        last = _epoch_of(pointed.name)
+        earlier = sorted({_epoch_of(path.name) for path in folder.glob(epoch_model("*"))} - {0}, reverse=True)
+        names += [pointed.name, *(epoch_model(epoch) for epoch in earlier if epoch < last)]
+    return [folder / name for name in names if (folder / name).is_file()]
+
+
+def _known_progress(path: Path) -> tuple[int, int]:
+    """What a file's name says of its progress; the file before the newest can only be behind it."""
+    return (-1, 0) if path.name == PREVIOUS else (_epoch_of(path.name), 0)
+
+
+def _epoch_of(name: str) -> int:
+    match = re.fullmatch(re.escape(epoch_model("")) + r"(\d+)", name)
+    return int(match[1]) if match else 0

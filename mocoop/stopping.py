@@ -1,0 +1,52 @@
+"""Asking a run to stop: SIGTERM, as job schedulers send it, and Ctrl-C let it save its state first."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Stopped(Exception):
+    """The run was asked to stop, and has saved its state.
+
+    Attributes:
+        signal: the signal that asked.
+    """
+
+    def __init__(self, number: int):
+        self.signal = signal.Signals(number)
+        super().__init__(f"stopped by {self.signal.name}; the same command goes on from here")
+
+
+class StopRequest:
+    """Whether a signal has asked for a stop."""
+
+    def __init__(self):
+        self.signal: int | None = None
+
+    def raise_if_asked(self) -> None:
+        """Raises Stopped once a stop was asked for."""
+        if self.signal is not None:
+            raise Stopped(self.signal)
+
+    def receive(self, number: int, frame=None) -> None:
+        """A signal's handler: note the first; a second Ctrl-C stops at once, without saving."""
+        if self.signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal = self.signal or number
+
+
+@contextmanager
+def stop_requests() -> Iterator[StopRequest]:
+    """SIGTERM and SIGINT become requests meanwhile (in the main thread, the only one that may handle them)."""
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, request.receive) for number in numbers]
+    try:
+        yield request
+    finally:
+        for number, handler in zip(numbers, before):
+            signal.signal(number, handler)

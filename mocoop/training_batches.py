@@ -1,0 +1,92 @@
+"""Training batches that depend on the seed alone: not on the number of loader workers, nor on where a run broke off.
+
+The order of the images is drawn as Dassl draws it, from torch's generator when an epoch starts. The augmentation of an
+image is drawn from generators seeded by (stream, epoch, place in the order), so that any process may load it, and a
+run that goes on in mid-epoch skips batches without loading them.
+"""
+
+import random
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+
+class PlacedBatches(Sampler):
+    """The batches of a batch sampler, each index beside the seed of its place in the epoch.
+
+    Args:
+        stream: what tells this run's random numbers from those of other seeds.
+    """
+
+    def __init__(self, batch_sampler: Sampler, stream: int):
+        self.batch_sampler, self.stream = batch_sampler, stream
+        self.epoch = self.skip = 0
+
+    def start_at(self, epoch: int, batch: int = 0) -> None:
+        """Let the next pass be that of `epoch`, without its first `batch` batches; both counted from 0."""
+        self.epoch, self.skip = epoch, batch
+
+    def __len__(self) -> int:
+        return len(self.batch_sampler)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        place, skip = 0, self.skip
+        for number, batch in enumerate(self.batch_sampler):
+            if number >= skip:
+                yield [(index, _seed(self.stream, self.epoch, place + i)) for i, index in enumerate(batch)]
+            place += len(batch)
+
+
+class SeededDataset(Dataset):
+    """Items of a dataset by (index, seed), each made with generators of that seed."""
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, item: tuple[int, int]):
+        index, seed = item
+        with generators_seeded(seed):
+            return self.dataset[index]
+
+
+def reproducible(loader: DataLoader, stream: int) -> DataLoader:
+    """A loader of the same batches, whose `batch_sampler` is `PlacedBatches`."""
+    return type(loader)(
+        SeededDataset(loader.dataset),
+        batch_sampler=PlacedBatches(loader.batch_sampler, stream),
+        num_workers=loader.num_workers,
+        pin_memory=loader.pin_memory,
+        collate_fn=loader.collate_fn,
+        worker_init_fn=ignore_interrupts,
+    )
+
+
+def ignore_interrupts(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; whether to stop is the main process's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def generators_seeded(seed: int) -> Iterator[None]:
+    """Python's, NumPy's and torch's CPU generators seeded for a while, then as they were."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would touch the GPUs too
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+def _seed(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
