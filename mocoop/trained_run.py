@@ -159,6 +159,7 @@ def _load_untrained(path: Path, device: torch.device, backbone: str | None) -> T
             f"{path.parent} is an evaluation of {record['method']} and holds no weights: name the folder of the run "
             "that was trained"
         )
+    logger.info("%s, which learns nothing, over the classes of %s", record["method"], path)
     return run
 
 

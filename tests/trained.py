@@ -1,5 +1,6 @@
 """Small runs of each method on Shapes, trained once per test session, for what is done with a trained run."""
 
+import logging
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +18,7 @@ METHODS = {  # name of the run: (trainer, flags, overrides)
     "mocoop-vit": ("MoCoOp", VIT, ["OPTIM.LR", "0.05"]),  # tunes the image tower's LayerNorms too
     "mocoop-random": ("MoCoOp", [], ["TRAINER.MOCOOP.ROUTER", "random"]),
 }
-FEW = ["DATASET.NUM_SHOTS", "1", "DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", "1"]
+FEW = ["DATASET.NUM_SHOTS", "2", "DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", "1"]
 LEARNS = ["OPTIM.WARMUP_EPOCH", "-1"]  # so that one epoch moves the weights
 
 
@@ -28,6 +29,13 @@ def arguments(data_root, out, name: str, *flags: str, dataset: str = "shapes_bot
     files += ["--config-file", str(ROOT / f"configs/trainers/{trainer}/tiny.yaml")]
     named = ["--root", str(data_root), "--seed", "1", "--trainer", trainer, "--output-dir", str(out)]
     return [*named, *files, *own_flags, *flags, *FEW, *LEARNS, *overrides]
+
+
+def forget_print_handler() -> None:
+    """Undo what train.py does to the library's log: its lines would mix with what tools print."""
+    package = logging.getLogger("mocoop")
+    for handler in [handler for handler in package.handlers if isinstance(handler, train.PrintHandler)]:
+        package.removeHandler(handler)
 
 
 class TrainedRuns:
@@ -41,6 +49,7 @@ class TrainedRuns:
     def _train(self, name: str) -> Path:
         out = self.folder / name
         assert train.main(arguments(self.data_root, out, name)) == 0
+        forget_print_handler()
         return out
 
     def _trainer(self, name: str):
