@@ -36,12 +36,14 @@ def over_seeds(tables: list[pd.DataFrame]) -> Spread:
     return Spread(cells.mean(), cells.std(ddof=1))
 
 
-def routed(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs whose method routes and that left their predictions."""
-    left = [
-        bool(routing) and (Path(folder) / FILE_NAME).is_file() for routing, folder in zip(runs.routing, runs.folder)
-    ]
-    return runs[left]
+def that_route(runs: pd.DataFrame) -> pd.DataFrame:
+    """The finished runs (rows of `collect`) of methods that route."""
+    return runs[[isinstance(routing, dict) for routing in runs["routing"]]]
+
+
+def with_predictions(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs that left their predictions."""
+    return runs[[(Path(folder) / FILE_NAME).is_file() for folder in runs["folder"]]]
 
 
 def predictions_of(run) -> pd.DataFrame:

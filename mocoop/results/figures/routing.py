@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mocoop.errors import DataError
-from mocoop.results.expert_use import Spread, concentration, over_seeds
+from mocoop.results.expert_use import Spread, concentration, over_seeds, that_route
 from mocoop.results.figures.heatmap import draw_heatmaps, fits_numbers, percent
 from mocoop.results.figures.style import PAGE_WIDTH, styled_without_grid
 from mocoop.results.tables import PHASE_NAMES
@@ -24,7 +24,8 @@ def routing_figure(runs: pd.DataFrame) -> Figure:
     runs: of one method and configuration; datasets are averaged, then seeds. Raises DataError if no run knows its
     images' styles.
     """
-    runs = runs[[bool(routing and routing["chosen_by_domain"]) for routing in runs["routing"]]]
+    runs = that_route(runs)
+    runs = runs[[bool(routing["chosen_by_domain"]) for routing in runs["routing"]]]
     if runs.empty:
         raise DataError("got no run with routing by style, expected runs of a method that routes")
     return _by_phase(runs, _shares_by_style, "true style of the image")
@@ -36,7 +37,7 @@ def routing_by_dataset_figure(runs: pd.DataFrame) -> Figure:
 
     A hatched cell: the dataset has no such expert. Raises DataError if no run routes.
     """
-    runs = runs[runs["routing"].notna()]
+    runs = that_route(runs)
     if runs.empty:
         raise DataError("got no run that routes, expected runs of MoCoOp")
     return _by_phase(runs, _shares_by_dataset, "")

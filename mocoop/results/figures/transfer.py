@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from mocoop.errors import DataError
-from mocoop.results.aggregate import AVERAGE, over_seeds, seed_matrix
+from mocoop.results.aggregate import AVERAGE, SOURCE_MARK, transfer
 from mocoop.results.figures.style import accuracy_label, entry_looks, legend_columns, panel_grid, styled, wrapped
 from mocoop.results.tables import entry_namer
 
@@ -38,22 +38,19 @@ def transfer_figure(
     """
     if targets.empty:
         raise DataError("got no test on another dataset, expected runs of protocol dg or xd")
-    tested = over_seeds(seed_matrix(targets, seeds))
-    groups = [_group(name, block, "average" if name == AVERAGE else "target") for name, block in _blocks(tested)]
-    if source is not None and len(source):
-        trained = over_seeds(seed_matrix(source, seeds)).drop(AVERAGE, level="dataset", errors="ignore")
-        groups = [_group(name, block, "source") for name, block in _blocks(trained)] + groups
-    entries = list(tested.index.droplevel("dataset").unique())
-    return _figure(groups, _bar_looks(entries), entry_namer(tested))
+    parts = [targets.assign(phase="test")] if source is None else [source.assign(phase="train"), targets]
+    summary = transfer(pd.concat(parts, ignore_index=True), seeds)
+    groups = [_group(name, block.droplevel("dataset")) for name, block in summary.groupby(level="dataset", sort=False)]
+    entries = list(summary.index.droplevel("dataset").unique())
+    return _figure(groups, _bar_looks(entries), entry_namer(summary))
 
 
-def _blocks(summary: pd.DataFrame):
-    return summary.groupby(level="dataset", sort=False)
-
-
-def _group(name: str, block: pd.DataFrame, kind: str) -> Group:
-    title = {"average": "average\nof targets", "source": f"{wrapped(name)}\n(source)"}.get(kind, wrapped(name))
-    return Group(title, kind, block.droplevel("dataset"))
+def _group(name: str, means: pd.DataFrame) -> Group:
+    if name == AVERAGE:
+        return Group("average\nof targets", "average", means)
+    if name.endswith(SOURCE_MARK):
+        return Group(f"{wrapped(name.removesuffix(SOURCE_MARK))}\n{SOURCE_MARK.strip()}", "source", means)
+    return Group(wrapped(name), "target", means)
 
 
 def _bar_looks(entries: list[tuple]) -> dict[tuple, dict]:
