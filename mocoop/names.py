@@ -7,16 +7,19 @@ import unicodedata
 
 LONGEST_NAME = 300  # characters; CLIP reads 77 tokens of a whole prompt
 
+_UNSTORABLE = {"Cc": "control character", "Cs": "half of a surrogate pair"}  # by Unicode category
+_UNSEEN = {"Zl": "line break", "Zp": "line break"}
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # the direction of writing
-_REFUSED = {"Cc": "control character", "Cs": "half of a surrogate pair", "Zl": "line break", "Zp": "line break"}
 
 
-def odd_character(text: str) -> str | None:
-    """The first character that no name may have, in words, or None."""
+def odd_character(text: str, path: bool = False) -> str | None:
+    """The first character that no name may have, in words, or None. A path need not be pretty, it is only stored."""
     if text.isprintable():
         return None
     for c in text:
-        kind = "turn of the direction of writing" if c in _TURNING else _REFUSED.get(unicodedata.category(c))
+        kind = _UNSTORABLE.get(unicodedata.category(c))
+        if not kind and not path:
+            kind = "turn of the direction of writing" if c in _TURNING else _UNSEEN.get(unicodedata.category(c))
         if kind:
             return f"the {kind} U+{ord(c):04X}"
     return None

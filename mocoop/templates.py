@@ -7,6 +7,9 @@ import json
 from functools import lru_cache
 from importlib import resources
 
+from mocoop.errors import one_line, quoted
+from mocoop.names import odd_character
+
 DEFAULT_TEMPLATE = "a photo of a {}."
 
 
@@ -18,9 +21,11 @@ def _bundled() -> dict:
 def template_problem(template) -> str | None:
     """What is wrong with a template, in words, or None."""
     if not isinstance(template, str):
-        return f"template {template!r} is a {type(template).__name__}, expected a string"
+        return f"template {quoted(template)} is a {type(template).__name__}, expected a string"
+    if found := odd_character(template):
+        return f"template {quoted(template)} holds {found}"
     if template.count("{}") != 1 or template.replace("{}", "").count("{") + template.replace("{}", "").count("}"):
-        return f'template "{template}" must hold "{{}}" exactly once, where the class name goes'
+        return f'template "{one_line(template, 80)}" must hold "{{}}" exactly once, where the class name goes'
     return None
 
 

@@ -1,12 +1,11 @@
 """Reading the annotation files of datasets: text with one entry a line, JSON, and MATLAB's .mat."""
 
-import json
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
-from mocoop.errors import DataError
+from mocoop.errors import DataError, quoted, reason_of
+from mocoop.input_files import check_plain_file, read_json, read_text
 
 T = TypeVar("T")
 
@@ -16,26 +15,19 @@ def parse_lines(path: str | os.PathLike, parse: Callable[[str], T], expected: st
 
     Raises DataError that names file, line and what was `expected`, for a line that `parse` cannot take apart.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a readable text file ({error})") from error
     parsed = []
-    for number, line in enumerate(map(str.strip, lines), start=1):
+    for number, line in enumerate(map(str.strip, read_text(path).split("\n")), start=1):
         try:
             if line:
                 parsed.append(parse(line))
         except (KeyError, IndexError, ValueError) as error:
-            raise DataError(f"{path}, line {number}: got {line[:80]!r}, expected {expected}") from error
+            raise DataError(f"{path}, line {number}: got {quoted(line)}, expected {expected}") from error
     return parsed
 
 
 def read_json_file(path: str | os.PathLike):
     """The content of a JSON file; DataError when it cannot be read."""
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a readable JSON file ({error}); get it again") from error
+    return read_json(path, advice="get it again")
 
 
 def read_mat_row(path: str | os.PathLike, variable: str):
@@ -43,7 +35,9 @@ def read_mat_row(path: str | os.PathLike, variable: str):
     from scipy.io import loadmat
 
     try:
+        check_plain_file(path)
         return loadmat(path)[variable][0]
     except Exception as error:  # the reader may fail in any way on a damaged file
-        reason = " ".join(str(error).split())[:120]
-        raise DataError(f"{path}: got no readable .mat file with {variable!r} ({reason}); get it again") from error
+        raise DataError(
+            f"{path}: got no readable .mat file with {variable!r} ({reason_of(error)}); get it again"
+        ) from error

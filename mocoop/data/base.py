@@ -8,9 +8,10 @@ import os
 from pathlib import Path
 
 from mocoop.data.bulk import paused_collector
-from mocoop.data.classes import class_names, subsample_classes
+from mocoop.data.classes import check_labels, class_names, subsample_classes
 from mocoop.data.item import Item, Splits
 from mocoop.data.manifest import encode_manifest, text_sha256
+from mocoop.data.paths import leads_out
 from mocoop.data.split import read_split, write_split
 from mocoop.data.subset import few_shot_subset
 from mocoop.engine import DatasetBase, Datum
@@ -42,6 +43,7 @@ class BenchmarkDataset(DatasetBase):
         self._open(cfg.DATASET.ROOT, cfg.SEED)
         splits = self.load_splits()
         self.all_classnames = class_names(splits.train, self.name)
+        check_labels(splits, self.name)
         shots, classes = cfg.DATASET.NUM_SHOTS, cfg.DATASET.SUBSAMPLE_CLASSES
         if shots >= 1 and not self.test_only:
             print(f"Creating a {shots}-shot dataset")
@@ -133,8 +135,21 @@ class BenchmarkDataset(DatasetBase):
         val = test if splits.val is None else self._data(splits.val)
         return {"train_x": self._data(splits.train), "val": val, "test": test}
 
-    @staticmethod
-    def _data(items: list[Item]) -> list[Datum]:
+    def _check_links(self, items: list[Item]) -> None:
+        """The folders of the layout may be links; what lies in them may not lead out of them."""
+        layout = [self.dataset_dir, *(f"{self.dataset_dir}/{name}" for name in self.raw_files)]
+        inside = [os.path.dirname(self.dataset_dir), self.image_dir, *filter(os.path.isdir, layout)]
+        out = {folder: leads_out(folder, *inside) for folder in {os.path.dirname(item.impath): None for item in items}}
+        for item in items:
+            path = item.impath
+            if out[os.path.dirname(path)] or (os.path.islink(path) and leads_out(path, *inside)):
+                raise DataError(
+                    f"{self.name}: {path} is, or lies behind, a link out of the data root; copy what it leads to into "
+                    "it, or make a data root of a folder that holds both"
+                )
+
+    def _data(self, items: list[Item]) -> list[Datum]:
+        self._check_links(items)
         return [Datum(impath=i.impath, label=i.label, domain=i.domain, classname=i.classname) for i in items]
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from mocoop.data.item import Item, Splits
-from mocoop.errors import ConfigError, DataError
+from mocoop.errors import ConfigError, DataError, quoted
+from mocoop.names import name_problem
 
 SUBSETS = ("all", "base", "new")
 
@@ -12,14 +13,15 @@ def class_names(items: Sequence[Item], source: str) -> list[str]:
     """Class names in label order.
 
     Raises DataError when one label has two names, or a label from 0 to the largest has no item: the columns of the
-    logits would not be the labels.
+    logits would not be the labels. And when a name is none that can be shown and put into a prompt.
     """
     names = {}
     for item in items:
         known = names.setdefault(item.label, item.classname)
         if known != item.classname:
             raise DataError(
-                f"{source}: label {item.label} is called {known!r} and {item.classname!r}, expected one name"
+                f"{source}: label {item.label} is called {quoted(known)} and {quoted(item.classname)}, expected "
+                "one name"
             )
     for label in range(max(names, default=-1) + 1):
         if label not in names:
@@ -29,7 +31,22 @@ def class_names(items: Sequence[Item], source: str) -> list[str]:
             )
     if not names:
         raise DataError(f"{source}: got no training image")
+    for label, name in sorted(names.items()):
+        if problem := name_problem(name):
+            raise DataError(f"{source}: the name of label {label}, {quoted(name)}, {problem}")
     return [names[label] for label in range(len(names))]
+
+
+def check_labels(splits: Splits, source: str) -> None:
+    """Raise DataError for a validation or test image of a class that no training image has."""
+    known = {item.label for item in splits.train}
+    for part in ("val", "test"):
+        for item in getattr(splits, part) or ():
+            if item.label not in known:
+                raise DataError(
+                    f"{source}: got the {part} image {item.impath} of label {item.label}, expected labels that are "
+                    f"trained on, 0 to {max(known)}"
+                )
 
 
 def subsample_classes(splits: Splits, subset: str) -> Splits:

@@ -4,12 +4,13 @@ import json
 import re
 from pathlib import Path
 
-from mocoop.data.item import Item
+from mocoop.data.item import Item, checked_label
 from mocoop.data.manifest import Record, encode_manifest, read_manifest
-from mocoop.data.paths import relative_to
+from mocoop.data.paths import check_path, relative_to
 from mocoop.data.pickled import read_pickled_subset, write_pickled_subset
 from mocoop.engine import atomic_write
-from mocoop.errors import DataError
+from mocoop.errors import DataError, quoted, reason_of
+from mocoop.input_files import parse_json, read_text
 
 FORMATS = ("manifest", "coop", "2sfs")
 
@@ -35,13 +36,17 @@ def read_subset(path: Path) -> dict[str, list[Record]]:
 
 def _read_2sfs(path: Path) -> list[Record]:
     records = []
-    try:
-        for line in path.read_text(encoding="utf-8").strip().split("\n"):
-            entry = json.loads(line)
-            records.append(Record(str(entry["_impath"]), int(entry["_label"]), None))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        where = f", line {len(records) + 1}" if path.exists() else ""
-        raise DataError(f"{path}{where}: expected an object with _impath and _label ({error})") from error
+    for number, line in enumerate(read_text(path, "jsonl file").strip().split("\n"), start=1):
+        try:
+            entry = parse_json(line)
+            record = Record(entry["_impath"], checked_label(entry["_label"]), None)
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path}, line {number}: got {quoted(line)}, expected an object with _impath and _label "
+                f"({reason_of(error)})"
+            ) from error
+        check_path(record.path, f"{path}, line {number}")
+        records.append(record)
     return records
 
 

@@ -8,13 +8,13 @@ import json
 import logging
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from tqdm import tqdm
 
 from mocoop.data.paths import list_folders, list_images
 from mocoop.engine import atomic_write
 from mocoop.errors import DataError
+from mocoop.input_files import read_json
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +51,17 @@ def _list_part(tree: str, part: str, known: dict) -> dict[str, dict]:
 
 
 def _read(path: str) -> dict:
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        return content["parts"] if content["format"] == FORMAT else {}
-    except FileNotFoundError:
+    if not os.path.exists(path):
         return {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    try:
+        content = read_json(path, "index")
+        parts = content["parts"] if content["format"] == FORMAT else {}
+        for folders in parts.values():
+            for entry in folders.values():
+                if entry.keys() != {"changed", "images"} or any("/" in name for name in entry["images"]):
+                    raise ValueError("it has entries that are no lists of names")
+        return parts
+    except (DataError, ValueError, KeyError, TypeError, AttributeError) as error:
         log.warning("%s is damaged (%s) and is made again", path, error)
         return {}
 

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+LARGEST_LABEL = 2**31 - 1
+
 
 class Item(NamedTuple):
     """An image with its label, under the attribute names of Dassl's `Datum`.
@@ -27,3 +29,10 @@ class Splits(NamedTuple):
     train: list[Item]
     val: list[Item] | None
     test: list[Item]
+
+
+def checked_label(value) -> int:
+    """`value` where it is a label, a whole number from 0. Raises ValueError."""
+    if type(value) is not int or not 0 <= value <= LARGEST_LABEL:
+        raise ValueError(f"got the label {value!r:.40}, expected a whole number from 0")
+    return value

@@ -10,12 +10,12 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-from mocoop.data.item import Item
+from mocoop.data.item import Item, checked_label
 from mocoop.data.paths import join_inside, relative_to
-from mocoop.errors import DataError
+from mocoop.errors import DataError, one_line, quoted
+from mocoop.input_files import parse_json, read_text
 
 _quote = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -48,18 +48,14 @@ def text_sha256(text: str) -> str:
 def read_manifest(path: str | os.PathLike) -> dict[str, list[Record]]:
     """The records of a manifest by split, {"train": [...], "val": [...]}; raises DataError naming file and line."""
     records = {"train": [], "val": []}
-    try:
-        lines = Path(path).read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a readable manifest ({error})") from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(path, "manifest").removesuffix("\n").split("\n"), start=1):
         try:
-            entry = json.loads(line)
-            record = Record(str(entry["path"]), int(entry["label"]), str(entry["classname"]))
+            entry = parse_json(line)
+            record = Record(entry["path"], checked_label(entry["label"]), str(entry["classname"]))
             records[entry["split"]].append(record)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
-                f"{path}, line {number}: got {line[:80]!r}, expected an object with split (train or val), "
+                f"{path}, line {number}: got {quoted(line)}, expected an object with split (train or val), "
                 "path, label and classname"
             ) from error
         join_inside("the folder of images", record.path, f"{path}, line {number}")
@@ -83,13 +79,13 @@ def match_records(records: Sequence[Record], known: dict[str, Item], source: str
         item = next((known[tail] for tail in tails(record.path) if tail in known), None)
         if item is None:
             raise DataError(
-                f"{source}: {record.path} is not among the training and validation images of this split; the "
-                "subset was made from another split: move it away to draw a new one"
+                f"{source}: {one_line(record.path, 160)} is not among the training and validation images of this "
+                "split; the subset was made from another split: move it away to draw a new one"
             )
         if item.label != record.label or record.classname not in (None, item.classname):
             raise DataError(
-                f"{source}: {record.path} has label {record.label} ({record.classname}), the split says "
-                f"{item.label} ({item.classname}): move the file away to draw a new subset"
+                f"{source}: {one_line(record.path, 160)} has label {record.label} ({quoted(record.classname)}), the "
+                f"split says {item.label} ({quoted(item.classname)}): move the file away to draw a new subset"
             )
         items.append(item)
     return items

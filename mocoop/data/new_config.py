@@ -8,6 +8,8 @@ from pathlib import Path
 from mocoop.data.config import folder_defaults
 from mocoop.engine import atomic_write
 from mocoop.errors import ConfigError, DataError
+from mocoop.input_files import read_text
+from mocoop.names import name_problem
 from mocoop.templates import template_groups, template_problem
 
 
@@ -55,14 +57,13 @@ def read_template_groups(path: Path | None) -> dict[str, list[str]]:
     """
     if path is None:
         return template_groups("Folder")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a readable list of templates ({error})") from error
     groups = {}
-    for number, line in enumerate(map(str.strip, lines), start=1):
+    for number, line in enumerate(map(str.strip, read_text(path, "list of templates").split("\n")), start=1):
         heading = re.fullmatch(r"\[(.+)\]", line)
         if heading:
+            problem = "is there twice" if heading[1] in groups else name_problem(heading[1])
+            if problem:
+                raise DataError(f"{path}, line {number}: the name of the group {problem}")
             groups[heading[1]] = []
         elif line:
             problem = "no [name] of a group stands above it" if not groups else template_problem(line)

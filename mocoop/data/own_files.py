@@ -5,6 +5,7 @@ images of 16 bits a channel to white. Such images get an 8-bit upright PNG below
 changed. What was seen is remembered there too, by size and date of each file.
 """
 
+import errno
 import json
 import logging
 import os
@@ -16,7 +17,10 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from mocoop.engine import atomic_write
+from mocoop.data.paths import leads_out
+from mocoop.engine import atomic_write, open_image
+from mocoop.errors import DataError, reason_of
+from mocoop.input_files import read_json
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +69,10 @@ def _stamp(path: str) -> list[int] | None:
 
 
 def _examine(root: str, path: str) -> str:
+    if leads_out(f"{root}/{path}", root):
+        return "a link that leads out of the folder"
     try:
-        with Image.open(f"{root}/{path}") as image:
+        with open_image(f"{root}/{path}") as image:
             image.load()
             deep = image.mode.startswith(("I", "F"))
             if not deep and image.getexif().get(ORIENTATION, 1) == 1:
@@ -76,9 +82,9 @@ def _examine(root: str, path: str) -> str:
     except FileNotFoundError:
         return "no such file"
     except Exception as error:  # PIL's readers of a hundred formats fail in many ways on damaged files
-        return " ".join(str(error).split()) or type(error).__name__
+        return reason_of(error)
     try:
-        with atomic_write(copy_of(root, path), "wb") as file:
+        with atomic_write(_inside(root, copy_of(root, path)), "wb") as file:
             upright.save(file, "PNG")
         return COPIED
     except OSError as error:
@@ -88,22 +94,29 @@ def _examine(root: str, path: str) -> str:
 
 def _eight_bit(image: Image.Image) -> Image.Image:
     """A grey image of 16 or 32 bits or of fractions, in 8 bits."""
-    values = np.asarray(image, dtype=np.float64)
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
     top = 1.0 if image.mode == "F" and values.max() <= 1 else 255.0 if values.max() <= 255 else 65535.0
     return Image.fromarray((values.clip(0, top) * (255.0 / top)).round().astype(np.uint8))
 
 
+def _inside(root: str | Path, path: str | Path) -> str | Path:
+    """`path`; OSError where a folder on the way is a link that leads out of `root`: what is there is not ours."""
+    if leads_out(os.path.dirname(path), root):
+        raise OSError(errno.ELOOP, "a folder on its way is a link that leads out of the data root")
+    return path
+
+
 def _recall(memory: Path) -> dict:
     try:
-        known = json.loads(memory.read_text(encoding="utf-8"))
-        return known if isinstance(known, dict) else {}
-    except (OSError, ValueError):
+        known = read_json(memory)
+        return {path: entry for path, entry in known.items() if len(entry) == 2 and isinstance(entry[1], str)}
+    except (DataError, AttributeError, TypeError, KeyError):
         return {}
 
 
 def _remember(memory: Path, known: dict) -> None:
     try:
-        with atomic_write(memory) as file:
+        with atomic_write(_inside(memory.parents[1], memory)) as file:
             json.dump(known, file, ensure_ascii=False)
     except OSError as error:
         log.warning("the images will be looked at again next time: %s: %s", memory, error.strerror)

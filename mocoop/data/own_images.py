@@ -1,14 +1,16 @@
 """Reading a user's own images: class folders, or a csv that lists images with their labels."""
 
 import csv
+import io
 import os
 import unicodedata
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
-from mocoop.data.paths import IMAGE_SUFFIXES, join_inside, list_folders
-from mocoop.errors import DataError
+from mocoop.data.paths import IMAGE_SUFFIXES, check_path, join_inside, list_folders
+from mocoop.errors import DataError, one_line, quoted, reason_of
+from mocoop.input_files import read_text
+from mocoop.names import name_problem
 
 SPLIT_NAMES = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 SPLIT_NAMES |= {name: name for name in ("train", "val", "test")}
@@ -48,8 +50,9 @@ def read_class_folders(root: str) -> list[Row]:
 
 def _classes(root: str, prefix: str, folders: Iterable[str], split: str) -> Iterable[Row]:
     for folder in folders:
+        label = _name(folder, f"{root}/{prefix}{folder}")
         for path in _images_below(f"{root}/{prefix}{folder}"):
-            yield Row(f"{prefix}{folder}/{path}", _text(folder), split)
+            yield Row(f"{prefix}{folder}/{path}", label, split)
 
 
 def _images_below(folder: str) -> list[str]:
@@ -58,6 +61,8 @@ def _images_below(folder: str) -> list[str]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         inside = "" if place == folder else os.path.relpath(place, folder) + "/"
         found += [inside + name for name in files if name[0] != "." and name.lower().endswith(IMAGE_SUFFIXES)]
+    for path in found:
+        check_path(path, folder)
     return sorted(found)
 
 
@@ -69,13 +74,15 @@ def read_image_csv(path: str, root: str) -> list[Row]:
     """
     rows = []
     for number, entry in read_table(path, ("path", "label")):
-        image, label, split = (entry[key].strip() for key in ("path", "label", "split"))
-        join_inside(root, image, f"{path}, line {number}")
+        where = f"{path}, line {number}"
+        image, label, split, domain = (entry[key].strip() for key in ("path", "label", "split", "domain"))
+        join_inside(root, image, where)
         if not label:
-            raise DataError(f"{path}, line {number}: got no label for {image}")
+            raise DataError(f"{where}: got no label for {one_line(image, 160)}")
         if split and split.lower() not in SPLIT_NAMES:
-            raise DataError(f"{path}, line {number}: got the split {split!r}, expected train, val or test")
-        rows.append(Row(image, _text(label), SPLIT_NAMES.get(split.lower(), ""), _text(entry["domain"].strip())))
+            raise DataError(f"{where}: got the split {quoted(split)}, expected train, val or test")
+        domain = domain and _name(domain, f"{where}, domain")
+        rows.append(Row(image, _name(label, f"{where}, label"), SPLIT_NAMES.get(split.lower(), ""), domain))
     if not rows:
         raise DataError(f"{path}: lists no image")
     return rows
@@ -83,32 +90,47 @@ def read_image_csv(path: str, root: str) -> list[Row]:
 
 def read_table(path: str, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
     """(line number, values by column name in lower case, "" where a line has none) of a csv with these columns."""
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a readable csv ({error})") from error
-    header = text.partition("\n")[0]
+    text = read_text(path, "csv", encoding="utf-8-sig")
+    header = text.partition("\n")[0].strip()
     delimiter = max(",;\t", key=header.count)
-    reader = csv.DictReader(text.splitlines(), delimiter=delimiter, restval="", restkey="_more")
-    reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
-    if not set(columns) <= set(reader.fieldnames):
-        raise DataError(f"{path}: its first line is {header.strip()!r}, expected the columns {', '.join(columns)}")
-    blank = {"split": "", "domain": ""}
-    return [(reader.line_num, blank | {key: value for key, value in entry.items() if key}) for entry in reader]
+    try:
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restval="", restkey="", strict=True)
+        names = [name.strip().lower() for name in reader.fieldnames or ()]
+        reader.fieldnames = names
+        if not set(columns) <= set(names) or len(set(filter(None, names))) < len(list(filter(None, names))):
+            raise DataError(
+                f"{path}: its first line is {quoted(header)}, expected the columns {', '.join(columns)}, each once"
+            )
+        blank = {"split": "", "domain": ""}
+        return [(reader.line_num, blank | {key: value for key, value in entry.items() if key}) for entry in reader]
+    except csv.Error as error:
+        raise DataError(f"{path}: not a readable csv ({reason_of(error)})") from error
 
 
 def label_order(labels: Iterable[str]) -> list[str]:
     """Labels without repetition: numbers by value, others in the order of the alphabet."""
-    distinct = set(labels)
-    return sorted(distinct, key=int) if all(label.isdecimal() for label in distinct) else sorted(distinct)
+    distinct = sorted(set(labels))
+    return sorted(distinct, key=int) if all(label.isdecimal() for label in distinct) else distinct
 
 
 def read_class_names(path: str) -> dict[str, str]:
-    """Class names by label, in label order, from a csv with the columns label and classname."""
-    table = read_table(path, ("label", "classname"))
-    return {_text(entry["label"].strip()): _text(entry["classname"].strip()) for _, entry in table}
+    """Class names by label, in label order, from a csv with the columns label and classname.
+
+    Raises DataError for a label or a class name that stands there twice.
+    """
+    chosen = {}
+    for number, entry in read_table(path, ("label", "classname")):
+        where = f"{path}, line {number}"
+        label, name = (_name(entry[key].strip(), f"{where}, {key}") for key in ("label", "classname"))
+        for kind, value, known in (("label", label, chosen.keys()), ("class name", name, chosen.values())):
+            if value in known:
+                raise DataError(f"{where}: got the {kind} {quoted(value)} again, expected each once")
+        chosen[label] = name
+    return chosen
 
 
-def _text(text: str) -> str:
-    """One form for names that look the same: file systems write accents in several ways."""
+def _name(text: str, source: str) -> str:
+    """A name in one form for all that look the same: file systems write accents in several ways."""
+    if problem := name_problem(text):
+        raise DataError(f"{source}: the name {quoted(text)} {problem}")
     return unicodedata.normalize("NFC", text)

@@ -3,21 +3,38 @@
 import os
 from pathlib import Path
 
-from mocoop.errors import DataError
+from mocoop.errors import DataError, quoted
+from mocoop.names import odd_character
 
+LONGEST_PATH = 4096  # characters
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
 
 def join_inside(folder: str, relative: str, source: str) -> str:
     """Absolute path of `relative` under `folder`.
 
-    Raises DataError, naming `source`, when the path is absolute or climbs out of the folder with "..".
+    Raises DataError, naming `source`, when the path is absolute, climbs out of the folder with "..", or is no path.
     """
-    if not relative or relative.startswith(("/", "\\")) or "\0" in relative or relative[1:3] == ":\\":
-        raise DataError(f"{source}: got the path {relative!r}, expected one relative to {folder}")
+    check_path(relative, source)
+    if relative.startswith(("/", "\\")) or relative[1:3] in (":\\", ":/"):
+        raise DataError(f"{source}: got the path {quoted(relative)}, expected one relative to {folder}")
     if ".." in relative and ".." in relative.replace("\\", "/").split("/"):
-        raise DataError(f"{source}: got the path {relative!r}, which leaves {folder}")
+        raise DataError(f"{source}: got the path {quoted(relative)}, which leaves {folder}")
     return f"{folder}/{relative}"
+
+
+def check_path(path, source: str) -> None:
+    """Raise DataError, naming `source`, for what no path of an image can be, relative or not."""
+    if not isinstance(path, str) or not path or len(path) > LONGEST_PATH:
+        raise DataError(f"{source}: got the path {quoted(path)}, expected a text of at most {LONGEST_PATH} characters")
+    if found := odd_character(path, path=True):
+        raise DataError(f"{source}: got the path {quoted(path)}, which holds {found}; rename the file")
+
+
+def leads_out(path: str | os.PathLike, *folders: str | os.PathLike) -> bool:
+    """Whether a path, links followed, lies in none of some folders, links followed."""
+    real = os.path.realpath(path)
+    return not any(real == base or real.startswith(base.rstrip("/") + "/") for base in map(os.path.realpath, folders))
 
 
 def relative_to(folder: str, path: str) -> str:
@@ -33,10 +50,17 @@ def list_images(folder: str | os.PathLike) -> list[str]:
     CoOp takes the order of `os.listdir`, which depends on the file system; sorted is the same everywhere.
     """
     with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if e.name[:1] != "." and e.name.lower().endswith(IMAGE_SUFFIXES))
+        names = sorted(e.name for e in entries if e.name[:1] != "." and e.name.lower().endswith(IMAGE_SUFFIXES))
+    return _checked(names, folder)
 
 
 def list_folders(folder: str | os.PathLike) -> list[str]:
     """Names of the sub-folders of a folder, sorted; hidden ones are left out."""
     with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if e.name[:1] != "." and e.is_dir())
+        return _checked(sorted(e.name for e in entries if e.name[:1] != "." and e.is_dir()), folder)
+
+
+def _checked(names: list[str], folder: str | os.PathLike) -> list[str]:
+    for name in names:
+        check_path(name, str(folder))
+    return names

@@ -9,8 +9,9 @@ import os
 import pickle
 from collections.abc import Sequence
 
-from mocoop.data.item import Item
+from mocoop.data.item import Item, checked_label
 from mocoop.data.manifest import Record
+from mocoop.data.paths import check_path
 from mocoop.engine import check_pickle
 from mocoop.errors import DataError, one_line, quoted, reason_of
 from mocoop.input_files import check_plain_file
@@ -62,9 +63,10 @@ def _record(datum) -> Record:
     if type(datum) is not _Datum:
         raise TypeError(f"got an item of type {type(datum).__name__}, expected Datum")
     path, label = datum._impath, datum._label
-    if type(path) is not str or type(label) is not int:
-        raise TypeError(f"got a Datum with path {quoted(path)} and label {quoted(label)}, expected str and int")
-    return Record(path, label, None)
+    if type(path) is not str:
+        raise TypeError(f"got a Datum with path {quoted(path)}, expected a text")
+    check_path(path, "a Datum")
+    return Record(path, checked_label(label), None)
 
 
 def write_pickled_subset(file, train: Sequence[Item], val: Sequence[Item] | None) -> None:

@@ -4,12 +4,12 @@ Every fact about a download lives there: addresses in the order they are tried, 
 turns into, and what to do by hand where nothing can be downloaded.
 """
 
-import json
 import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from mocoop.errors import DataError
+from mocoop.errors import DataError, reason_of
+from mocoop.input_files import read_json
 
 BUNDLED = Path(__file__).with_name("sources.json")
 
@@ -58,10 +58,10 @@ class Source:
 def load_sources(path: str | os.PathLike = BUNDLED) -> dict[str, Source]:
     """Sources by registered dataset name. Raises DataError for a file that does not follow sources.json."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = read_json(path)
         return {name: _make(Source, {**entry, "files": _files(entry)}) for name, entry in content.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(f"{path}: not a list of sources like {BUNDLED.name} ({error})") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(f"{path}: not a list of sources like {BUNDLED.name} ({reason_of(error)})") from error
 
 
 def _files(entry: dict) -> tuple[SourceFile, ...]:

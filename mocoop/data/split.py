@@ -9,9 +9,10 @@ import os
 import tempfile
 from pathlib import Path
 
-from mocoop.data.item import Item, Splits
+from mocoop.data.item import Item, Splits, checked_label
 from mocoop.data.paths import join_inside, relative_to
-from mocoop.errors import DataError
+from mocoop.errors import DataError, quoted
+from mocoop.input_files import read_json
 
 
 def read_split(path: str | os.PathLike, image_dir: str) -> Splits:
@@ -19,10 +20,7 @@ def read_split(path: str | os.PathLike, image_dir: str) -> Splits:
 
     Raises DataError when the file is no split, or names a path outside `image_dir`.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a readable split file ({error}); get it again or delete it") from error
+    content = read_json(path, "split file", "get it again or delete it")
     if not isinstance(content, dict) or not {"train", "val", "test"} <= content.keys():
         raise DataError(
             f"{path}: got no object with train, val and test, expected a split file; get it again or delete it"
@@ -31,13 +29,15 @@ def read_split(path: str | os.PathLike, image_dir: str) -> Splits:
 
 
 def _items(entries, source: str, image_dir: str) -> list[Item]:
+    if not isinstance(entries, list):
+        raise DataError(f"{source}: got a {type(entries).__name__}, expected a list of [path, label, class name]")
     items = []
     for entry in entries:
         try:
             relative, label, classname = entry
-            items.append(Item(join_inside(image_dir, relative, source), int(label), str(classname)))
-        except (TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"{source}: got the entry {entry!r}, expected [path, label, class name]") from error
+            items.append(Item(join_inside(image_dir, relative, source), checked_label(label), str(classname)))
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{source}: got the entry {quoted(entry)}, expected [path, label, class name]") from error
     return items
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from mocoop.data.fewshot import draw_subset
 from mocoop.data.item import Splits
 from mocoop.data.manifest import Record, encode_manifest, match_records, read_manifest, tails
+from mocoop.data.paths import leads_out
 from mocoop.data.pickled import read_pickled_subset
 from mocoop.engine import atomic_write
 
@@ -60,6 +61,9 @@ def take_records(splits: Splits, records: dict[str, list[Record]], source: str, 
 
 def store_subset(path: Path, text: str) -> None:
     """Write a manifest; a folder that cannot be written to is a warning, since the same draw can be made again."""
+    if leads_out(path.parent, path.parents[1]):
+        log.warning("the few-shot subset is not stored: %s is a link that leads out of the data root", path.parent)
+        return
     try:
         with atomic_write(path) as file:
             file.write(text)

@@ -10,6 +10,7 @@ and of several processes that start at once the first one to finish wins.
 """
 
 import csv
+import io
 import json
 import logging
 import os
@@ -20,7 +21,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mocoop.errors import DataError
+from mocoop.errors import DataError, one_line, quoted, reason_of
+from mocoop.input_files import read_json, read_text
 from mocoop.shapes.render import render
 from mocoop.shapes.sets import ShapesSet
 from mocoop.shapes.version import DATA_VERSION
@@ -73,14 +75,14 @@ def read_styles(folder: str | os.PathLike) -> dict[str, str]:
     """Style of each picture, by its path relative to the folder of images. Raises DataError for a damaged file."""
     path = Path(folder) / METADATA
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            styles = {row["path"]: row["style"] for row in csv.DictReader(file)}
-        if unknown := set(styles.values()) - set(STYLES):
-            raise ValueError(f"unknown style {unknown.pop()!r}")
+        rows = csv.DictReader(io.StringIO(read_text(path), newline=""))
+        styles = {row["path"]: row["style"] for row in rows}
+        if unknown := [style for style in styles.values() if style not in STYLES]:
+            raise ValueError(f"unknown style {quoted(unknown[0])}")
         return styles
-    except (OSError, ValueError, KeyError, csv.Error) as error:
-        raise DataError(f"{path}: got no readable table ({error}), expected path,style; remove {folder} to have it "
-                        "made again") from error
+    except (DataError, ValueError, KeyError, csv.Error) as error:
+        raise DataError(f"{path}: got no readable table ({reason_of(error)}), expected path,style; remove "
+                        f"{folder} to have it made again") from error
 
 
 def _write_pictures(shapes_set: ShapesSet, part: str, per_class: int, images: Path) -> tuple[list, np.ndarray]:
@@ -106,11 +108,12 @@ def _about(shapes_set: ShapesSet) -> dict:
 
 def _check(shapes_set: ShapesSet, folder: Path) -> None:
     try:
-        found = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = read_json(folder / ABOUT)
+    except DataError:
         found = "no readable about.json"
     expected = _about(shapes_set)
     if found != expected:
+        found = one_line(found, 80)
         raise DataError(f"{folder}: got {found}, expected {expected}; remove the folder to have it made again")
 
 
