@@ -24,6 +24,11 @@ VOCABULARY_SIZE = len(tokenizer.encoder)
 TOKEN_ROWS, TOKEN_IDS = "token_embedding.weight", "token_ids"
 
 
+def weights_file(name: str, folder: Path = FOLDER) -> Path:
+    """Where the weights of an embedded CLIP are."""
+    return folder / f"{name}.safetensors"
+
+
 def build(architecture: dict) -> CLIP:
     """OpenAI's `CLIP` of this architecture (its keyword arguments but context length and vocabulary), untrained."""
     return CLIP(**architecture, context_length=CONTEXT_LENGTH, vocab_size=VOCABULARY_SIZE)
@@ -53,7 +58,7 @@ def unpack(packed: dict[str, Tensor], architecture: dict) -> CLIP:
 
 def save(name: str, packed: dict[str, Tensor], sidecar: dict, folder: Path = FOLDER) -> None:
     """Write both files; the sidecar gains the weights' SHA-256."""
-    weights = folder / f"{name}.safetensors"
+    weights = weights_file(name, folder)
     with atomic_write(weights, "wb") as file:
         file.write(to_bytes(packed))
     with atomic_write(folder / f"{name}.json") as file:
@@ -80,7 +85,7 @@ def trained_tokens(name: str) -> frozenset[int]:
 def _read(name: str, folder: Path) -> tuple[dict[str, Tensor], dict]:
     if name not in NAMES:
         raise ConfigError(f"embedded CLIP: got {name!r}, expected one of {', '.join(NAMES)}")
-    weights, described = folder / f"{name}.safetensors", folder / f"{name}.json"
+    weights, described = weights_file(name, folder), folder / f"{name}.json"
     try:
         sidecar = json.loads(described.read_text(encoding="utf-8"))
         expected, found = sidecar["sha256"], file_sha256(weights)

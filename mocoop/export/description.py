@@ -1,0 +1,47 @@
+"""model.json: what an exported model is, as plain values."""
+
+import torch
+
+from mocoop import __version__
+from mocoop.errors import ConfigError
+from mocoop.export.clip_weights import backbone_sha256
+from mocoop.trained_run import TrainedRun
+
+FORMAT = 1
+
+
+def describe(run: TrainedRun, with_backbone: bool) -> dict:
+    """Method, backbone, preprocessing and versions.
+
+    Raises ConfigError for a preprocessing that the export cannot tell.
+    """
+    cfg = run.cfg
+    name = cfg.MODEL.BACKBONE.NAME
+    described = {
+        "format": FORMAT,
+        "method": cfg.TRAINER.NAME,
+        "dataset": cfg.DATASET.NAME,
+        "seed": cfg.SEED,
+        "backbone": {"name": name, "sha256": backbone_sha256(name), "included": with_backbone},
+        "preprocess": preprocessing(run),
+        "input": "(B, 3, H, W), float32, preprocessed",
+        "output": "logits (B, classes), float32; their softmax is the probability",
+        "versions": {"mocoop": __version__, "torch": torch.__version__},
+    }
+    if run.group_names:
+        described |= {"experts": run.group_names, "top_k": run.method.settings.TOP_K}
+    return described
+
+
+def preprocessing(run: TrainedRun) -> dict:
+    """Resize the smaller edge to the larger of `size`, crop the centre, scale to [0, 1], normalise."""
+    node = run.cfg.INPUT
+    if "instance_norm" in node.TRANSFORMS:
+        raise ConfigError("INPUT.TRANSFORMS holds instance_norm, which an exported model does not do")
+    scaled = "normalize" in node.TRANSFORMS
+    return {
+        "size": list(node.SIZE),
+        "interpolation": node.INTERPOLATION,
+        "mean": list(node.PIXEL_MEAN) if scaled else [0.0, 0.0, 0.0],
+        "std": list(node.PIXEL_STD) if scaled else [1.0, 1.0, 1.0],
+    }

@@ -1,0 +1,38 @@
+"""Names the classes of images: python example.py IMAGE...   Other class names may be written into classes.json."""
+
+import sys
+
+import torch
+from load_model import clip, load
+from PIL import Image
+from torch.nn.functional import linear, normalize, relu
+
+
+@torch.no_grad()
+def logits(model, weights, info, images):
+    """(B, 3, H, W) to (B, classes). Each image shifts the context, so the prompts are encoded for each of them."""
+    features = normalize(model.encode_image(images), dim=-1)
+    first, second = ([weights[f"meta_net.linear{i}.{part}"] for part in ("weight", "bias")] for i in (1, 2))
+    shifts = linear(relu(linear(features, *first)), *second)  # (B, width)
+    size = len(weights["ctx"])
+    tokens = clip.tokenize(["X " * size + name.replace("_", " ") + "." for name in info["classes"]])
+    prompts = model.token_embedding(tokens)  # (classes, 77, width)
+    rows, end = torch.arange(len(tokens)), tokens.argmax(-1)
+    result = []
+    for feature, shift in zip(features, shifts):
+        prompts[:, 1 : 1 + size] = weights["ctx"] + shift
+        x = (prompts + model.positional_embedding).permute(1, 0, 2)
+        x = model.ln_final(model.transformer(x).permute(1, 0, 2))
+        text = normalize(x[rows, end] @ model.text_projection, dim=-1)
+        result.append(weights["scale"] * text @ feature)
+    return torch.stack(result)
+
+
+if __name__ == "__main__":
+    model, weights, info, preprocess = load()
+    for path in sys.argv[1:]:
+        images = preprocess(Image.open(path).convert("RGB")).unsqueeze(0)
+        best = logits(model, weights, info, images)[0].softmax(-1).topk(min(5, len(info["classes"])))
+        print(path)
+        for probability, label in zip(best.values.tolist(), best.indices.tolist()):
+            print(f"  {100 * probability:5.1f} %  {info['classes'][label]}")

@@ -1,0 +1,31 @@
+"""Names the classes of images: python example.py IMAGE..."""
+
+import sys
+
+import torch
+from load_model import load
+from PIL import Image
+from torch.nn.functional import normalize
+
+
+@torch.no_grad()
+def logits(model, weights, info, images):
+    """(B, 3, H, W) to (B, classes). Where there are several experts, the router picks and weighs some of them."""
+    features = normalize(model.encode_image(images), dim=-1)
+    scores = torch.einsum("bd,ecd->bec", features, weights["text_features"])  # of each expert
+    if "router.weight" not in weights:
+        return weights["scale"] * scores[:, 0]
+    routed = features @ weights["router.weight"].T + weights["router.bias"]
+    values, experts = routed.topk(info["top_k"], dim=-1)
+    gates = torch.zeros_like(routed).scatter(1, experts, values.softmax(-1))
+    return weights["scale"] * torch.einsum("be,bec->bc", gates, scores)
+
+
+if __name__ == "__main__":
+    model, weights, info, preprocess = load()
+    for path in sys.argv[1:]:
+        images = preprocess(Image.open(path).convert("RGB")).unsqueeze(0)
+        best = logits(model, weights, info, images)[0].softmax(-1).topk(min(5, len(info["classes"])))
+        print(path)
+        for probability, label in zip(best.values.tolist(), best.indices.tolist()):
+            print(f"  {100 * probability:5.1f} %  {info['classes'][label]}")

@@ -1,0 +1,88 @@
+"""Writes an export's folder: tensors, class names, description, ONNX, an example, and CLIP's weights where needed."""
+
+import json
+import logging
+from importlib import resources
+from pathlib import Path
+
+from safetensors.torch import save
+
+from mocoop.backbone import load_clip
+from mocoop.engine import atomic_write
+from mocoop.errors import ConfigError
+from mocoop.export.clip_weights import clip_state
+from mocoop.export.description import describe
+from mocoop.export.onnx_file import check_onnx_installed, largest_difference, write_onnx
+from mocoop.export.scorers import ConditionalScorer, Scorer, scorer_of
+from mocoop.openai_clip import MODEL_URLS
+from mocoop.trained_run import TrainedRun
+
+WEIGHTS, BACKBONE, ONNX = "model.safetensors", "backbone.safetensors", "model.onnx"
+DESCRIPTION, CLASSES, LOADER, EXAMPLE = "model.json", "classes.json", "load_model.py", "example.py"
+
+logger = logging.getLogger(__name__)
+
+
+def export_run(
+    run: TrainedRun, folder: str | Path, onnx: bool = True, with_backbone: bool = False, force: bool = False
+) -> list[Path]:
+    """Write a run, loaded on the CPU, with the classes that it has. The files written.
+
+    CLIP's weights are written with `with_backbone`, and always for a CLIP that plain `clip.load` cannot get by name
+    as it was: one of the embedded ones, or a file of one's own.
+
+    Raises ConfigError for a folder that holds something, unless `force` is given, for a missing package, and for a
+    preprocessing that cannot be exported.
+    """
+    folder = Path(folder)
+    _check_empty(folder, force)
+    if onnx:
+        check_onnx_installed()
+    with_backbone = with_backbone or run.cfg.MODEL.BACKBONE.NAME not in MODEL_URLS
+    description, scorer = describe(run, with_backbone), scorer_of(run)
+    files = {WEIGHTS: save(scorer.tensors()), CLASSES: _json(run.classnames), **_example(scorer)}
+    if with_backbone:
+        files[BACKBONE] = save(clip_state(load_clip(run.cfg)))  # as it was before the run
+    for stale in {BACKBONE, ONNX} - set(files):  # of an earlier export, they would not belong to this one
+        (folder / stale).unlink(missing_ok=True)
+    for name, content in files.items():
+        _write(folder / name, content)
+    written = [folder / name for name in files]
+    if onnx:
+        written.append(folder / ONNX)
+        _write_onnx(scorer, tuple(run.cfg.INPUT.SIZE), folder / ONNX)
+    _write(folder / DESCRIPTION, _json(description))  # last: with it the folder is whole
+    return [*written, folder / DESCRIPTION]
+
+
+def _check_empty(folder: Path, force: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file, expected a folder to write to")
+    if folder.is_dir() and any(folder.iterdir()) and not force:
+        raise ConfigError(f"{folder} holds files already; name an empty or a new folder, or pass --force")
+
+
+def _write_onnx(scorer: Scorer, size: tuple[int, int], path: Path) -> None:
+    write_onnx(scorer, size, path)
+    difference = largest_difference(scorer, size, path)
+    if difference is None:
+        logger.info("%s was not run; with the package onnxruntime it would be compared with the model", path)
+    else:
+        logger.info("%s gives the model's logits within %.1e", path, difference)
+
+
+def _example(scorer: Scorer) -> dict[str, bytes]:
+    """The two files of example/ that load the folder and use it, the second by the method's kind."""
+    kind = "conditional" if isinstance(scorer, ConditionalScorer) else "mixture"
+    sources = {LOADER: LOADER, EXAMPLE: f"{kind}.py"}
+    folder = resources.files("mocoop.export") / "example"
+    return {name: folder.joinpath(source).read_bytes() for name, source in sources.items()}
+
+
+def _json(value) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _write(path: Path, content: bytes) -> None:
+    with atomic_write(path, "wb") as file:
+        file.write(content)

@@ -1,0 +1,108 @@
+"""What is exported of a method: a module from images to logits, with tensors of plain meaning.
+
+Everything that does not depend on the image is computed beforehand, in fp32.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mocoop.methods.cocoop import CoCoOp
+from mocoop.openai_clip import CLIP
+from mocoop.prompts import PromptLayout
+from mocoop.router import mix_scores, top_k_gates
+from mocoop.trained_run import TrainedRun
+
+
+class Scorer(nn.Module):
+    """Logits (B, C) of images (B, 3, H, W).
+
+    Args:
+        run: on the CPU.
+
+    Attributes:
+        tuned: the parameters of CLIP that the run changed, by their names in OpenAI's model.
+    """
+
+    def __init__(self, run: TrainedRun):
+        super().__init__()
+        method = run.method
+        self.clip_model = method.clip_model
+        learned = method.learned_parameters()
+        self.tuned = [name.removeprefix("clip_model.") for name in learned if name.startswith("clip_model.")]
+        self.register_buffer("scale", method.logit_scale.detach().clone())
+
+    def image_features(self, image: Tensor) -> Tensor:
+        return F.normalize(self.clip_model.visual(image), dim=-1)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What is written of it: its own tensors, and under "clip." those that CLIP gets in place of its own."""
+        own = {name: value for name, value in self.state_dict().items() if not name.startswith("clip_model.")}
+        state = self.clip_model.state_dict()
+        tensors = own | {f"clip.{name}": state[name] for name in self.tuned}
+        return {name: value.detach().float().contiguous() for name, value in tensors.items()}
+
+
+class MixtureScorer(Scorer):
+    """`text_features` (E, C, D) of E experts, and where E experts are routed `router` and `top_k`."""
+
+    def __init__(self, run: TrainedRun):
+        super().__init__(run)
+        with torch.no_grad():
+            features = run.method.class_features()
+        self.register_buffer("text_features", features if features.dim() == 3 else features.unsqueeze(0))
+        self.top_k = 0
+        if run.group_names:
+            self.top_k, router = run.method.settings.TOP_K, run.method.router
+            experts, width = router.weight.shape
+            self.router = nn.Linear(width, experts)
+            with torch.no_grad():
+                self.router.weight.copy_(router.weight)
+                self.router.bias.copy_(getattr(router, "bias", torch.zeros(experts)))
+
+    def forward(self, image: Tensor) -> Tensor:
+        features = self.image_features(image)
+        scores = torch.einsum("bd,ecd->bec", features, self.text_features)
+        if not self.top_k:
+            return self.scale * scores[:, 0]
+        gates, experts = top_k_gates(self.router(features), self.top_k)
+        return self.scale * mix_scores(scores, gates, experts)
+
+
+class ConditionalScorer(Scorer):
+    """CoCoOp's: `ctx` (n, width) and `meta_net`; the text tower runs for every image, over all classes."""
+
+    def __init__(self, run: TrainedRun):
+        super().__init__(run)
+        self.ctx, self.meta_net, self.layout = run.method.ctx, run.method.meta_net, run.method.layout
+
+    def forward(self, image: Tensor) -> Tensor:
+        features = self.image_features(image)
+        contexts = self.ctx + self.meta_net(features).unsqueeze(1)  # (B, n, width)
+        text = F.normalize(encode_contexts(self.clip_model, contexts, self.layout), dim=-1)  # (B, C, D)
+        return self.scale * torch.einsum("bd,bcd->bc", features, text)
+
+
+def encode_contexts(clip_model: CLIP, contexts: Tensor, layout: PromptLayout) -> Tensor:
+    """Text features (B, C, D) of one layout with B contexts (B, n, width), in operations that can be traced for any B.
+
+    Positions after the longest prompt's EOT are left out; they never matter.
+    """
+    classes, length = len(layout), int(layout.lengths.max())
+    rows = torch.arange(classes).repeat_interleave(length)
+    columns = torch.arange(length).repeat(classes)
+    x = layout.embed(contexts, clip_model.token_embedding, rows, columns)  # (B, C * L, width)
+    x = x.reshape(-1, length, x.shape[-1]) + clip_model.positional_embedding[:length]  # (B * C, L, width)
+    x = x.permute(1, 0, 2)
+    for block in clip_model.transformer.resblocks:
+        y = block.ln_1(x)
+        x = x + block.attn(y, y, y, need_weights=False, attn_mask=block.attn_mask[:length, :length])[0]
+        x = x + block.mlp(block.ln_2(x))
+    x = clip_model.ln_final(x).permute(1, 0, 2).reshape(-1, classes, length, x.shape[-1])
+    return x[:, torch.arange(classes), layout.lengths - 1] @ clip_model.text_projection
+
+
+def scorer_of(run: TrainedRun) -> Scorer:
+    """The scorer of a run's method, in evaluation mode; it shares CLIP with the run."""
+    kind = ConditionalScorer if isinstance(run.method, CoCoOp) else MixtureScorer
+    return kind(run).eval().requires_grad_(False)
