@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mocoop.errors import ConfigError
+from mocoop.errors import ConfigError, one_line, quoted
 from mocoop.openai_clip import CONTEXT_LENGTH, EOT_TOKEN, SOT_TOKEN, tokenizer
 
 
@@ -24,9 +24,20 @@ class Context:
     length: int
 
 
+def encode(text: str) -> list[int]:
+    """The byte-pair tokens of a text, without SOT and EOT.
+
+    Raises ConfigError for a text that spells one of them out: a prompt is read where its EOT stands.
+    """
+    tokens = tokenizer.encode(text)
+    if SOT_TOKEN in tokens or EOT_TOKEN in tokens:
+        raise ConfigError(f"{quoted(text)} holds <|startoftext|> or <|endoftext|>, which mark the ends of a prompt")
+    return tokens
+
+
 def count_tokens(text: str) -> int:
     """Number of byte-pair tokens of a text, without SOT and EOT."""
-    return len(tokenizer.encode(text))
+    return len(encode(text))
 
 
 def readable(classname: str) -> str:
@@ -95,14 +106,14 @@ def _token_row(pieces: Sequence["str | Context"]) -> list[tuple[int, int]]:
         if isinstance(piece, Context):
             row += [(0, piece.start + i) for i in range(piece.length)]
         else:
-            row += [(token, -1) for token in tokenizer.encode(piece)]
+            row += [(token, -1) for token in encode(piece)]
     return row + [(EOT_TOKEN, -1)]
 
 
 def _check_lengths(rows: Sequence[Sequence], names: Sequence[str] | None) -> None:
     for c, row in enumerate(rows):
         if len(row) > CONTEXT_LENGTH:
-            name = names[c] if names else f"number {c}"
+            name = one_line(names[c], 80) if names else f"number {c}"
             raise ConfigError(
                 f'class name "{name}" makes a prompt of {len(row)} tokens, expected at most {CONTEXT_LENGTH}: '
                 "shorten the name or the context"
@@ -122,5 +133,5 @@ def hard_prompts(texts: Sequence[str]) -> PromptLayout:
 
 def embed_words(text: str, token_embedding: nn.Embedding) -> Tensor:
     """(n, D) embeddings of a text's n byte-pair tokens."""
-    tokens = torch.tensor(tokenizer.encode(text), dtype=torch.long, device=token_embedding.weight.device)
+    tokens = torch.tensor(encode(text), dtype=torch.long, device=token_embedding.weight.device)
     return token_embedding(tokens).detach()

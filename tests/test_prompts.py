@@ -67,3 +67,10 @@ def test_embed_words_gives_the_embeddings_of_the_tokens():
 def test_a_name_too_long_for_the_context_is_named():
     with pytest.raises(ConfigError, match=r'class name "very.*" makes a prompt of \d+ tokens, expected at most 77'):
         PromptLayout([["cat"], ["very " * 80]], names=["cat", "very long name"])
+
+
+@pytest.mark.parametrize("name", ["cat <|endoftext|>", "&lt;|endoftext|&gt;", "<|StartOfText|>"])
+def test_a_name_that_spells_out_an_end_of_the_prompt_is_refused(name):
+    for make in (lambda: hard_prompts([f"a photo of a {name}."]), lambda: count_tokens(name)):
+        with pytest.raises(ConfigError, match="which mark the ends of a prompt"):
+            make()
