@@ -75,13 +75,20 @@ def collect_folders(root, run_folders, read_row, place) -> Collection:
         except DataError as error:
             problems.append(str(error))
             gaps.append(place(folder))
-    frame = pd.DataFrame(rows, columns=COLUMNS)
+    return merge([Collection(pd.DataFrame(rows, columns=COLUMNS), problems, [gap for gap in gaps if gap])])
+
+
+def merge(parts: list[Collection]) -> Collection:
+    """All runs of the parts, without those that lie in two folders."""
+    frames = [part.frame for part in parts if len(part.frame)] or [parts[0].frame]
+    frame = pd.concat(frames, ignore_index=True)
     repeated = (frame["protocol"] != "") & frame.duplicated(IDENTITY, keep=False)
+    problems = [problem for part in parts for problem in part.problems]
     problems += [
         f"{folder}: the same run lies in another folder too; neither counts" for folder in frame.folder[repeated]
     ]
-    gaps += frame.loc[repeated, IDENTITY].to_dict("records")
-    return Collection(frame[~repeated].reset_index(drop=True), problems, [gap for gap in gaps if gap])
+    gaps = [gap for part in parts for gap in part.gaps] + frame.loc[repeated, IDENTITY].to_dict("records")
+    return Collection(frame[~repeated].reset_index(drop=True), problems, gaps)
 
 
 def layout_place(folder: Path) -> dict | None:

@@ -132,8 +132,7 @@ def few_shot_table(runs: pd.DataFrame, seeds: list[int] | None = None, spread: s
         rows += [None] if rows else []
         rows += [[dataset, *row] for row in zip([name((*learner, 0)) for learner in learners], *columns)]
     notes = [f"{SPREADS[spread]} Bold: highest mean of its block.", *gaps(summary), *mixed_settings(runs)]
-    heads = [f"{number} shot{'' if number == 1 else 's'}" for number in shots]
-    return Table("Few-shot", ["Dataset", "Method", *heads], rows, notes, spread)
+    return Table("Few-shot", ["Dataset", "Method", *map(shots_name, shots)], rows, notes, spread)
 
 
 def _columns_of_datasets(summary: pd.DataFrame, runs: pd.DataFrame, title: str, spread: str) -> Table:
@@ -147,10 +146,15 @@ def _columns_of_datasets(summary: pd.DataFrame, runs: pd.DataFrame, title: str, 
 
 def cells(block: pd.DataFrame, mean: str, std: str, spread: str) -> list[Cell]:
     """Cells of one column of a summary, with its best and second best marked; equal means share a rank."""
-    ranks = block[mean].round(2).rank(ascending=False, method="min")
-    ranks = [int(rank) if len(block) > 1 and rank <= 2 else 0 for rank in ranks]
     widths = block[std] if spread == "std" else interval(block[std], block["seeds"])
-    return [Cell(float(mean), float(width), rank) for mean, width, rank in zip(block[mean], widths, ranks)]
+    rows = zip(block[mean], widths, best_two(block[mean]))
+    return [Cell(float(mean), float(width), rank) for mean, width, rank in rows]
+
+
+def best_two(means: pd.Series) -> list[int]:
+    """1 for the best and 2 for the second best of several, as they are printed, else 0."""
+    ranks = means.round(2).rank(ascending=False, method="min")
+    return [int(rank) if len(means) > 1 and rank <= 2 else 0 for rank in ranks]
 
 
 def unranked(block: pd.DataFrame, spread: str) -> list[Cell]:
@@ -172,9 +176,13 @@ def entry_namer(summary: pd.DataFrame, labels: dict | None = None):
         if labels and cfg in labels:
             return labels[cfg]
         cfg_part = f" {cfg}" if several_cfgs[method] else ""
-        return f"{method}{cfg_part}" + (f", {shots} shots" if several_shots and shots > 0 else "")
+        return f"{method}{cfg_part}" + (f", {shots_name(shots)}" if several_shots and shots > 0 else "")
 
     return name
+
+
+def shots_name(shots: int) -> str:
+    return "1 shot" if shots == 1 else f"{shots} shots"
 
 
 def base_new_gaps(summary: pd.DataFrame) -> list[str]:
@@ -184,10 +192,14 @@ def base_new_gaps(summary: pd.DataFrame) -> list[str]:
 
 def gaps(summary: pd.DataFrame, columns: dict[str, str] | None = None) -> list[str]:
     """One line for each cell that lacks seeds. columns: {column that lists them: what they lack}."""
-    lines, name = [], entry_namer(summary)
-    for index, row in summary.iterrows():
-        for column, phase in (columns or {"lacking": ""}).items():
-            if row[column] and index[0] != AVERAGE:
+    lines, name, columns = [], entry_namer(summary), columns or {"lacking": ""}
+    for index, row in summary.drop(AVERAGE, level="dataset", errors="ignore").iterrows():
+        label = f"{index[0]}, {name(index[1:])}"
+        if all(len(row[column]) == row["seeds"] for column in columns):
+            lines.append(f"{label}: no result")
+            continue
+        for column, phase in columns.items():
+            if row[column]:
                 seeds = ", ".join(map(str, row[column]))
-                lines.append(f"{index[0]}, {name(index[1:])}: no {phase} result for seed {seeds}".replace("  ", " "))
+                lines.append(f"{label}: no {phase} result for seed {seeds}".replace("  ", " "))
     return lines

@@ -3,27 +3,40 @@
 mocoop table                                      base to new, as the scripts write it below output/
 mocoop table --protocol xd --format latex         another protocol, for a paper
 mocoop table --base DIR --new DIR                 two folders of seed1, seed2, ... given by hand
+mocoop table output --logs OLD                    with the log.txt files of an old CoOp tree beside
+mocoop table output --published                   with the published numbers of the same methods beside
+mocoop table --published-only                     the published numbers on their own
 """
 
 import argparse
 import logging
+from pathlib import Path
 
 import pandas as pd
 
 from mocoop.errors import DataError
 from mocoop.results.aggregate import pair_folders
-from mocoop.results.collect import LAYOUT, Collection, collect
+from mocoop.results.by_protocol import ALIASES, PHASES, join, protocol_tables, runs_of, summarise
+from mocoop.results.collect import LAYOUT, Collection, collect, merge
+from mocoop.results.coop_logs import LOG_MARK, collect_logs, for_every_seed
+from mocoop.results.per_class import per_class_tables
+from mocoop.results.published import load_published
+from mocoop.results.published_tables import beside_table, published_table
 from mocoop.results.render import FORMATS
-from mocoop.results.tables import Table, accuracy_table, base_new_table, routing_table
+from mocoop.results.tables import SPREADS, Table
 
-PROTOCOLS = ("base2new", "few_shot", "xd", "dg")
+OUTPUT = "output"
 
 logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("output", nargs="?", default="output", help="folder of results (default: %(default)s)")
-    parser.add_argument("--protocol", choices=PROTOCOLS, default="base2new", help="default: %(default)s")
+    parser.add_argument("output", nargs="?", help=f"folder of results (default: {OUTPUT})")
+    parser.add_argument(
+        "--logs", action="append", default=[], metavar="DIR", help="output of CoOp, read by its log.txt"
+    )
+    protocols = [*PHASES, *ALIASES]
+    parser.add_argument("--protocol", choices=protocols, default="base2new", metavar="P", help=", ".join(protocols))
     parser.add_argument("--base", metavar="DIR", help="runs on base classes, instead of OUTPUT; with --new")
     parser.add_argument("--new", metavar="DIR", help="runs on new classes; with --base")
     parser.add_argument("--datasets", type=_names, metavar="A,B", help="only these")
@@ -31,59 +44,117 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cfgs", type=_names, metavar="A,B", help="only these configurations")
     parser.add_argument("--shots", type=_numbers, metavar="N,M", help="only these; zero-shot runs have 0")
     parser.add_argument("--seeds", type=_numbers, metavar="N,M", help="these are expected (default: all that occur)")
-    parser.add_argument("--format", choices=sorted(FORMATS), default="markdown", help="default: %(default)s")
+    _add_published(parser.add_argument_group("published numbers"))
+    looks = parser.add_argument_group("looks")
+    spread = "standard deviation (std, the default) or 95 %% confidence interval (ci95)"
+    looks.add_argument("--spread", choices=SPREADS, default="std", help=spread)
+    looks.add_argument("--per-class", action="store_true", help="accuracy of each class too")
+    looks.add_argument("--format", choices=sorted(FORMATS), default="markdown", help="default: %(default)s")
+    looks.add_argument("--output-file", metavar="FILE", help="write the tables there instead of printing them")
+    looks.add_argument("--force", action="store_true", help="replace FILE if it exists")
+
+
+def _add_published(group) -> None:
+    beside = "beside ours, for the same data set, backbone and shots: those of METHOD, else each method's own"
+    group.add_argument("--published", nargs="?", const=[], type=_names, metavar="METHOD,...", help=beside)
+    group.add_argument(
+        "--published-only", action="store_true", help="on their own, of --protocol, --methods, --datasets"
+    )
+    group.add_argument(
+        "--published-csv", metavar="FILE", help="your own, in the columns of mocoop/results/published.csv"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the tables, and on stderr one line for each run that could not be used."""
+    """Prints or writes the tables, and on stderr one line for each run that could not be used."""
+    if args.output_file and Path(args.output_file).exists() and not args.force:
+        raise DataError(f"{args.output_file}: exists already; name another file, or --force to replace it")
+    if args.published_csv and args.published is None and not args.published_only:
+        raise DataError("got --published-csv alone, expected --published or --published-only with it")
+    args.protocol = ALIASES.get(args.protocol, args.protocol)
+    tables = _published_tables(args) if args.published_only else _tables(args)
+    text = "\n".join(map(FORMATS[args.format], tables))
+    if args.output_file:
+        _write(args.output_file, text)
+    else:
+        print(text, end="")
+    return 0
+
+
+def _tables(args) -> list[Table]:
     found = _collect(args)
-    runs = _select(found.frame, args)
-    render = FORMATS[args.format]
-    print("\n".join(render(table) for table in _tables(runs, args)), end="")
     for problem in found.problems:
         logger.warning("left out: %s", problem)
-    return 0
+    runs = _select(for_every_seed(found.with_gaps()), args)
+    runs, notes = (runs, []) if args.cfgs else join(runs, args.protocol)
+    tables = protocol_tables(runs, args.protocol, args.seeds, args.spread)
+    if args.published is not None:
+        tables.insert(1, _beside_table(runs, args))
+    if args.per_class:
+        tables += per_class_tables(runs, args.seeds, args.spread)
+    tables[0].notes.extend(notes)
+    return tables
+
+
+def _published_tables(args) -> list[Table]:
+    numbers = load_published(args.published_csv)
+    rows = numbers.frame[numbers.frame["protocol"] == args.protocol]
+    return [
+        published_table(args.protocol, numbers, args.methods, args.datasets, backbone)
+        for backbone in rows["backbone"].unique()
+    ]
+
+
+def _beside_table(runs: pd.DataFrame, args) -> Table:
+    numbers, summary = load_published(args.published_csv), summarise(runs, args.protocol, args.seeds)
+    return beside_table(summary, runs, args.protocol, numbers, args.published, args.spread)
 
 
 def _collect(args) -> Collection:
     if not args.base and not args.new:
-        found = collect(args.output)
+        folders = [] if args.logs and args.output is None else [args.output or OUTPUT]
+        found = merge([*map(collect, folders), *map(collect_logs, args.logs)])
         strays = found.frame.loc[found.frame["protocol"] == "", "folder"]
         found.problems.extend(f"{folder}: not in {LAYOUT}" for folder in strays)
         return found
     if not (args.base and args.new):
         raise DataError("got only one of --base and --new, expected both")
+    if args.output or args.logs:
+        raise DataError("got OUTPUT or --logs beside --base and --new, expected one or the other")
     pair_folders(args.base, args.new)
-    parts = [collect(args.base), collect(args.new)]
-    for part, classes, flag in zip(parts, ("base", "new"), ("--base", "--new")):
-        wrong = part.frame[part.frame["subsample_classes"] != classes]
-        if len(wrong):
-            raise DataError(f"got a run on {wrong.iloc[0].subsample_classes} classes in {flag}: {wrong.iloc[0].folder}")
-    frames = [part.frame.assign(protocol="base2new") for part in parts]
-    frames = [frame.assign(phase=phase) for frame, phase in zip(frames, ("train_base", "test_new"))]
-    return Collection(pd.concat(frames, ignore_index=True), parts[0].problems + parts[1].problems)
+    sides = [("--base", args.base, "base", "train_base"), ("--new", args.new, "new", "test_new")]
+    return merge([_collect_side(*side) for side in sides])
+
+
+def _collect_side(flag: str, folder: str, classes: str, phase: str) -> Collection:
+    found = collect(folder)
+    wrong = found.frame[found.frame["subsample_classes"] != classes]
+    if len(wrong):
+        raise DataError(f"got a run on {wrong.iloc[0].subsample_classes} classes in {flag}: {wrong.iloc[0].folder}")
+    return merge([Collection(found.frame.assign(protocol="base2new", phase=phase), found.problems, found.gaps)])
 
 
 def _select(frame: pd.DataFrame, args) -> pd.DataFrame:
-    wanted = {"protocol": [args.protocol], "dataset": args.datasets, "method": args.methods, "cfg": args.cfgs}
+    wanted = {"dataset": args.datasets, "method": args.methods, "cfg": args.cfgs}
     wanted |= {"shots": args.shots, "seed": args.seeds}
+    runs = runs_of(frame, args.protocol)
     for column, values in wanted.items():
         if values is not None:
-            frame = frame[frame[column].isin(values)]
-    if frame.empty:
-        asked = ", ".join(f"{column} {' '.join(map(str, values))}" for column, values in wanted.items() if values)
-        raise DataError(f"{args.output}: no finished run with {asked}; run one with scripts/, or name another folder")
-    return frame
+            found = runs["method"].str.removesuffix(LOG_MARK) if column == "method" else runs[column]
+            runs = runs[found.isin(values)]
+    if runs["accuracy"].isna().all():
+        asked = {"protocol": [args.protocol]} | wanted
+        asked = ", ".join(f"{column} {' '.join(map(str, values))}" for column, values in asked.items() if values)
+        where = args.output or ", ".join(args.logs) or OUTPUT
+        raise DataError(f"{where}: no finished run with {asked}; run one with scripts/, or name another folder")
+    return runs
 
 
-def _tables(runs: pd.DataFrame, args) -> list[Table]:
-    if args.protocol == "base2new":
-        tables = [base_new_table(runs, args.seeds)]
-        return tables + [routing_table(runs, args.seeds)] if runs["domain_in_top_k"].notna().any() else tables
-    by = "shots" if args.protocol == "few_shot" else "phase"
-    return [
-        accuracy_table(part, args.seeds, title=f"{args.protocol}, {by} {value}") for value, part in runs.groupby(by)
-    ]
+def _write(path: str, text: str) -> None:
+    from mocoop.engine.lite.files import atomic_write  # brings torch along, which printing tables does not need
+
+    with atomic_write(path) as file:
+        file.write(text)
 
 
 def _names(text: str) -> list[str]:

@@ -7,12 +7,21 @@ from mocoop.results.record import FILE_NAME, build_record
 PHASE_CLASSES = {"train_base": "base", "test_new": "new"}
 
 
-def make_config(dataset="ShapesBoth", method="CoOp", shots=16, seed=1, classes="all", root="/data", output="/output"):
+def make_config(
+    dataset="ShapesBoth",
+    method="CoOp",
+    shots=16,
+    seed=1,
+    classes="all",
+    root="/data",
+    output="/output",
+    backbone="tiny",
+):
     return {
         "SEED": seed,
         "OUTPUT_DIR": output,
         "DATASET": {"NAME": dataset, "ROOT": root, "NUM_SHOTS": shots, "SUBSAMPLE_CLASSES": classes},
-        "MODEL": {"BACKBONE": {"NAME": "tiny"}},
+        "MODEL": {"BACKBONE": {"NAME": backbone}},
         "OPTIM": {"LR": 0.002, "BETAS": (0.9, 0.999)},
         "TRAINER": {"NAME": method},
     }

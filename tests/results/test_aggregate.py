@@ -3,7 +3,17 @@ import math
 import pytest
 
 from mocoop.errors import DataError
-from mocoop.results.aggregate import base_to_new, harmonic_mean, mixed_settings, over_seeds, pair_folders, seed_matrix
+from mocoop.results.aggregate import (
+    base_to_new,
+    harmonic_mean,
+    interval,
+    join_cfgs,
+    mixed_settings,
+    over_seeds,
+    pair_folders,
+    seed_matrix,
+    transfer,
+)
 from mocoop.results.collect import collect
 from tests.results.runs import add_base_new, add_run, make_config
 
@@ -114,3 +124,58 @@ def test_one_folder_is_not_both_base_and_new(tmp_path):
     for base, new in (("a", "a"), ("a", "./a/"), ("a", "link"), ("a", "."), (".", "b")):
         with pytest.raises(DataError, match="expected two separate folders"):
             pair_folders(tmp_path / base, tmp_path / new)
+
+
+@pytest.mark.parametrize("seeds, t", [(2, 12.7062), (3, 4.3027), (5, 2.7764), (30, 2.0452)])
+def test_interval_is_students(seeds, t):
+    assert interval(2.0, seeds) == pytest.approx(t * 2.0 / math.sqrt(seeds), rel=1e-4)
+
+
+def test_interval_of_one_seed_is_not_known(tmp_path):
+    add_run(tmp_path, 50.0)
+    summary = over_seeds(seed_matrix(collect(tmp_path).frame))
+    assert summary["seeds"].tolist() == [1] and interval(summary["std"], summary["seeds"]).isna().all()
+
+
+def test_transfer_averages_the_targets_without_the_source(tmp_path):
+    add_run(tmp_path, 70.0, protocol="xd", phase="train", dataset="imagenet")
+    for dataset, accuracy in (("dtd", 40.0), ("zoo", 60.0)):
+        add_run(tmp_path, accuracy, protocol="xd", phase="test", dataset=dataset)
+    means = transfer(collect(tmp_path).frame)["mean"].droplevel(["method", "cfg", "shots"])
+    assert list(means.items()) == [("imagenet (source)", 70.0), ("dtd", 40.0), ("zoo", 60.0), ("average", 50.0)]
+
+
+def test_transfer_of_one_target_has_no_average(tmp_path):
+    add_run(tmp_path, 70.0, protocol="xd", phase="train", dataset="imagenet")
+    add_run(tmp_path, 40.0, protocol="xd", phase="test", dataset="dtd")
+    assert list(transfer(collect(tmp_path).frame).index.unique("dataset")) == ["imagenet (source)", "dtd"]
+
+
+def test_a_gap_in_a_target_is_a_gap_in_the_average(tmp_path):
+    for dataset, seeds in (("dtd", (1, 2)), ("zoo", (1,))):
+        for seed in seeds:
+            add_run(tmp_path, 40.0, protocol="xd", phase="test", dataset=dataset, seed=seed)
+    means = transfer(collect(tmp_path).frame)["mean"]
+    assert means.isna().tolist() == [False, True, True]
+
+
+def test_configurations_that_never_meet_are_joined(tmp_path):
+    add_run(tmp_path, 50.0, dataset="a", cfg="ep50")
+    add_run(tmp_path, 60.0, dataset="b", cfg="ep200")
+    joined, notes = join_cfgs(collect(tmp_path).frame)
+    assert joined.cfg.tolist() == ["ep200+ep50"] * 2 and len(notes) == 1
+    assert seed_matrix(joined)[1].tolist() == [50.0, 60.0, 55.0]
+
+
+@pytest.mark.parametrize("where", [{}, {"phase": "test_new"}])
+def test_configurations_that_meet_on_a_dataset_are_not_joined(tmp_path, where):
+    add_run(tmp_path, 50.0, dataset="a", cfg="ep50")
+    add_run(tmp_path, 60.0, dataset="a", cfg="ep200", **where)
+    joined, notes = join_cfgs(collect(tmp_path).frame)
+    assert sorted(joined.cfg) == ["ep200", "ep50"] and notes == []
+
+
+def test_configurations_of_different_backbones_are_not_joined(tmp_path):
+    add_run(tmp_path, 50.0, dataset="a", cfg="rn50", backbone="RN50")
+    add_run(tmp_path, 60.0, dataset="b", cfg="vit", backbone="ViT-B/16")
+    assert join_cfgs(collect(tmp_path).frame)[1] == []

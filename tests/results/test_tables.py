@@ -6,7 +6,16 @@ import pytest
 
 from mocoop.results.collect import collect
 from mocoop.results.render import to_csv, to_latex, to_markdown
-from mocoop.results.tables import Cell, Table, ablation_table, accuracy_table, base_new_table, routing_table
+from mocoop.results.tables import (
+    Cell,
+    Table,
+    ablation_table,
+    accuracy_table,
+    base_new_table,
+    few_shot_table,
+    routing_table,
+    transfer_table,
+)
 from tests.results.runs import add_base_new, add_run
 
 
@@ -133,3 +142,67 @@ def test_latex_marks_best_and_second_and_escapes(runs):
 def test_a_deviation_that_is_not_known_is_not_printed():
     table = Table("t", ["Name", "Value"], [["a", Cell(50.0)], ["b", Cell(math.nan)]])
     assert [row[1] for row in markdown_rows(table)[2:]] == ["50.00", "–"]
+
+
+def test_few_shot_table_has_a_column_per_number_of_shots(tmp_path):
+    for dataset, lift in (("a", 0.0), ("b", 10.0)):
+        add_run(
+            tmp_path,
+            40.0 + lift,
+            protocol="few_shot",
+            dataset=dataset,
+            shots=0,
+            method="ZeroshotCLIP",
+            phase="train_all",
+        )
+        for shots in (1, 16):
+            add_run(tmp_path, 50.0 + lift + shots, protocol="few_shot", dataset=dataset, shots=shots, phase="train_all")
+    add_run(tmp_path, 60.0, protocol="few_shot", dataset="a", shots=16, method="MoCoOp", phase="train_all")
+    table = few_shot_table(collect(tmp_path).frame)
+    rows = markdown_rows(table)
+    assert rows[0] == ["Dataset", "Method", "0 shots", "1 shot", "16 shots"]
+    assert rows[2:5] == [
+        ["a", "ZeroshotCLIP", "40.00", "–", "–"],
+        ["a", "CoOp", "–", "51.00", "**66.00**"],
+        ["a", "MoCoOp", "–", "–", "60.00"],
+    ]
+    assert rows[8:] == [
+        ["average", "ZeroshotCLIP", "45.00", "–", "–"],
+        ["average", "CoOp", "–", "56.00", "**71.00**"],
+        ["average", "MoCoOp", "–", "–", "–"],
+    ]
+    assert table.notes[1:] == ["b, MoCoOp, 16 shots: no result"]
+
+
+def test_transfer_table_starts_with_the_source(tmp_path):
+    add_run(tmp_path, 70.0, protocol="xd", phase="train", dataset="imagenet")
+    for dataset, accuracy in (("a", 50.0), ("b", 60.0)):
+        add_run(tmp_path, accuracy, protocol="xd", phase="test", dataset=dataset)
+    rows = markdown_rows(transfer_table(collect(tmp_path).frame))
+    assert rows[0] == ["Method", "imagenet (source)", "a", "b", "average"]
+    assert rows[2] == ["CoOp", "70.00", "50.00", "60.00", "55.00"]
+
+
+def test_the_interval_is_printed_where_it_is_asked_for(runs):
+    row = base_new_table(runs, spread="ci95").rows[0]
+    assert row[2].spread == pytest.approx(12.7062 * 2**0.5 / 2**0.5, rel=1e-4)
+    header = to_csv(base_new_table(runs, spread="ci95")).splitlines()[0]
+    assert header == "Dataset,Method,Base,Base ci95,New,New ci95,H,H ci95"
+
+
+def test_a_number_without_a_spread_has_no_column_of_it():
+    table = Table("t", ["Name", "Ours", "Δ"], [["a", Cell(50.0, 1.0), Cell(-0.5, None, signed=True)]])
+    assert to_csv(table).splitlines() == ["Name,Ours,Ours std,Δ", "a,50.0,1.0,-0.5"]
+    assert markdown_rows(table)[2] == ["a", "50.00 ± 1.00", "−0.50"]
+    assert r"a & 50.00 $\pm$ 1.00 & $-$0.50 \\" in to_latex(table)
+
+
+def test_latex_escapes_whatever_it_must():
+    table = Table("t", ["A"], [["\\ { } $ & # ^ _ ~ % < > [x]"]])
+    escaped = r"\textbackslash{} \{ \} \$ \& \# \textasciicircum{} \_ \textasciitilde{} \% "
+    escaped += r"\textless{} \textgreater{} {[}x{]} \\"
+    assert escaped in to_latex(table).splitlines()
+
+
+def test_a_bar_in_a_name_does_not_end_its_markdown_cell():
+    assert r"| a\|b |" in to_markdown(Table("t", ["Name"], [["a|b"]]))

@@ -3,8 +3,10 @@ import argparse
 import pytest
 
 from mocoop.errors import DataError
+from mocoop.results.record import unfinished_record, write_record
 from mocoop.tools import table
-from tests.results.runs import add_base_new, add_run
+from tests.results.logs import add_log
+from tests.results.runs import add_base_new, add_run, make_config
 
 
 def run(*arguments) -> int:
@@ -42,14 +44,27 @@ def test_an_asked_seed_that_is_missing_is_a_gap(tmp_path, capsys):
     assert "|    – |   – |   – |" in out and "no base result for seed 2" in out
 
 
+@pytest.mark.parametrize("status", ["running", "failed", None])
+def test_a_run_that_did_not_finish_is_a_gap_and_named(tmp_path, capsys, caplog, status):
+    add_base_new(tmp_path, {1: 80.0, 2: 80.0}, {1: 70.0, 2: 70.0})
+    (tmp_path / "base2new/test_new/shapes_both/shots_16/CoOp/tiny/seed2/result.json").unlink()
+    if status:
+        folder = tmp_path / "base2new/test_new/shapes_both/shots_16/CoOp/tiny/seed2"
+        write_record(folder / "result.json", unfinished_record(make_config(seed=2), status))
+    add_run(tmp_path, 50.0, seed=3, method="CoCoOp").joinpath("result.json").unlink()
+    run(tmp_path)
+    out = capsys.readouterr().out
+    assert "| shapes_both | CoOp   |    – |   – |   – |" in out and "| shapes_both | CoCoOp |    – |   – |   – |" in out
+    assert "CoOp: no new result for seed 2, 3" in out and "CoCoOp: no result" in out
+    assert len(caplog.records) == 2 and (f"the run is {status}" if status else "did not finish") in caplog.text
+
+
 def test_other_protocols_have_a_column_per_dataset(tmp_path, capsys):
     for dataset in ("caltech101", "dtd"):
         add_run(tmp_path, 60.0, protocol="xd", phase="test", dataset=dataset)
     run(tmp_path, "--protocol", "xd")
     out = capsys.readouterr().out
-    assert "### xd, phase test" in out and "| Method | caltech101 |   dtd | average |".replace(
-        "  ", " "
-    ) in out.replace("  ", " ")
+    assert "### Cross-dataset transfer" in out and "| Method | caltech101 | dtd | average |" in " ".join(out.split())
 
 
 def test_few_shot_has_a_table_per_number_of_shots(tmp_path, capsys):
@@ -57,7 +72,8 @@ def test_few_shot_has_a_table_per_number_of_shots(tmp_path, capsys):
         add_run(tmp_path, 60.0, protocol="few_shot", phase="train_all", shots=shots)
     run(tmp_path, "--protocol", "few_shot")
     out = capsys.readouterr().out
-    assert "### few_shot, shots 1\n" in out and "### few_shot, shots 16\n" in out
+    titles = [line for line in out.splitlines() if line.startswith("###")]
+    assert titles == ["### Few-shot", "### Few-shot, 1 shot", "### Few-shot, 16 shots"]
 
 
 def test_two_folders_can_be_given_by_hand(tmp_path, capsys):
@@ -99,3 +115,134 @@ def test_nothing_found_is_an_error(tmp_path):
     add_run(tmp_path, 50.0)
     with pytest.raises(DataError, match="no finished run with protocol base2new, method MoCoOp"):
         run(tmp_path, "--methods", "MoCoOp")
+
+
+def test_only_broken_runs_are_an_error_that_follows_their_names(tmp_path, caplog):
+    add_run(tmp_path, 50.0).joinpath("result.json").unlink()
+    with pytest.raises(DataError, match="no finished run with protocol base2new"):
+        run(tmp_path)
+    assert "the run did not finish" in caplog.text
+
+
+def test_the_interval_is_wider_than_the_deviation(tmp_path, capsys):
+    add_base_new(tmp_path, {1: 80.0, 2: 82.0, 3: 84.0}, {1: 70.0, 2: 70.0, 3: 70.0})
+    run(tmp_path, "--spread", "ci95")
+    out = capsys.readouterr().out
+    assert "82.00 ± 4.97" in out and "95 % confidence interval" in out  # 4.303 * 2 / sqrt(3)
+    run(tmp_path, "--spread", "ci95", "--format", "csv")
+    assert "Base,Base ci95,New,New ci95" in capsys.readouterr().out
+
+
+def test_schedules_that_differ_by_dataset_are_one_method_unless_asked_for(tmp_path, capsys):
+    for dataset, cfg in (("imagenet", "ep50"), ("dtd", "ep200")):
+        add_base_new(tmp_path, {1: 80.0}, {1: 60.0}, dataset=dataset, cfg=cfg)
+    run(tmp_path)
+    out = capsys.readouterr().out
+    assert "| average  | CoOp   | 80.00 | 60.00 | 68.57 |" in out
+    assert "CoOp: its configurations differ by data set or shots (ep200, ep50)" in out
+    run(tmp_path, "--cfgs", "ep50,ep200")
+    assert "CoOp ep50" in capsys.readouterr().out
+
+
+def test_dg_shows_the_source_that_is_kept_with_xd(tmp_path, capsys):
+    add_run(tmp_path, 71.0, protocol="xd", phase="train", dataset="imagenet", cfg="a")
+    add_run(tmp_path, 72.0, protocol="xd", phase="train", dataset="imagenet", cfg="b")
+    for dataset, accuracy in (("imagenet_r", 76.0), ("imagenetv2", 64.0)):
+        add_run(tmp_path, accuracy, protocol="dg", phase="test", dataset=dataset, cfg="a")
+    run(tmp_path, "--protocol", "domain_generalization")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "| Method | imagenet (source) | imagenet_r | imagenetv2 | average |"
+    assert lines[4].split() == "| CoOp | 71.00 | 76.00 | 64.00 | 70.00 |".split() and lines[5] == ""
+
+
+def test_old_logs_stand_beside_new_results(tmp_path, capsys):
+    for seed in (1, 2):
+        add_base_new(tmp_path / "new", {seed: 80.0}, {seed: 60.0}, dataset="dtd", cfg="c")
+        for phase, classes, correct in (("train_base", "base", 70), ("test_new", "new", 50)):
+            path = f"base2new/{phase}/dtd/shots_16/CoOp/c/seed{seed}"
+            add_log(tmp_path / "old", path, correct=correct, total=100, classes=classes, seed=seed)
+    run(tmp_path / "new", "--logs", tmp_path / "old", "--methods", "CoOp")
+    out = " ".join(capsys.readouterr().out.split())
+    assert "| CoOp | **80.00 ± 0.00** | **60.00 ± 0.00** | **68.57 ± 0.00** |" in out
+    assert "| CoOp (from log.txt) | 70.00 ± 0.00 | 50.00 ± 0.00 | 58.33 ± 0.00 |" in out
+    run("--logs", tmp_path / "old")
+    assert "58.33" in capsys.readouterr().out
+
+
+def test_one_tree_of_logs_given_twice_does_not_count(tmp_path, caplog):
+    add_log(tmp_path, "dtd/CoOp/c_16shots/seed1")
+    with pytest.raises(DataError, match="no finished run"):
+        run("--logs", tmp_path, "--logs", tmp_path, "--protocol", "few_shot")
+    assert caplog.text.count("the same run lies in another folder too") == 2
+
+
+def test_the_same_seed_twice_by_hand_does_not_count(tmp_path, caplog):
+    for folder, phase in (("base", "train_base"), ("new", "test_new")):
+        for name in ("first", "second"):
+            made = add_run(tmp_path / "made" / name, 50.0, phase=phase)
+            (tmp_path / folder).mkdir(exist_ok=True)
+            made.rename(tmp_path / folder / name)
+    with pytest.raises(DataError, match="no finished run"):
+        run("--base", tmp_path / "base", "--new", tmp_path / "new")
+    assert caplog.text.count("the same run lies in another folder too") == 4
+
+
+def test_per_class_tables_follow(tmp_path, capsys):
+    add_base_new(tmp_path, {1: 80.0}, {1: 60.0})
+    run(tmp_path, "--per-class")
+    out = capsys.readouterr().out
+    assert "### shapes_both, train_base, per class" in out and "| cat   | 10000  | 80.00 |" in out
+
+
+def test_published_numbers_stand_beside_ours(tmp_path, capsys):
+    add_base_new(tmp_path, {1: 95.0}, {1: 96.0}, dataset="oxford_pets", backbone="ViT-B/16")
+    run(tmp_path, "--published", "--format", "csv")
+    blocks = capsys.readouterr().out.split("\n\n")
+    row = dict(zip(*(line.split(",") for line in blocks[1].splitlines())))
+    assert (row["Published"], row["Base (publ.)"], row["New (publ.)"], row["H (publ.)"]) == (
+        ("CoOp", "93.67", "95.29", "94.47")
+    )
+    assert float(row["Δ Base"]) == pytest.approx(1.33) and row["Source"] == "[1]"
+
+
+def test_ones_own_csv_fills_what_is_not_available(tmp_path, capsys):
+    add_base_new(tmp_path, {1: 95.0}, {1: 96.0}, dataset="oxford_pets", method="MoCoOp", backbone="ViT-B/16")
+    run(tmp_path, "--published")
+    assert "not available in machine-readable form" in capsys.readouterr().out
+    own = tmp_path / "own.csv"
+    own.write_text(
+        "protocol,method,backbone,dataset,shots,split,value,source\n"
+        "base2new,MoCoOp,ViT-B/16,oxford_pets,16,base,90.00,my copy\n"
+    )
+    run(tmp_path, "--published", "--published-csv", own)
+    out = capsys.readouterr().out
+    assert "[1] my copy" in out and "+5.00" in out and "not available" not in out
+
+
+def test_published_numbers_alone_need_no_run(capsys):
+    run("nowhere", "--published-only", "--methods", "ZeroshotCLIP,CoOp,CoCoOp")
+    out = capsys.readouterr().out
+    for line in ("CLIP | 69.34 | 74.22 | 71.70", "CoOp | 82.69 | 63.22 | 71.66", "CoCoOp | 80.47 | 71.69 | 75.83"):
+        assert f"| average | {line} |" in " ".join(out.replace("**", "").split())
+
+
+def test_ones_own_csv_alone_is_refused(tmp_path):
+    with pytest.raises(DataError, match="expected --published or --published-only with it"):
+        run(tmp_path, "--published-csv", "own.csv")
+
+
+def test_a_folder_taken_for_a_published_method_is_named(tmp_path):
+    add_base_new(tmp_path, {1: 95.0}, {1: 96.0})
+    with pytest.raises(DataError, match="got published method 'output', expected one of CLIP"):
+        run(tmp_path, "--published", "output")
+
+
+def test_tables_are_written_once(tmp_path, capsys):
+    add_base_new(tmp_path, {1: 84.24}, {1: 75.67})
+    path = tmp_path / "tables" / "table.md"
+    run(tmp_path, "--output-file", path)
+    assert "79.73" in path.read_text() and capsys.readouterr().out == ""
+    with pytest.raises(DataError, match="exists already"):
+        run(tmp_path, "--output-file", path)
+    run(tmp_path, "--output-file", path, "--format", "csv", "--force")
+    assert path.read_text().startswith("Dataset,Method,Base")

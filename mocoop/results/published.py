@@ -1,0 +1,201 @@
+"""Published numbers, each with its source: those of published.csv and a user's own.
+
+A csv has the columns COLUMNS and, optionally, `tier` and `note`. Data sets and methods may be called by the names of
+papers, configurations or registries. What several sources state is taken from the first: a user's own rows come before
+the shipped ones, and these stand in the order of trust.
+"""
+
+import csv
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from mocoop.errors import DataError
+from mocoop.results.aggregate import harmonic_mean
+
+SHIPPED = Path(__file__).with_name("published.csv")
+COLUMNS = ["protocol", "method", "backbone", "dataset", "shots", "split", "value", "source"]
+SPLITS = {"base2new": ("base", "new", "H"), "few_shot": ("all",), "xd": ("all",), "dg": ("all",)}
+AVERAGE = "Average"
+TRAINED_ON = {"xd": "ImageNet", "dg": "ImageNet"}  # which the average leaves out
+NOT_AVAILABLE = {"MoCoOp": "not available in machine-readable form"}
+
+_METHODS = {"ZeroshotCLIP": "CLIP"}
+_DATASETS = {"oxfordflowers": "flowers102", "describabletextures": "dtd"}
+_TIERS = {"quoted_in_later_paper": "quoted by a later paper"}
+_ROUNDING = 0.01 + 1e-9  # how far numbers of two decimals may lie from what is computed of others
+_WHERE = ["protocol", "method", "backbone", "key", "shots", "split", "source"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one source states, or what follows from it: {split: percent}."""
+
+    values: dict[str, float]
+    source: str
+
+
+def dataset_key(name: str) -> str:
+    """One key for all names of a data set: `oxford_flowers`, `OxfordFlowers` and `Flowers102` have the same."""
+    key = re.sub(r"[^a-z0-9]", "", name.lower())
+    return _DATASETS.get(key, key)
+
+
+def published_method(name: str) -> str:
+    """What papers call the method of a trainer."""
+    return _METHODS.get(name, name)
+
+
+def load_published(own=None) -> "PublishedNumbers":
+    """The shipped numbers, after those of the user's csv `own`. Raises DataError naming its line and column."""
+    paths = [own, SHIPPED] if own else [SHIPPED]
+    return PublishedNumbers(pd.concat(map(read_published, paths), ignore_index=True))
+
+
+def read_published(path) -> pd.DataFrame:
+    """The rows of one csv, validated, with `key` (of `dataset_key`). Raises DataError naming line and column."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, skipinitialspace=True)
+            lacking = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+            if lacking:
+                raise DataError(f"{path}: got no column {', '.join(lacking)}, expected {','.join(COLUMNS)}")
+            rows = [_validated(row, f"{path}, line {reader.line_num}") for row in reader if any(row.values())]
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as csv in UTF-8 ({error})") from None
+    frame = pd.DataFrame(rows, columns=[*COLUMNS, "tier", "note", "line", "key"])
+    repeated = frame[frame.duplicated(_WHERE)]
+    if len(repeated):
+        raise DataError(f"{repeated.iloc[0].line}: its source states this number in an earlier line already")
+    return frame
+
+
+def _validated(row: dict, line: str) -> dict:
+    texts = {column: (row.get(column) or "").strip() for column in [*COLUMNS, "tier", "note"]}
+    for column in COLUMNS:
+        if not texts[column]:
+            raise DataError(f"{line}, column {column}: got nothing, expected a value")
+    protocol, split = texts["protocol"], texts["split"]
+    if protocol not in SPLITS:
+        raise DataError(f"{line}, column protocol: got {protocol!r}, expected one of {', '.join(SPLITS)}")
+    if split not in SPLITS[protocol]:
+        raise DataError(f"{line}, column split: got {split!r}, expected one of {', '.join(SPLITS[protocol])}")
+    if not texts["shots"].isdecimal():
+        raise DataError(f"{line}, column shots: got {texts['shots']!r}, expected a whole number, 0 for zero-shot")
+    value = _percentage(texts["value"])
+    if value is None:
+        raise DataError(f"{line}, column value: got {texts['value']!r}, expected a percentage from 0 to 100")
+    names = {"method": published_method(texts["method"]), "key": dataset_key(texts["dataset"]), "line": line}
+    return texts | names | {"shots": int(texts["shots"]), "value": value}
+
+
+def _percentage(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value <= 100 else None
+
+
+class PublishedNumbers:
+    """Answers by protocol, method, backbone, data set and shots.
+
+    frame: of `read_published`. Methods are those of papers (`published_method`), data sets have any of their names.
+    """
+
+    def __init__(self, frame: pd.DataFrame):
+        self.frame = frame
+
+    @cached_property
+    def _rows(self) -> dict[tuple, list]:
+        rows = {}
+        for row in self.frame.itertuples(index=False):
+            rows.setdefault((row.protocol, row.method, row.backbone, row.shots, row.key), []).append(row)
+        return rows
+
+    def knows(self, method: str) -> bool:
+        return bool((self.frame["method"] == method).any())
+
+    def datasets(self, protocol: str) -> list[str]:
+        """Names of the protocol's data sets, in the papers' order."""
+        names = self.frame.loc[self.frame["protocol"] == protocol].drop_duplicates("key")["dataset"]
+        return [name for name in names if name != AVERAGE]
+
+    def select(self, protocol: str, names: list[str] | None = None) -> list[str]:
+        """Those of `datasets` that `names` mean (default: all). Raises DataError for a name that means none."""
+        known = self.datasets(protocol)
+        keys = list(map(dataset_key, names or known))
+        for key, name in zip(keys, names or known):
+            if key not in map(dataset_key, known):
+                raise DataError(f"got published data set {name!r}, expected one of {', '.join(known)}")
+        return [name for name in known if dataset_key(name) in keys]
+
+    def averaged(self, protocol: str) -> list[str]:
+        """The data sets that the protocol's published averages are over."""
+        return [name for name in self.datasets(protocol) if name != TRAINED_ON.get(protocol)]
+
+    def entry(self, protocol: str, method: str, backbone: str, shots: int, dataset: str) -> Entry | None:
+        """What the first source states; H is computed where it states base and new alone."""
+        rows = self._rows.get((protocol, method, backbone, shots, dataset_key(dataset)))
+        if not rows:
+            return None
+        rows = [row for row in rows if row.source == rows[0].source]
+        notes = [rows[0].source, _TIERS.get(rows[0].tier), *dict.fromkeys(row.note for row in rows)]
+        return Entry(_with_h({row.split: row.value for row in rows}), "; ".join(filter(None, notes)))
+
+    def average(self, protocol: str, method: str, backbone: str, shots: int, datasets: Iterable[str]) -> Entry | None:
+        """The average over `datasets`, computed of their values; else, where they are all, as it is stated."""
+        keys = set(map(dataset_key, datasets))
+        entries = [self.entry(protocol, method, backbone, shots, key) for key in sorted(keys)]
+        if not entries or None in entries:
+            everything = set(map(dataset_key, self.averaged(protocol)))
+            return self.entry(protocol, method, backbone, shots, AVERAGE) if keys == everything else None
+        splits = [split for split in SPLITS[protocol] if split != "H" and all(split in one.values for one in entries)]
+        means = {split: sum(one.values[split] for one in entries) / len(entries) for split in splits}
+        sources = {one.source for one in entries}
+        if len(sources) > 1:  # their notes are about single values
+            sources = sorted({source.partition(";")[0] for source in sources})
+        return Entry(_with_h(means), f"average of the values of {' and '.join(sources)}")
+
+    def disagreements(self, protocol: str, methods: list[str]) -> list[str]:
+        """One line for each stated H or average that does not follow, within rounding, from the other numbers."""
+        lines = []
+        for where, rows in self._rows.items():
+            if where[0] == protocol and where[1] in methods:
+                lines += self._disagreements(where, rows)
+        return lines
+
+    def _disagreements(self, where: tuple, rows: list) -> list[str]:
+        label = f"{where[1]}, {rows[0].dataset}, {where[3]} shots"
+        stated = [
+            ({row.split: row.value for row in rows if row.source == source}, source)
+            for source in dict.fromkeys(row.source for row in rows)
+        ]
+        lines = []
+        for values, source in stated:
+            lines += _differing(label, values, _with_h({**values, "H": None}), source, "its base and new make")
+        if rows[0].dataset == AVERAGE:
+            computed = self.average(*where[:4], self.averaged(where[0]))
+            for values, source in stated:
+                lines += _differing(label, values, computed.values, source, "the values per data set make")
+        return lines
+
+
+def _with_h(values: dict) -> dict[str, float]:
+    if values.get("H") is None and "base" in values and "new" in values:
+        return values | {"H": harmonic_mean(values["base"], values["new"])}
+    return {split: value for split, value in values.items() if value is not None}
+
+
+def _differing(label: str, stated: dict, computed: dict, source: str, how: str) -> list[str]:
+    return [
+        f"{label}: {source} states {split} {value:.2f}, {how} {computed[split]:.2f}"
+        for split, value in stated.items()
+        if split in computed and abs(value - computed[split]) > _ROUNDING
+    ]

@@ -1,0 +1,183 @@
+"""Tables with published numbers: beside ours, with the difference, or on their own."""
+
+import math
+
+import pandas as pd
+
+from mocoop.errors import DataError
+from mocoop.results import published
+from mocoop.results.aggregate import AVERAGE, ENTRY, METHOD_ORDER, SOURCE_MARK
+from mocoop.results.coop_logs import LOG_MARK
+from mocoop.results.published import Entry, PublishedNumbers, published_method
+from mocoop.results.tables import SPREADS, Cell, Table, best_two, cells, entry_namer, shots_name
+
+BACKBONE = "ViT-B/16"
+_ACCURACY = [("mean", "std", "Accuracy", "all")]  # a summary's columns, their name, the split of published numbers
+_MEASURES = {
+    "base2new": [("base", "base_std", "Base", "base"), ("new", "new_std", "New", "new"), ("h", "h_std", "H", "H")]
+}
+
+
+class Footnotes:
+    """Numbers the sources of a table in the order in which they are used."""
+
+    def __init__(self):
+        self._numbers = {}
+
+    def mark(self, entries: list[Entry | None]) -> str:
+        sources = dict.fromkeys(entry.source for entry in entries if entry)
+        return " ".join(f"[{self._numbers.setdefault(source, len(self._numbers) + 1)}]" for source in sources)
+
+    def lines(self) -> list[str]:
+        return [f"[{number}] {source}" for source, number in self._numbers.items()]
+
+
+def beside_table(
+    summary: pd.DataFrame,
+    runs: pd.DataFrame,
+    protocol: str,
+    numbers: PublishedNumbers,
+    methods: list[str] | None = None,
+    spread: str = "std",
+) -> Table:
+    """Ours, what is published, its source, and the difference, for the same data set, backbone and shots.
+
+    summary: of `base_to_new` for base2new, else of `over_seeds`; runs: those behind it. methods: the published ones
+    that each of ours is set beside; by default (None or empty) its own. Published averages are over the same data sets
+    as ours. Raises DataError for a method that no source has.
+    """
+    chosen = [_known(numbers, method) for method in methods or []]
+    measures = _MEASURES.get(protocol, _ACCURACY)
+    name, find = entry_namer(summary), _finder(summary, runs, protocol, numbers)
+    footnotes, rows = Footnotes(), []
+    for dataset, block in summary.groupby(level="dataset", sort=False):
+        rows += [None] if rows else []
+        ours_by_entry = zip(*(cells(block, mean, std, spread) for mean, std, _, _ in measures))
+        for (_, *entry), ours in zip(block.index, ours_by_entry):
+            for method in chosen or [published_method(entry[0].removesuffix(LOG_MARK))]:
+                found = find(dataset, tuple(entry), method)
+                theirs = [_cell(found, split) for *_, split in measures]
+                source = footnotes.mark([found]) or _why_none(numbers, method)
+                rows.append([dataset, name(entry), *ours, method, *theirs, *map(_difference, ours, theirs), source])
+    heads = [head for _, _, head, _ in measures]
+    columns = ["Dataset", "Method", *heads, "Published", *(f"{head} (publ.)" for head in heads)]
+    columns += [*(f"Δ {head}" for head in heads), "Source"]
+    notes = [f"{SPREADS[spread]} Δ: ours less the published number, which has no spread.", *footnotes.lines()]
+    return Table("Beside published numbers", columns, rows, notes, spread)
+
+
+def published_table(
+    protocol: str,
+    numbers: PublishedNumbers,
+    methods: list[str] | None = None,
+    datasets: list[str] | None = None,
+    backbone: str = BACKBONE,
+) -> Table:
+    """The published numbers of a protocol on their own, with averages computed over `datasets` (default: all).
+
+    Where a source states otherwise is said below. Raises DataError if there is nothing, or for an unknown method.
+    """
+    found = numbers.frame[(numbers.frame["protocol"] == protocol) & (numbers.frame["backbone"] == backbone)]
+    names = [_known(numbers, method) for method in methods or _in_order(found["method"].unique())]
+    chosen = numbers.select(protocol, datasets)
+    averaged = [dataset for dataset in chosen if dataset != published.TRAINED_ON.get(protocol)]
+    learners, columns = _layout(protocol, found, list(dict.fromkeys(names)))
+    footnotes, rows = Footnotes(), []
+    for dataset in [*chosen, AVERAGE] if len(averaged) > 1 else chosen:
+        block = []
+        for method, label, shots in learners:
+            wanted = [(protocol, method, backbone, number if shots is None else shots) for _, _, number in columns]
+            if dataset == AVERAGE:
+                entries = [numbers.average(*one, averaged) for one in wanted]
+            else:
+                entries = [numbers.entry(*one, dataset) for one in wanted]
+            if any(entries) or dataset == AVERAGE:
+                block.append((method, label, entries))
+        rows += [None] if rows and block else []
+        rows += _published_rows(_label(protocol, dataset), block, columns, footnotes, numbers)
+    if found.empty or not rows:
+        raise DataError(f"got no published number of {protocol} with {backbone}, expected some; see --published-csv")
+    notes = ["Averages are computed of the values per data set. Bold: highest of its block."]
+    notes += [*footnotes.lines(), *numbers.disagreements(protocol, names)]
+    return Table(
+        f"Published, {protocol}, {backbone}",
+        ["Dataset", "Method", *(head for head, *_ in columns), "Source"],
+        rows,
+        notes,
+    )
+
+
+def _layout(protocol: str, found: pd.DataFrame, methods: list[str]) -> tuple[list, list]:
+    """(method, label, shots) of each row in a block, and (head, split, shots) of each column; shots are in one only."""
+    shots = {method: sorted(found.loc[found["method"] == method, "shots"].unique()) or [0] for method in methods}
+    if protocol == "few_shot":
+        numbers = sorted(set().union(*shots.values()))
+        columns = [(shots_name(number), "all", number) for number in numbers]
+        return [(method, method, None) for method in methods], columns
+    learners = [
+        (method, f"{method}, {shots_name(number)}" if len(shots[method]) > 1 else method, number)
+        for method in methods
+        for number in shots[method]
+    ]
+    return learners, [(head, split, None) for _, _, head, split in _MEASURES.get(protocol, _ACCURACY)]
+
+
+def _published_rows(dataset: str, block: list, columns: list, footnotes: Footnotes, numbers: PublishedNumbers) -> list:
+    by_column = []
+    for place, (_, split, _) in enumerate(columns):
+        found = [_cell(entries[place], split) for _, _, entries in block]
+        ranks = best_two(pd.Series([cell.mean for cell in found], dtype=float))
+        by_column.append([Cell(cell.mean, None, rank) for cell, rank in zip(found, ranks)])
+    sources = [footnotes.mark(entries) or _why_none(numbers, method) for method, _, entries in block]
+    labels = [label for _, label, _ in block]
+    return [[dataset, label, *row, source] for label, source, *row in zip(labels, sources, *by_column)]
+
+
+def _finder(summary: pd.DataFrame, runs: pd.DataFrame, protocol: str, numbers: PublishedNumbers):
+    """A function from (dataset, entry of ours, published method) to what is published of it, or None."""
+    backbones = runs.groupby(ENTRY)["backbone"].first()
+    names = summary.index.unique("dataset")
+    averaged = [name for name in names if name != AVERAGE and not name.endswith(SOURCE_MARK)]
+
+    def find(dataset: str, entry: tuple, method: str) -> Entry | None:
+        for shots in dict.fromkeys([entry[2], 0]):  # zero-shot stands beside any number of shots
+            where = (protocol, method, backbones[entry], shots)
+            if dataset == AVERAGE:
+                found = numbers.average(*where, averaged)
+            else:
+                found = numbers.entry(*where, dataset.removesuffix(SOURCE_MARK))
+            if found:
+                return found
+        return None
+
+    return find
+
+
+def _in_order(methods) -> list[str]:
+    """Those that we have too in our order, then the others, then what is not available."""
+    first = [name for name in map(published_method, METHOD_ORDER) if name not in published.NOT_AVAILABLE]
+    return list(dict.fromkeys([*(name for name in first if name in methods), *methods, *published.NOT_AVAILABLE]))
+
+
+def _known(numbers: PublishedNumbers, method: str) -> str:
+    name = published_method(method)
+    if not numbers.knows(name) and name not in published.NOT_AVAILABLE:
+        known = ", ".join(numbers.frame["method"].unique())
+        raise DataError(f"got published method {method!r}, expected one of {known}")
+    return name
+
+
+def _why_none(numbers: PublishedNumbers, method: str) -> str:
+    return "none that matches" if numbers.knows(method) else published.NOT_AVAILABLE.get(method, "none")
+
+
+def _label(protocol: str, dataset: str) -> str:
+    return dataset + SOURCE_MARK if dataset == published.TRAINED_ON.get(protocol) else dataset
+
+
+def _cell(entry: Entry | None, split: str) -> Cell:
+    return Cell(entry.values.get(split, math.nan) if entry else math.nan, None)
+
+
+def _difference(ours: Cell, theirs: Cell) -> Cell:
+    return Cell(ours.mean - theirs.mean, None, signed=True)

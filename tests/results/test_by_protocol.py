@@ -1,0 +1,62 @@
+import pytest
+
+from mocoop.results.by_protocol import ALIASES, PHASES, join, protocol_tables, runs_of, summarise
+from mocoop.results.collect import collect
+from tests.results.runs import add_base_new, add_run
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """One run of every protocol and phase, and of a phase that belongs to none."""
+    for place in {place for places in PHASES.values() for place in places} | {"base2new/test_base"}:
+        protocol, phase = place.split("/")
+        add_run(tmp_path, 50.0, protocol=protocol, phase=phase)
+    return collect(tmp_path).frame
+
+
+@pytest.mark.parametrize("protocol", PHASES)
+def test_a_protocol_has_its_phases_alone(runs, protocol):
+    chosen = runs_of(runs, protocol)
+    assert sorted(chosen.protocol + "/" + chosen.phase) == sorted(PHASES[protocol])
+
+
+def test_aliases_mean_protocols():
+    assert set(ALIASES.values()) <= set(PHASES)
+
+
+def test_trainings_that_dg_does_not_test_are_not_its(tmp_path):
+    for cfg in ("a", "b"):
+        add_run(tmp_path, 50.0, protocol="xd", phase="train", cfg=cfg)
+    add_run(tmp_path, 50.0, protocol="dg", phase="test", dataset="other", cfg="b")
+    assert set(runs_of(collect(tmp_path).frame, "dg").cfg) == {"b"}
+    assert len(runs_of(collect(tmp_path).frame, "xd")) == 2
+
+
+def test_configurations_are_joined_where_each_dataset_is_trained_on(tmp_path):
+    add_run(tmp_path, 50.0, dataset="a", cfg="a")
+    add_run(tmp_path, 50.0, dataset="b", cfg="b")
+    frame = collect(tmp_path).frame
+    assert join(frame, "base2new")[0].cfg.nunique() == 1 and join(frame, "xd")[0].cfg.nunique() == 2
+
+
+@pytest.mark.parametrize(
+    "protocol, titles",
+    [
+        ("base2new", ["Base to new"]),
+        ("few_shot", ["Few-shot"]),
+        ("xd", ["Cross-dataset transfer"]),
+        ("dg", ["Domain generalization"]),
+    ],
+)
+def test_tables_of_a_protocol(runs, protocol, titles):
+    chosen = runs_of(runs, protocol)
+    assert [table.title for table in protocol_tables(chosen, protocol)] == titles
+    assert len(summarise(chosen, protocol)) >= 1
+
+
+def test_routing_follows_base_to_new(tmp_path):
+    add_base_new(tmp_path, {1: 50.0}, {1: 50.0})
+    routing = {"groups": ["photo", "dark"], "top_k": 1, "domain_in_top_k": 94.0}
+    add_run(tmp_path, 80.0, method="MoCoOp", routing=routing)
+    titles = [table.title for table in protocol_tables(collect(tmp_path).frame, "base2new")]
+    assert titles == ["Base to new", "Routing"]

@@ -1,0 +1,202 @@
+import pytest
+
+from mocoop.errors import DataError
+from mocoop.results.aggregate import harmonic_mean
+from mocoop.results.published import (
+    AVERAGE,
+    NOT_AVAILABLE,
+    SPLITS,
+    PublishedNumbers,
+    dataset_key,
+    load_published,
+    published_method,
+    read_published,
+)
+
+HEAD = "protocol,method,backbone,dataset,shots,split,value,source"
+ROW = "base2new,MoCoOp,ViT-B/16,oxford_pets,16,base,90.5,my copy"
+
+
+@pytest.fixture(scope="module")
+def numbers() -> PublishedNumbers:
+    return load_published()
+
+
+def own(tmp_path, *rows, head=HEAD):
+    path = tmp_path / "own.csv"
+    path.write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    "method, shots, base, new, h",
+    [
+        ("CLIP", 0, 69.34, 74.22, 71.70),
+        ("CoOp", 16, 82.69, 63.22, 71.66),
+        ("CoCoOp", 16, 80.47, 71.69, 75.83),
+        ("MaPLe", 16, 82.28, 75.14, 78.55),
+        ("PromptSRC", 16, 84.26, 76.10, 79.97),
+    ],
+)
+def test_averages_over_the_eleven_come_out_of_the_values_per_dataset(numbers, method, shots, base, new, h):
+    datasets = numbers.averaged("base2new")
+    assert len(datasets) == 11
+    average = numbers.average("base2new", method, "ViT-B/16", shots, datasets)
+    assert {split: round(value, 2) for split, value in average.values.items()} == {"base": base, "new": new, "H": h}
+    assert average.source.startswith("average of the values of arXiv:")
+
+
+def test_every_stated_average_and_h_follows_from_the_others_but_those_of_one_method(numbers):
+    methods = numbers.frame["method"].unique().tolist()
+    assert all(numbers.disagreements(protocol, methods) == [] for protocol in ("few_shot", "xd", "dg"))
+    lines = numbers.disagreements("base2new", methods)
+    assert [line.partition(":")[0] for line in lines] == [
+        "KgCoOp, Flowers102, 16 shots",
+        "KgCoOp, Food101, 16 shots",
+        "KgCoOp, FGVCAircraft, 16 shots",
+        *["KgCoOp, Average, 16 shots"] * 3,
+    ]
+    assert "states H 83.06, its base and new make 82.65" in lines[0]
+    assert "states base 80.73, the values per data set make 80.83" in lines[3]
+
+
+def test_stated_h_is_that_of_base_and_new(numbers):
+    rows = numbers.frame[(numbers.frame.protocol == "base2new") & (numbers.frame.method != "KgCoOp")]
+    table = rows.pivot_table(index=["method", "key", "source"], columns="split", values="value")
+    assert len(table) > 50
+    assert (harmonic_mean(table["base"], table["new"]) - table["H"]).abs().max() < 0.0101
+
+
+def test_sources_that_state_the_same_thing_agree(numbers):
+    rows = numbers.frame.groupby(["protocol", "method", "backbone", "key", "shots", "split"])["value"]
+    assert (rows.nunique() == 1).all() and (rows.size() > 1).any()
+
+
+def test_no_number_is_without_a_source_and_none_is_of_what_is_not_available(numbers):
+    assert (numbers.frame["source"].str.len() > 10).all()
+    assert not numbers.frame["method"].isin(NOT_AVAILABLE).any()
+    assert set(numbers.frame["protocol"]) == set(SPLITS)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("oxford_flowers", "OxfordFlowers", "Flowers102"),
+        ("dtd", "DescribableTextures", "DTD"),
+        ("oxford_pets", "OxfordPets"),
+        ("fgvc_aircraft", "FGVCAircraft"),
+        ("imagenet_sketch", "ImageNetSketch", "ImageNet-Sketch"),
+        ("imagenetv2", "ImageNetV2"),
+    ],
+)
+def test_all_names_of_a_dataset_mean_the_same(numbers, names):
+    assert len(set(map(dataset_key, names))) == 1
+    assert any(dataset_key(names[0]) in map(dataset_key, numbers.datasets(protocol)) for protocol in ("xd", "dg"))
+
+
+def test_papers_names_of_methods():
+    assert [published_method(name) for name in ("ZeroshotCLIP", "CoOp", "MoCoOp")] == ["CLIP", "CoOp", "MoCoOp"]
+
+
+def test_our_names_find_published_numbers(numbers):
+    entry = numbers.entry("base2new", "CoOp", "ViT-B/16", 16, "oxford_flowers")
+    assert entry.values == {"base": 97.60, "new": 59.67, "H": 74.06} and entry.source.startswith("arXiv:2609.10321")
+
+
+@pytest.mark.parametrize("change", [{"shots": 4}, {"backbone": "RN50"}, {"dataset": "shapes_both"}, {"method": "X"}])
+def test_what_does_not_match_is_not_found(numbers, change):
+    where = {"protocol": "base2new", "method": "CoOp", "backbone": "ViT-B/16", "shots": 16, "dataset": "dtd"}
+    assert numbers.entry(**where) is not None and numbers.entry(**where | change) is None
+
+
+def test_averages_leave_out_the_source_of_transfer(numbers):
+    assert len(numbers.averaged("xd")) == 10 and "ImageNet" not in numbers.averaged("dg")
+    average = numbers.average("dg", "CoOp", "ViT-B/16", 16, numbers.averaged("dg"))
+    assert average.values == {"all": pytest.approx(59.2775)}
+
+
+def test_an_average_is_over_the_same_datasets_or_not_at_all(numbers):
+    of_two = numbers.average("base2new", "CoOp", "ViT-B/16", 16, ["dtd", "eurosat"])
+    assert of_two.values["base"] == pytest.approx((79.44 + 92.19) / 2)
+    assert numbers.average("base2new", "CoOp", "ViT-B/16", 16, ["dtd", "shapes_both"]) is None
+    assert numbers.average("base2new", "CoOp", "ViT-B/16", 16, []) is None
+
+
+def test_an_average_alone_is_taken_as_stated_for_all_datasets_only(numbers):
+    stated = numbers.average("base2new", "ProGrad", "ViT-B/16", 16, numbers.averaged("base2new"))
+    assert stated.values == {"base": 82.48, "new": 70.75, "H": 76.16}
+    assert numbers.average("base2new", "ProGrad", "ViT-B/16", 16, ["dtd", "eurosat"]) is None
+
+
+def test_ones_own_numbers_come_first(tmp_path):
+    path = own(tmp_path, ROW, "base2new,CoOp,ViT-B/16,DescribableTextures,16,base,12.5,my run")
+    numbers = load_published(path)
+    assert numbers.knows("MoCoOp")
+    assert numbers.entry("base2new", "MoCoOp", "ViT-B/16", 16, "OxfordPets").values == {"base": 90.5}
+    assert numbers.entry("base2new", "CoOp", "ViT-B/16", 16, "dtd").source == "my run"
+
+
+def test_h_that_is_not_stated_is_computed(tmp_path):
+    numbers = load_published(own(tmp_path, ROW, ROW.replace("base,90.5", "new,80.5")))
+    assert numbers.entry("base2new", "MoCoOp", "ViT-B/16", 16, "oxford_pets").values["H"] == harmonic_mean(90.5, 80.5)
+
+
+def test_spreadsheets_habits_are_accepted(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_bytes(("\ufeff" + HEAD + ",remark\r\n" + ROW.replace(",16,", ", 16 ,") + ",x\r\n,,,,,,,,\r\n").encode())
+    (row,) = read_published(path).to_dict("records")
+    assert (row["shots"], row["value"], row["key"]) == (16, 90.5, "oxfordpets")
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("90.5", "abc", "line 2, column value: got 'abc', expected a percentage from 0 to 100"),
+        ("90.5", "101", "column value: got '101'"),
+        ("90.5", "-1", "column value: got '-1'"),
+        ("90.5", "nan", "column value: got 'nan'"),
+        ("90.5", "", "column value: got nothing, expected a value"),
+        ("my copy", " ", "line 2, column source: got nothing"),
+        ("oxford_pets", "", "column dataset: got nothing"),
+        ("ViT-B/16", "", "column backbone: got nothing"),
+        ("MoCoOp", "", "column method: got nothing"),
+        (",16,", ",4.5,", "column shots: got '4.5', expected a whole number"),
+        (",16,", ",-1,", "column shots: got '-1'"),
+        ("base2new", "fewshot", "column protocol: got 'fewshot', expected one of base2new, few_shot, xd, dg"),
+        ("base,", "all,", "column split: got 'all', expected one of base, new, H"),
+    ],
+)
+def test_a_bad_value_is_refused_by_line_and_column(tmp_path, old, new, message):
+    with pytest.raises(DataError, match=message):
+        load_published(own(tmp_path, ROW.replace(old, new, 1)))
+
+
+def test_the_line_is_counted_in_the_file(tmp_path):
+    with pytest.raises(DataError, match="own.csv, line 4, column shots"):
+        load_published(own(tmp_path, ROW, "", ROW.replace(",16,", ",x,")))
+
+
+def test_a_number_stated_twice_is_refused(tmp_path):
+    with pytest.raises(DataError, match="line 3: its source states this number in an earlier line already"):
+        load_published(own(tmp_path, ROW, ROW.replace("oxford_pets", "OxfordPets").replace("90.5", "91.5")))
+
+
+@pytest.mark.parametrize("head", ["", HEAD.replace(",source", ""), HEAD.replace(",", ";")])
+def test_missing_columns_are_named(tmp_path, head):
+    with pytest.raises(DataError, match="own.csv: got no column .*source.*, expected protocol,"):
+        load_published(own(tmp_path, ROW, head=head))
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(DataError, match="nowhere.csv: cannot be read"):
+        load_published(tmp_path / "nowhere.csv")
+    (tmp_path / "latin.csv").write_bytes(f"{HEAD}\n{ROW}".replace("copy", "ma\xdf").encode("latin-1"))
+    with pytest.raises(DataError, match="cannot be read as csv in UTF-8"):
+        load_published(tmp_path / "latin.csv")
+
+
+def test_datasets_are_chosen_by_any_name(numbers):
+    assert numbers.select("base2new", ["ucf101", "oxford_flowers"]) == ["Flowers102", "UCF101"]
+    assert AVERAGE not in numbers.select("base2new")
+    with pytest.raises(DataError, match="got published data set 'mnist', expected one of ImageNet"):
+        numbers.select("base2new", ["mnist"])
