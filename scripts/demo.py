@@ -67,26 +67,25 @@ def _parts(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame
     return methods, variants[variants["cfg"] == "tiny"], variants[variants["dataset"].isin(ABLATED)]
 
 
-def report(runs: list[Run], folder: Path) -> None:
+def report(runs: pd.DataFrame, folder: Path) -> None:
     """Prints the tables and writes them, the runs and the figures."""
-    found = read_runs(runs, CHECKOUT)
-    print("\n" + write_tables(folder / "table.md", tables(found), found))
-    write_figures(folder, figures(found))
+    print("\n" + write_tables(folder / "table.md", tables(runs), runs))
+    write_figures(folder, figures(runs))
 
 
 def main() -> int:
     started = time.monotonic()
     os.environ["OMP_NUM_THREADS"] = "1"  # of the workers; as the results in the README were made
     runs = plan()
-    left = [run for run in runs if not run.finished(CHECKOUT)]
     try:
-        problems = run_all(left, CHECKOUT, WORKERS).lines(CHECKOUT)
+        outcome = run_all(runs, CHECKOUT, WORKERS)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return 130
+    problems = outcome.lines(CHECKOUT)
     try:
-        report(runs, OUTPUT / "demo")
-        print(f"Tables, runs and figures: {OUTPUT / 'demo'} ({time.monotonic() - started:.0f} s for {len(left)} runs)")
+        report(read_runs(runs, outcome.lacking(), CHECKOUT), OUTPUT / "demo")
+        print(f"Tables, runs and figures: {OUTPUT / 'demo'} ({time.monotonic() - started:.0f} s)")
     except MocoopError as error:
         problems.append(f"failed: tables: {error}")
     for line in problems:

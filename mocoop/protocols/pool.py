@@ -1,5 +1,6 @@
 """Worker processes, as many as run at a time, each kept from run to run."""
 
+import contextlib
 import json
 import os
 import signal
@@ -50,20 +51,26 @@ class Worker:
             pass  # it has died meanwhile, as its missing answer says
         return self._answer()
 
+    def stop(self) -> None:
+        """Asks it to end: at once if it is idle, else when the run has saved its state."""
+        self.process.terminate()
+
     def end(self) -> None:
-        """Ends it at once, whatever it does."""
-        try:
+        """Ends it at once, with what it started, whatever it does."""
+        if self.process.returncode is None:  # so that the group's number is still its own
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
-        except BrokenPipeError:
-            pass
-        self.process.wait()
 
     def _answer(self) -> str:
         line = self.process.stdout.readline()
-        if not line.endswith("\n"):
-            status = self.process.wait()
-            raise WorkerDied(signal.Signals(-status).name if status < 0 else f"status {status}")
-        return json.loads(line)["reason"]
+        if line.endswith("\n"):
+            return json.loads(line)["reason"]
+        self.end()
+        status = self.process.returncode
+        raise WorkerDied(signal.Signals(-status).name if status < 0 else f"status {status}")
 
 
 class WorkerPool:
@@ -79,12 +86,16 @@ class WorkerPool:
         return self
 
     def __exit__(self, *exc_info) -> None:
-        """Ends the workers at once. What they were running is taken up by starting it again."""
+        """Ends the workers once their runs have saved their states; at once on a KeyboardInterrupt meanwhile."""
         with self._lock:
             self._closed = True
         for worker in self._workers:
-            worker.end()
-        self._executor.shutdown(cancel_futures=True)
+            worker.stop()
+        try:
+            self._executor.shutdown(cancel_futures=True)
+        finally:
+            for worker in self._workers:
+                worker.end()
 
     def submit(self, run: Run) -> "Future[str]":
         """Runs it when a worker is free; the future's result says why it failed, or is an empty string."""
@@ -97,7 +108,6 @@ class WorkerPool:
             try:
                 reason = worker.run(run.argv, console)
             except WorkerDied as death:
-                worker.end()
                 reason = f"its process died ({death})"
                 continue
             self._idle.append(worker)

@@ -1,30 +1,36 @@
 """What a protocol ends in: its tables, its runs as csv, its figures and its report, of the runs that were asked for."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mocoop.engine import atomic_write
 from mocoop.errors import DataError
 from mocoop.protocols.plan import Run
 from mocoop.results.aggregate import base_to_new, join_cfgs
-from mocoop.results.collect import collect
+from mocoop.results.collect import COLUMNS, collect, layout_place
+from mocoop.results.collect import Collection as Collected
 from mocoop.results.render import to_markdown
 from mocoop.results.tables import Table, base_new_table, few_shot_table, routing_table, transfer_table
 
 
-def read_runs(runs: Iterable[Run], checkout: Path) -> pd.DataFrame:
-    """The finished ones among the runs, as `collect` gives them. Raises DataError if there is none."""
-    names = {run.name for run in runs}
-    roots = {(checkout / run.folder).parents[5] for run in runs}
-    frames = [collect(root).frame for root in sorted(roots) if root.is_dir()]
-    found = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"folder": []})
-    found = found[["/".join(Path(folder).parts[-7:]) in names for folder in found["folder"]]]
+def read_runs(runs: Iterable[Run], lacking: Collection[Run], checkout: Path) -> pd.DataFrame:
+    """The runs as `collect` gives them; those that are not finished, or among `lacking`, without results.
+
+    Raises DataError if none has results.
+    """
+    folders = {run.name: checkout / run.folder for run in runs}
+    roots = sorted({folder.parents[5] for folder in folders.values() if folder.parents[5].is_dir()})
+    counted = folders.keys() - {run.name for run in lacking}
+    frames = [collect(root).frame for root in roots]
+    found = pd.concat([frame for frame in frames if len(frame)] or frames[:1] or [pd.DataFrame(columns=COLUMNS)])
+    names = ["/".join(Path(folder).parts[-7:]) for folder in found["folder"]]
+    found = found[[name in counted for name in names]].reset_index(drop=True)
     if found.empty:
         raise DataError("no run has finished, so there is nothing to put into tables")
-    return found
+    gaps = [layout_place(folder) for name, folder in folders.items() if name not in names or name not in counted]
+    return Collected(found, [], gaps).with_gaps()
 
 
 def protocol_tables(protocol: str, runs: pd.DataFrame, seeds: list[int]) -> list[Table]:
@@ -64,6 +70,8 @@ def protocol_figures(protocol: str, runs: pd.DataFrame, seeds: list[int]) -> Ite
 
 def write_tables(path: Path, tables: list[Table], runs: pd.DataFrame) -> str:
     """Writes the tables to `path`, and the runs to results.csv beside it; returns the tables as text."""
+    from mocoop.engine.lite.files import atomic_write  # brings torch along, which the rest does not need
+
     text = "\n".join(map(to_markdown, tables))
     with atomic_write(path) as file:
         file.write(text)

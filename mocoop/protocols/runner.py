@@ -1,7 +1,12 @@
 """Runs a plan: every run after the one whose model it needs, some side by side, whatever happens to the others."""
 
+import logging
+import signal
+import threading
 from collections import defaultdict, deque
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +14,8 @@ from tqdm import tqdm
 
 from mocoop.protocols.plan import Run
 from mocoop.protocols.pool import CONSOLE, WorkerPool
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -18,9 +25,9 @@ class Outcome:
     failed: dict[Run, str] = field(default_factory=dict)
     not_run: list[Run] = field(default_factory=list)
 
-    def __bool__(self) -> bool:
-        """Whether everything ended well."""
-        return not (self.failed or self.not_run)
+    def lacking(self) -> set[Run]:
+        """The runs without a result that counts."""
+        return {*self.failed, *self.not_run}
 
     def lines(self, checkout: Path) -> list[str]:
         """One line for each run that is lacking."""
@@ -42,26 +49,28 @@ class Schedule:
             if run.model in folders:
                 self._waiting[run.model].append(run)
 
-    def finish(self, run: Run, reason: str) -> int:
-        """Takes note that a run has ended, well if there is no reason. How many runs are settled by that."""
+    def finish(self, run: Run, reason: str) -> list[Run]:
+        """Takes note that a run has ended, well if there is no reason. The runs that are settled by that."""
         dependants = self._waiting.pop(run.folder, [])
         if not reason:
             self.ready.extendleft(reversed(dependants))
-            return 1
+            return [run]
         self.outcome.failed[run] = reason
         self.outcome.not_run += dependants
-        return 1 + len(dependants)
+        return [run, *dependants]
 
 
 def run_all(runs: list[Run], checkout: Path, jobs: int = 1) -> Outcome:
-    """Runs what can be run, `jobs` at a time, with progress on stderr.
+    """Runs what is not finished, `jobs` at a time, with progress on stderr.
 
-    Raises ConfigError where train.py cannot be imported. On KeyboardInterrupt all runs end at once.
+    The finished ones are given to train.py too, which refuses those that were run with other settings.
+    Raises ConfigError where train.py cannot be imported. Ctrl-C and SIGTERM let the runs save their states and raise
+    KeyboardInterrupt; a second one ends them at once.
     """
+    left = {run for run in runs if not run.finished(checkout)}
+    logger.info("%d runs: %d finished already, %d to do", len(runs), len(runs) - len(left), len(left))
     schedule, running = Schedule(runs), {}
-    if not runs:
-        return schedule.outcome
-    with WorkerPool(checkout, jobs) as pool, tqdm(total=len(runs), unit="run", dynamic_ncols=True) as bar:
+    with interrupt_on_sigterm(), WorkerPool(checkout, jobs) as pool, _progress(len(left)) as bar:
         while schedule.ready or running:
             while schedule.ready and len(running) < jobs:
                 run = schedule.ready.popleft()
@@ -70,8 +79,25 @@ def run_all(runs: list[Run], checkout: Path, jobs: int = 1) -> Outcome:
                 run = running.pop(future)
                 settled = schedule.finish(run, future.result())
                 bar.set_postfix_str(_state(schedule.outcome, run), refresh=False)
-                bar.update(settled)
+                bar.update(len(left.intersection(settled)))
     return schedule.outcome
+
+
+@contextmanager
+def interrupt_on_sigterm() -> Iterator[None]:
+    """SIGTERM, which job schedulers send, has the effect of Ctrl-C meanwhile."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _progress(total: int) -> tqdm:
+    return tqdm(total=total, unit="run", dynamic_ncols=True, disable=not total)
 
 
 def _state(outcome: Outcome, run: Run) -> str:

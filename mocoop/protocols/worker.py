@@ -23,10 +23,10 @@ from queue import SimpleQueue
 from typing import TextIO
 
 
-def read_jobs(source: TextIO, jobs: SimpleQueue) -> None:
-    """Puts what is sent into `jobs`, in a thread of its own, and ends everything where nothing more can come."""
+def read_lines(source: TextIO, lines: SimpleQueue) -> None:
+    """Passes on what is sent, in a thread of its own, and ends everything where nothing more can come."""
     for line in source:
-        jobs.put(json.loads(line))
+        lines.put(line)
     os.killpg(0, signal.SIGKILL)
 
 
@@ -48,7 +48,9 @@ def run_job(main, argv: list[str], console: Path) -> str:
     with printing_to(console):
         try:
             failed = main(argv) != 0
-        except (Exception, SystemExit):  # whatever it is, other runs go on and it is named at the end
+        except SystemExit as exit:  # of argparse, which has said what is wrong
+            failed = exit.code not in (0, None)
+        except Exception:  # whatever it is, other runs go on and it is named at the end
             traceback.print_exc()
             failed = True
     _free_memory()
@@ -66,8 +68,8 @@ def last_line(console: Path) -> str:
 
 def main() -> None:
     source, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w", buffering=1)
-    jobs = SimpleQueue()
-    threading.Thread(target=read_jobs, args=(source, jobs), daemon=True).start()
+    lines = SimpleQueue()
+    threading.Thread(target=read_lines, args=(source, lines), daemon=True).start()
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), 0)
     _print_to_nowhere()
@@ -79,7 +81,7 @@ def main() -> None:
         return
     _answer(answers, "")
     while True:
-        job = jobs.get()
+        job = json.loads(lines.get())
         _answer(answers, run_job(train.main, job["argv"], Path(job["console"])))
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from mocoop.checkout import find_checkout
 from mocoop.errors import ConfigError, MocoopError
 from mocoop.protocols.plan import METHODS, PROTOCOLS, Request, Run, ask_scripts, find_protocol, plan_runs
-from mocoop.protocols.runner import run_all
+from mocoop.protocols.runner import Outcome, run_all
 
 TAKES_OVERRIDES = True
 
@@ -52,16 +52,14 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(ask_scripts(request, checkout, mode="1")))
         return 0
     runs = plan_runs(request, checkout)
-    left = [run for run in runs if not run.finished(checkout)]
-    logger.info("%d runs: %d finished already, %d to do", len(runs), len(runs) - len(left), len(left))
     try:
-        outcome = run_all(left, checkout, args.jobs)
+        outcome = run_all(runs, checkout, args.jobs)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return 130
     problems = outcome.lines(checkout)
     try:
-        folder = _finish(request.protocol, runs, checkout)
+        folder = _finish(request.protocol, runs, outcome, checkout)
         logger.info("Tables, runs and figures: %s (%.0f s)", folder, time.monotonic() - started)
     except MocoopError as error:
         problems.append(f"failed: tables: {error}")
@@ -101,11 +99,11 @@ def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
     return names and tuple(map(int, names))
 
 
-def _finish(protocol: str, runs: list[Run], checkout: Path) -> Path:
+def _finish(protocol: str, runs: list[Run], outcome: Outcome, checkout: Path) -> Path:
     """Prints and writes the tables and figures; returns their folder."""
     from mocoop.protocols.products import protocol_figures, protocol_tables, read_runs, write_figures, write_tables
 
-    frame, seeds = read_runs(runs, checkout), sorted({run.seed for run in runs})
+    frame, seeds = read_runs(runs, outcome.lacking(), checkout), sorted({run.seed for run in runs})
     output = (checkout / runs[0].folder).parents[6]
     folder = output / PROTOCOLS[protocol].folder
     print(write_tables(folder / "tables.md", protocol_tables(protocol, frame, seeds), frame), end="")

@@ -24,6 +24,8 @@ ROUTING = {"groups": ["photo", "dark"], "top_k": 1, "domain_in_top_k": 90.0,
 def main(argv):
     folder = Path(argv[argv.index("--output-dir") + 1])
     print("noise", folder)
+    if Path(folder, "result.json").exists():
+        return 0
     if FAILING in str(folder) and not Path("mended").exists():
         print("error: the disk is full", file=sys.stderr)
         return 2
@@ -110,7 +112,7 @@ def test_a_second_run_does_only_what_is_left(checkout):
     before = json.loads(untouched.read_text()), untouched.stat().st_mtime_ns
     done = run_demo(checkout)
     assert done.returncode == 0, done.stderr
-    assert "for 2 runs" in done.stdout and "–" not in done.stdout
+    assert "100%" in done.stderr and "2/2" in done.stderr and "–" not in done.stdout
     assert (json.loads(untouched.read_text()), untouched.stat().st_mtime_ns) == before
 
 

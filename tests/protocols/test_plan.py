@@ -1,0 +1,147 @@
+import shlex
+import sys
+
+import pytest
+
+from mocoop.errors import ConfigError
+from mocoop.protocols.plan import PROTOCOLS, Request, Run, ask_scripts, find_protocol, plan_runs, script_folders
+from tests.scripts.checkout import REPOSITORY, Checkout
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    return Checkout(tmp_path / "checkout")
+
+
+def plan(checkout, protocol="base2new", methods=("CoOp",), datasets=("caltech101",), seeds=(1,), **request):
+    return plan_runs(Request(protocol, methods, datasets, seeds, **request), checkout.root)
+
+
+def names(runs):
+    return [run.name for run in runs]
+
+
+def option(run, flag):
+    return run.argv[run.argv.index(flag) + 1]
+
+
+def test_a_test_run_needs_the_training_run_before_it(checkout):
+    trained, tested = plan(checkout)
+    assert trained.name == "base2new/train_base/caltech101/shots_16/CoOp/vit_b16_ctxv1/seed1"
+    assert tested.name == "base2new/test_new/caltech101/shots_16/CoOp/vit_b16_ctxv1/seed1"
+    assert trained.model is None and tested.model == trained.folder
+
+
+def test_zero_shot_runs_need_no_other(checkout):
+    assert [run.model for run in plan(checkout, methods=("ZeroshotCLIP",))] == [None, None]
+
+
+def test_the_commands_are_those_of_the_scripts(checkout):
+    (line,) = checkout.lines("mocoop/base2new_train.sh", "caltech101", 2)
+    assert list(plan(checkout, methods=("MoCoOp",), seeds=(2,))[0].argv) == shlex.split(line)[1:]
+
+
+def test_seeds_come_one_after_the_other_for_all_methods(checkout):
+    runs = plan(checkout, methods=("CoOp", "MoCoOp"), seeds=(2, 1))
+    assert [run.seed for run in runs] == [1] * 4 + [2] * 4
+    assert [run.name.split("/")[4] for run in runs[:4]] == ["CoOp", "CoOp", "MoCoOp", "MoCoOp"]
+
+
+def test_what_is_not_given_is_left_to_the_scripts(checkout, monkeypatch):
+    monkeypatch.setenv("SEEDS", "7")
+    monkeypatch.setenv("SHOTS", "4")
+    assert "shots_4/CoOp/vit_b16_ctxv1/seed7" in plan(checkout, seeds=None)[0].name
+    monkeypatch.delenv("SEEDS")
+    assert sorted({run.seed for run in plan(checkout, seeds=None)}) == [1, 2, 3]
+
+
+def test_few_shot_has_five_numbers_of_shots_and_one_zero_shot_run(checkout):
+    runs = plan(checkout, "few_shot", methods=("ZeroshotCLIP", "CoOp"))
+    assert [name.split("/")[3] for name in names(runs)] == [f"shots_{n}" for n in (0, 1, 2, 4, 8, 16)]
+
+
+def test_several_shots_in_other_protocols_repeat_no_zero_shot_run(checkout):
+    runs = plan(checkout, methods=("ZeroshotCLIP", "CoOp"), shots=(4, 16))
+    assert [option(run, "DATASET.NUM_SHOTS") for run in runs] == ["0", "0", "4", "16", "4", "16"]
+
+
+@pytest.mark.parametrize("protocol, folder", [("cross_dataset", "xd"), ("domain_generalization", "dg")])
+def test_transfer_trains_once_on_the_source(checkout, protocol, folder):
+    datasets = ("caltech101", "imagenet_sketch")
+    trained, *tested = plan(checkout, protocol, datasets=datasets, cfg="tiny", source="shapes_both")
+    assert trained.name == "xd/train/shapes_both/shots_16/CoOp/tiny/seed1"
+    assert names(tested) == [f"{folder}/test/{dataset}/shots_16/CoOp/tiny/seed1" for dataset in datasets]
+    assert {run.model for run in tested} == {trained.folder}
+
+
+def test_overrides_reach_every_command_and_the_epoch_to_load(checkout):
+    overrides = ("OPTIM.MAX_EPOCH", "2", "INPUT.TRANSFORMS", "['normalize', 'a \"b\"']", "A.B", "")
+    trained, tested = plan(checkout, overrides=overrides)
+    assert trained.argv[-6:] == tested.argv[-6:] == overrides
+    assert option(tested, "--load-epoch") == "2"
+
+
+def test_folders_are_passed_on(checkout, tmp_path):
+    (tmp_path / "my data").mkdir()
+    (run, _) = plan(checkout, data=str(tmp_path / "my data"), output=str(tmp_path / "out"))
+    assert option(run, "--root") == str(tmp_path / "my data")
+    assert run.folder == f"{tmp_path}/out/{run.name}"
+
+
+def test_a_plan_lists_finished_runs_and_a_dry_run_says_that_they_are(checkout):
+    trained, tested = plan(checkout)
+    checkout.write(f"{trained.folder}/result.json", '{\n "status": "done"\n}\n')
+    assert [run.finished(checkout.root) for run in plan(checkout)] == [True, False]
+    said, command = ask_scripts(Request("base2new", ("CoOp",), ("caltech101",), (1,)), checkout.root, mode="1")
+    assert said == f"finished already: {trained.folder}"
+    assert shlex.split(command) == [sys.executable, "train.py", *tested.argv]
+
+
+@pytest.mark.parametrize("text", ['{"status": "running"}', '{"status": "failed"}', "{", "[]", "3"])
+def test_what_is_not_done_is_not_finished(checkout, text):
+    checkout.write("out/result.json", text)
+    assert not Run(("--output-dir", "out")).finished(checkout.root)
+
+
+@pytest.mark.parametrize(
+    "request_, message",
+    [
+        ({"methods": ("coop",)}, "got the method 'coop', did you mean CoOp?"),
+        ({"methods": ("Adapter",)}, "got the method 'Adapter', expected one of CoCoOp, CoOp, MoCoOp, ZeroshotCLIP"),
+        ({"datasets": ("caltech-101",)}, "got the dataset 'caltech-101', did you mean caltech101?"),
+        ({"protocol": "cross_dataset", "source": "image-net"}, "got the source 'image-net', did you mean imagenet?"),
+        ({"cfg": "rn50"}, "no configuration configs/trainers/CoOp/rn50.yaml or"),
+        ({"overrides": ("OPTIM.LR",)}, "got OPTS 'OPTIM.LR', expected pairs KEY VALUE"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(checkout, request_, message):
+    with pytest.raises(ConfigError) as caught:
+        plan(checkout, **request_)
+    assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
+
+
+def test_missing_data_is_said_once_before_anything_runs_but_not_to_a_dry_run(checkout):
+    (checkout.root / "data").rmdir()
+    with pytest.raises(ConfigError, match="no data in .*/data; get it as DATASETS.md says"):
+        plan(checkout)
+    assert len(ask_scripts(Request("base2new", ("CoOp",), ("caltech101",), (1,)), checkout.root, mode="1")) == 2
+
+
+def test_a_machine_without_bash_is_told_so(checkout, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ConfigError, match="no bash on the path"):
+        plan(checkout)
+
+
+def test_protocols_have_short_names():
+    assert find_protocol("xd") == "cross_dataset" and find_protocol("few_shot") == "few_shot"
+    with pytest.raises(ConfigError, match="got the protocol 'base2nwe', did you mean base2new?"):
+        find_protocol("base2nwe")
+
+
+def test_the_datasets_of_the_papers_and_every_method_are_there():
+    for protocol in PROTOCOLS.values():
+        assert all((REPOSITORY / f"configs/datasets/{name}.yaml").is_file() for name in protocol.datasets)
+        for folder in script_folders(REPOSITORY).values():
+            assert all((folder / f"{script}.sh").is_file() for script in protocol.scripts)
+    assert set(script_folders(REPOSITORY)) == {"ZeroshotCLIP", "CoOp", "CoCoOp", "MoCoOp"}

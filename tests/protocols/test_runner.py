@@ -1,0 +1,166 @@
+import os
+import signal
+import threading
+
+import pytest
+
+from mocoop.errors import ConfigError
+from mocoop.protocols.plan import Request, plan_runs
+from mocoop.protocols.runner import Schedule, run_all
+from tests.protocols.checkout import is_alive, make_checkout, order, wait_for
+
+
+def plan(checkout, methods=("CoOp", "MoCoOp"), seeds=(1, 2)):
+    return plan_runs(Request("base2new", methods, ("shapes_both",), seeds, cfg="tiny"), checkout.root)
+
+
+def execute(tmp_path, act="    return 0", jobs=1, **request):
+    checkout = make_checkout(tmp_path / "checkout", act)
+    runs = plan(checkout, **request)
+    return checkout, runs, run_all(runs, checkout.root, jobs)
+
+
+def failing(statement: str) -> str:
+    """The body of `act`: the training of CoOp, seed 2, does something else."""
+    return f"    if (run['phase'], run['method'], run['seed']) == ('train_base', 'CoOp', 'seed2'):\n        {statement}"
+
+
+FAILED = "base2new/train_base/shapes_both/shots_16/CoOp/tiny/seed2"
+NOT_RUN = FAILED.replace("train_base", "test_new")
+
+
+def test_a_run_whose_model_is_trained_goes_before_the_next_training(tmp_path):
+    runs = plan(make_checkout(tmp_path))
+    schedule, started = Schedule(runs), []
+    while schedule.ready:
+        started.append(schedule.ready.popleft())
+        assert schedule.finish(started[-1], "") == started[-1:]
+    assert started == runs and not schedule.outcome.lacking()
+
+
+def test_what_needs_a_failed_run_is_not_run(tmp_path):
+    trained, tested = plan(make_checkout(tmp_path), methods=("CoOp",), seeds=(1,))
+    schedule = Schedule([trained, tested])
+    assert list(schedule.ready) == [trained]
+    schedule.ready.clear()
+    assert schedule.finish(trained, "no memory") == [trained, tested]
+    assert not schedule.ready and schedule.outcome.lacking() == {trained, tested}
+    assert schedule.outcome.failed == {trained: "no memory"} and schedule.outcome.not_run == [tested]
+
+
+def test_a_run_whose_training_is_not_in_the_plan_can_start(tmp_path):
+    _, tested = plan(make_checkout(tmp_path), methods=("CoOp",), seeds=(1,))
+    assert list(Schedule([tested]).ready) == [tested]
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_all_runs_of_a_plan_are_run_once(tmp_path, jobs):
+    checkout, runs, outcome = execute(tmp_path, jobs=jobs)
+    assert outcome.lines(checkout.root) == []
+    assert sorted(order(checkout)) == sorted(run.name for run in runs)
+    assert all(run.finished(checkout.root) for run in runs)
+    assert not list(checkout.root.rglob("console.txt"))
+
+
+def test_finished_runs_are_counted_and_not_run_again(tmp_path, caplog, capfd):
+    caplog.set_level("INFO", "mocoop")
+    checkout, runs, _ = execute(tmp_path, seeds=(1,))
+    runs = plan(checkout)
+    assert not run_all(runs, checkout.root).lacking()
+    assert [record.message for record in caplog.records] == [
+        "4 runs: 0 finished already, 4 to do",
+        "8 runs: 4 finished already, 4 to do",
+    ]
+    assert sorted(order(checkout)) == sorted(run.name for run in runs) and " 4/4 " in capfd.readouterr().err
+
+
+def test_a_finished_run_of_other_settings_is_refused(tmp_path):
+    checkout, runs, _ = execute(tmp_path, methods=("CoOp",), seeds=(1,))
+    checkout.write("other_settings", "")
+    outcome = run_all(runs, checkout.root)
+    assert "holds a run of other settings" in outcome.lines(checkout.root)[0] and outcome.not_run == runs[1:]
+
+
+@pytest.mark.parametrize(
+    "statement, reason",
+    [
+        ("print('error: the disk is full', file=sys.stderr); return 2", "the disk is full"),
+        ("raise RuntimeError('nan in loss')", "RuntimeError: nan in loss"),
+        ("print('error: no such flag', file=sys.stderr); sys.exit(2)", "no such flag"),
+        ("os.write(2, b'error: from C\\n'); return 1", "from C"),
+        ("return 3", "noise of"),
+    ],
+)
+def test_a_failing_run_is_named_with_its_reason_and_the_others_go_on(tmp_path, statement, reason):
+    checkout, runs, outcome = execute(tmp_path, failing(statement))
+    failed, not_run = outcome.lines(checkout.root)
+    log = checkout.root / "output" / FAILED / "console.txt"
+    assert failed.startswith(f"failed: {FAILED}: {reason}") and failed.endswith(f"; log: {log}")
+    assert log.read_text().startswith("noise of")
+    assert not_run == f"not run: {NOT_RUN}: its model was not trained"
+    assert len(order(checkout)) == len(runs) - 1 and len(outcome.lacking()) == 2
+
+
+def test_a_run_whose_process_is_killed_is_run_again(tmp_path):
+    act = failing("if not Path('killed').exists(): Path('killed').touch(); os.kill(os.getpid(), signal.SIGKILL)")
+    checkout, runs, outcome = execute(tmp_path, act)
+    assert not outcome.lacking() and order(checkout).count(FAILED) == 2 and len(order(checkout)) == len(runs) + 1
+
+
+def test_a_run_whose_process_dies_again_has_failed(tmp_path):
+    checkout, runs, outcome = execute(tmp_path, failing("os.kill(os.getpid(), signal.SIGKILL)"), jobs=2)
+    assert outcome.lines(checkout.root)[0].startswith(f"failed: {FAILED}: its process died (SIGKILL), 2 times; log: ")
+    assert sum(run.finished(checkout.root) for run in runs) == len(runs) - 2
+
+
+def test_a_train_py_that_cannot_be_imported_is_one_error(tmp_path):
+    checkout = make_checkout(tmp_path)
+    checkout.write("train.py", "import nothing_of_that_name\n")
+    with pytest.raises(ConfigError, match="train.py cannot be imported: ModuleNotFoundError: No module named 'nothing"):
+        run_all(plan(checkout), checkout.root, jobs=2)
+
+
+@pytest.mark.parametrize("given, expected", [(None, "1"), ("5", "5")])
+def test_workers_share_the_cores(tmp_path, monkeypatch, given, expected):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    monkeypatch.setattr("mocoop.protocols.pool._cores", lambda: 3)
+    checkout, *_ = execute(
+        tmp_path, "    Path('threads').write_text(os.environ['OMP_NUM_THREADS'])", jobs=2, seeds=(1,)
+    )
+    assert (checkout.root / "threads").read_text() == expected
+
+
+def test_an_interrupt_ends_the_workers_and_what_they_started(tmp_path):
+    act = "    child = subprocess.Popen(['sleep', '100'])\n    Path('pids').write_text(f'{os.getpid()} {child.pid} ')"
+    checkout = make_checkout(tmp_path / "checkout", act + "\n    time.sleep(100)")
+    interrupter = threading.Thread(target=interrupt_when, args=(checkout.root / "pids",))
+    interrupter.start()
+    with pytest.raises(KeyboardInterrupt):
+        run_all(plan(checkout), checkout.root)
+    interrupter.join()
+    pids = list(map(int, (checkout.root / "pids").read_text().split()))
+    wait_for(lambda: not any(map(is_alive, pids)))
+
+
+def test_sigterm_lets_a_run_save_its_state(tmp_path):
+    act = """
+    signal.signal(signal.SIGTERM, lambda *_: Path("saved").touch())
+    Path("pids").write_text(f"{os.getpid()} ")
+    signal.pause()
+    return 143
+"""
+    checkout = make_checkout(tmp_path / "checkout", act)
+    terminator = threading.Thread(target=interrupt_when, args=(checkout.root / "pids", signal.SIGTERM))
+    terminator.start()
+    with pytest.raises(KeyboardInterrupt):
+        run_all(plan(checkout), checkout.root)
+    terminator.join()
+    assert (checkout.root / "saved").exists() and len(order(checkout)) == 1
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def interrupt_when(path, number=signal.SIGINT):
+    wait_for(lambda: path.exists() and path.read_text().endswith(" "))
+    os.kill(os.getpid(), number)
