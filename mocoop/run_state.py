@@ -5,10 +5,11 @@ Only tensors and plain values, so that it loads with `weights_only=True`; CLIP's
 
 from pathlib import Path
 
+from torch import Tensor
 from yacs.config import CfgNode
 
 from mocoop.engine import BEST_MODEL, epoch_model, last_checkpoint, random_state
-from mocoop.errors import CheckpointError
+from mocoop.errors import CheckpointError, quoted
 from mocoop.methods import METHODS, get_method
 from mocoop.methods.base import PromptMethod
 from mocoop.results.record import plain_config
@@ -17,6 +18,7 @@ FORMAT = 1
 MODEL = "prompt_learner"  # the folder of the checkpoints, as CoOp names it
 # Tensors that CoOp's trainers save beside what they learned: embeddings of the class names at hand.
 _DERIVED = ("token_prefix", "token_suffix")
+_DESCRIPTION = {"name": str, "backbone": str, "classnames": list, "structure": dict, "config": dict}
 
 
 def describe_method(cfg: CfgNode, method: PromptMethod) -> dict:
@@ -48,9 +50,26 @@ def pack(cfg: CfgNode, method: PromptMethod, epoch: int, optimizer, scheduler, s
 
 def learned_state(checkpoint: dict, path) -> dict:
     """The learned parameters in a checkpoint of ours, or of CoOp's trainers."""
-    if not isinstance(checkpoint.get("state_dict"), dict) or "epoch" not in checkpoint:
+    state = checkpoint.get("state_dict")
+    if not isinstance(state, dict) or type(checkpoint.get("epoch")) is not int:
         raise CheckpointError(f"{path} is no training checkpoint: expected the keys state_dict and epoch")
-    return {name: value for name, value in checkpoint["state_dict"].items() if name not in _DERIVED}
+    for name, value in state.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise CheckpointError(f"{path} holds {quoted(name)} in its state_dict, expected tensors by name")
+    return {name: value for name, value in state.items() if name not in _DERIVED}
+
+
+def description(checkpoint: dict, path) -> dict | None:
+    """What a checkpoint says of its method (`describe_method`); None where it says nothing, as CoOp's own."""
+    made = checkpoint.get("method")
+    if made is None:
+        return None
+    for key, kind in _DESCRIPTION.items():
+        if not isinstance(made, dict) or not isinstance(made.get(key), kind):
+            raise CheckpointError(f"{path} does not describe its method: expected a {kind.__name__} under method.{key}")
+    if not all(isinstance(name, str) for name in made["classnames"]):
+        raise CheckpointError(f"{path} does not describe its method: expected texts in method.classnames")
+    return made
 
 
 def find_checkpoint(folder: Path, epoch: int | None = None) -> Path:
@@ -72,23 +91,29 @@ def find_checkpoint(folder: Path, epoch: int | None = None) -> Path:
 
 def check_made_for(cfg: CfgNode, checkpoint: dict, path) -> None:
     """Raises CheckpointError where a checkpoint belongs to another method or another CLIP than the config's."""
-    made = checkpoint.get("method")
-    if made is None:  # CoOp's own checkpoints do not say
+    made = description(checkpoint, path)
+    if made is None:
         return
     found = {"TRAINER.NAME": made["name"], "MODEL.BACKBONE.NAME": made["backbone"]}
     wanted = {"TRAINER.NAME": cfg.TRAINER.NAME, "MODEL.BACKBONE.NAME": cfg.MODEL.BACKBONE.NAME}
     for key, value in found.items():
         if value != wanted[key]:
-            raise CheckpointError(f"{path} was trained with {key} {value}, got {wanted[key]}")
+            raise CheckpointError(f"{path} was trained with {key} {quoted(value)}, got {quoted(wanted[key])}")
 
 
 def with_structure(cfg: CfgNode, structure: dict) -> CfgNode:
-    """A copy of the config in which the method has the structure that a checkpoint was trained with."""
+    """A copy of the config in which the method has the structure that a checkpoint was trained with.
+
+    Raises CheckpointError for a value that its key cannot have.
+    """
     cfg = cfg.clone()
     cfg.defrost()
     node = METHODS[cfg.TRAINER.NAME].settings(cfg)
     for key, value in structure.items():
         if key in node:
+            kind = (list, tuple) if isinstance(node[key], (list, tuple)) else type(node[key])
+            if not isinstance(value, kind):
+                raise CheckpointError(f"the checkpoint's structure has {key} = {quoted(value)}, no value for that key")
             node[key] = value
     cfg.freeze()
     return cfg

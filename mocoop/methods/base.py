@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mocoop.errors import CheckpointError
+from mocoop.errors import CheckpointError, one_line
+from mocoop.image_encoder import ImageEncoder
 from mocoop.openai_clip import CLIP
 from mocoop.text_encoder import TextEncoder
 
@@ -21,7 +22,7 @@ class PromptMethod(nn.Module):
     Args:
         classnames: C class names in label order.
         clip_model: a CLIP; its parameters are frozen here, and shared, not copied.
-        text_encoder: "fast" or "plain".
+        text_encoder: "fast" or "plain"; plain is CLIP's own code, for images too.
         text_chunk: see `TextEncoder`.
     """
 
@@ -30,6 +31,7 @@ class PromptMethod(nn.Module):
         self.classnames = list(classnames)
         self.clip_model = clip_model.eval().requires_grad_(False)
         self.text_encoder = TextEncoder(clip_model, text_encoder, text_chunk)
+        self.image_encoder = ImageEncoder(clip_model, text_encoder)
         self._class_features: tuple[tuple, Tensor] | None = None
 
     def train(self, mode: bool = True) -> "PromptMethod":
@@ -67,7 +69,7 @@ class PromptMethod(nn.Module):
         """Normalised image features (B, D). No graph is built unless something in the image tower learns."""
         learns = any(p.requires_grad for p in self.clip_model.visual.parameters())
         with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
-            return F.normalize(self.clip_model.visual(image.to(self.dtype)), dim=-1)
+            return F.normalize(self.image_encoder(image.to(self.dtype)), dim=-1)
 
     def encode_classes(self) -> Tensor:
         """Normalised text features of the classes: (C, D), or (E, C, D) for E experts."""
@@ -94,14 +96,14 @@ class PromptMethod(nn.Module):
         """Set the learned parameters. Raises CheckpointError where names or shapes differ from this method's."""
         own = self.learned_parameters()
         problems = [f"{name} is missing" for name in own if name not in state]
-        problems += [f"{name} is not a parameter of this method" for name in state if name not in own]
+        problems += [f"{one_line(name, 80)} is not a parameter of this method" for name in state if name not in own]
         problems += [
             f"{name} has shape {tuple(state[name].shape)}, expected {tuple(p.shape)}"
             for name, p in own.items()
             if name in state and state[name].shape != p.shape
         ]
         if problems:
-            raise CheckpointError(f"the weights do not fit {type(self).__name__}: {'; '.join(problems[:5])}")
+            raise CheckpointError(f"the weights do not fit {type(self).__name__}: {'; '.join(problems[:3])}")
         with torch.no_grad():
             for name, p in own.items():
                 p.copy_(state[name])

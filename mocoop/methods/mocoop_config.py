@@ -5,7 +5,9 @@ Where the paper's abstract and the authors' released code differ, a key decides;
 
 from yacs.config import CfgNode
 
+from mocoop.errors import one_line, quoted
 from mocoop.methods.keys import add_common_keys, choice_problems, common_problems
+from mocoop.names import name_problem
 from mocoop.templates import split_template, template_groups, template_problem
 
 
@@ -84,15 +86,20 @@ def _group_problems(node: CfgNode) -> list[str]:
         problems.append(
             f"TRAINER.MOCOOP.GROUP_NAMES has {len(node.GROUP_NAMES)} names, expected {len(node.GROUPS)}, one per group"
         )
-    if len(set(node.GROUP_NAMES)) != len(node.GROUP_NAMES):
-        problems.append(f"TRAINER.MOCOOP.GROUP_NAMES has a name twice: {list(node.GROUP_NAMES)}")
+    names = [str(name) for name in node.GROUP_NAMES]
+    for name in names:
+        problem = name_problem(name) or ("is there twice" if names.count(name) > 1 else None)
+        if problem:
+            problems.append(f"TRAINER.MOCOOP.GROUP_NAMES: the name {quoted(name)} {problem}")
     for i, group in enumerate(node.GROUPS):
         key = f"TRAINER.MOCOOP.GROUPS[{i}]"
         if not isinstance(group, (list, tuple)) or not group:
-            problems.append(f"{key} is {group!r}, expected a list of one or more templates")
+            problems.append(f"{key} is {quoted(group)}, expected a list of one or more templates")
             continue
         wrong = [problem for problem in map(template_problem, group) if problem]
         problems += [f"{key}: {problem}" for problem in wrong]
         if not wrong and not any(split_template(group[0])):
-            problems.append(f'{key}: the first template "{group[0]}" has no word that a context could start from')
+            problems.append(
+                f'{key}: the first template "{one_line(group[0], 80)}" has no word that a context could start from'
+            )
     return problems

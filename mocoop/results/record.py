@@ -12,7 +12,8 @@ from importlib import metadata
 from pathlib import Path
 
 from mocoop import __version__
-from mocoop.errors import DataError
+from mocoop.errors import DataError, quoted
+from mocoop.input_files import read_json
 
 FORMAT = 1
 FILE_NAME = "result.json"
@@ -43,6 +44,7 @@ _IDENTITY = {
     "config": dict,
     "config_sha256": str,
 }
+_NUMBER = (int, float, type(None))
 _MEASURED = {
     "split": str,
     "epoch": (int, type(None)),
@@ -56,9 +58,11 @@ _MEASURED = {
     "engine": str,
     "versions": dict,
     "seconds": dict,
-    "peak_memory_mb": (int, float, type(None)),
+    "peak_memory_mb": _NUMBER,
     "finished": str,
 }
+_CLASS = {"label": int, "classname": str, "total": int, "correct": int}
+_ROUTING = {"groups": list, "top_k": int, "chosen": list, "chosen_by_domain": dict, "domain_in_top_k": _NUMBER}
 
 
 def build_record(
@@ -123,12 +127,7 @@ def write_record(path, record: dict) -> None:
 
 def read_record(path) -> dict:
     """The record at `path`. Raises DataError if it is missing, damaged or of another format."""
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise DataError(f"{path}: damaged, expected JSON ({error}); remove it and run again") from None
+    record = read_json(path, "record of a run", "remove it and run again")
     validate_record(record, path)
     return record
 
@@ -136,19 +135,29 @@ def read_record(path) -> dict:
 def validate_record(record, where) -> None:
     """Raises DataError, naming `where`, the field, what was found and what was expected."""
     if not isinstance(record, dict) or record.get("format") != FORMAT:
-        found = record.get("format") if isinstance(record, dict) else type(record).__name__
+        found = quoted(record.get("format")) if isinstance(record, dict) else type(record).__name__
         raise DataError(f"{where}: got format {found}, expected {FORMAT}; it was not written by this version of mocoop")
     if record.get("status") not in STATUSES:
-        raise DataError(f"{where}: got status {record.get('status')!r}, expected one of {', '.join(STATUSES)}")
-    expected = _IDENTITY | _MEASURED if record["status"] == "done" else _IDENTITY
-    for field, kind in expected.items():
-        if field not in record:
-            raise DataError(f"{where}: got no field {field!r}, expected one in a run that is {record['status']}")
-        if not isinstance(record[field], kind):
-            raise DataError(f"{where}: got {field} = {record[field]!r}, expected {_kind_name(kind)}")
-    for name, value in record.get("metrics", {}).items():
+        raise DataError(f"{where}: got status {quoted(record.get('status'))}, expected one of {', '.join(STATUSES)}")
+    _check_fields(record, _IDENTITY, f"{where}: ", f"a run that is {record['status']}")
+    if record["status"] != "done":
+        return
+    _check_fields(record, _MEASURED, f"{where}: ", "a run that is done")
+    for number, row in enumerate(record["per_class"]):
+        _check_fields(row, _CLASS, f"{where}: per_class[{number}]: ", "a class")
+    if record["routing"] is not None:
+        _check_fields(record["routing"], _ROUTING, f"{where}: routing: ", "a method that routes")
+    for name, value in record["metrics"].items():
         if not isinstance(value, (int, float)) or not 0 <= value <= 100 + 1e-9:
-            raise DataError(f"{where}: got {name} = {value!r}, expected a percentage from 0 to 100")
+            raise DataError(f"{where}: got {name} = {quoted(value)}, expected a percentage from 0 to 100")
+
+
+def _check_fields(values, expected: dict, where: str, what: str) -> None:
+    for field, kind in expected.items():
+        if not isinstance(values, dict) or field not in values:
+            raise DataError(f"{where}got no field {field!r}, expected one in {what}")
+        if not isinstance(values[field], kind) or isinstance(values[field], bool):
+            raise DataError(f"{where}got {field} = {quoted(values[field])}, expected {_kind_name(kind)}")
 
 
 def plain_config(config) -> dict:

@@ -6,7 +6,7 @@ import pytest
 from mocoop.errors import DataError
 from mocoop.results.collect import COLUMNS, collect
 from mocoop.results.record import unfinished_record, write_record
-from tests.results.runs import add_run, make_config, make_record
+from tests.results.runs import add_run, make_config, make_record, make_routing
 
 
 def only(items):
@@ -32,7 +32,7 @@ def test_the_layout_is_found_from_any_folder_above_a_run(tmp_path, depth):
 
 
 def test_routing_is_kept(tmp_path):
-    routing = {"groups": ["photo"], "top_k": 1, "domain_in_top_k": 94.0}
+    routing = make_routing(["photo"], 1, 94.0)
     add_run(tmp_path, 71.5, method="MoCoOp", routing=routing)
     row = collect(tmp_path).frame.iloc[0]
     assert row.routing == routing and row.domain_in_top_k == 94.0
@@ -62,7 +62,7 @@ def test_a_damaged_record_is_named_and_left_out(tmp_path):
     folder = add_run(tmp_path, 50.0)
     (folder / "result.json").write_text("{")
     found = collect(tmp_path)
-    assert found.frame.empty and "damaged" in only(found.problems)
+    assert found.frame.empty and "not a readable record" in only(found.problems)
 
 
 @pytest.mark.parametrize(
