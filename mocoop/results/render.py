@@ -64,7 +64,8 @@ def cell_text(cell: Cell) -> str:
     """The cell as people read it: two decimals, its spread where there is one, and a dash for what is not there."""
     if math.isnan(cell.mean):
         return GAP
-    mean = f"{cell.mean:+.2f}".replace("-", "−") if cell.signed else f"{cell.mean:.2f}"
+    mean = round(cell.mean, 2) + 0.0  # no negative zero
+    mean = f"{mean:+.2f}".replace("-", "−") if cell.signed else f"{mean:.2f}"
     return mean if cell.spread is None or math.isnan(cell.spread) else f"{mean} ± {cell.spread:.2f}"
 
 

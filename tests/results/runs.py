@@ -51,6 +51,12 @@ def make_record(accuracy=50.0, config=None, routing=None, **identity):
     )
 
 
+def make_routing(groups, top_k, domain_in_top_k):
+    """The routing of a record, without the shares of single experts."""
+    shares = {"chosen": [], "chosen_by_domain": {}}
+    return {"groups": groups, "top_k": top_k, "domain_in_top_k": domain_in_top_k, **shares}
+
+
 def add_run(
     root,
     accuracy,

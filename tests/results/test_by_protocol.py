@@ -2,7 +2,7 @@ import pytest
 
 from mocoop.results.by_protocol import ALIASES, PHASES, join, protocol_tables, runs_of, summarise
 from mocoop.results.collect import collect
-from tests.results.runs import add_base_new, add_run
+from tests.results.runs import add_base_new, add_run, make_routing
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_tables_of_a_protocol(runs, protocol, titles):
 
 def test_routing_follows_base_to_new(tmp_path):
     add_base_new(tmp_path, {1: 50.0}, {1: 50.0})
-    routing = {"groups": ["photo", "dark"], "top_k": 1, "domain_in_top_k": 94.0}
+    routing = make_routing(["photo", "dark"], 1, 94.0)
     add_run(tmp_path, 80.0, method="MoCoOp", routing=routing)
     titles = [table.title for table in protocol_tables(collect(tmp_path).frame, "base2new")]
     assert titles == ["Base to new", "Routing"]

@@ -16,7 +16,7 @@ from mocoop.results.tables import (
     routing_table,
     transfer_table,
 )
-from tests.results.runs import add_base_new, add_run
+from tests.results.runs import add_base_new, add_run, make_routing
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_routing_table_shows_each_router_beside_chance(tmp_path):
     groups = ["photo", "sketch", "dark", "small"]
     for cfg, share in (("tiny", 90.0), ("tiny_random_router", 50.0)):
         for seed in (1, 2):
-            routing = {"groups": groups, "top_k": 2, "domain_in_top_k": share + seed}
+            routing = make_routing(groups, 2, share + seed)
             add_run(tmp_path, 70.0, method="MoCoOp", cfg=cfg, seed=seed, routing=routing)
     add_run(tmp_path, 70.0)
     table = routing_table(collect(tmp_path).frame)
@@ -206,3 +206,8 @@ def test_latex_escapes_whatever_it_must():
 
 def test_a_bar_in_a_name_does_not_end_its_markdown_cell():
     assert r"| a\|b |" in to_markdown(Table("t", ["Name"], [["a|b"]]))
+
+
+def test_a_difference_of_nothing_has_no_minus():
+    table = Table("t", ["Δ"], [[Cell(-0.001, None, signed=True)], [Cell(-0.006, None, signed=True)]])
+    assert [row[0] for row in markdown_rows(table)[2:]] == ["+0.00", "−0.01"]

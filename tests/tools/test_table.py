@@ -6,7 +6,7 @@ from mocoop.errors import DataError
 from mocoop.results.record import unfinished_record, write_record
 from mocoop.tools import table
 from tests.results.logs import add_log
-from tests.results.runs import add_base_new, add_run, make_config
+from tests.results.runs import add_base_new, add_run, make_config, make_routing
 
 
 def run(*arguments) -> int:
@@ -22,7 +22,7 @@ def test_base_to_new_is_the_default(tmp_path, capsys):
 
 
 def test_routing_follows_where_there_is_one(tmp_path, capsys):
-    routing = {"groups": ["photo", "dark"], "top_k": 1, "domain_in_top_k": 94.0}
+    routing = make_routing(["photo", "dark"], 1, 94.0)
     add_run(tmp_path, 80.0, method="MoCoOp", routing=routing)
     run(tmp_path)
     assert "### Routing" in capsys.readouterr().out
