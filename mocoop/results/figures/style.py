@@ -7,6 +7,7 @@ again, so that a grey print loses nothing. No text is smaller than SMALL points 
 import itertools
 import math
 import re
+import warnings
 from collections.abc import Iterable
 
 import matplotlib
@@ -30,6 +31,7 @@ STYLE = {
     "errorbar.capsize": 2,
     "hatch.linewidth": 0.6,
     "svg.hashsalt": "mocoop",
+    "text.parse_math": False,
 }
 PAGE_WIDTH = 7.0  # inches
 DPI = 200
@@ -55,7 +57,9 @@ def save_figure(figure: Figure, path) -> None:
 def write_figure(figure: Figure, file, suffix: str) -> None:
     """Writes the figure into an open binary file, as png, pdf or svg."""
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(suffix, {})
-    figure.savefig(file, format=suffix, dpi=DPI, bbox_inches="tight", metadata=undated)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)  # drawn as a box
+        figure.savefig(file, format=suffix, dpi=DPI, bbox_inches="tight", metadata=undated)
 
 
 def entry_looks(entries: Iterable[tuple]) -> dict[tuple, dict]:
@@ -133,5 +137,5 @@ def shortened(text: str, width: int) -> str:
 
 
 def literal(text: str) -> str:
-    """The text as it stands: no dollar sign starts mathematics, and what cannot be printed is a question mark."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text).replace("$", r"\$")
+    """The text as it stands, in one line: what cannot be printed is a question mark."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -1,0 +1,88 @@
+"""What a report consists of: sections of blocks. How they become HTML is the business of the template."""
+
+import base64
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from matplotlib.figure import Figure
+
+from mocoop.errors import MocoopError
+from mocoop.results.figures.style import write_figure
+from mocoop.results.tables import Table
+
+MEDIA = {"svg": "image/svg+xml", "png": "image/png"}
+
+
+@dataclass(frozen=True)
+class Text:
+    """Paragraphs; with `items`, a list below them."""
+
+    text: str
+    items: list[str] = field(default_factory=list)
+    kind: ClassVar[str] = "text"
+
+
+@dataclass(frozen=True)
+class TableBlock:
+    """A table; `about` says what it shows."""
+
+    table: Table
+    about: str
+    kind: ClassVar[str] = "table"
+
+
+@dataclass(frozen=True)
+class FigureBlock:
+    """A figure as a data URI; `about` says what it shows, and stands in for it where it cannot be seen."""
+
+    title: str
+    about: str
+    uri: str
+    width: int  # CSS pixels at its printed size
+    kind: ClassVar[str] = "figure"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Literal text, such as a config."""
+
+    text: str
+    kind: ClassVar[str] = "listing"
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Blocks that are out of sight until they are asked for."""
+
+    title: str
+    blocks: list
+    kind: ClassVar[str] = "folded"
+
+
+@dataclass(frozen=True)
+class Section:
+    """key: its anchor in the page, of letters, digits and hyphens. about: what it is, for a newcomer."""
+
+    key: str
+    title: str
+    about: str
+    blocks: list
+
+
+def figure_block(title: str, about: str, draw: Callable[[], Figure], media: str = "svg") -> FigureBlock | Text:
+    """The figure that `draw()` gives, or a line that says why there is none."""
+    try:
+        figure = draw()
+    except MocoopError as error:
+        return Text(f"{title} is not shown: {error}.")
+    file = io.BytesIO()
+    write_figure(figure, file, media)
+    encoded = base64.b64encode(file.getvalue()).decode("ascii")
+    return FigureBlock(title, about, f"data:{MEDIA[media]};base64,{encoded}", round(96 * figure.get_figwidth()))
+
+
+def fold_all_but_first(titled: list[tuple[str, object]]) -> list:
+    """The first block in full, the others folded under their titles."""
+    return [block if place == 0 else Folded(title, [block]) for place, (title, block) in enumerate(titled)]

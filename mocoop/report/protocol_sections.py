@@ -1,0 +1,92 @@
+"""The section of each protocol: its tables and its figures."""
+
+import pandas as pd
+
+from mocoop.report.content import Section, TableBlock, figure_block
+from mocoop.report.runs import ProtocolRuns
+from mocoop.results.aggregate import AVERAGE
+from mocoop.results.by_protocol import protocol_tables, summarise
+from mocoop.results.figures import base_new_figure, base_new_scatter, few_shot_figure, transfer_figure
+from mocoop.results.tables import Table, entry_namer
+
+TITLES = {
+    "base2new": "Base to new classes",
+    "few_shot": "Few-shot learning",
+    "xd": "Cross-dataset transfer",
+    "dg": "Domain generalization",
+}
+ABOUT = {
+    "base2new": "Each method learns from a few images of the base classes of a dataset and is tested on other images "
+    "of these, and on the new classes, of which it has seen none.",
+    "few_shot": "Each method learns from a few images of every class of a dataset and is tested on others of the same "
+    "classes.",
+    "xd": "Each method learns one dataset, the source, and is then tested on others with other classes.",
+    "dg": "Each method learns one dataset, the source, and is then tested on versions of it that look different.",
+}
+TABLES_ABOUT = {
+    "Base to new": "Accuracy on base and on new classes and their harmonic mean H, in percent, per dataset and on "
+    "average. A dash stands where a seed is missing.",
+    "Few-shot": "Accuracy in percent by the number of training images per class. A dash stands where a seed is "
+    "missing.",
+    "Routing": "In how many percent of the images the expert that is named like the image's true style is among those "
+    "that the router picks. Chance is what a random pick would reach.",
+}
+TRANSFER_ABOUT = "Accuracy in percent on the source and on each target; the average is that of the targets."
+VARIANTS_TITLE = "Further configurations"
+VARIANTS_ABOUT = "Methods that were run with several configurations, on the datasets of the further ones."
+
+
+def protocol_section(runs: ProtocolRuns, seeds: list[int]) -> Section:
+    """Tables, figures and further configurations of one protocol."""
+    tables = protocol_tables(runs.main, runs.protocol, seeds)
+    tables[0].notes.extend(runs.notes)
+    shown = [table for table in tables if table.title in TABLES_ABOUT or runs.protocol not in ("few_shot",)]
+    blocks = [TableBlock(table, TABLES_ABOUT.get(table.title, TRANSFER_ABOUT)) for table in shown]
+    blocks[1:1] = _figures(runs.main, runs.protocol, seeds)
+    if len(runs.variants):
+        table = protocol_tables(runs.variants, runs.protocol, seeds)[0]
+        blocks.append(TableBlock(Table(VARIANTS_TITLE, table.columns, table.rows, table.notes), VARIANTS_ABOUT))
+    return Section(runs.protocol, TITLES[runs.protocol], ABOUT[runs.protocol], blocks)
+
+
+def _figures(runs: pd.DataFrame, protocol: str, seeds: list[int]) -> list:
+    if protocol == "base2new":
+        summary = summarise(runs, protocol, seeds)
+        beside = "The numbers of the table as points, methods side by side; bars are the deviation over seeds."
+        against = (
+            "New against base accuracy: up and to the right is better. A colour is a method, a marker a dataset; along "
+            "a dotted curve H is equal."
+        )
+        return [
+            figure_block("Base, new and H", beside, lambda: base_new_figure(summary)),
+            figure_block("New against base", against, lambda: base_new_scatter(summary)),
+        ]
+    if protocol == "few_shot":
+        about = "Accuracy against the number of training images per class; bars are the deviation over seeds."
+        return [figure_block("Few-shot curves", about, lambda: few_shot_figure(runs, seeds))]
+    source = runs["phase"] == "train"
+    about = "The source on the left, then each target, then the targets' average; bars start at 0."
+    return [figure_block("Source and targets", about, lambda: transfer_figure(runs[~source], runs[source], seeds))]
+
+
+def headline(runs: ProtocolRuns, seeds: list[int]) -> str:
+    """The two best methods of a protocol in a sentence, with their spread; empty where nothing is complete."""
+    summary = summarise(runs.main, runs.protocol, seeds)
+    name = entry_namer(summary)
+    mean, std, what = ("h", "h_std", "H") if runs.protocol == "base2new" else ("mean", "std", "accuracy")
+    averaged = AVERAGE in summary.index.unique("dataset")
+    where = AVERAGE if averaged else summary.index.unique("dataset")[-1]
+    ranked = summary.loc[where].dropna(subset=mean).sort_values(mean, ascending=False)
+    shots = ranked.index.get_level_values("shots")
+    ranked = ranked[(shots == shots.max()) | (shots == 0)].head(2) if len(ranked) else ranked
+    if ranked.empty:
+        return ""
+    of = "of the average" if averaged else f"on {where}"
+    numbers = [f"{name(entry)} {_number(row[mean], row[std])}" for entry, row in ranked.iterrows()]
+    near = len(ranked) == 2 and ranked[mean].iloc[0] - ranked[mean].iloc[1] < ranked[std].sum()
+    end = ", less apart than their deviations." if near else "."
+    return f"{TITLES[runs.protocol]}: highest {what} {of}: " + ", then ".join(numbers) + end
+
+
+def _number(mean: float, std: float) -> str:
+    return f"{mean:.2f}" if pd.isna(std) else f"{mean:.2f} ± {std:.2f}"

@@ -1,0 +1,48 @@
+"""Writes one HTML file with the tables, figures and settings of an output tree.
+
+mocoop report                                     all that is below output/, into output/report.html
+mocoop report output --to paper.html              into another file
+mocoop report output --protocol few_shot          one protocol only
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+from mocoop.results.by_protocol import ALIASES, PHASES
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("output", nargs="?", default="output", help="folder of results (default: %(default)s)")
+    parser.add_argument("--to", type=Path, metavar="FILE", help="file to write (default: OUTPUT/report.html)")
+    protocols = [*PHASES, *ALIASES]
+    parser.add_argument("--protocol", choices=protocols, metavar="P", help=f"one of {', '.join(protocols)}; else all")
+    parser.add_argument("--seeds", type=_numbers, metavar="N,M", help="these are expected (default: all that occur)")
+    parser.add_argument("--root", type=Path, metavar="DIR", help="data root, for images (default: that of the runs)")
+    parser.add_argument(
+        "--no-similarity", action="store_true", help="do not load the trained models to compare their experts"
+    )
+    parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the report and prints where it is."""
+    from mocoop.report import write_report
+
+    for name in ("mocoop.methods", "mocoop.trained_run"):  # what they say of each model belongs to training
+        logging.getLogger(name).setLevel(logging.WARNING)
+    path = write_report(
+        Path(args.output),
+        args.to,
+        args.protocol,
+        seeds=args.seeds,
+        data_root=args.root,
+        similarity=not args.no_similarity,
+        force=args.force,
+    )
+    print(path)
+    return 0
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
