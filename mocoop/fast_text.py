@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from mocoop.openai_clip import CLIP
-from mocoop.openai_clip import clip_model as openai_model
 from mocoop.prompts import PromptLayout
+from mocoop.residual_block import after_attention, attention_inputs
 
 CPU_MEMORY_BUDGET = 4 << 30  # bytes of activations kept for the backward pass
 CUDA_MEMORY_SHARE = 0.4  # of the device's memory
@@ -96,13 +96,13 @@ class FastTextTower(nn.Module):
         x = self._embed(contexts, layouts, torch.zeros_like(columns), columns)  # (G, P, W)
         states = []
         for block in self.blocks:
-            q, k, v = _heads(block, block.ln_1(x))  # (G, P, H, w)
+            q, k, v = attention_inputs(block, block.ln_1(x))  # (G, P, H, w)
             q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
             states.append((k, v))
             if block is self.blocks[-1]:
                 break
             mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # (G, H, P, w)
-            x = _residual(block, x, mixed.transpose(1, 2).flatten(2))
+            x = after_attention(block, x, mixed.transpose(1, 2).flatten(2))
         return states
 
     def _suffix_features(self, contexts, layouts, states, classes: Tensor) -> Tensor:
@@ -114,9 +114,10 @@ class FastTextTower(nn.Module):
         last_rows = _last_rows(buckets, groups).to(x.device)
         for block, (prefix_k, prefix_v) in zip(self.blocks, states):
             is_last = block is self.blocks[-1]
-            q, k, v = _heads(block, block.ln_1(x), query_rows=last_rows if is_last else None)
+            normed = block.ln_1(x)
+            q, k, v = attention_inputs(block, normed, queries=normed[last_rows] if is_last else None)
             mixed = _attend_suffixes(q, k, v, prefix_k, prefix_v, buckets, only_last=is_last)
-            x = _residual(block, x[last_rows] if is_last else x, mixed)
+            x = after_attention(block, x[last_rows] if is_last else x, mixed)
         clip_model = self.clip_model[0]
         features = clip_model.ln_final(x).to(clip_model.dtype) @ clip_model.text_projection  # (G * n, D)
         sizes = [groups * len(bucket.classes) for bucket in buckets]
@@ -175,19 +176,6 @@ def _last_rows(buckets: Sequence[Bucket], groups: int) -> Tensor:
     return torch.cat(rows)
 
 
-def _heads(block: nn.Module, x: Tensor, query_rows: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values (..., H, w) of x (..., W); the queries at `query_rows` alone where given."""
-    attention = block.attn
-    weight, bias, heads = attention.in_proj_weight, attention.in_proj_bias, attention.num_heads
-    if query_rows is None:
-        q, k, v = F.linear(x, weight, bias).chunk(3, dim=-1)
-    else:
-        width = x.shape[-1]
-        q = F.linear(x[query_rows], weight[:width], bias[:width])
-        k, v = F.linear(x, weight[width:], bias[width:]).chunk(2, dim=-1)
-    return tuple(part.unflatten(-1, (heads, -1)) for part in (q, k, v))
-
-
 def _attend_suffixes(q, k, v, prefix_k, prefix_v, buckets: Sequence[Bucket], only_last: bool) -> Tensor:
     """Causal attention of packed suffix tokens to their prompt's prefix and their own class's suffix, (T, W)."""
     groups, heads, _, width = prefix_k.shape
@@ -217,15 +205,3 @@ def _attend(q, k, v, prefix_k, prefix_v) -> Tensor:
     out = (from_prefix.flatten(2, 3) @ prefix_v).view(groups, heads, count, queries, width)
     out = out + from_own @ v.permute(0, 3, 1, 2, 4)
     return out.permute(0, 2, 3, 1, 4)  # (G, n, Q, H, w)
-
-
-def _residual(block: nn.Module, x: Tensor, mixed: Tensor) -> Tensor:
-    """The rest of a residual block after attention: output projection and MLP, on x and mixed (..., W)."""
-    x = x + block.attn.out_proj(mixed)
-    hidden = block.mlp.c_fc(block.ln_2(x))
-    if isinstance(block.mlp.gelu, openai_model.QuickGELU):
-        # x * sigmoid(1.702 x) = silu(1.702 x) / 1.702: one tensor kept for the backward pass instead of three
-        hidden = F.silu(hidden.mul_(1.702)).div_(1.702)
-    else:
-        hidden = block.mlp.gelu(hidden)
-    return x + block.mlp.c_proj(hidden)

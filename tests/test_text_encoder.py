@@ -99,7 +99,7 @@ def test_another_activation_than_quick_gelu():
 def test_positions_after_eot_and_padding_are_not_computed(monkeypatch):
     model = small_clip()
     layout = coop_layout(NAMES, 4, "end")
-    seen, layer = [], model.transformer.resblocks[0].mlp.c_fc
+    seen, layer = [], model.transformer.resblocks[0].ln_2
     whole = layer.forward
     monkeypatch.setattr(layer, "forward", lambda x: seen.append(x) or whole(x))
     TextEncoder(model)([torch.randn(4, 64)], [layout])

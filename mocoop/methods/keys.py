@@ -10,7 +10,7 @@ PRECISIONS = ("fp32", "fp16", "amp", "bf16")
 def add_common_keys(node: CfgNode, prec: str) -> None:
     """Add PREC (default `prec`), TEXT_ENCODER and TEXT_CHUNK to a method's config node."""
     node.PREC = prec  # fp32, fp16 (CLIP in half precision), amp (fp16 autocast with loss scaling) or bf16 (autocast)
-    node.TEXT_ENCODER = "fast"  # fast, or plain: CLIP's own 77-token pass, the reference
+    node.TEXT_ENCODER = "fast"  # fast, or plain: CLIP's own code, 77 tokens a prompt, the reference
     node.TEXT_CHUNK = 0  # prompts encoded at a time, the rest recomputed in the backward pass; 0 fits the memory
 
 

@@ -18,7 +18,7 @@ READABLE = ["cat", "hot air balloon", "oak tree"]
 
 
 def config(trainer, **keys):
-    cfg = CfgNode({"TRAINER": {"NAME": trainer}, "DATASET": {"NAME": "OxfordPets"}, "TEST": {}})
+    cfg = CfgNode({"TRAINER": {"NAME": trainer}, "DATASET": {"NAME": "OxfordPets"}, "TRAIN": {}, "TEST": {}})
     extend_cfg(cfg)
     node = METHODS[trainer].settings(cfg)
     for key, value in keys.items():

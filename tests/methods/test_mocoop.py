@@ -21,7 +21,7 @@ ALL_NAMES = [*NAMES, "red fox", "dog"]
 
 
 def config(trainer="MoCoOp", **keys):
-    cfg = CfgNode({"TRAINER": {"NAME": trainer}, "DATASET": {"NAME": "Toy"}, "TEST": {}})
+    cfg = CfgNode({"TRAINER": {"NAME": trainer}, "DATASET": {"NAME": "Toy"}, "TRAIN": {}, "TEST": {}})
     extend_cfg(cfg)
     for key, value in ({"GROUPS": GROUPS} | keys).items():
         cfg.TRAINER.MOCOOP[key] = value
