@@ -1,11 +1,14 @@
 """Small runs of each method on Shapes, trained once per test session, for what is done with a trained run."""
 
+import json
 import logging
 from functools import cache
 from pathlib import Path
 
 import train
 from mocoop.engine import build_trainer, set_random_seed
+from mocoop.shapes.sets import SETS
+from mocoop.shapes.writer import ensure_set
 
 ROOT = Path(__file__).parents[1]
 VIT = ["--backbone", "tiny-vit"]
@@ -19,6 +22,7 @@ METHODS = {  # name of the run: (trainer, flags, overrides)
     "mocoop-random": ("MoCoOp", [], ["TRAINER.MOCOOP.ROUTER", "random"]),
 }
 FEW = ["DATASET.NUM_SHOTS", "2", "DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", "1"]
+SPLIT, TEST_IMAGES = "split_zhou_ShapesBoth.json", 4
 LEARNS = ["OPTIM.WARMUP_EPOCH", "-1"]  # so that one epoch moves the weights
 
 
@@ -39,12 +43,29 @@ def forget_print_handler() -> None:
 
 
 class TrainedRuns:
-    """Folders of runs by name; a run is trained when it is first asked for."""
+    """Folders of runs by name; a run is trained when it is first asked for.
 
-    def __init__(self, data_root, folder):
-        self.data_root, self.folder = data_root, folder
+    Attributes:
+        data_root: of the runs: Shapes with TEST_IMAGES test images a class.
+        whole_root: of the whole set, with 25.
+    """
+
+    def __init__(self, whole_root: Path, folder: Path):
+        self.whole_root, self.folder = whole_root, folder
         self.of = cache(self._train)
         self.trainer = cache(self._trainer)
+        self.data_root = folder / "data"
+        self._reduce("shapes_both")
+
+    def _reduce(self, name: str) -> None:
+        whole, reduced = self.whole_root / name, self.data_root / name
+        ensure_set(SETS["ShapesBoth"], whole)
+        reduced.mkdir(parents=True)
+        for shared in ("images", "about.json", "metadata.csv"):
+            (reduced / shared).symlink_to(whole / shared)
+        split = json.loads((whole / SPLIT).read_text(encoding="utf-8"))
+        split["test"] = [row for row in split["test"] if int(row[0][-6:-4]) < TEST_IMAGES]
+        (reduced / SPLIT).write_text(json.dumps(split), encoding="utf-8")
 
     def _train(self, name: str) -> Path:
         out = self.folder / name

@@ -1,9 +1,11 @@
 """An exported folder, used by a process that can import neither this library nor Dassl, and by ONNX Runtime."""
 
 import dataclasses
+import functools
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -17,98 +19,110 @@ from mocoop.errors import ConfigError
 from mocoop.export import export_run
 from mocoop.results.predictions import read_predictions
 from mocoop.trained_run import load_run
-from tests.trained import METHODS
+from tests.trained import METHODS, SPLIT
 
-# Runs in the exported folder: logits of the images listed in argv[1], to argv[2].
+# For each (folder, images, file) of the jobs in argv[1]: the images' logits by the folder's own code, to the file.
 ELSEWHERE = """
 import json, sys
 sys.modules["mocoop"] = sys.modules["dassl"] = None  # importing them fails
 import torch
 from PIL import Image
-from example import load, logits
 torch.set_num_threads(1)
-model, weights, info, preprocess = load()
-images = [preprocess(Image.open(path).convert("RGB")) for path in json.load(open(sys.argv[1]))]
-parts = [logits(model, weights, info, torch.stack(images[i : i + 100])) for i in range(0, len(images), 100)]
-torch.save(torch.cat(parts), sys.argv[2])
+for folder, paths, out in json.load(open(sys.argv[1])):
+    sys.path.insert(0, folder)
+    for name in ("example", "load_model"):
+        sys.modules.pop(name, None)
+    from example import load, logits
+    model, weights, info, preprocess = load()
+    images = [preprocess(Image.open(path).convert("RGB")) for path in paths]
+    parts = [logits(model, weights, info, torch.stack(images[i : i + 100])) for i in range(0, len(images), 100)]
+    torch.save(torch.cat(parts), out)
 """
+NEW = ["black plain ring", "white_striped star"]
 
 
 @pytest.fixture(scope="module")
 def exported(trained_runs, tmp_path_factory):
     """(run, its exported folder) by name."""
-    done = {}
 
+    @functools.cache
     def export(name):
-        if name not in done:
-            run, folder = load_run(trained_runs.of(name)), tmp_path_factory.mktemp("exports") / name
-            export_run(run, folder, onnx=False)
-            done[name] = run, folder
-        return done[name]
+        run, folder = load_run(trained_runs.of(name)), tmp_path_factory.mktemp("exports") / name
+        export_run(run, folder, onnx=False)
+        return run, folder
 
     return export
 
 
 def images_of(trained_runs, name):
-    frame = read_predictions(trained_runs.of(name) / "predictions.csv")
-    return frame, [str(trained_runs.data_root / path) for path in frame["path"]]
+    """Every fourth test image, and the labels that the run's own test gave them."""
+    frame = read_predictions(trained_runs.of(name) / "predictions.csv")[::4]
+    return [str(trained_runs.data_root / path) for path in frame["path"]], frame["prediction"].tolist()
 
 
-def logits_elsewhere(folder, paths, tmp_path):
-    (tmp_path / "paths.json").write_text(json.dumps(paths))
+def whole_test_set(trained_runs, classnames):
+    split = json.loads((trained_runs.whole_root / "shapes_both" / SPLIT).read_text(encoding="utf-8"))
+    images = trained_runs.whole_root / "shapes_both/images"
+    return [str(images / path) for path, _, name in split["test"] if name in classnames]
+
+
+def logits_elsewhere(jobs, place):
+    """{name: logits} of {name: (folder, images)}, by a process that cannot import what the runs were made with."""
+    listed = [(str(folder), paths, str(place / f"{name}.pt")) for name, (folder, paths) in jobs.items()]
+    (place / "jobs.json").write_text(json.dumps(listed))
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", ELSEWHERE, str(tmp_path / "paths.json"), str(tmp_path / "logits.pt")]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    command = [sys.executable, "-c", ELSEWHERE, "jobs.json"]
+    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return torch.load(tmp_path / "logits.pt", weights_only=True)
+    return {name: torch.load(place / f"{name}.pt", weights_only=True) for name in jobs}
 
 
-@pytest.mark.parametrize(
-    "name, images", [("mocoop-vit", 1000), ("zeroshot", 60), ("cocoop", 20), ("mocoop-random", 60)]
-)
-def test_elsewhere_it_says_the_same(trained_runs, exported, tmp_path, name, images):
-    run, folder = exported(name)
-    frame, paths = images_of(trained_runs, name)
-    found = logits_elsewhere(folder, paths[:images], tmp_path)
-    assert len(found) == images
-    assert found.argmax(-1).tolist() == frame["prediction"].tolist()[:images]
-    some = slice(None, None, max(1, images // 20))
-    expected = run.predict(torch.stack([run.transform(read_image(path)) for path in paths[:images][some]]))["logits"]
-    assert torch.allclose(found[some], expected, atol=1e-4)
+def logits_here(run, paths):
+    images = [run.transform(read_image(path)) for path in paths]
+    parts = [run.predict(torch.stack(images[i : i + 100]))["logits"] for i in range(0, len(images), 100)]
+    return torch.cat(parts)
 
 
-def test_clip_by_name_through_plain_clip_load(trained_runs, exported, tmp_path):
-    """A CLIP that is not in the folder; a state dict of OpenAI's form stands for the file that would be downloaded."""
-    run, folder = exported("mocoop")
-    copy = tmp_path / "copy"
-    export_run(run, copy, onnx=False)
-    torch.save(load_file(copy / "backbone.safetensors"), tmp_path / "clip.pt")
+def clip_by_name(folder, place):
+    """The export made to name its CLIP, a state dict in the place of the file that `clip.load` would download."""
+    copy = shutil.copytree(folder, place / "by-name")
+    torch.save(load_file(copy / "backbone.safetensors"), place / "clip.pt")
     (copy / "backbone.safetensors").unlink()
     info = json.loads((copy / "model.json").read_text())
-    info["backbone"] = {"name": str(tmp_path / "clip.pt"), "included": False}
+    info["backbone"] = {"name": str(place / "clip.pt"), "included": False}
     (copy / "model.json").write_text(json.dumps(info))
-    frame, paths = images_of(trained_runs, "mocoop")
-    assert logits_elsewhere(copy, paths[:60], tmp_path).argmax(-1).tolist() == frame["prediction"].tolist()[:60]
+    return copy
 
 
-def test_the_example_prints_classes(exported, tmp_path, trained_runs):
+def test_elsewhere_it_says_the_same(trained_runs, exported, tmp_path):
+    names = ["zeroshot", "coop-csc", "mocoop", "mocoop-random", "cocoop", "mocoop-vit"]
+    jobs = {name: (exported(name)[1], images_of(trained_runs, name)[0]) for name in names}
+    jobs["cocoop"] = (jobs["cocoop"][0], jobs["cocoop"][1][::4])  # encodes all prompts, 77 positions, for every image
+    run = exported("mocoop-vit")[0]
+    jobs["mocoop-vit"] = (jobs["mocoop-vit"][0], whole_test_set(trained_runs, run.classnames))
+    jobs["by name"] = (clip_by_name(jobs["mocoop"][0], tmp_path), jobs["mocoop"][1])
+    other = exported("mocoop")[0].with_classes(NEW)
+    export_run(other, tmp_path / "new", onnx=False)
+    jobs["new"] = (tmp_path / "new", jobs["mocoop"][1])
+
+    found = logits_elsewhere(jobs, tmp_path)
+    for name in names:
+        expected = logits_here(exported(name)[0], jobs[name][1])
+        assert torch.equal(found[name].argmax(-1), expected.argmax(-1)), name
+        assert torch.allclose(found[name], expected, atol=1e-4), name
+    assert len(found["mocoop-vit"]) == 1000
+    assert found["mocoop"].argmax(-1).tolist() == images_of(trained_runs, "mocoop")[1]
+    assert torch.equal(found["by name"], found["mocoop"])
+    assert torch.allclose(found["new"], logits_here(other, jobs["new"][1]), atol=1e-4)
+    assert json.loads((tmp_path / "new/classes.json").read_text(encoding="utf-8")) == NEW
+
+
+def test_the_example_prints_classes(trained_runs, exported):
     run, folder = exported("cocoop")
-    _, paths = images_of(trained_runs, "cocoop")
+    paths, _ = images_of(trained_runs, "cocoop")
     done = subprocess.run([sys.executable, "example.py", paths[0]], cwd=folder, capture_output=True, text=True)
     first, *rest = done.stdout.splitlines()
     assert first == paths[0] and len(rest) == 5 and rest[0].split(" %  ")[1] in run.classnames, done.stderr
-
-
-def test_new_class_names(trained_runs, exported, tmp_path):
-    run, _ = exported("mocoop")
-    names = ["black plain ring", "white_striped star"]
-    other = run.with_classes(names)
-    export_run(other, tmp_path / "other", onnx=False)
-    _, paths = images_of(trained_runs, "mocoop")
-    found = logits_elsewhere(tmp_path / "other", paths[:5], tmp_path)
-    images = torch.stack([run.transform(read_image(path)) for path in paths[:5]])
-    assert torch.allclose(found, other.predict(images)["logits"], atol=1e-4)
-    assert json.loads((tmp_path / "other/classes.json").read_text(encoding="utf-8")) == names
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "mocoop-random"])
@@ -118,8 +132,8 @@ def test_onnx_gives_the_logits_for_any_batch(trained_runs, exported, tmp_path, n
     run, _ = exported(name)
     export_run(run, tmp_path / "x", with_backbone=False)
     session = onnxruntime.InferenceSession(str(tmp_path / "x/model.onnx"), providers=["CPUExecutionProvider"])
-    _, paths = images_of(trained_runs, name)
-    images = torch.stack([run.transform(read_image(path)) for path in paths[::40]])
+    paths, _ = images_of(trained_runs, name)
+    images = torch.stack([run.transform(read_image(path)) for path in paths[::2]])
     for batch in images.split([1, 7, len(images) - 8]):
         found = session.run(["logits"], {"image": batch.numpy()})[0]
         expected = run.predict(batch)["logits"].numpy()

@@ -1,6 +1,5 @@
 """Loads what lies in this folder with torch, torchvision, safetensors and OpenAI's clip, and nothing else."""
 
-import importlib.util
 import json
 import sys
 import types
@@ -10,9 +9,11 @@ import packaging.version
 from safetensors.torch import load_file
 from torchvision import transforms as T
 
-if importlib.util.find_spec("pkg_resources") is None:  # clip on PyPI imports it, for `packaging` alone
+try:
+    import clip
+except ModuleNotFoundError:  # clip on PyPI wants setuptools' pkg_resources, for `packaging` alone
     sys.modules["pkg_resources"] = types.SimpleNamespace(packaging=packaging)
-import clip
+    import clip
 
 HERE = Path(__file__).parent
 
