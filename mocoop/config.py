@@ -13,6 +13,7 @@ from mocoop.input_files import read_text
 from mocoop.names import odd_character
 
 MOST_PROBLEMS = 8  # that one message names
+_ACCEPTED = {float: (float, int), tuple: (list, tuple), list: (list, tuple)}  # kinds of values by that of the default
 
 
 class _Loader(yaml.SafeLoader):
@@ -59,6 +60,27 @@ def merge_overrides(cfg: CfgNode, opts: Sequence[str]) -> None:
     if len(opts) % 2:
         raise ConfigError(f"overrides are KEY VALUE pairs, got an odd number of words: {one_line(' '.join(opts), 300)}")
     _merge(cfg, zip(opts[::2], opts[1::2]), "command line")
+
+
+def fill(cfg: CfgNode, plain: dict, source: str, prefix: str = "") -> None:
+    """Set keys to the plain values that a run kept of its config; keys that this version does not know are left out.
+
+    Raises ConfigError, naming `source`, for a value of another kind than the key's.
+    """
+    for key, value in plain.items():
+        if key not in cfg:
+            continue
+        known = cfg[key]
+        if isinstance(known, CfgNode) and isinstance(value, dict):
+            fill(known, value, source, f"{prefix}{key}.")
+            continue
+        try:
+            if type(value) not in _ACCEPTED.get(type(known), (type(known),)):
+                raise ValueError(f"expected a {type(known).__name__}")
+            _check_value(value)
+        except ValueError as error:
+            raise ConfigError(f"{source}: {prefix}{key} cannot be {quoted(value)}: {error}") from error
+        cfg[key] = tuple(value) if isinstance(known, tuple) else value
 
 
 def _leaves(node: dict, cfg: CfgNode | None, prefix: str = "") -> Iterator[tuple[str, object]]:

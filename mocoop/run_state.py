@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 from yacs.config import CfgNode
 
+from mocoop.config import fill
 from mocoop.engine import BEST_MODEL, epoch_model, last_checkpoint, random_state
 from mocoop.errors import CheckpointError, quoted
 from mocoop.methods import METHODS, get_method
@@ -104,17 +105,11 @@ def check_made_for(cfg: CfgNode, checkpoint: dict, path) -> None:
 def with_structure(cfg: CfgNode, structure: dict) -> CfgNode:
     """A copy of the config in which the method has the structure that a checkpoint was trained with.
 
-    Raises CheckpointError for a value that its key cannot have.
+    Raises ConfigError for a value that its key cannot have.
     """
     cfg = cfg.clone()
     cfg.defrost()
-    node = METHODS[cfg.TRAINER.NAME].settings(cfg)
-    for key, value in structure.items():
-        if key in node:
-            kind = (list, tuple) if isinstance(node[key], (list, tuple)) else type(node[key])
-            if not isinstance(value, kind):
-                raise CheckpointError(f"the checkpoint's structure has {key} = {quoted(value)}, no value for that key")
-            node[key] = value
+    fill(METHODS[cfg.TRAINER.NAME].settings(cfg), structure, "structure of the checkpoint")
     cfg.freeze()
     return cfg
 

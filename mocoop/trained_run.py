@@ -3,7 +3,7 @@
 import contextlib
 import io
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,12 +12,13 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from mocoop.backbone import check_classnames, check_input_size, is_available, load_clip
+from mocoop.config import fill
 from mocoop.engine import build_transform, get_cfg_default, load_checkpoint
 from mocoop.errors import CheckpointError, ConfigError
 from mocoop.methods import PromptMethod, build_method, extend_cfg, get_method
 from mocoop.precision import Precision
 from mocoop.results.record import FILE_NAME, read_record
-from mocoop.run_state import MODEL, find_checkpoint, learned_state, with_structure
+from mocoop.run_state import MODEL, description, find_checkpoint, learned_state, with_structure
 
 logger = logging.getLogger(__name__)
 
@@ -93,13 +94,13 @@ def load_run(
     if checkpoint_path is None:
         return _load_untrained(path / FILE_NAME, device, backbone)
     checkpoint = load_checkpoint(checkpoint_path)
-    described = checkpoint.get("method")
-    if not isinstance(described, Mapping):
+    described = description(checkpoint, checkpoint_path)
+    if described is None:
         raise CheckpointError(
             f"{checkpoint_path} does not say which method and classes it is for (CoOp's own checkpoints do not): "
             "evaluate it with train.py --eval-only"
         )
-    cfg = with_structure(_restored(described["config"]), described["structure"])
+    cfg = with_structure(_restored(described["config"], checkpoint_path), described["structure"])
     run = _build(cfg, described["classnames"], device, backbone, checkpoint_path)
     try:
         run.method.load_learned_state(learned_state(checkpoint, checkpoint_path))
@@ -153,7 +154,7 @@ def _load_untrained(path: Path, device: torch.device, backbone: str | None) -> T
     if record["status"] != "done":
         raise CheckpointError(f"{path.parent} holds no checkpoint, and a run that is {record['status']}: run it first")
     classnames = [row["classname"] for row in record["per_class"]]
-    run = _build(_restored(record["config"]), classnames, device, backbone, None)
+    run = _build(_restored(record["config"], path), classnames, device, backbone, None)
     if run.method.learned_parameters():
         raise CheckpointError(
             f"{path.parent} is an evaluation of {record['method']} and holds no weights: name the folder of the run "
@@ -163,21 +164,13 @@ def _load_untrained(path: Path, device: torch.device, backbone: str | None) -> T
     return run
 
 
-def _restored(plain: dict) -> CfgNode:
+def _restored(plain: dict, source: Path) -> CfgNode:
     """A config from the plain values that a run keeps; keys that this version does not know are left out."""
     cfg = get_cfg_default()
     extend_cfg(cfg)
-    _fill(cfg, plain)
+    fill(cfg, plain, str(source))
     get_method(cfg.TRAINER.NAME)  # raises for a method that is not known
     return cfg
-
-
-def _fill(node: CfgNode, plain: dict) -> None:
-    for key, value in plain.items():
-        if isinstance(node.get(key), CfgNode):
-            _fill(node[key], value)
-        elif key in node:
-            node[key] = tuple(value) if isinstance(node[key], tuple) and isinstance(value, list) else value
 
 
 def _build(cfg: CfgNode, classnames, device: torch.device, backbone: str | None, checkpoint) -> TrainedRun:

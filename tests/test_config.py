@@ -2,7 +2,7 @@
 
 import pytest
 
-from mocoop.config import merge_file, merge_overrides
+from mocoop.config import fill, merge_file, merge_overrides
 from mocoop.engine import get_cfg_default
 from mocoop.errors import ConfigError
 from mocoop.methods import extend_cfg
@@ -106,3 +106,25 @@ def test_many_problems_are_counted():
     pairs = [word for i in range(100) for word in (f"NO_{i}", "1")]
     with pytest.raises(ConfigError, match="unknown key NO_7.*; and 92 more$"):
         merge_overrides(default(), pairs)
+
+
+@pytest.mark.parametrize(
+    "plain, message",
+    [
+        ({"SEED": "1"}, "log: SEED cannot be '1': expected a int"),
+        ({"OPTIM": {"LR": float("nan")}}, "log: OPTIM.LR cannot be nan: it is not a finite number"),
+        ({"OPTIM": 3}, "log: OPTIM cannot be 3: expected a CfgNode"),
+        ({"TRAINER": {"MOCOOP": {"TOP_K": 1.5}}}, "log: TRAINER.MOCOOP.TOP_K cannot be 1.5: expected a int"),
+        ({"USE_CUDA": 1}, "log: USE_CUDA cannot be 1: expected a bool"),
+    ],
+)
+def test_plain_values_of_a_run_must_be_of_their_keys_kind(plain, message):
+    with pytest.raises(ConfigError) as caught:
+        fill(default(), plain, "log")
+    assert str(caught.value) == message
+
+
+def test_plain_values_of_a_run_are_taken_and_unknown_keys_left_out():
+    cfg = default()
+    fill(cfg, {"SEED": 3, "OPTIM": {"LR": 1}, "INPUT": {"SIZE": [32, 32], "NEW": 1}, "OLD": {"KEY": 2}}, "log")
+    assert (cfg.SEED, cfg.OPTIM.LR, cfg.INPUT.SIZE) == (3, 1, (32, 32)) and "OLD" not in cfg
