@@ -59,5 +59,5 @@ def _cached_batches(loader: DataLoader, method: PromptMethod, precision: Precisi
 
 def _key(loader: DataLoader, method: PromptMethod, precision: Precision) -> str:
     versions = [torch.__version__, torchvision.__version__, PIL.__version__]
-    computed = [precision.used, precision.device.type]
+    computed = [precision.used, precision.device.type, method.image_encoder.is_fast]
     return key_of(module_sha256(method.clip_model.visual), repr(loader.dataset.transform), computed, versions)

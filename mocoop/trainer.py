@@ -76,6 +76,8 @@ class PromptTrainer(ResumableTrainer):
         self.register_model(MODEL, self.model, self.optim, self.sched)
         self.tested_epoch = self.history = None
         self.tower = TunedTower(self.model)
+        if cfg.TRAIN.get("COMPILE", False):  # a CoOp checkout's config lacks the key
+            self.model.image_encoder.compile()
         learned = sum(p.numel() for p in self.model.learned_parameters().values())
         print(f"Building {cfg.TRAINER.NAME}: {learned:,} parameters learn")
 
@@ -124,10 +126,10 @@ class PromptTrainer(ResumableTrainer):
             f"or use a higher PREC; the last saved state is kept; the batch's images: {files}"
         )
 
-    def after_train(self) -> None:
+    def close_files(self) -> None:
         if self.history is not None:
             self.history.close()
-        super().after_train()
+        super().close_files()
 
     def after_epoch(self) -> None:
         if self.history is not None:
@@ -196,7 +198,18 @@ class PromptTrainer(ResumableTrainer):
         write_record(folder / FILE_NAME, record)
 
     def state(self, **more) -> dict:
-        """What a checkpoint holds; `epoch` whole epochs, and `batch` batches of the next, have been seen."""
+        """What a checkpoint holds; `epoch` whole epochs, and `batch` batches of the next, have been seen.
+
+        The history up to there is on the disk then. Raises TrainingError where what was learned is not finite.
+        """
+        broken = [name for name, value in self.model.learned_state().items() if not torch.isfinite(value).all()]
+        if broken:
+            raise TrainingError(
+                f"after epoch {self.epoch + 1}, batch {self.batch_idx + 1} the parameters {', '.join(broken)} are not "
+                "finite; lower OPTIM.LR or use a higher PREC; the last saved state is kept"
+            )
+        if self.history is not None:
+            self.history.flush()
         best = max(self.best_result, more["val_result"]) if more.get("val_result") is not None else self.best_result
         more = {"val_result": None, **more}
         parts = self.optim, self.sched, self.precision.scaler
