@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mocoop.errors import ConfigError
+from mocoop.results.by_protocol import ALIASES
 from mocoop.results.record import FILE_NAME
 
 ELEVEN = "imagenet caltech101 oxford_pets stanford_cars oxford_flowers food101 fgvc_aircraft sun397 dtd eurosat ucf101"
@@ -23,27 +24,25 @@ METHODS = ("ZeroshotCLIP", "CoOp", "CoCoOp", "MoCoOp")
 
 @dataclass(frozen=True)
 class Protocol:
-    """folder: of its results, below OUTPUT. scripts: in their order. datasets: those of the papers."""
+    """scripts: in their order. datasets: those of the papers."""
 
-    folder: str
     scripts: tuple[str, ...]
     datasets: tuple[str, ...]
 
 
 PROTOCOLS = {
-    "base2new": Protocol("base2new", ("base2new_train", "base2new_test"), tuple(ELEVEN.split())),
-    "few_shot": Protocol("few_shot", ("few_shot",), tuple(ELEVEN.split())),
-    "cross_dataset": Protocol("xd", ("xd_train", "xd_test"), tuple(ELEVEN.split()[1:])),
-    "domain_generalization": Protocol("dg", ("xd_train", "dg_test"), tuple(SHIFTED.split())),
+    "base2new": Protocol(("base2new_train", "base2new_test"), tuple(ELEVEN.split())),
+    "few_shot": Protocol(("few_shot",), tuple(ELEVEN.split())),
+    "xd": Protocol(("xd_train", "xd_test"), tuple(ELEVEN.split()[1:])),
+    "dg": Protocol(("xd_train", "dg_test"), tuple(SHIFTED.split())),
 }
-ALIASES = {"xd": "cross_dataset", "dg": "domain_generalization"}
 
 
 @dataclass(frozen=True)
 class Request:
     """What is asked for. What is None is left to the scripts: to their environment variables and their defaults.
 
-    shots: several make a run each. source: the dataset that cross_dataset and domain_generalization train on.
+    shots: several make a run each. source: the dataset that xd and dg train on.
     overrides: KEY, VALUE, KEY, VALUE, ... for train.py.
     """
 
@@ -111,13 +110,13 @@ def plan_runs(request: Request, checkout: Path) -> list[Run]:
 def ask_scripts(request: Request, checkout: Path, mode: str) -> list[str]:
     """What the scripts print with DRY_RUN=mode: command lines, "1" also a line for each finished run."""
     protocol = PROTOCOLS[request.protocol]
-    folders, configs = script_folders(checkout), [path.stem for path in checkout.glob("configs/datasets/*.yaml")]
+    methods, configs = script_folders(checkout), [path.stem for path in checkout.glob("configs/datasets/*.yaml")]
+    folders = [methods[known("method", name, methods)] for name in request.methods]
     datasets = [known("dataset", name, configs) for name in request.datasets or protocol.datasets]
     if request.source:
         known("source", request.source, configs)
     lines = {}
-    for method in request.methods:
-        folder = folders[known("method", method, folders)]
+    for folder in folders:
         for script in protocol.scripts:
             for arguments, settings in _calls(request, script, datasets):
                 lines |= dict.fromkeys(_ask(folder / f"{script}.sh", arguments, settings | {"DRY_RUN": mode}))

@@ -8,11 +8,37 @@ from matplotlib.figure import Figure
 
 from mocoop.errors import DataError
 from mocoop.protocols.plan import Run
-from mocoop.results.aggregate import base_to_new, join_cfgs
+from mocoop.results.aggregate import base_to_new
+from mocoop.results.by_protocol import join, protocol_tables
 from mocoop.results.collect import COLUMNS, collect, layout_place
 from mocoop.results.collect import Collection as Collected
+from mocoop.results.figures import (
+    base_new_figure,
+    base_new_scatter,
+    few_shot_figure,
+    routing_figure,
+    save_figure,
+    transfer_figure,
+)
 from mocoop.results.render import to_markdown
-from mocoop.results.tables import Table, base_new_table, few_shot_table, routing_table, transfer_table
+from mocoop.results.tables import Table
+
+
+def finish(protocol: str, runs: list[Run], lacking: Collection[Run], checkout: Path) -> Path:
+    """Prints the tables and writes them, the runs, the figures and the report below OUTPUT; returns their folder.
+
+    The report is of all runs of the protocol below OUTPUT. Raises DataError if no run has results.
+    """
+    from mocoop.report import write_report
+
+    frame, notes = join(read_runs(runs, lacking, checkout), protocol)
+    seeds, output = sorted({run.seed for run in runs}), (checkout / runs[0].folder).parents[6]
+    folder, tables = output / protocol, protocol_tables(frame, protocol, seeds)
+    tables[0].notes.extend(notes)
+    print(write_tables(folder / "tables.md", tables, frame), end="")
+    write_figures(folder, protocol_figures(protocol, frame, seeds))
+    write_report(output, folder / "report.html", protocol, seeds=seeds, force=True)
+    return folder
 
 
 def read_runs(runs: Iterable[Run], lacking: Collection[Run], checkout: Path) -> pd.DataFrame:
@@ -33,24 +59,9 @@ def read_runs(runs: Iterable[Run], lacking: Collection[Run], checkout: Path) -> 
     return Collected(found, [], gaps).with_gaps()
 
 
-def protocol_tables(protocol: str, runs: pd.DataFrame, seeds: list[int]) -> list[Table]:
-    """The tables of a protocol, in which a seed that is missing is a gap."""
-    if protocol == "base2new":
-        routes = runs["domain_in_top_k"].notna().any()
-        return [base_new_table(runs, seeds)] + ([routing_table(runs, seeds)] if routes else [])
-    if protocol == "few_shot":
-        joined, notes = join_cfgs(runs)
-        table = few_shot_table(joined, seeds)
-        table.notes.extend(notes)
-        return [table]
-    return [transfer_table(runs, seeds, title=protocol.replace("_", " ").capitalize())]
-
-
 def protocol_figures(protocol: str, runs: pd.DataFrame, seeds: list[int]) -> Iterator[tuple[str, Figure]]:
     """The figures of a protocol, each with its name."""
     if protocol == "base2new":
-        from mocoop.results.figures import base_new_figure, base_new_scatter, routing_figure
-
         summary = base_to_new(runs, seeds)
         yield "base_new", base_new_figure(summary)
         yield "base_against_new", base_new_scatter(summary)
@@ -58,12 +69,8 @@ def protocol_figures(protocol: str, runs: pd.DataFrame, seeds: list[int]) -> Ite
         if len(routing):
             yield "routing", routing_figure(routing)
     elif protocol == "few_shot":
-        from mocoop.results.figures import few_shot_figure
-
-        yield "few_shot", few_shot_figure(join_cfgs(runs)[0], seeds)
+        yield "few_shot", few_shot_figure(runs, seeds)
     else:
-        from mocoop.results.figures import transfer_figure
-
         source = runs["phase"] == "train"
         yield "transfer", transfer_figure(runs[~source], runs[source], seeds)
 
@@ -81,7 +88,6 @@ def write_tables(path: Path, tables: list[Table], runs: pd.DataFrame) -> str:
 
 
 def write_figures(folder: Path, figures: Iterable[tuple[str, Figure]]) -> None:
-    from mocoop.results.figures import save_figure
-
+    """Writes each figure as <name>.png into `folder`."""
     for name, figure in figures:
         save_figure(figure, folder / f"{name}.png")

@@ -6,7 +6,7 @@ mocoop run dg --source imagenet --jobs 2                             train on th
 mocoop run base2new --datasets dtd --dry-run                         print the commands of train.py
 mocoop run base2new --datasets dtd -- OPTIM.LR 0.01                  KEY VALUE overrides for train.py
 
-PROTOCOL is base2new, few_shot, cross_dataset (xd) or domain_generalization (dg). The runs are those of
+PROTOCOL is base2new, few_shot, xd (cross_dataset) or dg (domain_generalization). The runs are those of
 scripts/<method>/, in the same folders, and the scripts' environment variables count where an option is not given.
 What has finished is not run again; what was broken off is taken up by the same command.
 """
@@ -16,12 +16,11 @@ import logging
 import os
 import sys
 import time
-from pathlib import Path
 
 from mocoop.checkout import find_checkout
 from mocoop.errors import ConfigError, MocoopError
-from mocoop.protocols.plan import METHODS, PROTOCOLS, Request, Run, ask_scripts, find_protocol, plan_runs
-from mocoop.protocols.runner import Outcome, run_all
+from mocoop.protocols.plan import METHODS, Request, ask_scripts, find_protocol, plan_runs
+from mocoop.protocols.runner import run_all
 
 TAKES_OVERRIDES = True
 
@@ -29,13 +28,13 @@ logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("protocol", metavar="PROTOCOL", help="base2new, few_shot, cross_dataset, domain_generalization")
+    parser.add_argument("protocol", metavar="PROTOCOL", help="base2new, few_shot, xd or dg")
     parser.add_argument("--methods", metavar="A,B", default=",".join(METHODS), help="default: %(default)s")
     parser.add_argument("--datasets", metavar="A,B", help="configs/datasets/*.yaml (default: those of the papers)")
     parser.add_argument("--seeds", metavar="N,M", help="default: 1,2,3")
     parser.add_argument("--shots", metavar="N,M", help="images a class (default: 16; of few_shot 1,2,4,8,16)")
     parser.add_argument("--cfg", help="configuration of the methods (default: the published one for each dataset)")
-    parser.add_argument("--source", help="dataset to train on, for cross_dataset and domain_generalization")
+    parser.add_argument("--source", help="dataset to train on, for xd and dg (default: imagenet)")
     parser.add_argument("--data", metavar="DIR", help="data root (default: data, in the checkout)")
     parser.add_argument("--output", metavar="DIR", help="folder of the results (default: output, in the checkout)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (default: %(default)s)")
@@ -59,8 +58,10 @@ def run(args: argparse.Namespace) -> int:
         return 130
     problems = outcome.lines(checkout)
     try:
-        folder = _finish(request.protocol, runs, outcome, checkout)
-        logger.info("Tables, runs and figures: %s (%.0f s)", folder, time.monotonic() - started)
+        from mocoop.protocols.products import finish  # what draws is slow to import, and needed only here
+
+        folder = finish(request.protocol, runs, outcome.lacking(), checkout)
+        logger.info("Tables, runs, figures and report: %s (%.0f s)", folder, time.monotonic() - started)
     except MocoopError as error:
         problems.append(f"failed: tables: {error}")
     for line in problems:
@@ -97,15 +98,3 @@ def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
     if names and not all(name.isdecimal() for name in names):
         raise ConfigError(f"got {option} {text!r}, expected whole numbers separated by commas")
     return names and tuple(map(int, names))
-
-
-def _finish(protocol: str, runs: list[Run], outcome: Outcome, checkout: Path) -> Path:
-    """Prints and writes the tables and figures; returns their folder."""
-    from mocoop.protocols.products import protocol_figures, protocol_tables, read_runs, write_figures, write_tables
-
-    frame, seeds = read_runs(runs, outcome.lacking(), checkout), sorted({run.seed for run in runs})
-    output = (checkout / runs[0].folder).parents[6]
-    folder = output / PROTOCOLS[protocol].folder
-    print(write_tables(folder / "tables.md", protocol_tables(protocol, frame, seeds), frame), end="")
-    write_figures(folder, protocol_figures(protocol, frame, seeds))
-    return folder

@@ -1,0 +1,163 @@
+import re
+import shlex
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from mocoop import cli
+from tests.protocols.checkout import is_alive, make_checkout, order, wait_for
+from tests.protocols.conftest import environment  # noqa: F401 (a fixture for every test here)
+from tests.scripts.checkout import REPOSITORY
+
+FAILING = "    if run['method'] == 'CoOp' and run['seed'] == 'seed2': raise RuntimeError('nan in loss')"
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    checkout = make_checkout(tmp_path / "checkout", FAILING)
+    monkeypatch.chdir(checkout.root)
+    return checkout
+
+
+def run(*words) -> int:
+    return cli.main(["run", *map(str, words)])
+
+
+BASE2NEW = ("base2new", "--methods", "ZeroshotCLIP,CoOp", "--datasets", "shapes_both", "--seeds", "1,2")
+
+
+def test_a_dry_run_prints_the_commands_of_the_scripts_and_runs_nothing(checkout, capsys):
+    assert run("base2new", "--methods", "CoOp", "--datasets", "shapes_both", "--seeds", "3", "--dry-run") == 0
+    trained, tested = capsys.readouterr().out.splitlines()
+    (line,) = checkout.lines("coop/base2new_train.sh", "shapes_both", 3)
+    assert shlex.split(trained) == [sys.executable, *shlex.split(line)]
+    assert "--eval-only --model-dir" in tested and not order(checkout) and not (checkout.root / "output").exists()
+
+
+def test_what_follows_two_dashes_is_for_train_py(checkout, capsys):
+    run("few_shot", "--methods", "CoOp", "--datasets", "shapes_both", "--seeds", "1", "--dry-run", "--", "A.B", "c d")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5 and all(shlex.split(line)[-2:] == ["A.B", "c d"] for line in lines)
+
+
+def test_a_protocol_ends_in_tables_figures_and_a_report(checkout, capsys):
+    assert run(*BASE2NEW[:-1], "1", "--jobs", 2) == 0
+    folder, out = checkout.root / "output/base2new", capsys.readouterr()
+    assert (folder / "tables.md").read_text() == out.out
+    assert re.search(r"CoOp +\|[* ]+80.00[* ]+\|[* ]+70.00[* ]+\|[* ]+74.67", out.out)
+    assert len((folder / "results.csv").read_text().splitlines()) == 5
+    assert {"base_new.png", "base_against_new.png", "report.html"} <= {path.name for path in folder.iterdir()}
+    assert " 4/4 " in out.err
+
+
+def test_a_failing_run_is_named_at_the_end_and_is_a_gap(checkout, capsys, caplog):
+    assert run(*BASE2NEW) == 1
+    name = "base2new/train_base/shapes_both/shots_16/CoOp/tiny/seed2"
+    log = checkout.root / "output" / name / "console.txt"
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
+        f"failed: {name}: RuntimeError: nan in loss; log: {log}",
+        f"not run: {name.replace('train_base', 'test_new')}: its model was not trained",
+    ]
+    assert "shapes_both, CoOp: no base result for seed 2" in capsys.readouterr().out
+
+
+def test_nothing_but_failures_is_said_too(checkout, caplog):
+    assert run("base2new", "--methods", "CoOp", "--datasets", "shapes_both", "--seeds", "2") == 1
+    assert caplog.records[-1].message.startswith("failed: tables: no run has finished")
+
+
+def test_few_shot_and_transfer_have_their_tables(checkout, capsys):
+    assert run("few_shot", "--datasets", "shapes_both", "--methods", "CoOp", "--seeds", "1", "--shots", "1,4") == 0
+    assert re.search(r"CoOp +\| +80.00 \| +80.00", capsys.readouterr().out)
+    transfer = ("--datasets", "caltech101", "--methods", "CoOp", "--seeds", "1", "--source", "shapes_both")
+    for protocol in ("cross_dataset", "dg"):
+        assert run(protocol, *transfer, "--cfg", "tiny") == 0
+        assert re.search(r"CoOp +\| +80.00 \| +70.00", capsys.readouterr().out)
+    assert {path.parent.name for path in checkout.root.glob("output/*/tables.md")} == {"few_shot", "xd", "dg"}
+    assert order(checkout).count("xd/train/shapes_both/shots_16/CoOp/tiny/seed1") == 1
+
+
+def test_folders_are_relative_to_where_the_command_is_given(checkout, monkeypatch):
+    (checkout.root / "sub").mkdir()
+    monkeypatch.chdir(checkout.root / "sub")
+    assert run("base2new", "--methods", "CoOp", "--datasets", "shapes_both", "--seeds", "1", "--output", "mine") == 0
+    assert (checkout.root / "sub/mine/base2new/tables.md").is_file()
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["base2nwe"], "got the protocol 'base2nwe', did you mean base2new?"),
+        (["base2new", "--methods", "Co-Op"], "got the method 'Co-Op', did you mean CoOp?"),
+        (["base2new", "--datasets", "shapes_bot"], "got the dataset 'shapes_bot', did you mean shapes_both?"),
+        (["base2new", "--datasets", "a,,b"], "got --datasets 'a,,b', expected names separated by commas"),
+        (["base2new", "--seeds", "1,x"], "got --seeds '1,x', expected whole numbers separated by commas"),
+        (["base2new", "--seeds=-1"], "got --seeds '-1', expected whole numbers separated by commas"),
+        (["few_shot", "--shots", ""], "got --shots '', expected names separated by commas"),
+        (["base2new", "--jobs", "0"], "got --jobs 0, expected 1 or more"),
+        (["base2new", "--datasets", "caltech101", "--data", "none"], "no data in "),
+        (["base2new", "--datasets", "caltech101", "--", "A"], "got OPTS 'A', expected pairs KEY VALUE"),
+    ],
+)
+def test_what_is_wrong_is_one_line(checkout, capsys, words, message):
+    assert run(*words) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {message}") and err.count("\n") == 1 and not order(checkout)
+
+
+def test_ctrl_c_ends_with_one_line(tmp_path):
+    checkout = make_checkout(
+        tmp_path / "checkout", "    Path('pid').write_text(f'{os.getpid()} ')\n    time.sleep(100)"
+    )
+    process = start(checkout.root, *BASE2NEW)
+    wait_for(lambda: (checkout.root / "pid").exists() and (checkout.root / "pid").read_text().endswith(" "))
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in err
+    assert err.splitlines()[-1] == "interrupted; the same command goes on from here"
+    assert not is_alive(int((checkout.root / "pid").read_text()))
+
+
+def start(folder, *words) -> subprocess.Popen:
+    command = [sys.executable, "-m", "mocoop.cli", "run", *map(str, words)]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+SMALL = ("few_shot", "--methods", "CoOp", "--datasets", "shapes_both", "--seeds", "1,2", "--shots", "1")
+OVERRIDES = ("--", "OPTIM.MAX_EPOCH", "9", "OPTIM.WARMUP_EPOCH", "0", "OPTIM.LR", "0.1")
+
+
+def test_killed_and_started_again_it_ends_with_the_same_tables(tmp_path, data_root, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+    def begin(name):
+        return start(REPOSITORY, *SMALL, "--data", data_root, "--output", tmp_path / name, *OVERRIDES)
+
+    def end(process, name) -> str:
+        _, err = process.communicate(timeout=240)
+        assert process.returncode == 0, err
+        return (tmp_path / name / "few_shot/tables.md").read_text()
+
+    table = end(begin("whole"), "whole")
+    killed = begin("killed")
+    wait_for(lambda: list((tmp_path / "killed").rglob("seed2/history.csv")), 240)
+    (worker,) = (pid for pid in children(killed.pid) if "mocoop.protocols.worker" in command_of(pid))
+    killed.kill()
+    killed.communicate()
+    wait_for(lambda: not is_alive(worker))
+    assert len(list((tmp_path / "killed").rglob("predictions.csv"))) == 1
+    again = begin("killed")
+    assert end(again, "killed") == table
+    assert "±" in table and "–" not in table and "± 0.00" not in table
+
+
+def children(pid: int) -> list[int]:
+    done = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True)
+    return list(map(int, done.stdout.split()))
+
+
+def command_of(pid: int) -> str:
+    with open(f"/proc/{pid}/cmdline") as file:
+        return file.read().replace("\0", " ")
