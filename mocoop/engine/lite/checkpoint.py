@@ -4,6 +4,7 @@ The folder layout is Dassl's: `model.pth.tar-<epoch>`, `model-best.pth.tar`, and
 text file called `checkpoint`.
 """
 
+import io
 import pickle
 import re
 from collections import OrderedDict
@@ -139,8 +140,10 @@ def load_pretrained_weights(model, weight_path):
 
 def save_state(state, path):
     """Write a dictionary of tensors and plain values, whole or not at all."""
+    buffer = io.BytesIO()  # where a disk is full, torch's own writer hides the reason
+    torch.save(state, buffer)
     with atomic_write(path, "wb") as handle:
-        torch.save(state, handle)
+        handle.write(buffer.getbuffer())
 
 
 def _without_module_prefix(state_dict):
