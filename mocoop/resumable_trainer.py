@@ -12,10 +12,12 @@ from pathlib import Path
 
 from mocoop.engine import Progress, TrainerX, random_state, restore_random_state, save_checkpoint
 from mocoop.errors import CheckpointError
+from mocoop.results.record import config_differences
 from mocoop.resume_files import newest_state, progress, remove_resume_files, save_for_resuming
+from mocoop.run_folder import refuse_other_settings
 from mocoop.run_state import MODEL
 from mocoop.stopping import StopRequest, stop_requests
-from mocoop.training_batches import reproducible
+from mocoop.training_batches import leave_stopping_to_main, reproducible
 
 CHECKPOINT_MINUTES = 10.0  # where the config, of a CoOp checkout say, lacks TRAIN.CHECKPOINT_MINUTES
 
@@ -34,6 +36,8 @@ class ResumableTrainer(TrainerX):
         self.stop, self.seconds_before = StopRequest(), 0.0
         self.stream = self.cfg.SEED if self.cfg.SEED >= 0 else secrets.randbits(32)
         self.train_loader_x = reproducible(self.train_loader_x, self.stream)
+        for loader in filter(None, (self.val_loader, self.test_loader)):
+            loader.worker_init_fn = leave_stopping_to_main
         self.broken_off: dict | None = None
 
     def state(self, **more) -> dict:
@@ -50,11 +54,18 @@ class ResumableTrainer(TrainerX):
         Raises Stopped, with the state saved, where a signal asks for it.
         """
         with stop_requests() as self.stop:
-            if self.optim is not None:
-                super().train()
-            else:
-                self.time_start = time.time()
-                self.after_train()
+            try:
+                if self.optim is not None:
+                    super().train()
+                else:
+                    self.time_start = time.time()
+                    self.after_train()
+            finally:
+                self.close_files()
+
+    def close_files(self) -> None:
+        """Close what training writes to, however it ends."""
+        self.close_writer()
 
     def run_epoch(self) -> None:
         """One pass over the training batches, or what is left of it, with Dassl's log lines."""
@@ -70,7 +81,6 @@ class ResumableTrainer(TrainerX):
                 print(meters.line(self.epoch, self.max_epoch, number, self.num_batches, self.get_current_lr()))
             self._write_meters(meters)
             self._save_if_due()
-            self.stop.raise_if_asked()
             meters.start_batch()
 
     def _batches(self) -> Iterator[tuple[int, dict]]:
@@ -97,13 +107,17 @@ class ResumableTrainer(TrainerX):
         self.write_scalar("train/lr", self.get_current_lr(), step)
 
     def _save_if_due(self) -> None:
+        """Raises Stopped, after saving, where a stop was asked for."""
+        asked = self.stop.signal is not None  # once: a signal may arrive at any moment
         steps = self.cfg.TRAIN.get("CHECKPOINT_STEPS", 0)
         minutes = self.cfg.TRAIN.get("CHECKPOINT_MINUTES", CHECKPOINT_MINUTES)
         step = self.epoch * self.num_batches + self.batch_idx + 1
         by_steps = steps > 0 and step % steps == 0
         by_time = minutes > 0 and time.monotonic() - self.saved >= 60 * minutes
-        if by_steps or by_time or self.stop.signal is not None:
+        if by_steps or by_time or asked:
             self.save_in_mid_epoch()
+        if asked:
+            self.stop.raise_if_asked()
 
     def save_in_mid_epoch(self) -> None:
         """Write the state after the step at hand, and keep the one before."""
@@ -130,6 +144,9 @@ class ResumableTrainer(TrainerX):
             print("No checkpoint found, train from scratch")
             return 0
         path, checkpoint = found
+        if not self.cfg.RESUME:
+            made_with = checkpoint.get("method", {}).get("config", {})
+            refuse_other_settings(Path(directory), config_differences(made_with, self.cfg))
         epoch, batch = progress(checkpoint)
         print(f"Found checkpoint at {path} (will resume training after epoch {epoch}, batch {batch})")
         self.restore(checkpoint, path)

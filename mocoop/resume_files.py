@@ -14,6 +14,7 @@ from mocoop.errors import CheckpointError
 
 NEWEST = "resume.pth.tar"
 PREVIOUS = "resume-previous.pth.tar"
+DAMAGED = ".damaged"
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,8 @@ def remove_resume_files(folder: Path) -> None:
 def newest_state(folder: Path) -> tuple[Path, dict] | None:
     """The file that has seen the most steps and its content; None where the run has left none.
 
-    A damaged file is passed over with a warning. Raises CheckpointError where all are damaged.
+    A damaged file is passed over with a warning, and put aside where the next state would take its place: the last
+    good one must not be what is written over. Raises CheckpointError where all are damaged.
     """
     best, damaged = None, []
     for path in _candidates(folder):
@@ -51,6 +53,9 @@ def newest_state(folder: Path) -> tuple[Path, dict] | None:
     if best is None and damaged:
         names = ", ".join(path.name for path in damaged)
         raise CheckpointError(f"no checkpoint in {folder} is readable ({names}); remove them to start anew")
+    for path in damaged:
+        if path.name in (NEWEST, PREVIOUS):
+            os.replace(path, path.with_name(path.name + DAMAGED))
     return best
 
 
@@ -62,11 +67,16 @@ def progress(checkpoint: dict) -> tuple[int, int]:
 def _candidates(folder: Path) -> list[Path]:
     """What may hold the newest state: mid-epoch files, the one that `checkpoint` names, then earlier epochs."""
     names = [NEWEST, PREVIOUS]
-    pointed = last_checkpoint(folder)
-    if pointed is not None:
-        last = _epoch_of(pointed.name)
-        earlier = sorted({_epoch_of(path.name) for path in folder.glob(epoch_model("*"))} - {0}, reverse=True)
-        names += [pointed.name, *(epoch_model(epoch) for epoch in earlier if epoch < last)]
+    epochs = sorted({_epoch_of(path.name) for path in folder.glob(epoch_model("*"))} - {0}, reverse=True)
+    try:
+        pointed = last_checkpoint(folder)
+    except CheckpointError as error:
+        logger.warning("%s; looking at all that are there", error)
+        names += map(epoch_model, epochs)
+    else:
+        if pointed is not None:
+            last = _epoch_of(pointed.name)
+            names += [pointed.name, *(epoch_model(epoch) for epoch in epochs if epoch < last)]
     return [folder / name for name in names if (folder / name).is_file()]
 
 

@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TextIO
 
+from mocoop.engine import remove_temporary_files
 from mocoop.errors import ConfigError, DataError, MocoopError
 from mocoop.results.record import (
     FILE_NAME,
@@ -23,11 +25,14 @@ from mocoop.results.record import (
     unfinished_record,
     write_record,
 )
+from mocoop.run_state import MODEL
 
 LOCK = "run.lock"
 HEARTBEAT_SECONDS = 20.0
 SILENT_SECONDS = 6 * HEARTBEAT_SECONDS  # without a heartbeat for so long, a process of another host is taken for dead
 SHOWN_DIFFERENCES = 8
+
+_held: set[TextIO] = set()  # open lock files
 
 
 class FolderInUseError(MocoopError):
@@ -54,13 +59,10 @@ class RunFolder:
             record = read_record(self.result)
         except DataError:
             return False  # cut short by a full disk, say: the run makes it anew
-        found = config_differences(record["config"], self.cfg) + _differences(record.get("command"), self.command)
-        if found:
-            more = f"; and {len(found) - SHOWN_DIFFERENCES} more" if len(found) > SHOWN_DIFFERENCES else ""
-            raise ConfigError(
-                f"{self.path} holds a run of other settings: {'; '.join(found[:SHOWN_DIFFERENCES])}{more}; "
-                "choose another --output-dir"
-            )
+        refuse_other_settings(
+            self.path,
+            config_differences(record["config"], self.cfg) + _differences(record.get("command"), self.command),
+        )
         return record["status"] == "done"
 
     def set_running(self) -> None:
@@ -82,25 +84,47 @@ class RunFolder:
         write_record(self.result, record)
 
 
+def refuse_other_settings(folder: Path, differences: list[str]) -> None:
+    """Raises ConfigError where there are any."""
+    if differences:
+        more = len(differences) - SHOWN_DIFFERENCES
+        shown = differences[:SHOWN_DIFFERENCES] + ([f"and {more} more"] if more > 0 else [])
+        raise ConfigError(f"{folder} holds a run of other settings: {'; '.join(shown)}; choose another --output-dir")
+
+
 @contextmanager
 def hold(folder, cfg, command: dict) -> Iterator[RunFolder]:
     """The folder, made where it is missing, and this process's alone meanwhile. Raises FolderInUseError."""
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     file = _lock(path / LOCK)
+    for place in (path, path / MODEL):
+        remove_temporary_files(place)  # of a process that was killed in the middle of a write
     ended = threading.Event()
     beat = threading.Thread(target=_beat, args=(path / LOCK, ended), daemon=True)
     beat.start()
+    _held.add(file)
     try:
         yield RunFolder(path, cfg, command)
     finally:
         ended.set()
         beat.join()
         (path / LOCK).unlink(missing_ok=True)  # while locked: nobody else can hold it
+        _held.remove(file)
         file.close()
 
 
-def _lock(path: Path):
+def _let_go() -> None:
+    """A file is locked as long as any process has it open: data loader workers would outlive a killed run with it."""
+    for file in _held:
+        file.close()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
+def _lock(path: Path) -> TextIO:
     while True:
         file = open(path, "a+", encoding="utf-8")
         try:

@@ -75,7 +75,6 @@ class PromptTrainer(ResumableTrainer):
             self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         self.register_model(MODEL, self.model, self.optim, self.sched)
         self.tested_epoch = self.history = None
-        self.tower = TunedTower(self.model)
         if cfg.TRAIN.get("COMPILE", False):  # a CoOp checkout's config lacks the key
             self.model.image_encoder.compile()
         learned = sum(p.numel() for p in self.model.learned_parameters().values())
@@ -85,6 +84,7 @@ class PromptTrainer(ResumableTrainer):
         dataset = self.dm.dataset
         all_classnames = getattr(dataset, "all_classnames", None)
         self.model = build_method(cfg, dataset.classnames, clip_model, all_classnames).to(self.device)
+        self.tower = TunedTower(self.model)
 
     def parse_batch_train(self, batch):
         return batch["img"].to(self.device), batch["label"].to(self.device)

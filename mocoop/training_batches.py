@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+WORKERS_GRACE_SECONDS = 30
+
 
 class PlacedBatches(Sampler):
     """The batches of a batch sampler, each index beside the seed of its place in the epoch.
@@ -64,13 +66,17 @@ def reproducible(loader: DataLoader, stream: int) -> DataLoader:
         num_workers=loader.num_workers,
         pin_memory=loader.pin_memory,
         collate_fn=loader.collate_fn,
-        worker_init_fn=ignore_interrupts,
+        worker_init_fn=leave_stopping_to_main,
     )
 
 
-def ignore_interrupts(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; whether to stop is the main process's business."""
+def leave_stopping_to_main(worker: int) -> None:
+    """Ctrl-C, and a job scheduler's SIGTERM, reach every process of a run; the main one stops the run.
+
+    For that it needs its workers a while longer: a step has to end, and the state to be written.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(WORKERS_GRACE_SECONDS))
 
 
 @contextmanager

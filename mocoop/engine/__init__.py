@@ -22,6 +22,7 @@ from mocoop.engine.lite.files import (
     listdir_nohidden,
     mkdir_if_missing,
     read_json,
+    remove_temporary_files,
     write_json,
 )
 from mocoop.engine.lite.image import open_image, read_image
@@ -86,6 +87,7 @@ __all__ = [
     "random_state",
     "read_image",
     "read_json",
+    "remove_temporary_files",
     "restore_random_state",
     "save_checkpoint",
     "save_state",

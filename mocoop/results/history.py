@@ -4,6 +4,7 @@ Columns: `step` and `epoch` (from 1), `lr`, then the values of the method's loss
 """
 
 import csv
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -40,8 +41,9 @@ class HistoryWriter:
         csv.DictWriter(self.file, self.columns, extrasaction="ignore", lineterminator="\n").writerow(row)
 
     def flush(self) -> None:
-        """Hand the rows to the operating system, so that they outlive this process."""
+        """Hand the rows to the disk, so that they outlive this process, and a power failure."""
         self.file.flush()
+        os.fsync(self.file.fileno())
 
     def close(self) -> None:
         self.file.close()

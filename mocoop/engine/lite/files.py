@@ -3,9 +3,12 @@
 import hashlib
 import json
 import os
+import re
 import secrets
 from contextlib import contextmanager
 from pathlib import Path
+
+TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp")  # what atomic_write calls a file while it writes it
 
 
 @contextmanager
@@ -29,9 +32,18 @@ def atomic_write(path, mode="w"):
             os.fsync(handle.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # what writes and fsync leave out
         raise
+
+
+def remove_temporary_files(folder) -> None:
+    """Remove what an `atomic_write` to this folder left of itself when its process was killed. None may be going on."""
+    for path in Path(folder).glob(".*.tmp"):
+        if TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
