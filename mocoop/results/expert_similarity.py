@@ -29,7 +29,9 @@ def similarities_by_dataset(runs: pd.DataFrame) -> tuple[dict[str, Spread], list
     tables, problems = {}, []
     for run in runs.itertuples():
         try:
-            tables.setdefault(run.dataset, []).append(expert_similarity(run.folder))
+            table = expert_similarity(run.folder)
         except MocoopError as error:
             problems.append(str(error))
+        else:
+            tables.setdefault(run.dataset, []).append(table)
     return {dataset: over_seeds(found) for dataset, found in tables.items()}, problems

@@ -1,12 +1,12 @@
 """A contact sheet: for each expert the images that its router trusts it with most."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from PIL import Image
 
 from mocoop.results.expert_use import strongest_images
 from mocoop.results.figures.style import COLOURS, PAGE_WIDTH, SMALL, styled_without_grid, wrapped
@@ -17,6 +17,8 @@ TEXT_HEIGHT = 0.45  # inches above it
 LETTER = 0.058  # inches, about
 RIGHT, WRONG = COLOURS[2], COLOURS[4]
 MANY_EXPERTS = 8  # more stand two in a row
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,16 +48,17 @@ def contact_tiles(predictions: pd.DataFrame, experts: list[str], root: Path, cou
 
 def read_small(path: Path) -> np.ndarray | None:
     """The image with a longer side of at most PIXELS, (height, width, 3); None if it cannot be read."""
+    from mocoop.engine.lite.image import open_image  # brings torch along
+
     try:
-        if not path.is_file():
-            return None
-        with Image.open(path) as image:
+        with open_image(path) as image:
             image.draft("RGB", (PIXELS, PIXELS))
             small = image.convert("RGB")
-        small.thumbnail((PIXELS, PIXELS))
-        return np.asarray(small)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Exception as error:  # PIL's readers fail in many ways on damaged files
+        logger.info("%s is left out: %s", path, error)
         return None
+    small.thumbnail((PIXELS, PIXELS))
+    return np.asarray(small)
 
 
 @styled_without_grid

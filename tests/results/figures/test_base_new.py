@@ -1,13 +1,10 @@
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
-from PIL import Image
 
-from mocoop.errors import DataError
 from mocoop.results.aggregate import base_to_new
 from mocoop.results.collect import collect
-from mocoop.results.figures import COLOURS, base_new_figure, base_new_scatter, routing_figure, save_figure
-from tests.results.runs import add_base_new, add_run
+from mocoop.results.figures import COLOURS, base_new_figure, base_new_scatter, save_figure
+from tests.results.runs import add_base_new
 
 
 @pytest.fixture
@@ -69,31 +66,20 @@ def test_gaps_leave_points_out_and_break_nothing(tmp_path):
     save_figure(base_new_scatter(summary), tmp_path / "b.png")
 
 
-def test_routing_figure_averages_runs_per_style(tmp_path):
-    for seed, share in ((1, 90.0), (2, 70.0)):
-        routing = {
-            "groups": ["photo", "dark"],
-            "top_k": 1,
-            "domain_in_top_k": share,
-            "chosen_by_domain": {"photo": [share, 100 - share], "dark": [0.0, 100.0]},
-        }
-        for phase in ("train_base", "test_new"):
-            add_run(tmp_path, 50.0, phase=phase, method="MoCoOp", seed=seed, routing=routing)
-    figure = routing_figure(collect(tmp_path).frame)
-    assert [axis.get_title() for axis in figure.axes[:2]] == ["base classes", "new classes"]
-    assert [text.get_text() for text in figure.axes[0].texts] == ["80", "20", "0", "100"]
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["photo", "dark"]
+def test_many_datasets_stand_in_rows_with_scales_of_their_own(tmp_path):
+    for number in range(11):
+        level = 20.0 + 7 * number
+        add_base_new(tmp_path, {1: level, 2: level + 1}, {1: level, 2: level - 1}, dataset=f"set{number:02}")
+    figure = base_new_figure(base_to_new(collect(tmp_path).frame))
+    assert len(figure.axes) == 12
+    assert len({axis.get_ylim() for axis in figure.axes}) > 1
+    columns = {axis.get_subplotspec().colspan.start for axis in figure.axes}
+    assert len(columns) == 4
 
 
-def test_no_routing_to_draw_is_an_error(tmp_path):
-    add_run(tmp_path, 50.0)
-    with pytest.raises(DataError, match="got no run with routing by style"):
-        routing_figure(collect(tmp_path).frame)
-
-
-def test_a_figure_is_saved_in_the_format_of_its_name(tmp_path):
-    figure = Figure(figsize=(1, 1))
-    save_figure(figure, tmp_path / "new" / "a.png")
-    assert Image.open(tmp_path / "new" / "a.png").format == "PNG"
-    save_figure(figure, tmp_path / "a.pdf")
-    assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
+def test_every_dataset_has_a_marker_of_its_own(tmp_path):
+    for number in range(11):
+        add_base_new(tmp_path, {1: 50.0 + number}, {1: 60.0}, dataset=f"set{number:02}")
+    axis = base_new_scatter(base_to_new(collect(tmp_path).frame)).axes[0]
+    assert len({container.lines[0].get_marker() for container in axis.containers}) == 12
+    assert "single seeds" in axis.get_xlabel()

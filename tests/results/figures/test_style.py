@@ -1,0 +1,87 @@
+import io
+import xml.etree.ElementTree
+
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from mocoop.results.figures.style import (
+    COLOURS,
+    accuracy_label,
+    curve_names,
+    entry_looks,
+    literal,
+    panel_grid,
+    save_figure,
+    shortened,
+    wrapped,
+    write_figure,
+)
+
+
+def test_a_method_keeps_its_colour_whoever_it_stands_with():
+    alone = entry_looks([("MoCoOp", "tiny")])[("MoCoOp", "tiny")]
+    among = entry_looks([("Unknown", "tiny"), ("CoOp", "tiny"), ("MoCoOp", "tiny")])[("MoCoOp", "tiny")]
+    assert alone == among and alone["color"] == COLOURS[4]
+
+
+def test_twenty_entries_differ_in_colour_or_marker():
+    looks = entry_looks([("MoCoOp", str(number)) for number in range(20)])
+    assert len({(look["color"], look["marker"]) for look in looks.values()}) == 20
+
+
+def test_no_panel_is_left_empty():
+    figure, axes = panel_grid(5, 2.0, most=3)
+    assert len(axes) == len(figure.axes) == 5
+
+
+@pytest.mark.parametrize(
+    "text, width, lines, expected",
+    [
+        ("short", 18, 2, "short"),
+        ("shapes_both_painting", 12, 2, "shapes_both_\npainting"),
+        ("a photo of a very long class name", 12, 2, "a photo of a\nvery long c…"),
+        ("unbreakable" * 3, 10, 2, "unbreakab…"),
+        ("", 10, 2, ""),
+    ],
+)
+def test_labels_are_broken_and_cut(text, width, lines, expected):
+    assert wrapped(text, width, lines) == expected
+
+
+def test_shortened_keeps_what_fits():
+    assert shortened("abcdef", 6) == "abcdef" and shortened("abcdefg", 6) == "abcde…"
+
+
+def test_names_are_shown_as_they_are():
+    assert literal("$x$ <b>\n\u202e") == "$x$ <b>??"
+    figure = panel_grid(1, 1.0)[0]
+    figure.axes[0].set_title(literal(r"$\frac{1}{$ costs 100 $"))
+    write_figure(figure, io.BytesIO(), "svg")  # mathematics would not parse
+
+
+def test_a_cfg_is_named_where_a_method_has_several():
+    assert curve_names([("CoOp", "a"), ("MoCoOp", "a"), ("MoCoOp", "b")]) == ["CoOp", "MoCoOp a", "MoCoOp b"]
+
+
+def test_the_axis_promises_a_spread_only_where_there_is_one():
+    assert "± std" in accuracy_label([float("nan"), 0.5])
+    assert "±" not in accuracy_label([float("nan")])
+
+
+def test_a_figure_is_saved_in_the_format_of_its_name(tmp_path):
+    figure = Figure(figsize=(1, 1))
+    save_figure(figure, tmp_path / "new" / "a.png")
+    assert Image.open(tmp_path / "new" / "a.png").format == "PNG"
+    save_figure(figure, tmp_path / "a.pdf")
+    assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_the_same_figure_gives_the_same_bytes():
+    first, second = io.BytesIO(), io.BytesIO()
+    for file in (first, second):
+        figure, axes = panel_grid(1, 1.0)
+        axes[0].plot([1, 2], marker="o")
+        write_figure(figure, file, "svg")
+    assert first.getvalue() == second.getvalue()
+    xml.etree.ElementTree.fromstring(first.getvalue())
