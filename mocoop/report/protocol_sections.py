@@ -5,6 +5,7 @@ import pandas as pd
 from mocoop.report.content import Section, TableBlock, figure_block
 from mocoop.report.runs import ProtocolRuns
 from mocoop.results.aggregate import AVERAGE
+from mocoop.results.by_protocol import TITLES as TRANSFER_TITLES
 from mocoop.results.by_protocol import protocol_tables, summarise
 from mocoop.results.figures import base_new_figure, base_new_scatter, few_shot_figure, transfer_figure
 from mocoop.results.tables import Table, entry_namer
@@ -12,8 +13,7 @@ from mocoop.results.tables import Table, entry_namer
 TITLES = {
     "base2new": "Base to new classes",
     "few_shot": "Few-shot learning",
-    "xd": "Cross-dataset transfer",
-    "dg": "Domain generalization",
+    **TRANSFER_TITLES,
 }
 ABOUT = {
     "base2new": "Each method learns from a few images of the base classes of a dataset and is tested on other images "
@@ -23,28 +23,28 @@ ABOUT = {
     "xd": "Each method learns one dataset, the source, and is then tested on others with other classes.",
     "dg": "Each method learns one dataset, the source, and is then tested on versions of it that look different.",
 }
-TABLES_ABOUT = {
+TRANSFER_ABOUT = "Accuracy in percent on the source and on each target; the average is that of the targets."
+TABLES_ABOUT = {  # by the table's title; tables that only say the same again are left out
     "Base to new": "Accuracy on base and on new classes and their harmonic mean H, in percent, per dataset and on "
     "average. A dash stands where a seed is missing.",
     "Few-shot": "Accuracy in percent by the number of training images per class. A dash stands where a seed is "
     "missing.",
     "Routing": "In how many percent of the images the expert that is named like the image's true style is among those "
     "that the router picks. Chance is what a random pick would reach.",
+    **dict.fromkeys(TRANSFER_TITLES.values(), TRANSFER_ABOUT),
 }
-TRANSFER_ABOUT = "Accuracy in percent on the source and on each target; the average is that of the targets."
 VARIANTS_TITLE = "Further configurations"
 VARIANTS_ABOUT = "Methods that were run with several configurations, on the datasets of the further ones."
 
 
-def protocol_section(runs: ProtocolRuns, seeds: list[int]) -> Section:
+def protocol_section(runs: ProtocolRuns) -> Section:
     """Tables, figures and further configurations of one protocol."""
-    tables = protocol_tables(runs.main, runs.protocol, seeds)
+    tables = protocol_tables(runs.main, runs.protocol, runs.seeds)
     tables[0].notes.extend(runs.notes)
-    shown = [table for table in tables if table.title in TABLES_ABOUT or runs.protocol not in ("few_shot",)]
-    blocks = [TableBlock(table, TABLES_ABOUT.get(table.title, TRANSFER_ABOUT)) for table in shown]
-    blocks[1:1] = _figures(runs.main, runs.protocol, seeds)
+    blocks = [TableBlock(table, about) for table in tables if (about := TABLES_ABOUT.get(table.title))]
+    blocks[1:1] = _figures(runs.main, runs.protocol, runs.seeds)
     if len(runs.variants):
-        table = protocol_tables(runs.variants, runs.protocol, seeds)[0]
+        table = protocol_tables(runs.variants, runs.protocol, runs.seeds)[0]
         blocks.append(TableBlock(Table(VARIANTS_TITLE, table.columns, table.rows, table.notes), VARIANTS_ABOUT))
     return Section(runs.protocol, TITLES[runs.protocol], ABOUT[runs.protocol], blocks)
 
@@ -69,9 +69,9 @@ def _figures(runs: pd.DataFrame, protocol: str, seeds: list[int]) -> list:
     return [figure_block("Source and targets", about, lambda: transfer_figure(runs[~source], runs[source], seeds))]
 
 
-def headline(runs: ProtocolRuns, seeds: list[int]) -> str:
+def headline(runs: ProtocolRuns) -> str:
     """The two best methods of a protocol in a sentence, with their spread; empty where nothing is complete."""
-    summary = summarise(runs.main, runs.protocol, seeds)
+    summary = summarise(runs.main, runs.protocol, runs.seeds)
     name = entry_namer(summary)
     mean, std, what = ("h", "h_std", "H") if runs.protocol == "base2new" else ("mean", "std", "accuracy")
     averaged = AVERAGE in summary.index.unique("dataset")

@@ -15,13 +15,14 @@ class ProtocolRuns:
     """The runs of one protocol, gaps among them.
 
     main: one configuration of each method. variants: the runs of methods with further configurations, on the datasets
-    these were run on; may be empty. notes: what a reader of the tables has to know.
+    these were run on; may be empty. notes: what a reader of the tables has to know. seeds: those that are expected.
     """
 
     protocol: str
     main: pd.DataFrame
     variants: pd.DataFrame
     notes: list[str]
+    seeds: list[int]
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def find_runs(output: Path, protocol: str | None = None, seeds: list[int] | None
         raise DataError(f"{output}: no finished run{wanted} in {LAYOUT}; run one with scripts/, or name another folder")
     used = pd.concat(parts.values()).drop_duplicates("folder")
     relative = [problem.replace(f"{output}/", "") for problem in problems]
-    return Runs(output, used, [_split(runs, name) for name, runs in parts.items()], relative)
+    return Runs(output, used, [_split(runs, name, seeds) for name, runs in parts.items()], relative)
 
 
 def _is_tested(runs: pd.DataFrame, protocol: str) -> bool:
@@ -62,7 +63,7 @@ def _is_tested(runs: pd.DataFrame, protocol: str) -> bool:
     return protocol != "xd" or (runs["phase"] == "test").any()
 
 
-def _split(runs: pd.DataFrame, protocol: str) -> ProtocolRuns:
+def _split(runs: pd.DataFrame, protocol: str, seeds: list[int] | None) -> ProtocolRuns:
     """Main runs are those of the configuration of each method that covers most datasets."""
     runs, notes = join(runs, protocol)
     covered = runs.groupby(["method", "cfg"])["dataset"].nunique()
@@ -70,4 +71,5 @@ def _split(runs: pd.DataFrame, protocol: str) -> ProtocolRuns:
     is_further = pd.MultiIndex.from_frame(runs[["method", "cfg"]]).isin(further)
     places = runs.loc[is_further, ["method", "dataset"]].drop_duplicates()
     variants = runs.merge(places, on=["method", "dataset"]) if len(places) else runs.iloc[:0]
-    return ProtocolRuns(protocol, runs[~is_further], variants, notes)
+    seeds = sorted(int(seed) for seed in runs["seed"].unique()) if seeds is None else seeds
+    return ProtocolRuns(protocol, runs[~is_further], variants, notes, seeds)

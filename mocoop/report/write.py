@@ -55,7 +55,7 @@ def write_report(
     path = output / DEFAULT_NAME if path is None else Path(path)
     check_replaceable(path, force or path == output / DEFAULT_NAME and is_report(path))
     runs = find_runs(output, protocol, seeds)
-    text = render(runs, seeds or sorted(int(seed) for seed in runs.frame["seed"].unique()), data_root, similarity)
+    text = render(runs, data_root, similarity)
 
     from mocoop.engine.lite.files import atomic_write  # brings torch along, which the rest does not need
 
@@ -80,7 +80,7 @@ def is_report(path: Path) -> bool:
         return MARK.encode() in file.read(2000)
 
 
-def render(runs: Runs, seeds: list[int], data_root: Path | None, similarity: bool) -> str:
+def render(runs: Runs, data_root: Path | None, similarity: bool) -> str:
     """The page. Everything that comes from files is escaped by the template engine."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("mocoop.report", "template"),
@@ -96,23 +96,24 @@ def render(runs: Runs, seeds: list[int], data_root: Path | None, similarity: boo
     return environment.get_template("report.html").render(
         mark=MARK,
         name=runs.output.resolve().name,
-        facts=_facts(runs, seeds),
-        headlines=list(filter(None, (headline(part, seeds) for part in runs.protocols))),
+        facts=_facts(runs),
+        headlines=list(filter(None, (headline(part) for part in runs.protocols))),
         terms=explained(protocols, routes),
-        sections=_sections(runs, seeds, data_root, similarity),
+        sections=_sections(runs, data_root, similarity),
         problems=runs.problems,
     )
 
 
-def _sections(runs: Runs, seeds: list[int], data_root: Path | None, similarity: bool) -> list[Section]:
+def _sections(runs: Runs, data_root: Path | None, similarity: bool) -> list[Section]:
     logger.info("drawing the figures of %d runs", len(runs.finished))
-    sections = [protocol_section(part, seeds) for part in runs.protocols]
+    sections = [protocol_section(part) for part in runs.protocols]
     sections += [routing_section(runs, data_root, similarity), training_section(runs), settings_section(runs)]
     return [section for section in sections if section is not None]
 
 
-def _facts(runs: Runs, seeds: list[int]) -> list[str]:
+def _facts(runs: Runs) -> list[str]:
     finished = runs.finished
+    seeds = sorted({seed for part in runs.protocols for seed in part.seeds})
     counts = [(finished["method"].nunique(), "method"), (finished["dataset"].nunique(), "dataset")]
     return [
         f"{len(finished)} finished runs",

@@ -1,0 +1,216 @@
+"""The page as a browser gets it, read by Python's HTML parser."""
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from mocoop.errors import ConfigError, DataError
+from mocoop.report import write_report
+from mocoop.report.write import row_groups
+from mocoop.results.tables import Cell, Table
+from tests.results.routed import ROUTING, add_routed_run
+from tests.results.runs import add_base_new, add_run
+
+HOSTILE = '<img src=x onerror="alert(1)">&amp;</td>'
+VOID = {"meta", "img", "input"}
+
+
+class Page(HTMLParser):
+    """tags: (name, attributes) in order. text: all text outside of style. balanced: whether every element is closed."""
+
+    def __init__(self, source: str):
+        super().__init__()
+        self.tags, self.parts, self.open, self.balanced = [], [], [], True
+        self.feed(source)
+        self.text = " ".join("".join(self.parts).split())
+        self.balanced = self.balanced and not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        self.balanced = self.balanced and bool(self.open) and self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.parts.append(data + " ")
+
+    def all(self, name):
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+
+def add_tree(root):
+    """Base to new with a gap, a further configuration and routing; few-shot; transfer; a broken run."""
+    for dataset in ("a", "b"):
+        for seed, shift in ((1, -1.0), (2, 1.0)):
+            add_run(root, 84.24 + shift, dataset=dataset, seed=seed)
+            add_run(root, 75.67 + shift, phase="test_new", dataset=dataset, seed=seed)
+            for phase, accuracy in (("train_base", 90.0), ("test_new", 60.0)):
+                add_routed_run(
+                    root, accuracy + shift, phase=phase, dataset=dataset, seed=seed, history=phase == "train_base"
+                )
+    add_base_new(root, {1: 50.0, 2: 50.0}, {1: 50.0, 2: 50.0}, dataset="b", method="MoCoOp", cfg="tiny_dense")
+    for shots in (1, 2):
+        add_run(root, 40.0 + shots, protocol="few_shot", phase="train_all", dataset="a", shots=shots)
+    add_run(root, 70.0, protocol="xd", phase="train", dataset="a")
+    add_run(root, 55.0, protocol="dg", phase="test", dataset="a_dark")
+    broken = root / "base2new/test_new/b/shots_16/CoOp/tiny/seed2/result.json"
+    broken.write_text("{")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    root = tmp_path_factory.mktemp("report") / "results"
+    add_tree(root)
+    path = write_report(root, similarity=False)
+    assert path == root / "report.html"
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(source):
+    return Page(source)
+
+
+def test_nothing_is_loaded_and_nothing_runs(source, page):
+    assert not page.all("script") and not page.all("link") and not page.all("iframe")
+    addresses = [value for _, attributes in page.tags for name, value in attributes.items() if name in ("src", "href")]
+    assert len(addresses) > 10
+    assert all(address.startswith(("data:image/", "#")) for address in addresses)
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    style = re.search("<style>(.*?)</style>", source, re.S).group(1)
+    assert "url(" not in style and "@import" not in style
+    policy = next(meta["content"] for meta in page.all("meta") if meta.get("http-equiv"))
+    assert policy.startswith("default-src 'none'")
+
+
+def test_every_element_is_closed_and_every_link_has_its_place(page):
+    assert page.balanced
+    places = {attributes.get("id") for _, attributes in page.tags}
+    assert all(link["href"][1:] in places for link in page.all("a"))
+
+
+def test_the_head_says_what_the_report_is_about(page):
+    assert "Results of results" in page.text
+    assert "2 methods · 3 datasets · seeds 1, 2" in page.text
+    assert "Few-shot learning: highest accuracy on a: CoOp, 2 shots 42.00" in page.text
+
+
+def test_tables_hold_the_numbers_with_their_spread(source, page):
+    assert "84.24 ± 1.41" in page.text and "75.67 ± 1.41" in page.text and "79.73 ± 1.42" in page.text
+    assert '<td class="number rank1">90.00 ± 1.41</td>' in source
+    assert '<td class="number rank2">84.24 ± 1.41</td>' in source
+
+
+def test_a_missing_seed_is_a_gap_and_named(source, page):
+    assert '<td class="number gap">–</td>' in source
+    assert "b, CoOp: no new result for seed 2" in page.text
+
+
+def test_what_is_left_out_is_named_with_the_reason(page):
+    assert "1 run is left out." in page.text
+    assert "base2new/test_new/b/shots_16/CoOp/tiny/seed2" in page.text.partition("and why.")[2]
+
+
+def test_every_section_and_figure_says_what_it_shows(page):
+    for title in ("Base to new classes", "Few-shot learning", "Domain generalization", "Training"):
+        assert title in page.text
+    pictures = page.all("img")
+    assert len(pictures) >= 8
+    assert all(len(picture["alt"]) > 40 for picture in pictures)
+    for name in ("New against base.", "Experts by style.", "Experts by class: a, base classes.", "Gate entropy."):
+        assert name in page.text
+
+
+def test_figures_are_pictures(page):
+    for picture in page.all("img"):
+        head, _, content = picture["src"].partition(",")
+        decoded = base64.b64decode(content, validate=True)
+        assert decoded.startswith(b"<?xml" if "svg" in head else b"\x89PNG")
+
+
+def test_terms_are_explained(page):
+    for term in ("H", "base, new", "shots", "seed", "routing", "gate weights", "source, target"):
+        assert f" {term} " in page.text
+
+
+def test_further_configurations_have_a_table_of_their_own(page):
+    main, _, further = page.text.partition("Further configurations.")
+    assert "tiny_dense" not in main and "MoCoOp tiny_dense" in further
+
+
+def test_images_that_are_not_there_are_said_and_not_shown(page):
+    assert "none of its images was found. Say where the data is: mocoop report --root" in page.text
+
+
+def test_names_and_settings_from_files_stay_text(tmp_path):
+    choices = [(0, 0, HOSTILE, (HOSTILE, "b"), (0.75, 0.25))]
+    routing = ROUTING | {
+        "groups": [HOSTILE, "b"],
+        "chosen": [100.0, 100.0],
+        "chosen_by_domain": {HOSTILE: [100.0, 0.0]},
+    }
+    folder_name = HOSTILE.replace("/", "")
+    folder = add_routed_run(tmp_path, classnames=[HOSTILE], choices=choices, routing=routing, dataset=folder_name)
+    record = json.loads((folder / "result.json").read_text())
+    record["config"]["OPTIM"]["NAME"] = record["versions"]["torch"] = record["backbone"] = HOSTILE
+    (folder / "result.json").write_text(json.dumps(record))
+    (tmp_path / f"base2new/train_base/{folder_name}/shots_16/MoCoOp/tiny/seed2").mkdir()
+    page = Page(write_report(tmp_path, similarity=False).read_text(encoding="utf-8"))
+    assert page.balanced
+    assert all(picture["src"].startswith("data:image/") for picture in page.all("img"))
+    assert not [name for _, attributes in page.tags for name in attributes if name == "onerror"]
+    assert page.text.count(" ".join(HOSTILE.split())) >= 3
+    assert f"{folder_name}/shots_16/MoCoOp/tiny/seed2" in page.text
+
+
+@pytest.fixture
+def small(tmp_path):
+    add_run(tmp_path, 50.0, protocol="few_shot", phase="train_all")
+    return tmp_path
+
+
+def test_only_our_own_report_is_replaced_unasked(small):
+    default = small / "report.html"
+    write_report(small)
+    first = default.stat().st_mtime_ns
+    write_report(small)
+    assert default.stat().st_mtime_ns > first
+    default.write_text("<html>mine</html>")
+    with pytest.raises(ConfigError, match="report.html exists already; name another file with --to, or --force"):
+        write_report(small)
+    assert default.read_text() == "<html>mine</html>"
+    write_report(small, force=True)
+    assert "mocoop report" in default.read_text()
+
+
+def test_another_file_is_replaced_only_when_asked(small):
+    other = small / "other.html"
+    write_report(small, other)
+    with pytest.raises(ConfigError, match="other.html exists already"):
+        write_report(small, other)
+    write_report(small, other, force=True)
+    with pytest.raises(ConfigError, match="is a folder"):
+        write_report(small, small, force=True)
+
+
+def test_nothing_to_report_writes_nothing(tmp_path):
+    with pytest.raises(DataError, match="no finished run"):
+        write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_rows_are_grouped_by_their_first_label():
+    cell = Cell(1.0)
+    table = Table("t", ["", "", ""], [["a", "x", cell], ["a", "y", cell], ["b", "x", cell], None, ["b", "z", cell]])
+    assert [[row[:2] for row in rows] for rows in row_groups(table)] == [
+        [["a", "x"], ["a", "y"]],
+        [["b", "x"]],
+        [["b", "z"]],
+    ]
+    assert len(row_groups(Table("t", ["", ""], [["a", cell], ["b", cell]]))) == 1
