@@ -21,7 +21,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["mocoop", "mocoop.*"]),
-    package_data={"mocoop": ["**/*.json", "**/*.csv", "**/*.safetensors"]},
+    package_data={"mocoop": ["**/*.json", "**/*.csv", "**/*.safetensors", "report/template/*"]},
     install_requires=[
         "torch>=2.4",
         "torchvision",
@@ -41,7 +41,9 @@ setup(
     ],
     entry_points={"console_scripts": ["mocoop = mocoop.cli:main"]},
     extras_require={
+        "onnx": ["onnx", "onnxruntime"],
         "tensorboard": ["tensorboard"],
-        "test": ["pytest", "pytest-timeout", "tensorboard"],
+        "wandb": ["wandb"],
+        "test": ["hypothesis", "onnx", "onnxruntime", "pytest", "pytest-timeout", "tensorboard"],
     },
 )
