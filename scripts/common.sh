@@ -182,6 +182,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 DATA=${DATA:+$(absolute "$DATA")}
 DATA=${DATA:-data}
 OUTPUT=${OUTPUT:+$(absolute "$OUTPUT")}
+OUTPUT=${OUTPUT#"$CHECKOUT/"}  # one folder has one name
 OUTPUT=${OUTPUT:-output}
 SHOTS=${SHOTS:-16}
 SOURCE=${SOURCE:-imagenet}

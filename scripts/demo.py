@@ -16,11 +16,12 @@ from matplotlib.figure import Figure
 
 from mocoop.errors import MocoopError
 from mocoop.protocols.plan import Request, Run, plan_runs
-from mocoop.protocols.products import read_runs, write_figures, write_tables
+from mocoop.protocols.products import protocol_figures, read_runs, write_figures, write_tables
 from mocoop.protocols.runner import run_all
 from mocoop.results.aggregate import base_to_new
-from mocoop.results.figures import base_new_figure, base_new_scatter, routing_figure
-from mocoop.results.tables import Table, ablation_table, base_new_table, routing_table
+from mocoop.results.by_protocol import protocol_tables
+from mocoop.results.figures import base_new_figure
+from mocoop.results.tables import Table, ablation_table
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 OUTPUT = Path(os.environ.get("OUTPUT", CHECKOUT / "output"))
@@ -47,30 +48,28 @@ def plan() -> list[Run]:
 
 
 def tables(runs: pd.DataFrame) -> list[Table]:
-    methods, learned, ablated = _parts(runs)
-    seeds = list(SEEDS)
-    return [base_new_table(methods, seeds), routing_table(learned, seeds), ablation_table(ablated, VARIANTS, seeds)]
+    methods, ablated = _parts(runs)
+    return [*protocol_tables(methods, "base2new", list(SEEDS)), ablation_table(ablated, VARIANTS, list(SEEDS))]
 
 
 def figures(runs: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
-    methods, learned, ablated = _parts(runs)
-    summary = base_to_new(methods, list(SEEDS))
-    yield "base_new", base_new_figure(summary)
-    yield "base_against_new", base_new_scatter(summary)
+    methods, ablated = _parts(runs)
+    yield from protocol_figures("base2new", methods, list(SEEDS))
     yield "ablations", base_new_figure(base_to_new(ablated, list(SEEDS)), VARIANTS)
-    yield "routing", routing_figure(learned)
 
 
-def _parts(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """The runs of the methods that are compared, MoCoOp's among them, and those of its variants."""
-    methods, variants = runs[runs["cfg"] == "tiny"], runs[runs["method"] == "MoCoOp"]
-    return methods, variants[variants["cfg"] == "tiny"], variants[variants["dataset"].isin(ABLATED)]
+def _parts(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The runs of the methods that are compared, and those of MoCoOp's variants."""
+    return runs[runs["cfg"] == "tiny"], runs[(runs["method"] == "MoCoOp") & runs["dataset"].isin(ABLATED)]
 
 
 def report(runs: pd.DataFrame, folder: Path) -> None:
-    """Prints the tables and writes them, the runs and the figures."""
+    """Prints the tables and writes them, the runs, the figures and the report."""
+    from mocoop.report import write_report  # slow to import, and needed only here
+
     print("\n" + write_tables(folder / "table.md", tables(runs), runs))
     write_figures(folder, figures(runs))
+    write_report(OUTPUT, folder / "report.html", "base2new", seeds=list(SEEDS), force=True)
 
 
 def main() -> int:
@@ -85,7 +84,7 @@ def main() -> int:
     problems = outcome.lines(CHECKOUT)
     try:
         report(read_runs(runs, outcome.lacking(), CHECKOUT), OUTPUT / "demo")
-        print(f"Tables, runs and figures: {OUTPUT / 'demo'} ({time.monotonic() - started:.0f} s)")
+        print(f"Tables, runs, figures and report: {OUTPUT / 'demo'} ({time.monotonic() - started:.0f} s)")
     except MocoopError as error:
         problems.append(f"failed: tables: {error}")
     for line in problems:

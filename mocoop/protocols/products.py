@@ -1,5 +1,6 @@
 """What a protocol ends in: its tables, its runs as csv, its figures and its report, of the runs that were asked for."""
 
+import logging
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from mocoop.errors import DataError
 from mocoop.protocols.plan import Run
 from mocoop.results.aggregate import base_to_new
 from mocoop.results.by_protocol import join, protocol_tables
-from mocoop.results.collect import COLUMNS, collect, layout_place
+from mocoop.results.collect import COLUMNS, collect, layout_place, merge
 from mocoop.results.collect import Collection as Collected
 from mocoop.results.figures import (
     base_new_figure,
@@ -22,6 +23,8 @@ from mocoop.results.figures import (
 )
 from mocoop.results.render import to_markdown
 from mocoop.results.tables import Table
+
+logger = logging.getLogger(__name__)
 
 
 def finish(protocol: str, runs: list[Run], lacking: Collection[Run], checkout: Path) -> Path:
@@ -47,10 +50,12 @@ def read_runs(runs: Iterable[Run], lacking: Collection[Run], checkout: Path) -> 
     Raises DataError if none has results.
     """
     folders = {run.name: checkout / run.folder for run in runs}
-    roots = sorted({folder.parents[5] for folder in folders.values() if folder.parents[5].is_dir()})
     counted = folders.keys() - {run.name for run in lacking}
-    frames = [collect(root).frame for root in roots]
-    found = pd.concat([frame for frame in frames if len(frame)] or frames[:1] or [pd.DataFrame(columns=COLUMNS)])
+    parts = [collect(root) for root in sorted({folder.parents[5] for folder in folders.values()}) if root.is_dir()]
+    for problem in (problem for part in parts for problem in part.problems):
+        if any(name in problem for name in counted):
+            logger.warning("left out: %s", problem)
+    found = merge(parts or [Collected(pd.DataFrame(columns=COLUMNS), [])]).frame
     names = ["/".join(Path(folder).parts[-7:]) for folder in found["folder"]]
     found = found[[name in counted for name in names]].reset_index(drop=True)
     if found.empty:

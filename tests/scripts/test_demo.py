@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.results.runs import add_run
 
 FAILING = "shapes_color/shots_16/CoOp/tiny/seed2"
-ROUTING = {"groups": ["photo", "dark"], "top_k": 1, "domain_in_top_k": 90.0,
+ROUTING = {"groups": ["photo", "dark"], "top_k": 1, "domain_in_top_k": 90.0, "chosen": [50.0, 50.0],
            "chosen_by_domain": {"photo": [90.0, 10.0], "dark": [10.0, 90.0]}}
 
 
@@ -93,7 +93,7 @@ def test_tables_runs_and_figures_are_written(checkout):
     folder = checkout.root / "output" / "demo"
     names = {path.name for path in folder.iterdir()}
     figures = {"base_new.png", "base_against_new.png", "ablations.png", "routing.png"}
-    assert names == {"table.md", "results.csv"} | figures
+    assert names == {"table.md", "results.csv", "report.html"} | figures
     text = (folder / "table.md").read_text()
     assert text in checkout.first.stdout
     assert [line for line in text.splitlines() if line.startswith("#")] == [

@@ -150,6 +150,40 @@ def test_scripts_work_from_any_folder_and_take_relative_folders_from_there(check
     assert " output/base2new/" in f" {done.stdout}"
 
 
+def test_overrides_follow_the_scripts_own(checkout):
+    opts = "OPTIM.LR 0.1 INPUT.TRANSFORMS \"['normalize', 'x y']\" A.B ''"
+    (line,) = checkout.lines("coop/base2new_train.sh", "caltech101", 1, OPTS=opts, DRY_RUN=1)
+    overrides = ["OPTIM.LR", "0.1", "INPUT.TRANSFORMS", "['normalize', 'x y']", "A.B", ""]
+    assert shlex.split(line)[-8:] == ["DATASET.SUBSAMPLE_CLASSES", "base", *overrides]
+
+
+def test_an_override_of_the_epochs_says_which_is_the_last(checkout):
+    (line,) = checkout.lines("coop/base2new_test.sh", "caltech101", 1, OPTS="OPTIM.MAX_EPOCH 3", DRY_RUN=1)
+    assert options(line.split(" ", 1)[1])["--load-epoch"] == "3"
+
+
+@pytest.mark.parametrize(
+    "opts, message", [("A.B 'x", "an open quote: A.B 'x"), ("A.B", "'A.B', expected pairs KEY VALUE")]
+)
+def test_overrides_that_are_none_are_named(checkout, opts, message):
+    done = checkout.bash("coop/base2new_train.sh", "caltech101", OPTS=opts)
+    assert done.returncode == 2 and done.stderr.endswith(f"{message}\n") and done.stderr.count("\n") == 1
+
+
+def test_a_folder_in_the_checkout_has_one_name(checkout):
+    lines = [checkout.lines("coop/base2new_train.sh", "caltech101", 1, **given) for given in ({}, {"OUTPUT": "output"})]
+    assert lines[0] == lines[1]
+
+
+def test_a_plan_prints_finished_runs_too_and_needs_the_data(checkout):
+    folder = "output/base2new/train_base/caltech101/shots_16/CoOp/vit_b16_ctxv1/seed2"
+    checkout.write(f"{folder}/result.json", '{\n "status": "done"\n}\n')
+    assert len(checkout.lines("coop/base2new_train.sh", "caltech101", DRY_RUN="plan")) == 3
+    (checkout.root / "data").rmdir()
+    done = checkout.bash("coop/base2new_train.sh", "caltech101", DRY_RUN="plan")
+    assert done.returncode == 2 and "no data in" in done.stderr
+
+
 def test_a_finished_run_is_skipped_with_one_line(checkout):
     folder = "output/base2new/train_base/caltech101/shots_16/CoOp/vit_b16_ctxv1/seed2"
     checkout.write(f"{folder}/result.json", '{\n "format": 1,\n "status": "done"\n}\n')
