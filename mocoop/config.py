@@ -12,6 +12,7 @@ from mocoop.errors import ConfigError, DataError, one_line, quoted, reason_of
 from mocoop.input_files import read_text
 from mocoop.names import odd_character
 
+LARGEST = 1 << 20  # bytes of a config file
 MOST_PROBLEMS = 8  # that one message names
 _ACCEPTED = {float: (float, int), tuple: (list, tuple), list: (list, tuple)}  # kinds of values by that of the default
 
@@ -42,7 +43,7 @@ def merge_file(cfg: CfgNode, path: str) -> None:
     if not Path(path).is_file():
         raise ConfigError(f"no config file {path}{_neighbours(Path(path))}")
     try:
-        loaded = yaml.load(read_text(path, "config file"), _Loader)
+        loaded = yaml.load(read_text(path, "config file", largest=LARGEST), _Loader)
     except DataError as error:
         raise ConfigError(str(error)) from error
     except Exception as error:  # what a tag makes of its text can fail in any way

@@ -31,13 +31,19 @@ def _kind(mode: int) -> str:
     return next((name for test, name in kinds.items() if test(mode)), "device")
 
 
-def read_text(path: str | os.PathLike, kind: str = "text file", advice: str = "", encoding: str = "utf-8") -> str:
+def read_text(
+    path: str | os.PathLike,
+    kind: str = "text file",
+    advice: str = "",
+    encoding: str = "utf-8",
+    largest: int = LARGEST_TEXT,
+) -> str:
     """The text of a file. Raises DataError, which calls it `kind` and ends in `advice`, where it cannot be read."""
     ending = f"; {advice}" if advice else ""
     try:
         size = check_plain_file(path).st_size
-        if size > LARGEST_TEXT:
-            raise ValueError(f"{size} bytes, expected at most {LARGEST_TEXT}")
+        if size > largest:
+            raise ValueError(f"{size:,} bytes, expected at most {largest:,}")
         with open(path, encoding=encoding, newline="") as file:
             return file.read()
     except (OSError, ValueError) as error:

@@ -99,7 +99,7 @@ class BenchmarkDataset(DatasetBase):
             raise DataError(
                 f"{self.name}: no data root; pass --root DATA, the folder with {self.dataset_dir or 'images'}/"
             )
-        root = os.path.abspath(os.path.expanduser(root))
+        self.root = root = os.path.abspath(os.path.expanduser(root))
         self.dataset_dir = os.path.join(root, self.dataset_dir).rstrip("/")
         self.image_dir = os.path.join(self.dataset_dir, self.image_dir).rstrip("/")
         for folder in (root, self.dataset_dir, self.image_dir):
@@ -107,10 +107,9 @@ class BenchmarkDataset(DatasetBase):
                 raise self._missing(folder, f"{self.dataset_dir}/ to hold {self.expected()}")
 
     def _missing(self, path: str, expected: str) -> DataError:
-        root = os.path.dirname(self.dataset_dir)
         return DataError(
             f"{self.name}: {path} does not exist, expected {expected}; get it with "
-            f"`mocoop datasets prepare {self.name} --root {root}` or see DATASETS.md"
+            f"`mocoop datasets prepare {self.name} --root {self.root}` or see DATASETS.md"
         )
 
     def _load_raw(self) -> Splits:
@@ -138,7 +137,7 @@ class BenchmarkDataset(DatasetBase):
     def _check_links(self, items: list[Item]) -> None:
         """The folders of the layout may be links; what lies in them may not lead out of them."""
         layout = [self.dataset_dir, *(f"{self.dataset_dir}/{name}" for name in self.raw_files)]
-        inside = [os.path.dirname(self.dataset_dir), self.image_dir, *filter(os.path.isdir, layout)]
+        inside = [self.root, self.image_dir, *filter(os.path.isdir, layout)]
         out = {folder: leads_out(folder, *inside) for folder in {os.path.dirname(item.impath): None for item in items}}
         for item in items:
             path = item.impath

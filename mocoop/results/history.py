@@ -62,7 +62,7 @@ def read_history(path) -> pd.DataFrame:
         raise DataError(f"{path}: got no column {', '.join(missing)}, expected {', '.join(LEADING)}")
     try:
         return frame.astype(float).astype({"step": int, "epoch": int})
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise DataError(f"{path}: damaged, {' '.join(str(error).split())[:200]}") from None
 
 

@@ -148,7 +148,7 @@ def validate_record(record, where) -> None:
     if record["routing"] is not None:
         _check_fields(record["routing"], _ROUTING, f"{where}: routing: ", "a method that routes")
     for name, value in record["metrics"].items():
-        if not isinstance(value, (int, float)) or not 0 <= value <= 100 + 1e-9:
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 100 + 1e-9:
             raise DataError(f"{where}: got {name} = {quoted(value)}, expected a percentage from 0 to 100")
 
 

@@ -75,7 +75,7 @@ def last_checkpoint(directory) -> Path | None:
         name = read_text(pointer).strip()
     except DataError as error:
         raise CheckpointError(f"{error}; expected the name of a checkpoint beside it") from error
-    if Path(name).name != name or name in ("", "..") or "\0" in name:
+    if Path(name).name != name or name in ("", "..") or "\0" in name or len(name) > 255:
         raise CheckpointError(f'"{pointer}" holds {quoted(name)}, expected the name of a file beside it')
     return pointer.parent / name
 
