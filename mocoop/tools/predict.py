@@ -9,7 +9,6 @@ then 1.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from tqdm import tqdm
@@ -48,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     text = FORMATS[args.format or _format_of(args.out)]
     if args.out is None:
         for piece in text(predictions):
-            sys.stdout.write(piece)
+            print(piece, end="", flush=True)
     else:
         with atomic_write(args.out) as file:
             file.writelines(text(tqdm(predictions, disable=None, unit=" images")))
