@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -35,13 +35,24 @@ class TableBlock:
 
 @dataclass(frozen=True)
 class FigureBlock:
-    """A figure as a data URI; `about` says what it shows, and stands in for it where it cannot be seen."""
+    """A figure; `about` says what it shows, and stands in for it where it cannot be seen. media: svg, or png."""
 
     title: str
     about: str
-    uri: str
-    width: int  # CSS pixels at its printed size
+    figure: Figure
+    media: str = "svg"
     kind: ClassVar[str] = "figure"
+
+    @property
+    def uri(self) -> str:
+        file = io.BytesIO()
+        write_figure(self.figure, file, self.media)
+        return f"data:{MEDIA[self.media]};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+
+    @property
+    def width(self) -> int:
+        """CSS pixels at its printed size."""
+        return round(96 * self.figure.get_figwidth())
 
 
 @dataclass(frozen=True)
@@ -74,13 +85,18 @@ class Section:
 def figure_block(title: str, about: str, draw: Callable[[], Figure], media: str = "svg") -> FigureBlock | Text:
     """The figure that `draw()` gives, or a line that says why there is none."""
     try:
-        figure = draw()
+        return FigureBlock(title, about, draw(), media)
     except MocoopError as error:
         return Text(f"{title} is not shown: {error}.")
-    file = io.BytesIO()
-    write_figure(figure, file, media)
-    encoded = base64.b64encode(file.getvalue()).decode("ascii")
-    return FigureBlock(title, about, f"data:{MEDIA[media]};base64,{encoded}", round(96 * figure.get_figwidth()))
+
+
+def figures_in(blocks: list) -> Iterator[FigureBlock]:
+    """Every figure of the blocks, folded ones too."""
+    for block in blocks:
+        if isinstance(block, FigureBlock):
+            yield block
+        elif isinstance(block, Folded):
+            yield from figures_in(block.blocks)
 
 
 def fold_all_but_first(titled: list[tuple[str, object]]) -> list:

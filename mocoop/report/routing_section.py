@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from mocoop.errors import MocoopError
-from mocoop.report.content import Section, Text, figure_block, fold_all_but_first
+from mocoop.errors import DataError, MocoopError
+from mocoop.report.content import FigureBlock, Section, Text, figure_block, fold_all_but_first
 from mocoop.report.runs import Runs
 from mocoop.results.expert_use import class_shares, gate_entropies, predictions_of, that_route, with_predictions
 from mocoop.results.figures import (
@@ -49,6 +49,7 @@ SHEET_ABOUT = (
     "For each expert the images that it weighs most in (seed {seed}), with their true class and the gate weight. Tick "
     "and blue frame: predicted right; cross and orange frame: wrong."
 )
+MISSING_SHEETS = "Images by expert are not shown for these; mocoop report --root says where the data is."
 
 logger = logging.getLogger(__name__)
 
@@ -82,18 +83,20 @@ def _per_image(runs: pd.DataFrame, data_root: Path | None) -> list:
     if runs.empty:
         return [Text("No run left its predictions, so routing cannot be shown image by image.")]
     phase = next(phase for phase in PANELS if (runs["phase"] == phase).any())
-    shown = runs[runs["phase"] == phase]
-    by_class, sheets = [], []
-    for dataset, of_dataset in shown.groupby("dataset"):
-        title = f"Experts by class: {dataset}, {PANELS[phase]}"
-        block = figure_block(title, CLASS_ABOUT, lambda runs=of_dataset: routing_by_class_figure(class_shares(runs)))
-        by_class.append((title, block))
-        first = of_dataset.sort_values("seed").iloc[0]
-        sheets.append((f"Images by expert: {dataset}", _sheet(first, data_root)))
-    blocks = fold_all_but_first(by_class)
+    of_phase = runs[runs["phase"] == phase]
+    blocks = _by_class(of_phase, PANELS[phase])
     if runs.iloc[0]["routing"]["top_k"] > 1:
         blocks.append(figure_block("Gate entropy", ENTROPY_ABOUT, lambda: _entropy_figure(runs)))
-    return blocks + fold_all_but_first(sheets)
+    return blocks + _sheets(of_phase, data_root)
+
+
+def _by_class(runs: pd.DataFrame, classes: str) -> list:
+    titled = []
+    for dataset, of_dataset in runs.groupby("dataset"):
+        title = f"Experts by class: {dataset}, {classes}"
+        block = figure_block(title, CLASS_ABOUT, lambda runs=of_dataset: routing_by_class_figure(class_shares(runs)))
+        titled.append((title, block))
+    return fold_all_but_first(titled)
 
 
 def _entropy_figure(runs: pd.DataFrame):
@@ -108,19 +111,27 @@ def _place(dataset: str, phase: str) -> tuple:
     return dataset, list(PANELS).index(phase)
 
 
+def _sheets(runs: pd.DataFrame, data_root: Path | None) -> list:
+    """A contact sheet of one run of each dataset, and what could not be shown."""
+    titled, missing = [], []
+    for dataset, of_dataset in runs.groupby("dataset"):
+        try:
+            block = _sheet(of_dataset.sort_values("seed").iloc[0], data_root)
+            titled.append((block.title, block))
+        except MocoopError as error:
+            missing.append(f"{dataset}: {error}")
+    return fold_all_but_first(titled) + ([Text(MISSING_SHEETS, missing)] if missing else [])
+
+
 def _sheet(run: pd.Series, data_root: Path | None):
-    title = f"Images by expert: {run.dataset}"
-    try:
-        root = data_root or Path(read_record(Path(run.folder) / FILE_NAME)["config"]["DATASET"]["ROOT"])
-        tiles = contact_tiles(predictions_of(run), run.routing["groups"], root)
-    except MocoopError as error:
-        return Text(f"{title} is not shown: {error}.")
+    root = data_root or Path(read_record(Path(run.folder) / FILE_NAME)["config"]["DATASET"]["ROOT"])
+    tiles = contact_tiles(predictions_of(run), run.routing["groups"], root)
     shown = [tile for of_expert in tiles.values() for tile in of_expert]
     missing = sum(tile.picture is None for tile in shown)
-    if shown and missing == len(shown):
-        return Text(f"{title} is not shown: none of its images was found. Say where the data is: mocoop report --root.")
+    if missing == len(shown):
+        raise DataError("none of its images was found")
     about = SHEET_ABOUT.format(seed=run.seed) + (f" {missing} of {len(shown)} were not found." if missing else "")
-    return figure_block(title, about, lambda: contact_sheet(tiles), "png")
+    return FigureBlock(f"Images by expert: {run.dataset}", about, contact_sheet(tiles), "png")
 
 
 def _similarity(runs: pd.DataFrame):
@@ -131,7 +142,8 @@ def _similarity(runs: pd.DataFrame):
         return Text("How alike the experts are is not shown: the trained models are in another protocol's folders.")
     logger.info("comparing the experts of %d trained models", len(trained))
     tables, problems = similarities_by_dataset(trained)
+    reason = f"{problems[0]} ({len(problems)} of {len(trained)} models)" if problems else ""
     if not tables:
-        return Text(f"How alike the experts are is not shown: {problems[0]}.")
-    about = SIMILARITY_ABOUT + (f" Left out: {'; '.join(problems)}." if problems else "")
+        return Text(f"How alike the experts are is not shown: {reason}.")
+    about = SIMILARITY_ABOUT + (f" Left out: {reason}." if problems else "")
     return figure_block("Similarity of the experts", about, lambda: expert_similarity_figure(tables))

@@ -8,7 +8,7 @@ import pandas as pd
 from mocoop.errors import MocoopError
 from mocoop.report.content import Folded, Listing, Section, TableBlock
 from mocoop.report.runs import Runs
-from mocoop.results.figures.style import shortened
+from mocoop.results.figures.style import in_method_order, shortened
 from mocoop.results.record import FILE_NAME, UNHASHED_KEYS, read_record
 from mocoop.results.tables import Table
 
@@ -32,8 +32,8 @@ def settings_section(runs: Runs) -> Section:
     finished = runs.finished
     records = read_records(finished)
     settings = {
-        f"{method} {cfg}": [own_settings(records[folder]["config"]) for folder in part["folder"] if folder in records]
-        for (method, cfg), part in finished.groupby(["method", "cfg"], sort=False)
+        name: [own_settings(records[folder]["config"]) for folder in part["folder"] if folder in records]
+        for name, part in _by_method(finished)
     }
     settings = {name: found for name, found in settings.items() if found}
     blocks = [
@@ -105,12 +105,18 @@ def _values(found: list[dict[str, str]], key: str) -> str:
     return SEPARATOR.join(values[:MOST_VALUES] + more)
 
 
+def _by_method(runs: pd.DataFrame):
+    """Name and runs of each method and cfg."""
+    parts = dict(list(runs.groupby(["method", "cfg"])))
+    return [(" ".join(entry), parts[entry]) for entry in in_method_order(parts)]
+
+
 def _cost(runs: pd.DataFrame) -> Table:
     rows = []
-    for (method, cfg), part in runs.groupby(["method", "cfg"], sort=False):
+    for name, part in _by_method(runs):
         training = part.loc[part["phase"].isin(TRAINED), "train_seconds"]
         numbers = [training, part["test_seconds"], part["peak_memory_mb"]]
-        rows.append([f"{method} {cfg}", str(len(part)), *map(_spread, numbers)])
+        rows.append([name, str(len(part)), *map(_spread, numbers)])
     return Table("Cost", ["Method", "Runs", "Training (s)", "Test (s)", "Memory (MB)"], rows)
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from mocoop.report.content import Section, figure_block, fold_all_but_first
 from mocoop.report.runs import Runs
 from mocoop.results.figures import training_figure
-from mocoop.results.figures.style import curve_names
+from mocoop.results.figures.style import curve_names, in_method_order
 from mocoop.results.history import FILE_NAME, read_history
 
 ABOUT = (
@@ -41,7 +41,7 @@ def training_section(runs: Runs) -> Section | None:
 
 
 def _histories(runs: pd.DataFrame) -> dict:
-    curves = list(dict.fromkeys(runs[["method", "cfg"]].itertuples(index=False, name=None)))
+    curves = in_method_order(runs[["method", "cfg"]].itertuples(index=False, name=None))
     names = dict(zip(curves, curve_names(curves)))
     histories: dict = {name: {} for name in names.values()}
     for run in runs.itertuples():

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 from datetime import datetime, timezone
 from itertools import groupby
 from pathlib import Path
@@ -10,7 +11,7 @@ import jinja2
 
 from mocoop import __version__
 from mocoop.errors import ConfigError
-from mocoop.report.content import Section
+from mocoop.report.content import Section, figures_in
 from mocoop.report.protocol_sections import headline, protocol_section
 from mocoop.report.routing_section import routing_section
 from mocoop.report.runs import Runs, find_runs
@@ -18,6 +19,7 @@ from mocoop.report.settings_section import settings_section
 from mocoop.report.terms import explained
 from mocoop.report.training_section import training_section
 from mocoop.results.expert_use import that_route
+from mocoop.results.figures import save_figure
 from mocoop.results.render import cell_text
 from mocoop.results.tables import Cell, Table
 
@@ -35,6 +37,7 @@ def write_report(
     seeds: list[int] | None = None,
     data_root: Path | None = None,
     similarity: bool = True,
+    figures: Path | None = None,
     force: bool = False,
 ) -> Path:
     """Writes the runs below `output` into one HTML file that loads nothing else; returns its path.
@@ -45,22 +48,29 @@ def write_report(
         seeds: those that are expected; by default all that occur.
         data_root: where the images are, by default where the runs read them.
         similarity: load the trained models of a method that routes, to compare its experts.
-        force: replace `path` if it exists.
+        figures: a folder for each figure as a PDF.
+        force: replace `path` if it exists, and files in `figures`.
 
     Raises:
-        ConfigError: if `path` exists and may not be replaced.
+        ConfigError: if `path` exists and may not be replaced, or `figures` holds files.
         DataError: if there is no finished run.
     """
     output = Path(output)
     path = output / DEFAULT_NAME if path is None else Path(path)
     check_replaceable(path, force or path == output / DEFAULT_NAME and is_report(path))
+    if figures is not None and not force and Path(figures).exists() and any(Path(figures).iterdir()):
+        raise ConfigError(
+            f"{figures} is not empty; name another folder with --figures, or --force to replace files in it"
+        )
     runs = find_runs(output, protocol, seeds)
-    text = render(runs, data_root, similarity)
+    sections = gather(runs, data_root, similarity)
 
     from mocoop.engine.lite.files import atomic_write  # brings torch along, which the rest does not need
 
+    if figures is not None:
+        save_figures(sections, Path(figures))
     with atomic_write(path) as file:
-        file.write(text)
+        file.write(render(runs, sections))
     return path
 
 
@@ -80,7 +90,23 @@ def is_report(path: Path) -> bool:
         return MARK.encode() in file.read(2000)
 
 
-def render(runs: Runs, data_root: Path | None, similarity: bool) -> str:
+def save_figures(sections: list[Section], folder: Path) -> None:
+    """Each figure as a PDF, named by its section and title."""
+    for section in sections:
+        for block in figures_in(section.blocks):
+            name = re.sub(r"[^a-z0-9]+", "-", f"{section.key} {block.title}".lower()).strip("-")
+            save_figure(block.figure, folder / f"{name}.pdf")
+
+
+def gather(runs: Runs, data_root: Path | None, similarity: bool) -> list[Section]:
+    """The sections of a report, in order."""
+    logger.info("drawing the figures of %d runs", len(runs.finished))
+    sections = [protocol_section(part) for part in runs.protocols]
+    sections += [routing_section(runs, data_root, similarity), training_section(runs), settings_section(runs)]
+    return [section for section in sections if section is not None]
+
+
+def render(runs: Runs, sections: list[Section]) -> str:
     """The page. Everything that comes from files is escaped by the template engine."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("mocoop.report", "template"),
@@ -99,25 +125,18 @@ def render(runs: Runs, data_root: Path | None, similarity: bool) -> str:
         facts=_facts(runs),
         headlines=list(filter(None, (headline(part) for part in runs.protocols))),
         terms=explained(protocols, routes),
-        sections=_sections(runs, data_root, similarity),
+        sections=sections,
         problems=runs.problems,
     )
-
-
-def _sections(runs: Runs, data_root: Path | None, similarity: bool) -> list[Section]:
-    logger.info("drawing the figures of %d runs", len(runs.finished))
-    sections = [protocol_section(part) for part in runs.protocols]
-    sections += [routing_section(runs, data_root, similarity), training_section(runs), settings_section(runs)]
-    return [section for section in sections if section is not None]
 
 
 def _facts(runs: Runs) -> list[str]:
     finished = runs.finished
     seeds = sorted({seed for part in runs.protocols for seed in part.seeds})
-    counts = [(finished["method"].nunique(), "method"), (finished["dataset"].nunique(), "dataset")]
+    counts = {"finished run": len(finished), "method": finished["method"].nunique()}
+    counts["dataset"] = finished["dataset"].nunique()
     return [
-        f"{len(finished)} finished runs",
-        *(f"{number} {what}{'' if number == 1 else 's'}" for number, what in counts),
+        *(f"{number} {what}{'' if number == 1 else 's'}" for what, number in counts.items()),
         f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}",
         f"written {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC by mocoop {__version__}",
     ]

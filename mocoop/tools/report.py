@@ -3,6 +3,7 @@
 mocoop report                                     all that is below output/, into output/report.html
 mocoop report output --to paper.html              into another file
 mocoop report output --protocol few_shot          one protocol only
+mocoop report output --figures figures            each figure as a PDF, too
 """
 
 import argparse
@@ -22,15 +23,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-similarity", action="store_true", help="do not load the trained models to compare their experts"
     )
-    parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="write each figure as a PDF there, too")
+    parser.add_argument("--force", action="store_true", help="replace FILE, and files in DIR, if they exist")
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes the report and prints where it is."""
     from mocoop.report import write_report
 
-    for name in ("mocoop.methods", "mocoop.trained_run"):  # what they say of each model belongs to training
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("methods", "trained_run", "precision"):  # what they say of each model belongs to training
+        logging.getLogger(f"mocoop.{name}").setLevel(logging.ERROR)
     path = write_report(
         Path(args.output),
         args.to,
@@ -38,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
         seeds=args.seeds,
         data_root=args.root,
         similarity=not args.no_similarity,
+        figures=args.figures,
         force=args.force,
     )
     print(path)

@@ -145,7 +145,7 @@ def test_further_configurations_have_a_table_of_their_own(page):
 
 
 def test_images_that_are_not_there_are_said_and_not_shown(page):
-    assert "none of its images was found. Say where the data is: mocoop report --root" in page.text
+    assert "mocoop report --root says where the data is. a: none of its images was found" in page.text
 
 
 def test_names_and_settings_from_files_stay_text(tmp_path):
@@ -197,6 +197,26 @@ def test_another_file_is_replaced_only_when_asked(small):
     write_report(small, other, force=True)
     with pytest.raises(ConfigError, match="is a folder"):
         write_report(small, small, force=True)
+
+
+def test_figures_are_written_as_pdf_too(small):
+    write_report(small, figures=small / "figures")
+    assert [path.name for path in (small / "figures").iterdir()] == ["few-shot-few-shot-curves.pdf"]
+    assert (small / "figures/few-shot-few-shot-curves.pdf").read_bytes().startswith(b"%PDF")
+    with pytest.raises(ConfigError, match="figures is not empty; name another folder with --figures, or --force"):
+        write_report(small, figures=small / "figures")
+    write_report(small, figures=small / "figures", force=True)
+
+
+def test_images_below_the_data_root_are_shown(tmp_path):
+    from PIL import Image
+
+    add_routed_run(tmp_path / "output")
+    (tmp_path / "data/set").mkdir(parents=True)
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "data/set/image00.png")
+    path = write_report(tmp_path / "output", data_root=tmp_path / "data", similarity=False)
+    page = Page(path.read_text(encoding="utf-8"))
+    assert "Images by expert: shapes_both." in page.text and "6 of 8 were not found." in page.text
 
 
 def test_nothing_to_report_writes_nothing(tmp_path):

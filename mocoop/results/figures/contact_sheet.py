@@ -55,7 +55,7 @@ def read_small(path: Path) -> np.ndarray | None:
             image.draft("RGB", (PIXELS, PIXELS))
             small = image.convert("RGB")
     except Exception as error:  # PIL's readers fail in many ways on damaged files
-        logger.info("%s is left out: %s", path, error)
+        logger.debug("%s is left out: %s", path, error)
         return None
     small.thumbnail((PIXELS, PIXELS))
     return np.asarray(small)

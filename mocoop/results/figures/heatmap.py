@@ -9,7 +9,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from mocoop.results.figures.style import PAGE_WIDTH, SMALL, literal, shortened
+from mocoop.results.figures.style import PAGE_WIDTH, SMALL, literal, squeezed
 
 COLOURS = "Blues"
 DARK = 0.68  # of the scale, from where on numbers are white
@@ -48,7 +48,7 @@ def draw_heatmaps(
 
 def label_cells(axis: Axes, table: pd.DataFrame) -> None:
     """The names of a table's rows and columns as tick labels, upright where columns are too narrow for slanted ones."""
-    columns, rows = ([literal(shortened(str(name), LABEL_WIDTH)) for name in names] for names in table.axes[::-1])
+    columns, rows = ([literal(squeezed(str(name), LABEL_WIDTH)) for name in names] for names in table.axes[::-1])
     narrow = PAGE_WIDTH / axis.get_subplotspec().get_gridspec().ncols - 1.4 < LABEL_ROOM * len(columns)
     turn = {"rotation": 90, "fontsize": SMALL} if narrow else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
     axis.set_xticks(range(len(columns)), columns, **({"fontsize": 8} | turn))

@@ -89,6 +89,12 @@ def accuracy_label(stds) -> str:
     return "accuracy (%), mean ± std over seeds" if np.isfinite(stds).any() else "accuracy (%), single seeds"
 
 
+def in_method_order(curves: Iterable[tuple]) -> list[tuple]:
+    """Tuples that begin with a method's name, known methods first and in the order of the papers' tables."""
+    known = {method: place for place, method in enumerate(METHOD_ORDER)}
+    return sorted(set(curves), key=lambda curve: (known.get(curve[0], len(known)), curve))
+
+
 def panel_grid(count: int, height: float, most: int = 4, **options) -> tuple[Figure, list]:
     """A page-wide figure and the axes of `count` panels, at most `most` in a row, rows `height` inches high."""
     rows = math.ceil(count / most)
@@ -134,6 +140,12 @@ def wrapped(text: str, width: int = WRAP, lines: int = 2) -> str:
 def shortened(text: str, width: int) -> str:
     """At most `width` characters, the last of them an ellipsis where something was cut."""
     return text if len(text) <= width else text[: width - 1].rstrip() + "…"
+
+
+def squeezed(text: str, width: int) -> str:
+    """At most `width` characters, both ends kept: names of one family often differ in their last word."""
+    kept = (width - 1) * 2 // 3
+    return text if len(text) <= width else f"{text[:kept].rstrip()}…{text[kept + 1 - width :].lstrip()}"
 
 
 def literal(text: str) -> str:

@@ -10,10 +10,12 @@ from mocoop.results.figures.style import (
     accuracy_label,
     curve_names,
     entry_looks,
+    in_method_order,
     literal,
     panel_grid,
     save_figure,
     shortened,
+    squeezed,
     wrapped,
     write_figure,
 )
@@ -51,6 +53,16 @@ def test_labels_are_broken_and_cut(text, width, lines, expected):
 
 def test_shortened_keeps_what_fits():
     assert shortened("abcdef", 6) == "abcdef" and shortened("abcdefg", 6) == "abcde…"
+
+
+def test_squeezed_keeps_both_ends():
+    assert squeezed("2012 Ferrari 458 Italia Coupe", 20) == "2012 Ferrari…a Coupe"
+    assert len(squeezed("x" * 99, 26)) == 26 and squeezed("short", 5) == "short"
+
+
+def test_known_methods_come_first_and_in_their_order():
+    curves = [("New", "a"), ("MoCoOp", "b"), ("ZeroshotCLIP", "a"), ("MoCoOp", "a")]
+    assert in_method_order(curves) == [("ZeroshotCLIP", "a"), ("MoCoOp", "a"), ("MoCoOp", "b"), ("New", "a")]
 
 
 def test_names_are_shown_as_they_are():
