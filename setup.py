@@ -26,6 +26,7 @@ setup(
         "torch>=2.4",
         "torchvision",
         "clip-anytorch>=2.6",
+        "jinja2",
         "packaging",
         "requests",
         "yacs",
