@@ -1,0 +1,25 @@
+"""How many faults were injected, and how many survived: followed by the right result, or a clear refusal."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Ledger:
+    """Counts by kind of fault."""
+
+    def __init__(self):
+        self.injected, self.survived = Counter(), Counter()
+
+    @contextmanager
+    def fault(self, kind: str, count: int = 1) -> Iterator[None]:
+        """A fault, or several in a row; survived if the block ends without an exception."""
+        self.injected[kind] += count
+        yield
+        self.survived[kind] += count
+
+    def lines(self) -> list[str]:
+        """The counts of each kind, and their sum."""
+        rows = [(kind, self.survived[kind], count) for kind, count in self.injected.items()]
+        rows.append(("all", self.survived.total(), self.injected.total()))
+        return [f"{kind:<50} {survived:>5} of {count:>5}" for kind, survived, count in rows]

@@ -1,0 +1,94 @@
+"""Runs of a second: a few Shapes pictures, the embedded tiny CLIP, twelve steps with warm-up, a test of three batches."""
+
+from functools import cache
+from pathlib import Path
+
+from mocoop.shapes.sets import ShapesSet
+from mocoop.shapes.writer import write_set
+from tests.faults.outcomes import differences
+from tests.faults.victims import Ending, run, training
+
+ROOT = Path(__file__).parents[2]
+STEPS, TEST_BATCHES, EPOCHS = 12, 3, 4
+METHODS = ("CoOp", "CoCoOp", "MoCoOp")
+SETTINGS = {
+    "DATASET.NUM_SHOTS": 2,
+    "DATASET.SUBSAMPLE_CLASSES": "base",
+    "DATALOADER.TRAIN_X.BATCH_SIZE": 4,
+    "DATALOADER.TEST.BATCH_SIZE": 8,
+    "OPTIM.MAX_EPOCH": EPOCHS,
+    "OPTIM.WARMUP_EPOCH": 2,
+    "TRAIN.CHECKPOINT_FREQ": 2,
+}
+BY_STEPS = ["TRAIN.CHECKPOINT_STEPS", "2"]
+BY_TIME = ["TRAIN.CHECKPOINT_MINUTES", "1e-6"]
+WORKERS = ["DATALOADER.NUM_WORKERS", "2"]
+
+
+class FewShapes(ShapesSet):
+    """ShapesBoth with twelve classes; six are base classes."""
+
+    @property
+    def classes(self):
+        return super().classes[:12]
+
+    @property
+    def classnames(self):
+        return super().classnames[:12]
+
+
+def write_few_shapes(root: Path) -> None:
+    write_set(FewShapes("ShapesBoth", "both", seed=3, train=2, val=1, test=4), root / "shapes_both")
+
+
+class Runs:
+    """Runs by method below a folder, and what they end in where nothing disturbs them."""
+
+    def __init__(self, data: Path, folder: Path):
+        self.data, self.folder = data, folder
+        self.reference = cache(self._reference)
+        self._made = 0
+
+    def new(self, method: str, *opts, flags=()) -> "TinyRun":
+        """A run in a folder of its own, with overrides and flags beside those that all have."""
+        self._made += 1
+        return TinyRun(self, self.folder / f"{self._made}-{method}", method, tuple(map(str, opts)), tuple(flags))
+
+    def _reference(self, method: str) -> Path:
+        run = self.new(method)
+        ending = run.start()
+        assert ending.status == 0, ending.err
+        return run.out
+
+
+class TinyRun:
+    """One run's command; it may be given again and again."""
+
+    def __init__(self, runs: Runs, out: Path, method: str, opts: tuple[str, ...], flags: tuple[str, ...]):
+        self.runs, self.out, self.method, self.opts, self.flags = runs, out, method, opts, flags
+
+    def argv(self) -> list[str]:
+        flags = {
+            "--root": self.runs.data,
+            "--seed": 1,
+            "--trainer": self.method,
+            "--output-dir": self.out,
+            "--dataset-config-file": ROOT / "configs/datasets/shapes_both.yaml",
+            "--config-file": ROOT / f"configs/trainers/{self.method}/tiny.yaml",
+        }
+        return [*_words(flags), *self.flags, *_words(SETTINGS), *self.opts]
+
+    def start(self, *faults) -> Ending:
+        """Give the command in a process of its own, with faults."""
+        return run(training(*self.argv()), self.out, *faults)
+
+    def must_end_as_if_nothing_had_happened(self) -> None:
+        """Give the command again, without a fault; all must be as in an undisturbed run that saves only epochs."""
+        ending = self.start()
+        assert ending.status == 0, ending.err
+        found = differences(self.out, self.runs.reference(self.method))
+        assert not found, found
+
+
+def _words(settings: dict) -> list[str]:
+    return [str(word) for item in settings.items() for word in item]

@@ -1,0 +1,58 @@
+"""kill -9 at random moments of training: the same command ends as if nothing had happened."""
+
+import random
+import signal
+
+import pytest
+
+from tests.faults.moments import Moments, kill, training_steps
+from tests.faults.runs import BY_STEPS, BY_TIME, METHODS, STEPS, WORKERS
+
+MOMENTS = 3 * STEPS  # before, in and after each step
+OFTEN = [BY_STEPS, BY_TIME, ["TRAIN.CHECKPOINT_STEPS", "5"], [*BY_STEPS, *WORKERS]]
+TRIALS = 20
+QUICK = {"CoOp": 6, "CoCoOp": 3, "MoCoOp": 3}  # trials of the quick half
+
+
+def killed_at(run, moment: int) -> None:
+    ending = run.start(training_steps(Moments(kill, at=moment)))
+    assert ending.status == -signal.SIGKILL, ending.err
+
+
+def trials(method: str):
+    draw = random.Random(f"kills of {method}")
+    for number in range(TRIALS):
+        marks = [] if number < QUICK[method] else [pytest.mark.slow]
+        yield pytest.param(method, draw.randint(1, MOMENTS), OFTEN[number % len(OFTEN)], marks=marks)
+
+
+@pytest.mark.parametrize("method, moment, opts", [trial for method in METHODS for trial in trials(method)])
+def test_killed_at_a_random_step(runs, ledger, method, moment, opts):
+    run = runs.new(method, *opts)
+    with ledger.fault("kill in training"):
+        killed_at(run, moment)
+        run.must_end_as_if_nothing_had_happened()
+
+
+@pytest.mark.parametrize(
+    "method, seed",
+    [
+        ("CoOp", 1),
+        *(pytest.param(method, seed, marks=pytest.mark.slow) for method in METHODS for seed in (2, 3)),
+    ],
+)
+def test_killed_again_and_again(runs, ledger, method, seed):
+    """Every process lives for a few steps only; since each saves every second step, the run gets on."""
+    draw = random.Random(f"{method} {seed}")
+    run = runs.new(method, *BY_STEPS, *(WORKERS if seed == 3 else []))
+    with ledger.fault("kill in training, one of several", count=4):
+        for _ in range(4):
+            killed_at(run, draw.randint(7, 9))
+        run.must_end_as_if_nothing_had_happened()
+
+
+def test_killed_before_anything_was_saved(runs, ledger):
+    run = runs.new("CoOp")
+    with ledger.fault("kill in training"):
+        killed_at(run, 5)
+        run.must_end_as_if_nothing_had_happened()
