@@ -48,8 +48,8 @@ def run_job(main, argv: list[str], console: Path) -> str:
     with printing_to(console):
         try:
             failed = main(argv) != 0
-        except SystemExit as exit:  # of argparse, which has said what is wrong
-            failed = exit.code not in (0, None)
+        except SystemExit as ended:  # of argparse, which has said what is wrong
+            failed = ended.code not in (0, None)
         except Exception:  # whatever it is, other runs go on and it is named at the end
             traceback.print_exc()
             failed = True
