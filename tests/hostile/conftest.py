@@ -1,8 +1,10 @@
-"""Counts what became of the hostile files, for the end of the test run."""
+"""Counts what became of the hostile files, for the end of the test run; a folder for the fuzz tests."""
 
 import os
 
 import pytest
+
+from tests.hostile.fuzz import summary
 
 
 class Tally:
@@ -37,3 +39,11 @@ def no_waiting_for_the_disk(monkeypatch):
 def pytest_terminal_summary(terminalreporter):
     if TALLY.refused + TALLY.read:
         terminalreporter.write_line(TALLY.line())
+    for line in summary():
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder for the files of a module's fuzz tests, which hypothesis cannot have one each of."""
+    return tmp_path_factory.mktemp("fuzz")
