@@ -7,7 +7,7 @@ import pandas as pd
 
 from mocoop.errors import DataError
 from mocoop.results.by_protocol import ALIASES, PHASES, join, runs_of
-from mocoop.results.collect import LAYOUT, collect
+from mocoop.results.collect import IDENTITY, LAYOUT, collect
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def find_runs(output: Path, protocol: str | None = None, seeds: list[int] | None
     if not parts:
         wanted = f" of protocol {asked[0]}" if protocol else ""
         raise DataError(f"{output}: no finished run{wanted} in {LAYOUT}; run one with scripts/, or name another folder")
-    used = pd.concat(parts.values()).drop_duplicates("folder")
+    used = pd.concat(parts.values()).drop_duplicates(IDENTITY)
     relative = [problem.replace(f"{output}/", "") for problem in problems]
     return Runs(output, used, [_split(runs, name, seeds) for name, runs in parts.items()], relative)
 

@@ -20,6 +20,7 @@ DIFFERS_ABOUT = (
 COST_ABOUT = "Seconds that a run took to train and to test, and the most memory it held, mean ± std over all runs."
 VERSIONS_ABOUT = "The software that the runs were made with."
 PER_RUN_KEYS = {*UNHASHED_KEYS, "DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "TRAINER.NAME"}
+TRAINING_NODES = ("OPTIM.", "TRAIN.", "DATALOADER.TRAIN_")
 ABSENT = "–"
 SEPARATOR = " | "
 LONGEST = 60  # characters of a value
@@ -32,7 +33,7 @@ def settings_section(runs: Runs) -> Section:
     finished = runs.finished
     records = read_records(finished)
     settings = {
-        name: [own_settings(records[folder]["config"]) for folder in part["folder"] if folder in records]
+        name: [own_settings(records[folder]) for folder in part["folder"] if folder in records]
         for name, part in _by_method(finished)
     }
     settings = {name: found for name, found in settings.items() if found}
@@ -60,14 +61,18 @@ def read_records(runs: pd.DataFrame) -> dict[str, dict]:
     return records
 
 
-def own_settings(config: dict) -> dict[str, str]:
-    """Dotted key and value of a config, without what is particular to one run, and without other methods' keys."""
-    flat = dict(_flatten(config))
-    own = f"TRAINER.{str(config.get('TRAINER', {}).get('NAME', '')).upper()}."
+def own_settings(record: dict) -> dict[str, str]:
+    """Dotted key and value of a run's config, without what is particular to one run, and without other methods' keys.
+
+    Nor those of training where nothing was trained.
+    """
+    config = record["config"]
+    own = f"TRAINER.{record['method'].upper()}."
+    foreign = ("TRAINER.",) if record["epoch"] is not None else ("TRAINER.", *TRAINING_NODES)
     return {
         key: value
-        for key, value in flat.items()
-        if key not in PER_RUN_KEYS and (not key.startswith("TRAINER.") or key.startswith(own))
+        for key, value in _flatten(config)
+        if key not in PER_RUN_KEYS and (key.startswith(own) or not key.startswith(foreign))
     }
 
 

@@ -40,9 +40,14 @@ def test_own_settings_are_those_of_the_method_and_of_no_single_run():
         "OPTIM": {"BETAS": [0.9, 0.99]},
         "TRAINER": {"NAME": "CoOp", "COOP": {"N_CTX": 16}, "MOCOOP": {"TOP_K": 2}},
     }
-    settings = own_settings(config)
+    settings = own_settings({"method": "CoOp", "epoch": 5, "config": config})
     assert settings == {"DATASET.FOLDER.CSV": "", "OPTIM.BETAS": "[0.9, 0.99]", "TRAINER.COOP.N_CTX": "16"}
     assert as_lines(settings).splitlines()[1] == "OPTIM.BETAS [0.9, 0.99]"
+
+
+def test_a_method_that_learns_nothing_has_no_settings_of_training():
+    config = {"OPTIM": {"LR": 0.1}, "INPUT": {"SIZE": [64, 64]}, "TRAINER": {"NAME": "ZeroshotCLIP"}}
+    assert own_settings({"method": "ZeroshotCLIP", "epoch": None, "config": config}) == {"INPUT.SIZE": "[64, 64]"}
 
 
 def test_cost_versions_and_whole_settings_of_every_method(tmp_path):

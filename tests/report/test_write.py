@@ -9,7 +9,7 @@ import pytest
 
 from mocoop.errors import ConfigError, DataError
 from mocoop.report import write_report
-from mocoop.report.write import row_groups
+from mocoop.report.page import row_groups
 from mocoop.results.tables import Cell, Table
 from tests.results.routed import ROUTING, add_routed_run
 from tests.results.runs import add_base_new, add_run
@@ -105,6 +105,7 @@ def test_tables_hold_the_numbers_with_their_spread(source, page):
     assert "84.24 ± 1.41" in page.text and "75.67 ± 1.41" in page.text and "79.73 ± 1.42" in page.text
     assert '<td class="number rank1">90.00 ± 1.41</td>' in source
     assert '<td class="number rank2">84.24 ± 1.41</td>' in source
+    assert "Underlined: the second highest." in page.text
 
 
 def test_a_missing_seed_is_a_gap_and_named(source, page):
@@ -201,10 +202,12 @@ def test_another_file_is_replaced_only_when_asked(small):
 
 def test_figures_are_written_as_pdf_too(small):
     write_report(small, figures=small / "figures")
-    assert [path.name for path in (small / "figures").iterdir()] == ["few-shot-few-shot-curves.pdf"]
-    assert (small / "figures/few-shot-few-shot-curves.pdf").read_bytes().startswith(b"%PDF")
+    assert [path.name for path in (small / "figures").iterdir()] == ["few_shot-few-shot-curves.pdf"]
+    assert (small / "figures/few_shot-few-shot-curves.pdf").read_bytes().startswith(b"%PDF")
     with pytest.raises(ConfigError, match="figures is not empty; name another folder with --figures, or --force"):
         write_report(small, figures=small / "figures")
+    with pytest.raises(ConfigError, match="report.html is a file, expected a folder for the figures"):
+        write_report(small, figures=small / "report.html", force=True)
     write_report(small, figures=small / "figures", force=True)
 
 

@@ -31,6 +31,7 @@ STYLE = {
     "errorbar.capsize": 2,
     "hatch.linewidth": 0.6,
     "svg.hashsalt": "mocoop",
+    "pdf.fonttype": 42,  # TrueType; journals refuse type 3
     "text.parse_math": False,
 }
 PAGE_WIDTH = 7.0  # inches
