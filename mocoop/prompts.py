@@ -107,7 +107,25 @@ def _token_row(pieces: Sequence["str | Context"]) -> list[tuple[int, int]]:
             row += [(0, piece.start + i) for i in range(piece.length)]
         else:
             row += [(token, -1) for token in encode(piece)]
+    _check_pieces(pieces, row[1:])
     return row + [(EOT_TOKEN, -1)]
+
+
+def _check_pieces(pieces: Sequence["str | Context"], row: Sequence[tuple[int, int]]) -> None:
+    """Raise ConfigError where the tokens of the pieces are not those of the sentence that they make.
+
+    CLIP's tokenizer mends texts that seem to be in a wrong encoding, and judges by all of the text.
+    """
+    texts = [piece for piece in pieces if isinstance(piece, str)]
+    if len(pieces) == 1 or all(text.isascii() for text in texts):
+        return
+    words = ["x " * piece.length if isinstance(piece, Context) else piece for piece in pieces]
+    (word,) = encode("x")
+    if encode(" ".join(words)) != [token if context < 0 else word for token, context in row]:
+        raise ConfigError(
+            f"{quoted(' '.join(texts))} is read in another way in a prompt than alone, as text in a wrong encoding "
+            "is; write it in other letters"
+        )
 
 
 def _check_lengths(rows: Sequence[Sequence], names: Sequence[str] | None) -> None:

@@ -74,3 +74,18 @@ def test_a_name_that_spells_out_an_end_of_the_prompt_is_refused(name):
     for make in (lambda: hard_prompts([f"a photo of a {name}."]), lambda: count_tokens(name)):
         with pytest.raises(ConfigError, match="which mark the ends of a prompt"):
             make()
+
+
+@pytest.mark.parametrize("name", ["Â", "Ī¢"])
+def test_a_name_that_is_mended_by_what_surrounds_it_is_refused(name):
+    with pytest.raises(ConfigError, match="read in another way in a prompt than alone"):
+        PromptLayout([[Context(0, 2), name, Context(2, 2), "."]])
+        PromptLayout([[Context(0, 4), name + "."]])
+
+
+@pytest.mark.parametrize("name", ["château", "Fée verte", "猫", "🙂", "ñandú", "Ångström", "Ä", "naïve", "Citroën C3"])
+def test_other_letters_are_clips_own_tokens(name):
+    (word,) = tokenizer.encode("x")
+    layout = PromptLayout([[Context(0, 4), name + "."]])
+    tokens = torch.where(layout.ctx_index >= 0, word, layout.tokens)
+    assert torch.equal(tokens, clip.tokenize([f"x x x x {name}."]).long())
