@@ -1,5 +1,7 @@
 """The section of each protocol: its tables and its figures."""
 
+import math
+
 import pandas as pd
 
 from mocoop.report.content import Section, TableBlock, figure_block
@@ -8,7 +10,9 @@ from mocoop.results.aggregate import AVERAGE
 from mocoop.results.by_protocol import TITLES as TRANSFER_TITLES
 from mocoop.results.by_protocol import protocol_tables, summarise
 from mocoop.results.figures import base_new_figure, base_new_scatter, few_shot_figure, transfer_figure
-from mocoop.results.tables import Table, entry_namer
+from mocoop.results.published import load_published
+from mocoop.results.published_tables import beside_table
+from mocoop.results.tables import Cell, Table, entry_namer
 
 TITLES = {
     "base2new": "Base to new classes",
@@ -33,6 +37,10 @@ TABLES_ABOUT = {  # by the table's title; tables that only say the same again ar
     "that the router picks. Chance is what a random pick would reach.",
     **dict.fromkeys(TRANSFER_TITLES.values(), TRANSFER_ABOUT),
 }
+PUBLISHED_ABOUT = (
+    "Our numbers beside those that papers report for the same method, dataset, backbone and shots, and the difference "
+    "Δ. A dash stands where no paper has one."
+)
 VARIANTS_TITLE = "Further configurations"
 VARIANTS_ABOUT = "Methods that were run with several configurations, on the datasets of the further ones."
 
@@ -43,10 +51,20 @@ def protocol_section(runs: ProtocolRuns) -> Section:
     tables[0].notes.extend(runs.notes)
     blocks = [TableBlock(table, about) for table in tables if (about := TABLES_ABOUT.get(table.title))]
     blocks[1:1] = _figures(runs.main, runs.protocol, runs.seeds)
+    blocks += _beside_published(runs)
     if len(runs.variants):
         table = protocol_tables(runs.variants, runs.protocol, runs.seeds)[0]
         blocks.append(TableBlock(Table(VARIANTS_TITLE, table.columns, table.rows, table.notes), VARIANTS_ABOUT))
     return Section(runs.protocol, TITLES[runs.protocol], ABOUT[runs.protocol], blocks)
+
+
+def _beside_published(runs: ProtocolRuns) -> list:
+    """Ours beside published numbers, where there are any for the same dataset, backbone and shots."""
+    summary = summarise(runs.main, runs.protocol, runs.seeds)
+    table = beside_table(summary, runs.main, runs.protocol, load_published())
+    cells = [item for row in filter(None, table.rows) for item in row if isinstance(item, Cell)]
+    any_published = any(cell.spread is None and not cell.signed and not math.isnan(cell.mean) for cell in cells)
+    return [TableBlock(table, PUBLISHED_ABOUT)] if any_published else []
 
 
 def _figures(runs: pd.DataFrame, protocol: str, seeds: list[int]) -> list:

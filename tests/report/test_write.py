@@ -145,6 +145,13 @@ def test_further_configurations_have_a_table_of_their_own(page):
     assert "tiny_dense" not in main and "MoCoOp tiny_dense" in further
 
 
+def test_published_numbers_stand_beside_ours_where_there_are_any(tmp_path, page):
+    add_base_new(tmp_path, {1: 76.0}, {1: 68.0}, dataset="imagenet", backbone="ViT-B/16")
+    text = Page(write_report(tmp_path).read_text(encoding="utf-8")).text
+    assert "Beside published numbers." in text and "76.47" in text and "Base (publ.)" in text
+    assert "Beside published numbers." not in page.text
+
+
 def test_images_that_are_not_there_are_said_and_not_shown(page):
     assert "mocoop report --root says where the data is. a: none of its images was found" in page.text
 
