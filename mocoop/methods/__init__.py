@@ -61,6 +61,7 @@ def add_trainer_config(cfg: CfgNode) -> None:
     cfg.TRAIN.CHECKPOINT_STEPS = 0  # and after so many steps, 0: never
     cfg.TRAIN.COMPILE = False  # torch.compile for the image tower: minutes of compiling first
     cfg.TRAIN.DETERMINISTIC = False  # on CUDA: only algorithms that give the same bits every time
+    cfg.TRAIN.WANDB = ""  # a project at Weights & Biases to log to, empty: none
     cfg.TEST.FEATURE_CACHE = False  # keep the test images' features on disk, for all runs with this image tower
     cfg.TEST.ZERO_SHOT_IMAGES = 1000  # compare a trained method with zero-shot CLIP on up to so many, 0: do not
 

@@ -18,7 +18,6 @@ from mocoop.input_files import read_json
 FORMAT = 1
 FILE_NAME = "result.json"
 STATUSES = ("running", "done", "failed")
-UNHASHED_KEYS = ("OUTPUT_DIR", "RESUME", "DATASET.ROOT", "SEED")
 # What may change when a run goes on in its folder: where things lie, and how it is watched.
 CHANGEABLE_KEYS = (
     "OUTPUT_DIR",
@@ -30,8 +29,10 @@ CHANGEABLE_KEYS = (
     "TRAIN.CHECKPOINT_FREQ",
     "TRAIN.CHECKPOINT_STEPS",
     "TRAIN.CHECKPOINT_MINUTES",
+    "TRAIN.WANDB",
     "TEST.FEATURE_CACHE",
 )
+UNHASHED_KEYS = (*CHANGEABLE_KEYS, "SEED")
 VERSIONED_PACKAGES = ("torch", "torchvision", "numpy", "clip-anytorch")
 
 _IDENTITY = {
@@ -172,7 +173,7 @@ def plain_config(config) -> dict:
 def config_sha256(config) -> str:
     """The hash of what was run, equal for the seeds of one experiment and on every machine.
 
-    Left out are the seed and where things lie (output folder, data root, resumed folder); of any other absolute path
+    Left out are the seed, where things lie and how the run is watched (CHANGEABLE_KEYS); of any other absolute path
     only its last part counts.
     """
     settings = _drop(plain_config(config), UNHASHED_KEYS)

@@ -181,7 +181,7 @@ def test_bad_input_is_one_clear_line(tmp_path, data_root, capsys, monkeypatch, n
 def test_corrupt_and_wrong_checkpoints(tmp_path, data_root, capsys):
     run(data_root, tmp_path / "coop", "CoOp", *FEW, "OPTIM.MAX_EPOCH", "1")
     evaluate = ["--eval-only", "--model-dir", str(tmp_path / "coop"), "--load-epoch", "1"]
-    assert "TRAINER.NAME CoOp" in refused(capsys, command(data_root, tmp_path / "x", "MoCoOp", *evaluate))
+    assert "TRAINER.NAME 'CoOp', got 'MoCoOp'" in refused(capsys, command(data_root, tmp_path / "x", "MoCoOp", *evaluate))
     path = tmp_path / "coop" / "prompt_learner" / "model.pth.tar-1"
     path.write_bytes(path.read_bytes()[:1000])
     assert str(path) in refused(capsys, command(data_root, tmp_path / "y", "CoOp", *evaluate))
