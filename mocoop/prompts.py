@@ -119,7 +119,7 @@ def _check_pieces(pieces: Sequence["str | Context"], row: Sequence[tuple[int, in
     texts = [piece for piece in pieces if isinstance(piece, str)]
     if len(pieces) == 1 or all(text.isascii() for text in texts):
         return
-    words = ["x " * piece.length if isinstance(piece, Context) else piece for piece in pieces]
+    words = [word for piece in pieces for word in (["x"] * piece.length if isinstance(piece, Context) else [piece])]
     (word,) = encode("x")
     if encode(" ".join(words)) != [token if context < 0 else word for token, context in row]:
         raise ConfigError(
