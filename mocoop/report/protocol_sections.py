@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from mocoop.report.content import Section, TableBlock, figure_block
+from mocoop.report.content import Folded, Section, TableBlock, figure_block
 from mocoop.report.runs import ProtocolRuns
 from mocoop.results.aggregate import AVERAGE
 from mocoop.results.by_protocol import TITLES as TRANSFER_TITLES
@@ -64,7 +64,7 @@ def _beside_published(runs: ProtocolRuns) -> list:
     table = beside_table(summary, runs.main, runs.protocol, load_published())
     cells = [item for row in filter(None, table.rows) for item in row if isinstance(item, Cell)]
     any_published = any(cell.spread is None and not cell.signed and not math.isnan(cell.mean) for cell in cells)
-    return [TableBlock(table, PUBLISHED_ABOUT)] if any_published else []
+    return [Folded(table.title, [TableBlock(table, PUBLISHED_ABOUT)])] if any_published else []
 
 
 def _figures(runs: pd.DataFrame, protocol: str, seeds: list[int]) -> list:

@@ -85,7 +85,7 @@ def _draw_equal_h(axis) -> None:
     step = CURVE_STEP * (1 if top - bottom < 50 else 2)
     for h in range(step, 100, step):
         new = h * base / np.where(2 * base > h, 2 * base - h, np.nan)
-        inside = np.flatnonzero((new >= bottom) & (new <= top))
+        inside = np.flatnonzero((new >= bottom + 0.04 * (top - bottom)) & (new <= top))
         if len(inside) < 20:
             continue
         inside = inside[:-8]  # room for the label
