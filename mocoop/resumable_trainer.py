@@ -132,7 +132,8 @@ class ResumableTrainer(TrainerX):
 
     def _whole_state(self, epochs: int, **more) -> dict:
         seconds = self.seconds_before + time.time() - self.time_start
-        return self.state(epoch=epochs, stream=self.stream, train_seconds=seconds, **more)
+        more |= {"stream": self.stream, "train_seconds": seconds, "manifest_sha256": self._manifest_sha256()}
+        return self.state(epoch=epochs, **more)
 
     def resume_model_if_exist(self, directory) -> int:
         """Go on from the newest state in a run's folder; the epoch to start or go on with, 0 where there is none."""
@@ -145,8 +146,7 @@ class ResumableTrainer(TrainerX):
             return 0
         path, checkpoint = found
         if not self.cfg.RESUME:
-            made_with = checkpoint.get("method", {}).get("config", {})
-            refuse_other_settings(Path(directory), config_differences(made_with, self.cfg))
+            self._refuse_other_run(checkpoint, Path(directory))
         epoch, batch = progress(checkpoint)
         print(f"Found checkpoint at {path} (will resume training after epoch {epoch}, batch {batch})")
         self.restore(checkpoint, path)
@@ -158,6 +158,17 @@ class ResumableTrainer(TrainerX):
         else:
             restore_random_state(checkpoint["random_state"])
         return epoch
+
+    def _refuse_other_run(self, checkpoint: dict, folder: Path) -> None:
+        """Raises ConfigError where the checkpoint was made with other settings or other training images."""
+        differences = config_differences(checkpoint.get("method", {}).get("config", {}), self.cfg)
+        before, now = checkpoint.get("manifest_sha256"), self._manifest_sha256()
+        if before != now and before is not None:
+            differences.append(f"the sha256 of the manifest of training images was {before}, got {now}")
+        refuse_other_settings(folder, differences)
+
+    def _manifest_sha256(self) -> str | None:
+        return getattr(self.dm.dataset, "manifest_sha256", None)
 
     def after_train(self) -> None:
         remove_resume_files(Path(self.output_dir) / MODEL)

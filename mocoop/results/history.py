@@ -4,6 +4,7 @@ Columns: `step` and `epoch` (from 1), `lr`, then the values of the method's loss
 """
 
 import csv
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ from mocoop.errors import DataError
 
 FILE_NAME = "history.csv"
 LEADING = ["step", "epoch", "lr"]
+
+logger = logging.getLogger(__name__)
 
 
 class HistoryWriter:
@@ -27,6 +30,8 @@ class HistoryWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         kept = _lines_up_to(self.path, steps_done) if steps_done else []
         self.columns = kept[0].strip().split(",") if kept else None
+        if len(kept[1:]) < steps_done:
+            logger.warning("%s lacks %d of the %d steps so far", path, steps_done - len(kept[1:]), steps_done)
         _replace(self.path, kept)
         self.file = open(self.path, "a", encoding="utf-8", newline="")
 

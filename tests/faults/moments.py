@@ -47,8 +47,12 @@ class Moments:
         self.deed, self.at, self.forever, self.journal = deed, at, forever, journal
         self.count, self.process = 0, None
 
+    def watch_this_process(self) -> None:
+        """Count in this process, and in none that it forks."""
+        self.process = os.getpid()
+
     def happen(self, kind: str, detail: str = "") -> None:
-        if os.getpid() != self.process:  # of a data loader's worker, say
+        if os.getpid() != self.process:
             return
         self.count += 1
         if self.journal is not None:
@@ -62,7 +66,7 @@ def training_steps(moments: Moments) -> Callable[[], None]:
     """Before, in and after each training step."""
 
     def watch() -> None:
-        moments.process = os.getpid()
+        moments.watch_this_process()
         step, forward_backward = PromptTrainer._step, PromptTrainer.forward_backward
 
         def watched(self, batch):
@@ -85,7 +89,7 @@ def test_batches(moments: Moments) -> Callable[[], None]:
     """Each batch of a test."""
 
     def watch() -> None:
-        moments.process = os.getpid()
+        moments.watch_this_process()
         add = Measurement.add
 
         def watched(self, *args):
@@ -107,7 +111,7 @@ def file_operations(moments: Moments) -> Callable[[], None]:
     """
 
     def watch() -> None:
-        moments.process = os.getpid()
+        moments.watch_this_process()
         files.open = history.open = lambda *args, **kwargs: _opened(moments, *args, **kwargs)
         os.replace = _around(moments, os.replace, "rename")
         os.fsync = _around(moments, os.fsync, "sync")

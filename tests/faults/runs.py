@@ -1,4 +1,4 @@
-"""Runs of a second: a few Shapes pictures, the embedded tiny CLIP, twelve steps with warm-up, a test of three batches."""
+"""Runs of a second: a few Shapes pictures, the embedded tiny CLIP, twelve steps with warm-up, three test batches."""
 
 from functools import cache
 from pathlib import Path

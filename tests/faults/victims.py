@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.utils.tensorboard  # noqa: F401 (once, instead of in every fork)
+import torch.utils.tensorboard  # noqa: F401 (what runs and tools import late, once instead of in every fork)
 
+import mocoop.protocols.products
+import mocoop.report
+import mocoop.results.figures  # noqa: F401
 import train
 from mocoop import cli
 
