@@ -8,7 +8,7 @@ import pandas as pd
 from mocoop.errors import DataError, MocoopError
 from mocoop.report.content import FigureBlock, Section, Text, figure_block, fold_all_but_first
 from mocoop.report.runs import Runs
-from mocoop.results.expert_use import class_shares, gate_entropies, predictions_of, that_route, with_predictions
+from mocoop.results.expert_use import class_shares, predictions_of, that_route, with_predictions
 from mocoop.results.figures import (
     contact_sheet,
     contact_tiles,
@@ -20,6 +20,7 @@ from mocoop.results.figures import (
 )
 from mocoop.results.figures.routing import PANELS
 from mocoop.results.record import FILE_NAME, read_record
+from mocoop.results.routing import gate_entropies
 
 ABOUT = (
     "MoCoOp holds several experts. For each image its router picks the few that fit best and weighs their answers. "
@@ -102,7 +103,7 @@ def _by_class(runs: pd.DataFrame, classes: str) -> list:
 def _entropy_figure(runs: pd.DataFrame):
     entropies: dict = {}
     for (dataset, phase), part in sorted(runs.groupby(["dataset", "phase"]), key=lambda item: _place(*item[0])):
-        values = {run.seed: gate_entropies(predictions_of(run)) for run in part.itertuples()}
+        values = {run.seed: gate_entropies(predictions_of(run)["gates"].tolist()) for run in part.itertuples()}
         entropies.setdefault(dataset, {})[PANELS[phase]] = values
     return gate_entropy_figure(entropies, runs.iloc[0]["routing"]["top_k"])
 

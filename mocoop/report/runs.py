@@ -9,6 +9,8 @@ from mocoop.errors import DataError
 from mocoop.results.by_protocol import ALIASES, PHASES, join, runs_of
 from mocoop.results.collect import IDENTITY, LAYOUT, collect
 
+TRAINED = ("train_base", "train_all", "train")  # the phases that train
+
 
 @dataclass(frozen=True)
 class ProtocolRuns:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from mocoop.errors import MocoopError
 from mocoop.report.content import Folded, Listing, Section, TableBlock
-from mocoop.report.runs import Runs
+from mocoop.report.runs import TRAINED, Runs
 from mocoop.results.figures.style import in_method_order, shortened
 from mocoop.results.record import FILE_NAME, UNHASHED_KEYS, read_record
 from mocoop.results.tables import Table
@@ -25,7 +25,6 @@ ABSENT = "–"
 SEPARATOR = " | "
 LONGEST = 60  # characters of a value
 MOST_VALUES = 4
-TRAINED = ("train_base", "train_all", "train")
 
 
 def settings_section(runs: Runs) -> Section:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from mocoop.report.content import Section, figure_block, fold_all_but_first
-from mocoop.report.runs import Runs
+from mocoop.report.runs import TRAINED, Runs
 from mocoop.results.figures import training_figure
 from mocoop.results.figures.style import curve_names, in_method_order
 from mocoop.results.history import FILE_NAME, read_history
@@ -18,7 +18,6 @@ FIGURE_ABOUT = (
     "Loss, accuracy on the training batches and learning rate. Thin lines are seeds, the strong line is their mean; "
     "losses and accuracy are smoothed as the axis says."
 )
-TRAINED = ("train_base", "train_all", "train")
 
 
 def training_section(runs: Runs) -> Section | None:

@@ -77,13 +77,6 @@ def class_shares(runs: pd.DataFrame) -> Spread:
     return over_seeds(tables)
 
 
-def gate_entropies(predictions: pd.DataFrame) -> np.ndarray:
-    """(N,) entropy of each image's gate weights in nats: 0 where one expert decides, ln K where K weigh the same."""
-    weights = np.array(predictions["gates"].tolist(), dtype=np.float64).reshape(len(predictions), -1)
-    logs = np.log(weights, out=np.zeros_like(weights), where=weights > 0)
-    return np.maximum(0.0, -(weights * logs).sum(axis=1))
-
-
 def strongest_images(predictions: pd.DataFrame, expert: str, count: int) -> pd.DataFrame:
     """The `count` images with the highest weight of `expert`, in a column `gate`, best first."""
     weights = [

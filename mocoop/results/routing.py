@@ -34,7 +34,7 @@ def summarise_routing(groups, chosen, weights, domains=None, domain_names=()) ->
         "chosen": _shares(in_top_k),
         "chosen_by_domain": by_domain,
         "domain_in_top_k": 100.0 * hits / styled if styled else None,
-        "gate_entropy": _mean_entropy(np.asarray(weights, dtype=np.float64)),
+        "gate_entropy": float(gate_entropies(weights).mean()),
     }
 
 
@@ -47,6 +47,8 @@ def _shares(in_top_k: np.ndarray) -> list[float]:
     return [float(share) for share in 100.0 * in_top_k.mean(axis=0)]
 
 
-def _mean_entropy(weights: np.ndarray) -> float:
+def gate_entropies(weights) -> np.ndarray:
+    """(N,) entropy in nats of gate weights (N, K): 0 where one expert decides, ln K where K weigh the same."""
+    weights = np.asarray(weights, dtype=np.float64)
     logs = np.log(weights, out=np.zeros_like(weights), where=weights > 0)
-    return float(-(weights * logs).sum(axis=1).mean())
+    return np.maximum(0.0, -(weights * logs).sum(axis=1))

@@ -9,7 +9,6 @@ from mocoop.results.expert_use import (
     chosen_shares,
     class_shares,
     concentration,
-    gate_entropies,
     over_seeds,
     predictions_of,
     strongest_images,
@@ -52,12 +51,6 @@ def test_the_spread_over_seeds_is_the_samples():
     assert spread.mean.loc["a"].tolist() == [2.0, 1.0]
     assert spread.largest == pytest.approx(math.sqrt(2))
     assert math.isnan(over_seeds(tables[:1]).largest)
-
-
-def test_entropy_runs_from_zero_to_ln_k(predictions):
-    entropies = gate_entropies(predictions)
-    assert entropies[3] == 0.0 and entropies[2] == pytest.approx(math.log(2))
-    assert entropies[0] == pytest.approx(-0.9 * math.log(0.9) - 0.1 * math.log(0.1))
 
 
 def test_strongest_images_are_sorted_by_the_experts_weight(predictions):

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from mocoop.results.routing import chance_in_top_k, summarise_routing
+from mocoop.results.routing import chance_in_top_k, gate_entropies, summarise_routing
 
 GROUPS = ["photo", "sketch", "dark"]
 
@@ -36,6 +36,12 @@ def test_without_styles_there_is_no_hit_rate():
 def test_gate_entropy_runs_from_zero_to_ln_k():
     assert summarise_routing(GROUPS, [[0, 1]], [[1.0, 0.0]])["gate_entropy"] == 0.0
     assert summarise_routing(GROUPS, [[0, 1]], [[0.5, 0.5]])["gate_entropy"] == pytest.approx(math.log(2))
+
+
+def test_every_image_has_its_entropy():
+    entropies = gate_entropies([[0.9, 0.1], [0.5, 0.5], [1.0, 0.0]])
+    first = -0.9 * math.log(0.9) - 0.1 * math.log(0.1)
+    assert entropies.tolist() == pytest.approx([first, math.log(2), 0.0])
 
 
 def test_chance_is_k_of_e():
