@@ -25,9 +25,11 @@ from typing import TextIO
 
 def read_lines(source: TextIO, lines: SimpleQueue) -> None:
     """Passes on what is sent, in a thread of its own, and ends everything where nothing more can come."""
-    for line in source:
-        lines.put(line)
-    os.killpg(0, signal.SIGKILL)
+    try:
+        for line in source:
+            lines.put(line)
+    finally:
+        os.killpg(0, signal.SIGKILL)
 
 
 @contextlib.contextmanager
