@@ -43,7 +43,7 @@ class BenchmarkDataset(DatasetBase):
         self._open(cfg.DATASET.ROOT, cfg.SEED)
         splits = self.load_splits()
         self.all_classnames = class_names(splits.train, self.name)
-        check_labels(splits, self.name)
+        check_labels(splits, self.all_classnames, self.name)
         shots, classes = cfg.DATASET.NUM_SHOTS, cfg.DATASET.SUBSAMPLE_CLASSES
         if shots >= 1 and not self.test_only:
             print(f"Creating a {shots}-shot dataset")

@@ -37,15 +37,19 @@ def class_names(items: Sequence[Item], source: str) -> list[str]:
     return [names[label] for label in range(len(names))]
 
 
-def check_labels(splits: Splits, source: str) -> None:
-    """Raise DataError for a validation or test image of a class that no training image has."""
-    known = {item.label for item in splits.train}
+def check_labels(splits: Splits, names: Sequence[str], source: str) -> None:
+    """Raise DataError for a validation or test image of a class that is not among `names`, the trained ones."""
     for part in ("val", "test"):
         for item in getattr(splits, part) or ():
-            if item.label not in known:
+            if not 0 <= item.label < len(names):
                 raise DataError(
                     f"{source}: got the {part} image {item.impath} of label {item.label}, expected labels that are "
-                    f"trained on, 0 to {max(known)}"
+                    f"trained on, 0 to {len(names) - 1}"
+                )
+            if item.classname != names[item.label]:
+                raise DataError(
+                    f"{source}: label {item.label} is called {quoted(names[item.label])} in train and "
+                    f"{quoted(item.classname)} in {part}, expected one name"
                 )
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from mocoop.data.classes import class_names, subsample_classes
+from mocoop.data.classes import check_labels, class_names, subsample_classes
 from mocoop.data.item import Item, Splits
 from mocoop.errors import ConfigError, DataError
 from tests.data.toy import CLASSES, make_splits
@@ -44,3 +44,29 @@ def test_an_unknown_subset_is_refused():
 def test_labels_that_cannot_be_columns_are_refused(items, message):
     with pytest.raises(DataError, match=message):
         class_names(items, "toy")
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"label": 9}, "of label 9, expected labels that are trained on, 0 to 4"),
+        ({"label": -1}, "of label -1, expected labels"),
+        ({"classname": "wasp"}, "label 1 is called 'bee' in train and 'wasp' in "),
+    ],
+)
+def test_classes_that_are_only_tested(part, changes, message):
+    splits = make_splits("/i")
+    names = class_names(splits.train, "toy")
+    check_labels(splits, names, "toy")
+    item = next(item for item in splits.test if item.label == 1)._replace(**changes)
+    with pytest.raises(DataError, match=f"^toy: .*{message}"):
+        check_labels(splits._replace(**{part: [item]}), names, "toy")
+
+
+@pytest.mark.parametrize("name", ["a\nb", "x" * 301, "", "\ud800", "\u202ea"])
+def test_a_name_that_is_none_is_refused(name):
+    items = [Item("/i/0.jpg", 0, "fine"), Item("/i/1.jpg", 1, name)]
+    with pytest.raises(DataError, match="toy: the name of label 1") as caught:
+        class_names(items, "toy")
+    assert str(caught.value).isprintable()

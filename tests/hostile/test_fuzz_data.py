@@ -40,13 +40,13 @@ def put(folder, name: str, content: bytes):
 
 
 def inside(path: str, root: str) -> bool:
-    return os.path.normpath(path).startswith(root + "/") and "\0" not in path
+    return (os.path.normpath(path) + "/").startswith(root + "/") and "\0" not in path
 
 
 def whole_split(path):
     splits = read_split(path, IMAGES)
     names = class_names(splits.train, "toy")
-    check_labels(splits, "toy")
+    check_labels(splits, names, "toy")
     return splits, names
 
 
