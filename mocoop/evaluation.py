@@ -2,6 +2,7 @@
 
 import resource
 import sys
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -9,6 +10,8 @@ import torch
 from mocoop.results.metrics import compute_metrics, concatenate, per_class, rank
 from mocoop.results.predictions import predictions_frame
 from mocoop.results.routing import summarise_routing
+
+_LINUX_STATUS = Path("/proc/self/status")
 
 
 class Measurement:
@@ -54,8 +57,21 @@ class Measurement:
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Most memory in use so far: of the GPU, or of this process on a CPU."""
+    """Most memory in use since `reset_peak_memory`: of the GPU, or of this process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
+    if _LINUX_STATUS.is_file():
+        peak = next(line for line in _LINUX_STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(peak.split()[1]) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Forget what earlier runs of this process took, where the system can."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass

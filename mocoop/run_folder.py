@@ -31,6 +31,7 @@ LOCK = "run.lock"
 HEARTBEAT_SECONDS = 20.0
 SILENT_SECONDS = 6 * HEARTBEAT_SECONDS  # without a heartbeat for so long, a process of another host is taken for dead
 SHOWN_DIFFERENCES = 8
+FOLDERS_OF_A_RUN = 7  # <protocol>/<phase>/<dataset>/shots_<n>/<Trainer>/<cfg>/seed<k>
 
 _held: set[TextIO] = set()  # open lock files
 
@@ -189,9 +190,13 @@ def _beat(path: Path, ended: threading.Event) -> None:
 def _differences(recorded: dict | None, wanted: dict) -> list[str]:
     if recorded is None:
         return []
-    flags = sorted(recorded.keys() | wanted.keys())
     return [
         f"--{flag.replace('_', '-')} was {recorded.get(flag)}, got {wanted.get(flag)}"
-        for flag in flags
-        if recorded.get(flag) != wanted.get(flag)
+        for flag in sorted(recorded.keys() | wanted.keys())
+        if _as_compared(flag, recorded.get(flag)) != _as_compared(flag, wanted.get(flag))
     ]
+
+
+def _as_compared(flag: str, value):
+    """Of a model's folder the part that says which run it is: an output tree may be moved, or named another way."""
+    return Path(value).parts[-FOLDERS_OF_A_RUN:] if flag == "model_dir" and isinstance(value, str) else value

@@ -19,6 +19,7 @@ from mocoop.engine import (
     load_pretrained_weights,
 )
 from mocoop.errors import CheckpointError, ConfigError, TrainingError
+from mocoop.evaluation import reset_peak_memory
 from mocoop.methods import build_method, config_problems, get_method
 from mocoop.precision import Precision
 from mocoop.results.history import FILE_NAME as HISTORY
@@ -51,6 +52,7 @@ class PromptTrainer(TestingTrainer):
 
     def build_model(self) -> None:
         cfg = self.cfg
+        reset_peak_memory(self.device)
         print(f"Loading CLIP (backbone: {cfg.MODEL.BACKBONE.NAME})")
         clip_model = load_clip(cfg)
         check_input_size(cfg, clip_model)
@@ -87,7 +89,7 @@ class PromptTrainer(TestingTrainer):
             try:
                 parts = self._step(image, label, batch)
                 break
-            except torch.OutOfMemoryError:
+            except torch.cuda.OutOfMemoryError:
                 if not self.model.text_encoder.halve_chunk():
                     raise
                 torch.cuda.empty_cache()
