@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from mocoop import __version__
-from mocoop.errors import DataError, quoted
+from mocoop.errors import DataError, one_line, quoted
 from mocoop.input_files import read_json
 
 FORMAT = 1
@@ -150,7 +150,7 @@ def validate_record(record, where) -> None:
         _check_fields(record["routing"], _ROUTING, f"{where}: routing: ", "a method that routes")
     for name, value in record["metrics"].items():
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 100 + 1e-9:
-            raise DataError(f"{where}: got {name} = {quoted(value)}, expected a percentage from 0 to 100")
+            raise DataError(f"{where}: got {one_line(name, 80)} = {quoted(value)}, expected a percentage from 0 to 100")
 
 
 def _check_fields(values, expected: dict, where: str, what: str) -> None:

@@ -22,6 +22,7 @@ def add_entries(add) -> None:
         "accuracy of 101": {"metrics": {"accuracy": 101}},
         "accuracy of 10^400": {"metrics": {"accuracy": 10**400}},
         "accuracy a text": {"metrics": {"accuracy": "<b>99</b>"}},
+        "a metric of 100,000 letters": {"metrics": {"x" * 10**5: -1}},
         "accuracy a truth": {"metrics": {"accuracy": True}},
         "classes of numbers": {"per_class": [1, 2]},
         "classes without names": {"per_class": [{"label": 0}]},
