@@ -7,37 +7,49 @@ import torch
 
 from mocoop.errors import MocoopError, reason_of
 
-GO_ON = "the same command goes on from the last state that was saved"
+AGAIN = "give the same command again: a run goes on from its last saved state"
 
 
 def explain(error: BaseException) -> str | None:
     """One line for a failure that is no defect of the program; None for one that may be."""
     if isinstance(error, MocoopError):
         return str(error)
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, torch.cuda.OutOfMemoryError):
         return (
             f"out of GPU memory: {reason_of(error)}; lower DATALOADER.TRAIN_X.BATCH_SIZE or "
-            f"DATALOADER.TEST.BATCH_SIZE; {GO_ON}"
+            f"DATALOADER.TEST.BATCH_SIZE, then {AGAIN}"
         )
     if isinstance(error, MemoryError):
-        return f"out of memory; lower the batch size or DATALOADER.NUM_WORKERS; {GO_ON}"
+        return f"out of memory; lower the batch size or DATALOADER.NUM_WORKERS, then {AGAIN}"
     if isinstance(error, OSError):
         return _explain_files(error)
-    if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
-        killed = re.search(r"killed by signal: (\w+)", str(error))
-        how = f"was killed ({killed[1]})" if killed else "ended unexpectedly"
-        return f"a data loader worker {how}, often for lack of memory; lower DATALOADER.NUM_WORKERS; {GO_ON}"
+    if isinstance(error, RuntimeError):
+        return _explain_workers(str(error))
     return None
 
 
 def _explain_files(error: OSError) -> str | None:
     where = error.filename or "a file"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"disk full: {where} could not be written; make room, then {GO_ON}"
+        return f"disk full: {where} could not be written; make room, then {AGAIN}"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{where} cannot be written ({error.strerror}); choose a folder you may write to"
+        return f"{where}: {error.strerror}; mend that or choose another folder, then {AGAIN}"
     if error.errno in (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENOTCONN):
-        return f"{where}: {error.strerror}; once the disk is back, {GO_ON}"
+        return f"{where}: {error.strerror}; once the disk is back, {AGAIN}"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"{where}: {error.strerror}; allow more (ulimit -n) or lower DATALOADER.NUM_WORKERS, then {AGAIN}"
     if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG):
         return f"{where}: {error.strerror}"
     return None
+
+
+def _explain_workers(message: str) -> str | None:
+    """What torch says of a data loader's worker that is gone; not of an exception in one."""
+    if not re.search(r"DataLoader worker \(pid", message):
+        return None
+    killed = re.search(r"killed by signal: (\w+)", message)
+    how = f"was killed ({killed[1]})" if killed else "ended unexpectedly"
+    return (
+        f"a data loader worker {how}, often for lack of memory or of shared memory; "
+        f"lower DATALOADER.NUM_WORKERS, then {AGAIN}"
+    )

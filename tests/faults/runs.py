@@ -80,7 +80,11 @@ class TinyRun:
 
     def start(self, *faults) -> Ending:
         """Give the command in a process of its own, with faults."""
-        return run(training(*self.argv()), self.out, *faults)
+        return self.start_printing_to(self.out, *faults)
+
+    def start_printing_to(self, folder: Path, *faults) -> Ending:
+        """`start`, where the run's own folder may not take what is printed."""
+        return run(training(*self.argv()), folder, *faults)
 
     def must_end_as_if_nothing_had_happened(self) -> None:
         """Give the command again, without a fault; all must be as in an undisturbed run that saves only epochs."""

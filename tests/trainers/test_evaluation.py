@@ -86,7 +86,7 @@ def test_running_out_of_gpu_memory_halves_the_chunk_and_goes_on(data_root, tmp_p
 
     def step_out_of_memory(*args):
         if next(failures):
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return step(*args)
 
     monkeypatch.setattr(trained, "_step", step_out_of_memory)

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import secrets
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp")  # what atomic_write calls a file while it writes it
@@ -33,7 +33,8 @@ def atomic_write(path, mode="w"):
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that fails may fail again; the first failure is the one to tell
+            temporary.unlink()
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # what writes and fsync leave out
         raise
