@@ -14,8 +14,9 @@ from yacs.config import CfgNode
 from mocoop.backbone import check_classnames, check_input_size, is_available, load_clip
 from mocoop.config import fill
 from mocoop.engine import build_transform, get_cfg_default, load_checkpoint
-from mocoop.errors import CheckpointError, ConfigError
+from mocoop.errors import CheckpointError, ConfigError, quoted
 from mocoop.methods import PromptMethod, build_method, extend_cfg, get_method
+from mocoop.names import name_problem
 from mocoop.precision import Precision
 from mocoop.results.record import FILE_NAME, read_record
 from mocoop.run_state import MODEL, description, find_checkpoint, learned_state, with_structure
@@ -126,6 +127,9 @@ def check_names(names: Sequence[str]) -> list[str]:
     names = [name.strip() for name in names]
     if not names or not all(names):
         raise ConfigError(f"got the class names {names}, expected one or more, none of them empty")
+    for name in names:
+        if problem := name_problem(name):
+            raise ConfigError(f"the class name {quoted(name)} {problem}")
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise ConfigError(f"got the class name {', '.join(map(repr, doubled))} more than once, expected each once")

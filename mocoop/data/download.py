@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from mocoop.data.sources import SourceFile
 from mocoop.errors import DataError
+from mocoop.input_files import read_json
 
 log = logging.getLogger(__name__)
 
@@ -149,9 +150,9 @@ def _is_tar(path: Path) -> bool:
 
 def _is_json(path: Path) -> bool:
     try:
-        json.loads(path.read_text(encoding="utf-8"))
+        read_json(path)
         return True
-    except ValueError:
+    except DataError:
         return False
 
 
@@ -174,10 +175,10 @@ def _tag(part: Path) -> Path:
 def _read_tag(part: Path, url: str) -> str | None:
     """The version of the file that a part was begun from ("" if the server named none); None if not from this url."""
     try:
-        begun_from, tag = json.loads(_tag(part).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        begun_from, tag = read_json(_tag(part))
+    except (DataError, ValueError, TypeError):
         return None
-    return tag if begun_from == url else None
+    return tag if begun_from == url and isinstance(tag, str) and tag.isprintable() else None
 
 
 def _write_tag(part: Path, url: str, headers) -> None:

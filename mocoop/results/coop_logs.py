@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from mocoop.errors import DataError
+from mocoop.input_files import check_plain_file
 from mocoop.results.collect import COLUMNS, Collection, check_place, collect_folders
 from mocoop.results.record import FILE_NAME
 
@@ -91,6 +92,7 @@ def read_log(path) -> dict:
     What the log lacks is None; config is {dotted key: text}. Raises DataError if it holds no result that counts.
     """
     try:
+        check_plain_file(path)
         lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None

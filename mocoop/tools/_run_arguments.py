@@ -4,7 +4,8 @@ import argparse
 import logging
 from pathlib import Path
 
-from mocoop.errors import ConfigError, DataError
+from mocoop.errors import ConfigError
+from mocoop.input_files import read_text
 from mocoop.trained_run import TrainedRun, load_run
 
 
@@ -40,10 +41,7 @@ def asked_classes(args: argparse.Namespace) -> list[str] | None:
         return args.classes.split(",")
     if getattr(args, "classes_file", None) is None:
         return None
-    try:
-        lines = args.classes_file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{args.classes_file}: cannot be read as a text of class names ({error})") from error
+    lines = read_text(args.classes_file, "text of class names", encoding="utf-8-sig").splitlines()
     return [line for line in lines if line.strip()]
 
 

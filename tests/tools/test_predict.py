@@ -61,7 +61,7 @@ def test_a_file_is_written_whole_and_never_replaced_unasked(predict, tmp_path):
         (["gone.png"], "error: no image or folder gone.png"),
         ([".", "--top", "0"], "error: --top is 0, expected 1 or more"),
         ([".", "--classes", "a,,b"], "none of them empty"),
-        ([".", "--classes-file", "gone.txt"], "error: gone.txt: cannot be read as a text of class names"),
+        ([".", "--classes-file", "gone.txt"], "error: gone.txt: not a readable text of class names"),
         ([".", "--epoch", "9"], "model.pth.tar-9, found model.pth.tar-1"),
         ([".", "--out", "."], "error: . is a folder, expected the name of a file"),
     ],
