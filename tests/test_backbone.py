@@ -131,7 +131,7 @@ def test_true_vit_b16_size_loads_by_path_and_trains_one_step(tmp_path, name):
         save_jit(model, tmp_path / name)
     else:
         torch.save(model.half().state_dict(), tmp_path / name)
-    cfg = CfgNode({"TRAINER": {"NAME": "MoCoOp"}, "DATASET": {"NAME": "OxfordPets"}, "TEST": {}})
+    cfg = CfgNode({"TRAINER": {"NAME": "MoCoOp"}, "DATASET": {"NAME": "OxfordPets"}, "TRAIN": {}, "TEST": {}})
     extend_cfg(cfg)
     clip_model = load_clip(config(tmp_path / name))
     assert clip_model.visual.input_resolution == 224

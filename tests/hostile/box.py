@@ -41,9 +41,11 @@ class Box:
         (folder / "link.jpg").symlink_to(self.outside / "secret.jpg")
         (folder / "linked").symlink_to(self.outside)
 
+    def was_executed(self) -> bool:
+        """Whether something in a file has run."""
+        return any(self.home.rglob(CANARY))
+
     def check_untouched(self) -> None:
-        """Fail if something was executed or left its folder."""
-        canaries = [path for path in self.home.rglob(CANARY)]
-        assert not canaries, f"executed: {canaries}"
+        """Fail if something left its folder."""
         assert not os.listdir(self.home / "here"), "something was written to the working folder"
         assert {path.name: path.read_bytes() for path in self.outside.rglob("*")} == {"secret.jpg": JPEG}

@@ -8,18 +8,20 @@ from tests.hostile.fuzz import summary
 
 
 class Tally:
-    """How many hostile files were refused, and how many harmless ones read."""
+    """How many hostile files were refused, how many harmless ones read, and how many ran what they hold."""
 
     def __init__(self):
-        self.refused, self.read = 0, 0
+        self.total = self.refused = self.read = self.executed = 0
 
-    def count(self, entry, refused: bool) -> None:
+    def count(self, entry, refused: bool, executed: bool) -> None:
+        self.total += 1
         self.refused += refused and not entry.harmless
         self.read += not refused and entry.harmless
+        self.executed += executed
 
     def line(self) -> str:
-        total = self.refused + self.read
-        return f"{total} hostile files: {self.refused} refused, {self.read} read as plain data, 0 executed"
+        outcome = f"{self.refused} refused, {self.read} read as plain data, {self.executed} executed"
+        return f"{self.total} hostile files: {outcome}"
 
 
 TALLY = Tally()
@@ -37,7 +39,7 @@ def no_waiting_for_the_disk(monkeypatch):
 
 
 def pytest_terminal_summary(terminalreporter):
-    if TALLY.refused + TALLY.read:
+    if TALLY.total:
         terminalreporter.write_line(TALLY.line())
     for line in summary():
         terminalreporter.write_line(line)

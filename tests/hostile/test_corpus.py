@@ -36,8 +36,9 @@ def test_is_refused_or_read_as_plain_data(entry, box, hostile_tally, capsys):
         box.add_traps()
     entry.make(path)
     messages = [refusal(reader, box, path) for reader in READERS[entry.kind]]
+    hostile_tally.count(entry, refused=messages[-1] is not None, executed=box.was_executed())
+    assert not box.was_executed()
     box.check_untouched()
-    hostile_tally.count(entry, refused=messages[-1] is not None)
     if entry.harmless:
         assert messages[-1] is None
     else:
