@@ -8,6 +8,7 @@ epochs (TRAIN.CHECKPOINT_FREQ, and always after the last), and in mid-epoch by m
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from mocoop.engine import Progress, TrainerX, random_state, restore_random_state, save_checkpoint
@@ -73,15 +74,16 @@ class ResumableTrainer(TrainerX):
         self.num_batches = len(self.train_loader_x)
         meters, frequency = Progress(), self.cfg.TRAIN.PRINT_FREQ
         self.saved = time.monotonic()
-        for number, batch in self._batches():
-            self.batch_idx = number
-            meters.data_ready()
-            meters.batch_done(self.forward_backward(batch))
-            if (number + 1) % frequency == 0 or self.num_batches < frequency:
-                print(meters.line(self.epoch, self.max_epoch, number, self.num_batches, self.get_current_lr()))
-            self._write_meters(meters)
-            self._save_if_due()
-            meters.start_batch()
+        with closing(self._batches()) as batches:  # ends the loader's workers, however the epoch ends
+            for self.batch_idx, batch in batches:
+                meters.data_ready()
+                meters.batch_done(self.forward_backward(batch))
+                if (self.batch_idx + 1) % frequency == 0 or self.num_batches < frequency:
+                    place = self.epoch, self.max_epoch, self.batch_idx, self.num_batches
+                    print(meters.line(*place, self.get_current_lr()))
+                self._write_meters(meters)
+                self._save_if_due()
+                meters.start_batch()
 
     def _batches(self) -> Iterator[tuple[int, dict]]:
         """The batches that are left of this epoch, with their numbers, as an unbroken epoch would have them."""

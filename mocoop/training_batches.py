@@ -76,6 +76,7 @@ def leave_stopping_to_main(worker: int) -> None:
     For that it needs its workers a while longer: a step has to end, and the state to be written.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(WORKERS_GRACE_SECONDS))
 
 

@@ -1,5 +1,7 @@
 """Batches of images: dictionaries with keys img, label, domain, impath and index."""
 
+import traceback
+
 import torch
 from torch.utils.data import DataLoader, Dataset
 
@@ -66,9 +68,12 @@ class ReadableErrorsLoader(DataLoader):
         try:
             yield from batches
             return
-        except DataError as error:
+        except Exception as error:
+            traceback.clear_frames(error.__traceback__)  # what they hold of `batches` would keep the workers alive
+            if not isinstance(error, DataError):
+                raise
             message = _message_from_worker(error)
-        del batches  # ends the workers now, not when the traceback is forgotten
+        del batches  # ends the workers now
         raise DataError(message)
 
 
