@@ -82,6 +82,8 @@ def setup_cfg(args: argparse.Namespace):
     merge_overrides(cfg, args.opts)
     _check_registered("--trainer", cfg.TRAINER.NAME, TRAINER_REGISTRY)
     _check_registered("DATASET.NAME", cfg.DATASET.NAME, DATASET_REGISTRY)
+    if cfg.SEED >= 2**32:  # NumPy's bound
+        raise ConfigError(f"SEED is {cfg.SEED}, expected less than {2**32}")
     accepted = ("all", "base", "new")
     if cfg.DATASET.SUBSAMPLE_CLASSES not in accepted:
         raise ConfigError(f"DATASET.SUBSAMPLE_CLASSES is {cfg.DATASET.SUBSAMPLE_CLASSES!r}, expected one of {accepted}")
@@ -101,10 +103,10 @@ def _apply_flags(cfg, args: argparse.Namespace) -> None:
         "MODEL.BACKBONE.NAME": args.backbone,
         "MODEL.HEAD.NAME": args.head,
     }
-    given = [item for key, value in flags.items() if value for item in (key, value)]
+    given = [item for key, value in flags.items() if value for item in (key, repr(value))]
     if args.seed >= 0:
-        given += ["SEED", args.seed]
-    cfg.merge_from_list(given)
+        given += ["SEED", repr(args.seed)]
+    merge_overrides(cfg, given)
 
 
 def _check_registered(flag: str, name: str, registry) -> None:

@@ -22,7 +22,7 @@ from mocoop.openai_clip import CLIP
 from mocoop.prompts import PromptLayout
 from mocoop.residual_block import after_attention, attention_inputs
 
-CPU_MEMORY_BUDGET = 4 << 30  # bytes of activations kept for the backward pass
+CPU_MEMORY_BUDGET = 1 << 30  # bytes of activations kept for the backward pass; more is no faster on a CPU
 CUDA_MEMORY_SHARE = 0.4  # of the device's memory
 
 

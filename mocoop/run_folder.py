@@ -18,6 +18,7 @@ from typing import TextIO
 
 from mocoop.engine import remove_temporary_files
 from mocoop.errors import ConfigError, DataError, MocoopError
+from mocoop.input_files import parse_json
 from mocoop.results.record import (
     FILE_NAME,
     config_differences,
@@ -158,7 +159,7 @@ def _is_current(path: Path, file) -> bool:
 def _holder(file) -> dict:
     file.seek(0)
     try:
-        found = json.loads(file.read())
+        found = parse_json(file.read())
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -8,6 +8,7 @@ from yacs.config import CfgNode
 from mocoop.errors import one_line, quoted
 from mocoop.methods.keys import add_common_keys, choice_problems, common_problems
 from mocoop.names import name_problem
+from mocoop.results.predictions import SEPARATOR
 from mocoop.templates import split_template, template_groups, template_problem
 
 
@@ -89,6 +90,8 @@ def _group_problems(node: CfgNode) -> list[str]:
     names = [str(name) for name in node.GROUP_NAMES]
     for name in names:
         problem = name_problem(name) or ("is there twice" if names.count(name) > 1 else None)
+        if SEPARATOR in name:
+            problem = f'has a "{SEPARATOR}", which stands between names in predictions.csv'
         if problem:
             problems.append(f"TRAINER.MOCOOP.GROUP_NAMES: the name {quoted(name)} {problem}")
     for i, group in enumerate(node.GROUPS):

@@ -133,6 +133,12 @@ def test_best_model_by_validation(tmp_path, data_root):
     assert read_record(tmp_path / "result.json")["selection"] == "best_val"
 
 
+def test_flags_are_words_even_if_they_look_like_numbers(data_root):
+    argv = command(data_root, "7", "CoOp", "OPTIM.MAX_EPOCH", "3")
+    cfg = train.setup_cfg(train.parse_args(argv))
+    assert cfg.OUTPUT_DIR == "7" and cfg.DATASET.ROOT == str(data_root) and cfg.OPTIM.MAX_EPOCH == 3
+
+
 def test_seed_zero_counts(data_root, tmp_path):
     cfg = train.setup_cfg(train.parse_args([*command(data_root, tmp_path, "CoOp"), "SEED", "0"]))
     assert cfg.SEED == 0
@@ -156,6 +162,11 @@ BAD_INPUT = {
     ),
     "wrong value": (["OPTIM.MAX_EPOCH", "many"], "OPTIM.MAX_EPOCH cannot be 'many'"),
     "missing root": (["--root", "nowhere", "DATASET.NAME", "ImageNet"], "nowhere does not exist"),
+    "seed": (["SEED", "4294967296"], "SEED is 4294967296, expected less than"),
+    "group name": (
+        ["TRAINER.MOCOOP.GROUPS", "[['a {}.']]", "TRAINER.MOCOOP.GROUP_NAMES", "['a|b']"],
+        'has a "|", which stands between names',
+    ),
     "top-k": (["TRAINER.MOCOOP.TOP_K", "40"], "TOP_K is 40, expected 1 to 9"),
     "template": (
         ["TRAINER.MOCOOP.GROUPS", "[['a photo']]", "TRAINER.MOCOOP.GROUP_NAMES", "()"],
@@ -181,7 +192,9 @@ def test_bad_input_is_one_clear_line(tmp_path, data_root, capsys, monkeypatch, n
 def test_corrupt_and_wrong_checkpoints(tmp_path, data_root, capsys):
     run(data_root, tmp_path / "coop", "CoOp", *FEW, "OPTIM.MAX_EPOCH", "1")
     evaluate = ["--eval-only", "--model-dir", str(tmp_path / "coop"), "--load-epoch", "1"]
-    assert "TRAINER.NAME 'CoOp', got 'MoCoOp'" in refused(capsys, command(data_root, tmp_path / "x", "MoCoOp", *evaluate))
+    assert "TRAINER.NAME 'CoOp', got 'MoCoOp'" in refused(
+        capsys, command(data_root, tmp_path / "x", "MoCoOp", *evaluate)
+    )
     path = tmp_path / "coop" / "prompt_learner" / "model.pth.tar-1"
     path.write_bytes(path.read_bytes()[:1000])
     assert str(path) in refused(capsys, command(data_root, tmp_path / "y", "CoOp", *evaluate))
@@ -204,7 +217,7 @@ def test_a_class_name_too_long_is_named(tmp_path, capsys):
     data = json.loads(split.read_text())
     for items in data.values():
         for item in items:
-            item[2] = "red " * 90 if item[1] == 3 else item[2]
+            item[2] = "red " * 74 if item[1] == 3 else item[2]
     split.write_text(json.dumps(data))
     argv = command(tmp_path, tmp_path / "out", "MoCoOp", dataset="shapes_both_cool")
     assert "expected at most 77" in refused(capsys, argv)
