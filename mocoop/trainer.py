@@ -113,7 +113,7 @@ class PromptTrainer(TestingTrainer):
         return parts
 
     def _not_finite(self, parts: dict, batch: dict) -> str:
-        values = ", ".join(f"{name} {float(value):.4g}" for name, value in parts.items() if name != "acc")
+        values = ", ".join(f"{name} {value.item():.4g}" for name, value in parts.items() if name != "acc")
         files = " ".join(batch["impath"])
         return (
             f"the loss of epoch {self.epoch + 1}, batch {self.batch_idx + 1} is not finite ({values}); lower OPTIM.LR "

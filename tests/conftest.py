@@ -20,6 +20,16 @@ def trained_runs(data_root, tmp_path_factory):
     return TrainedRuns(data_root, tmp_path_factory.mktemp("runs"))
 
 
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory):
+    """Runs that take about a second, in processes of their own or in this one (tests/faults/runs.py)."""
+    from tests.faults.runs import Runs, write_few_shapes
+
+    data = tmp_path_factory.mktemp("few")
+    write_few_shapes(data)
+    return Runs(data, tmp_path_factory.mktemp("short_runs"))
+
+
 @pytest.fixture(autouse=True)
 def no_cached_features(monkeypatch):
     """Every test computes its features, unless it asks for a cache of its own."""

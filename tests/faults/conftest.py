@@ -7,7 +7,6 @@ python -m pytest tests/faults -m ""      all of it
 import pytest
 
 from tests.faults.ledger import Ledger
-from tests.faults.runs import Runs, write_few_shapes
 
 LEDGER = pytest.StashKey[Ledger]()
 
@@ -18,19 +17,12 @@ def pytest_configure(config):
 
 def pytest_terminal_summary(terminalreporter, config):
     ledger = config.stash[LEDGER]
-    if ledger.injected:
+    if ledger.injected or ledger.notes:
         terminalreporter.section("faults survived, of those injected")
-        for line in ledger.lines():
+        for line in [*ledger.lines(), *ledger.notes]:
             terminalreporter.write_line(line)
 
 
 @pytest.fixture
 def ledger(request) -> Ledger:
     return request.config.stash[LEDGER]
-
-
-@pytest.fixture(scope="session")
-def runs(tmp_path_factory) -> Runs:
-    data = tmp_path_factory.mktemp("few")
-    write_few_shapes(data)
-    return Runs(data, tmp_path_factory.mktemp("victims"))

@@ -6,10 +6,11 @@ from contextlib import contextmanager
 
 
 class Ledger:
-    """Counts by kind of fault."""
+    """Counts by kind of fault, and other figures to be printed."""
 
     def __init__(self):
         self.injected, self.survived = Counter(), Counter()
+        self.notes: list[str] = []
 
     @contextmanager
     def fault(self, kind: str, count: int = 1) -> Iterator[None]:

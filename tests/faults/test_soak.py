@@ -59,7 +59,7 @@ def many_runs(commands: list[list[str]], log: Path):
     return work
 
 
-def test_many_runs_in_one_process(runs, tmp_path, monkeypatch):
+def test_many_runs_in_one_process(runs, tmp_path, monkeypatch, ledger):
     monkeypatch.setattr(victims, "TIMEOUT", 3000.0)
     tree, log = tmp_path / "output", tmp_path / "in_use.jsonl"
     commands = [
@@ -74,6 +74,7 @@ def test_many_runs_in_one_process(runs, tmp_path, monkeypatch):
     for what in ("files", "threads", "children"):
         assert {one[what] for one in warm} == {warm[0][what]}, what
     slope = np.polyfit(np.arange(len(warm)), [one["kilobytes"] for one in warm], 1)[0]
+    ledger.notes.append(f"{RUNS} runs in one process: {slope:+.1f} kB a run, {warm[0]} to {warm[-1]}")
     assert slope < KILOBYTES_PER_RUN
     table = collect(tree)
     assert table.problems == [] and len(table.frame) == RUNS

@@ -8,6 +8,7 @@ import contextlib
 import multiprocessing
 import os
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,9 @@ def start(action: Callable[[], int], folder: Path, *faults: Callable[[], None]) 
 
 def end(victim: multiprocessing.Process, folder: Path) -> Ending:
     """Wait for a started process."""
-    victim.join(TIMEOUT)
+    deadline = time.monotonic() + TIMEOUT
+    while victim.is_alive() and time.monotonic() < deadline:  # `join` would wait for the processes it started, too
+        time.sleep(0.01)
     if victim.exitcode is None:
         victim.kill()
         victim.join()

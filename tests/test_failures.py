@@ -1,0 +1,44 @@
+import errno
+import os
+
+import pytest
+import torch
+
+from mocoop.failures import explain
+
+
+def os_error(number: int) -> OSError:
+    return OSError(number, os.strerror(number), "/data/file")
+
+
+EXPLAINED = {
+    "disk full": (os_error(errno.ENOSPC), "disk full: /data/file could not be written; make room"),
+    "quota": (os_error(errno.EDQUOT), "disk full: /data/file"),
+    "unwritable": (os_error(errno.EACCES), "/data/file: Permission denied; mend that or choose another folder"),
+    "read-only": (os_error(errno.EROFS), "/data/file: Read-only file system"),
+    "lost disk": (os_error(errno.ESTALE), "once the disk is back, give the same command again"),
+    "open files": (os_error(errno.EMFILE), "Too many open files; allow more (ulimit -n)"),
+    "GPU memory": (torch.cuda.OutOfMemoryError("CUDA out of memory"), "lower DATALOADER.TRAIN_X.BATCH_SIZE"),
+    "memory": (MemoryError(), "lower the batch size or DATALOADER.NUM_WORKERS"),
+    "dead worker": (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "was killed (Killed)"),
+    "lost worker": (RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"), "ended unexpectedly"),
+}
+
+
+@pytest.mark.parametrize("name", EXPLAINED)
+def test_what_a_machine_does_is_explained_in_one_line(name):
+    error, message = EXPLAINED[name]
+    line = explain(error)
+    assert message in line and "\n" not in line and "give the same command again" in line
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("a defect"),
+        RuntimeError("Caught RuntimeError in DataLoader worker process 0."),
+        OSError("without a number"),
+    ],
+)
+def test_what_may_be_a_defect_is_not(error):
+    assert explain(error) is None

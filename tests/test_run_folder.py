@@ -1,0 +1,101 @@
+"""One process and one set of settings in the folder of a run."""
+
+import json
+import os
+import socket
+import time
+
+import pytest
+
+import train
+from mocoop.results.record import FILE_NAME
+from mocoop.run_folder import LOCK, SILENT_SECONDS, FolderInUseError, hold
+from tests.faults.runs import BY_STEPS
+
+FOREIGN_LOCK = {"host": "another-host", "pid": 1, "started": "2030-01-01T00:00:00+00:00"}
+
+
+def refused(capsys, argv) -> str:
+    assert train.main(argv) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_a_folder_in_use_is_refused(runs, capsys):
+    run = runs.new("CoOp")
+    with hold(run.out, None, {}):
+        line = refused(capsys, run.argv())
+    assert f"{run.out} is in use by process {os.getpid()} on {socket.gethostname()}" in line
+    assert not (run.out / FILE_NAME).exists()
+
+
+def test_the_lock_of_a_dead_process_does_not_matter(runs):
+    run = runs.new("CoOp")
+    run.out.mkdir()
+    (run.out / LOCK).write_text(json.dumps(FOREIGN_LOCK | {"host": socket.gethostname()}))
+    assert train.main(run.argv()) == 0
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"host": 3}'])
+def test_a_lock_that_says_nothing_does_not_matter(tmp_path, content):
+    (tmp_path / LOCK).write_text(content)
+    os.utime(tmp_path / LOCK, (0, 0))
+    with hold(tmp_path, None, {}):
+        assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
+
+
+def test_the_heartbeat_of_another_host_counts(tmp_path):
+    lock = tmp_path / LOCK
+    lock.write_text(json.dumps(FOREIGN_LOCK))
+    with pytest.raises(FolderInUseError, match="in use by process 1 on another-host"), hold(tmp_path, None, {}):
+        pass
+    silent = time.time() - SILENT_SECONDS - 1
+    os.utime(lock, (silent, silent))
+    with hold(tmp_path, None, {}):
+        assert json.loads(lock.read_text())["host"] == socket.gethostname()
+
+
+def test_a_finished_run_is_skipped(runs, capsys):
+    run = runs.new("CoOp")
+    run.out = runs.reference("CoOp")
+    before = {path: path.stat().st_mtime_ns for path in run.out.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert train.main(run.argv()) == 0
+    assert capsys.readouterr().out == f"finished already: {run.out}\n"
+    assert {path: path.stat().st_mtime_ns for path in run.out.rglob("*") if path.is_file()} == before
+
+
+def test_other_settings_are_refused(runs, capsys):
+    run = runs.new("CoOp", "OPTIM.LR", "0.5", "DATASET.NUM_SHOTS", "1")
+    run.out = runs.reference("CoOp")
+    line = refused(capsys, run.argv())
+    assert f"{run.out} holds a run of other settings: " in line and line.endswith("choose another --output-dir")
+    assert "OPTIM.LR was 0.02, got 0.5" in line and "DATASET.NUM_SHOTS was 2, got 1" in line
+    assert "CHECKPOINT" not in line
+
+
+def test_what_only_says_how_a_run_is_watched_may_change(runs, capsys):
+    run = runs.new("CoOp", *BY_STEPS, "TRAIN.PRINT_FREQ", "1", "DATALOADER.NUM_WORKERS", "1")
+    run.out = runs.reference("CoOp")
+    assert train.main(run.argv()) == 0
+    assert "finished already" in capsys.readouterr().out
+
+
+def test_settings_are_compared_with_the_checkpoint_where_no_record_is(runs, capsys):
+    """TEST.NO_TEST leaves no result.json."""
+    run = runs.new("CoOp", "TEST.NO_TEST", "True", "OPTIM.MAX_EPOCH", "2")
+    assert train.main(run.argv()) == 0
+    assert not (run.out / FILE_NAME).exists()
+    run.opts += ("OPTIM.MAX_EPOCH", "3")
+    assert "OPTIM.MAX_EPOCH was 2, got 3" in refused(capsys, run.argv())
+
+
+def test_another_evaluation_in_the_same_folder_is_refused(runs, capsys):
+    flags = ["--eval-only", "--model-dir", str(runs.reference("CoOp")), "--load-epoch"]
+    run = runs.new("CoOp", flags=[*flags, "4"])
+    assert train.main(run.argv()) == 0
+    assert train.main(run.argv()) == 0
+    assert "finished already" in capsys.readouterr().out
+    run.flags = (*flags, "2")
+    assert "--load-epoch was 4, got 2" in refused(capsys, run.argv())

@@ -1,0 +1,93 @@
+"""Runs that are broken off and go on, to the same bits; what kills at random moments do to them is in tests/faults."""
+
+import json
+import os
+import signal
+
+import pytest
+
+import train
+from mocoop.engine import load_checkpoint
+from mocoop.results.history import read_history
+from mocoop.results.record import FILE_NAME, read_record
+from mocoop.resume_files import NEWEST, PREVIOUS, progress
+from mocoop.run_folder import LOCK
+from mocoop.run_state import MODEL
+from tests.faults.moments import Moments, kill, training_steps
+from tests.faults.moments import test_batches as batches_of_the_test
+from tests.faults.outcomes import differences
+from tests.faults.runs import BY_STEPS, BY_TIME
+from tests.test_run_folder import refused
+
+
+def at_step(number: int, deed):
+    return training_steps(Moments(deed, at=3 * number))
+
+
+@pytest.mark.parametrize(
+    "opts, newest, previous",
+    [(BY_STEPS, (2, 2), (1, 3)), (BY_TIME, (2, 2), (2, 1)), (["TRAIN.PRINT_FREQ", "1"], None, None)],
+)
+def test_states_are_saved_in_mid_epoch_by_steps_and_by_minutes(runs, opts, newest, previous):
+    run = runs.new("CoOp", *opts)
+    assert run.start(training_steps(Moments(kill, at=25))).status == -signal.SIGKILL  # before the ninth step
+    folder = run.out / MODEL
+    found = [
+        progress(load_checkpoint(folder / name)) if (folder / name).is_file() else None for name in (NEWEST, PREVIOUS)
+    ]
+    assert found == [newest, previous]
+    if newest:
+        assert len(read_history(run.out / "history.csv")) == 8  # on the disk with the state
+
+
+def test_a_finished_training_leaves_no_state_of_its_epochs(runs):
+    folder = runs.reference("CoOp") / MODEL
+    assert sorted(path.name for path in folder.iterdir()) == ["checkpoint", "model.pth.tar-2", "model.pth.tar-4"]
+
+
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_is_noted_and_the_state_saved(runs, asked):
+    run = runs.new("CoOp")
+    ending = run.start(at_step(5, lambda detail: os.kill(os.getpid(), asked)))
+    assert ending.status == 128 + asked
+    record = json.loads((run.out / FILE_NAME).read_text())
+    assert record["status"] == "failed" and asked.name in record["error"]
+    assert progress(load_checkpoint(run.out / MODEL / NEWEST)) == (1, 2)
+    assert not (run.out / LOCK).exists()
+
+
+def test_a_stop_in_the_test_keeps_the_training(runs):
+    run = runs.new("CoOp")
+    ending = run.start(batches_of_the_test(Moments(lambda detail: os.kill(os.getpid(), signal.SIGTERM), at=2)))
+    assert ending.status == 143 and "stopped by SIGTERM" in ending.err
+    ending = run.start()
+    assert ending.status == 0 and "epoch [" not in ending.out
+    assert differences(run.out, runs.reference("CoOp")) == []
+
+
+def test_training_goes_on_from_another_folder(runs, tmp_path, capsys):
+    run = runs.new("CoOp", "OPTIM.MAX_EPOCH", "6", flags=["--resume", str(runs.reference("CoOp"))])
+    assert train.main(run.argv()) == 0
+    assert "will resume training after epoch 4, batch 0" in capsys.readouterr().out
+    assert read_record(run.out / FILE_NAME)["epoch"] == 6
+    assert read_history(run.out / "history.csv")["epoch"].unique().tolist() == [5, 6]
+    run = runs.new("CoOp", flags=["--resume", str(tmp_path)])
+    assert f"no checkpoint in {tmp_path / MODEL}" in refused(capsys, run.argv())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("method", ["CoOp", "MoCoOp"])
+def test_the_number_of_loader_workers_changes_nothing(runs, method, workers):
+    run = runs.new(method, "DATALOADER.NUM_WORKERS", workers)
+    ending = run.start()
+    assert ending.status == 0, ending.err
+    assert differences(run.out, runs.reference(method)) == []
+
+
+def test_differences_are_seen(runs):
+    """What the comparisons here and in tests/faults rest on."""
+    run = runs.new("CoOp", "SEED", "2")
+    assert train.main(run.argv()) == 0
+    found = " ".join(differences(run.out, runs.reference("CoOp")))
+    for part in ("/record/metrics", "/history", "/predictions", "model.pth.tar-4/state_dict/ctx", "/optimizer/"):
+        assert part in found
