@@ -75,7 +75,8 @@ def protocol_tables(tree, runs, to):
 
 
 @pytest.mark.parametrize(
-    "made_by", [table, protocol_tables, predictions, *(pytest.param(t, marks=slow) for t in (latex, figure, report))]
+    "made_by",
+    [table, *(pytest.param(t, marks=slow) for t in (latex, protocol_tables, predictions, figure, report))],
 )
 def test_killed_while_it_writes(runs, tree, tmp_path, ledger, made_by):
     """At every file operation; before, there is the file of an earlier time, which stays whole until it is replaced."""

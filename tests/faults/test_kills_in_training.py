@@ -11,7 +11,8 @@ from tests.faults.runs import BY_STEPS, BY_TIME, METHODS, STEPS, WORKERS
 MOMENTS = 3 * STEPS  # before, in and after each step
 OFTEN = [BY_STEPS, BY_TIME, ["TRAIN.CHECKPOINT_STEPS", "5"], [*BY_STEPS, *WORKERS]]
 TRIALS = 20
-QUICK = {"CoOp": 6, "CoCoOp": 3, "MoCoOp": 3}  # trials of the quick half
+DEATHS = 4
+QUICK = {"CoOp": 4, "CoCoOp": 2, "MoCoOp": 2}  # trials of the quick half
 
 
 def killed_at(run, moment: int) -> None:
@@ -45,8 +46,8 @@ def test_killed_again_and_again(runs, ledger, method, seed):
     """Every process lives for a few steps only; since each saves every second step, the run gets on."""
     draw = random.Random(f"{method} {seed}")
     run = runs.new(method, *BY_STEPS, *(WORKERS if seed == 3 else []))
-    with ledger.fault("kill in training, one of several", count=4):
-        for _ in range(4):
+    with ledger.fault("kill in training, one of several", count=DEATHS):
+        for _ in range(DEATHS):
             killed_at(run, draw.randint(7, 9))
         run.must_end_as_if_nothing_had_happened()
 

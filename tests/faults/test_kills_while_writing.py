@@ -43,10 +43,10 @@ def test_a_run_writes_what_these_tests_are_about(moments):
     assert len(halves) == 6
 
 
-@pytest.mark.parametrize("part", range(10))
+@pytest.mark.parametrize("part", range(6))
 def test_killed_at_some_file_operations(runs, ledger, moments, part):
     count = len(moments("CoOp"))
-    killed_at(runs, ledger, "CoOp", 1 + (2 * part + 1) * count // 20)
+    killed_at(runs, ledger, "CoOp", 1 + (2 * part + 1) * count // 12)
 
 
 @pytest.mark.slow

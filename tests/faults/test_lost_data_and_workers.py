@@ -39,7 +39,8 @@ def test_images_removed_in_mid_epoch(runs, lent_data, ledger, opts):
         run.must_end_as_if_nothing_had_happened()
 
 
-@pytest.mark.parametrize("opts", PLAIN_AND_WORKERS)
+@slow
+@pytest.mark.parametrize("opts", [[], WORKERS])
 def test_an_image_damaged_in_mid_epoch(runs, lent_data, ledger, opts):
     """The file is named, and once it is restored the run goes on."""
     files = {path: path.read_bytes() for path in lent_data.rglob("train_*.png")}
