@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,18 +15,33 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from mocoop.results.history import read_history
+from tests.faults.outcomes import differences
+from tests.faults.runs import BY_STEPS
 from tests.trainers.test_train import FEW, command, losses
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("dassl") is None, reason="Dassl is not installed")
 
 
+KILLED = """
+import sys, train
+from tests.faults.moments import Moments, kill, training_steps
+training_steps(Moments(kill, at=int(sys.argv[1])))()
+sys.exit(train.main(sys.argv[2:]))
+"""
+
+
 def run(engine, argv, cwd=ROOT):
-    path = os.pathsep.join([str(cwd), str(ROOT), os.environ.get("PYTHONPATH", "")])
-    env = os.environ | {"MOCOOP_ENGINE": engine, "PYTHONPATH": path}
-    done = subprocess.run([sys.executable, "train.py", *argv], cwd=cwd, env=env, capture_output=True, text=True)
+    done = start(engine, argv, "train.py", cwd=cwd)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def start(engine, argv, *script, cwd=ROOT):
+    path = os.pathsep.join([str(cwd), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    env = os.environ | {"MOCOOP_ENGINE": engine, "PYTHONPATH": path}
+    return subprocess.run([sys.executable, *script, *argv], cwd=cwd, env=env, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("trainer", ["CoOp", "MoCoOp"])
@@ -40,29 +56,17 @@ def test_both_engines_draw_the_same_subset_and_reach_the_same_losses(tmp_path, t
     assert lite["metrics"] == pytest.approx(dassl["metrics"])
 
 
-def test_a_run_broken_off_on_dassl_goes_on_with_the_right_rates(tmp_path):
-    opts = [
-        *FEW,
-        "OPTIM.MAX_EPOCH",
-        "3",
-        "OPTIM.WARMUP_EPOCH",
-        "2",
-        "TRAIN.CHECKPOINT_FREQ",
-        "1",
-        "TRAIN.PRINT_FREQ",
-        "1",
-    ]
-    out = tmp_path / "out"
-    argv = command(tmp_path, out, "CoOp", *opts)
-    run("dassl", argv)
-    whole = losses(out)
-    folder = out / "prompt_learner"
-    for epoch in (2, 3):
-        (folder / f"model.pth.tar-{epoch}").unlink()
-    (folder / "checkpoint").write_text("model.pth.tar-1\n")
-    (out / "log.txt").unlink()
-    run("dassl", argv)
-    assert losses(out) == whole[len(whole) // 3 :]
+@pytest.mark.parametrize("trainer", ["CoOp", "MoCoOp"])
+def test_a_run_killed_in_mid_epoch_on_dassl_ends_as_if_nothing_had_happened(runs, trainer):
+    """Weights, learning rates with warm-up, losses, optimiser, results: all to the bit."""
+    whole, broken = runs.new(trainer), runs.new(trainer, *BY_STEPS)
+    run("dassl", whole.argv())
+    for moment in (13, 16):  # before the fifth step, in warm-up, and before the tenth, the sixth of that process
+        assert start("dassl", broken.argv(), "-c", KILLED, str(moment)).returncode == -signal.SIGKILL
+    assert "will resume training after epoch 2, batch 2" in run("dassl", broken.argv())
+    assert differences(broken.out, whole.out) == []
+    rates = read_history(broken.out / "history.csv")["lr"].tolist()
+    assert rates == pytest.approx(3 * [1e-5] + 3 * [1e-5] + 3 * [0.02] + 3 * [0.0170711], rel=1e-5)
 
 
 @pytest.mark.skipif("COOP_CHECKOUT" not in os.environ, reason="COOP_CHECKOUT does not name a clone of CoOp")
