@@ -3,9 +3,13 @@
 import random
 import signal
 
+import numpy as np
 import pytest
+import torch
 
+from mocoop.methods.base import PromptMethod
 from tests.faults.moments import Moments, kill, training_steps
+from tests.faults.outcomes import differences
 from tests.faults.runs import BY_STEPS, BY_TIME, METHODS, STEPS, WORKERS
 
 MOMENTS = 3 * STEPS  # before, in and after each step
@@ -57,3 +61,24 @@ def test_killed_before_anything_was_saved(runs, ledger):
     with ledger.fault("kill in training"):
         killed_at(run, 5)
         run.must_end_as_if_nothing_had_happened()
+
+
+def draw_in_steps() -> None:
+    """A method whose loss draws from every generator, as dropout and the like do."""
+    loss = PromptMethod.loss
+
+    def noisy(self, image, label):
+        parts = loss(self, image, label)
+        return parts | {"loss": parts["loss"] * (1 + torch.rand(()) + random.random() + np.random.rand())}
+
+    PromptMethod.loss = noisy
+
+
+@pytest.mark.parametrize("moment", [14, pytest.param(23, marks=pytest.mark.slow)])
+def test_random_numbers_that_steps_draw_go_on_too(runs, ledger, moment):
+    whole, broken = runs.new("CoOp"), runs.new("CoOp", *BY_STEPS)
+    assert whole.start(draw_in_steps).status == 0
+    with ledger.fault("kill in training"):
+        assert broken.start(draw_in_steps, training_steps(Moments(kill, at=moment))).status == -signal.SIGKILL
+        assert broken.start(draw_in_steps).status == 0
+        assert differences(broken.out, whole.out) == []
