@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from mocoop.engine import atomic_write, file_sha256
@@ -54,8 +54,8 @@ def cached_tensor(kind: str, key: str, compute: Callable[[], Tensor]) -> Tensor:
     path = folder / kind / f"{key}.safetensors"
     if path.is_file():
         try:
-            return load_file(path)["features"]
-        except (SafetensorError, KeyError, OSError) as error:
+            return _read(path)["features"]
+        except (SafetensorError, KeyError, ValueError, OSError) as error:
             logger.warning("cached features in %s are damaged and computed again: %s", path, error)
     features = compute()
     _keep(path, {"features": features.detach().cpu().contiguous()})
@@ -92,17 +92,30 @@ class ImageFeatureCache:
         if self.path is None or not self.path.is_file():
             return
         try:
-            stored = load_file(self.path)
+            stored = _read(self.path)
             names = [bytes(row).hex() for row in stored["digests"].tolist()]
             self.features = dict(zip(names, stored["features"])) | self.features
-        except (SafetensorError, KeyError, OSError) as error:
+        except (SafetensorError, KeyError, ValueError, OSError) as error:
             logger.warning("cached features in %s are damaged and computed again: %s", self.path, error)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """What `_keep` wrote. Raises ValueError for values that have changed since."""
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+        if (file.metadata() or {}).get("sha256") != _checksum(tensors):
+            raise ValueError("the checksum is wrong")
+    return tensors
+
+
+def _checksum(tensors: dict[str, Tensor]) -> str:
+    return tensors_sha256(sorted(tensors.items()))
 
 
 def _keep(path: Path, tensors: dict[str, Tensor]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path, "wb") as handle:
-            handle.write(save(tensors))
+            handle.write(save(tensors, {"sha256": _checksum(tensors)}))
     except OSError as error:  # a cache that cannot be written costs time, not the run
         logger.warning("features are not cached: %s", error)

@@ -166,7 +166,8 @@ class ResumableTrainer(TrainerX):
         differences = config_differences(checkpoint.get("method", {}).get("config", {}), self.cfg)
         before, now = checkpoint.get("manifest_sha256"), self._manifest_sha256()
         if before != now and before is not None:
-            differences.append(f"the sha256 of the manifest of training images was {before}, got {now}")
+            hint = " (each process draws its own subset without a --seed)" if self.cfg.SEED < 0 else ""
+            differences.append(f"the sha256 of the manifest of training images was {before}, got {now}{hint}")
         refuse_other_settings(folder, differences)
 
     def _manifest_sha256(self) -> str | None:

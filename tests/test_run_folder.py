@@ -91,6 +91,13 @@ def test_settings_are_compared_with_the_checkpoint_where_no_record_is(runs, caps
     assert "OPTIM.MAX_EPOCH was 2, got 3" in refused(capsys, run.argv())
 
 
+def test_a_few_shot_run_without_a_seed_does_not_go_on_with_another_subset(runs, capsys):
+    run = runs.new("CoOp", "SEED", "-1", "TEST.NO_TEST", "True")
+    assert train.main(run.argv()) == 0
+    line = refused(capsys, run.argv())
+    assert "manifest of training images was" in line and "without a --seed" in line
+
+
 def test_another_evaluation_in_the_same_folder_is_refused(runs, capsys):
     flags = ["--eval-only", "--model-dir", str(runs.reference("CoOp")), "--load-epoch"]
     run = runs.new("CoOp", flags=[*flags, "4"])

@@ -9,6 +9,7 @@ import torch
 
 from mocoop.engine import load_checkpoint
 from mocoop.errors import CheckpointError
+from mocoop.feature_cache import cached_tensor
 from mocoop.resume_files import DAMAGED, NEWEST, PREVIOUS, newest_state, progress
 from mocoop.run_state import MODEL
 from tests.faults.moments import Moments, kill, training_steps
@@ -146,6 +147,22 @@ def test_every_bit_of_what_was_learned_is_checked(copy, ledger):
             path.write_bytes(damaged)
             with pytest.raises(CheckpointError, match="checksum"):
                 load_checkpoint(path)
+
+
+def test_flipped_bits_in_cached_features(tmp_path, monkeypatch, ledger):
+    """They are computed again; a flip in the file's description may change nothing."""
+    monkeypatch.setenv("MOCOOP_CACHE", str(tmp_path))
+    features = torch.arange(64.0)
+    cached_tensor("text", "key", lambda: features)
+    path = tmp_path / "text/key.safetensors"
+    content, draw, computed = path.read_bytes(), random.Random(0), []
+    for _ in range(200):
+        with ledger.fault("flipped bit"):
+            damaged = bytearray(content)
+            damaged[draw.randrange(len(damaged))] ^= 1 << draw.randrange(8)
+            path.write_bytes(damaged)
+            assert torch.equal(cached_tensor("text", "key", lambda: computed.append(1) or features), features)
+    assert len(computed) > 150
 
 
 @slow
