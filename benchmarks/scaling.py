@@ -83,7 +83,7 @@ def draw(text: tuple, step: tuple, path: Path) -> None:
     for axes, head in zip(panels, heads):
         axes.set(ylabel=head, xlabel="batch" if axes is panels[2] else "prompts (experts x classes)")
         if axes is not panels[2]:
-            axes.set(xscale="log", yscale="log")
+            axes.set(xscale="log", yscale="log" if axes is panels[0] else "linear")
         axes.grid(alpha=0.3)
         axes.legend()
     figure.savefig(path, dpi=150)
