@@ -22,5 +22,6 @@ class Ledger:
     def lines(self) -> list[str]:
         """The counts of each kind, and their sum."""
         rows = [(kind, self.survived[kind], count) for kind, count in self.injected.items()]
-        rows.append(("all", self.survived.total(), self.injected.total()))
+        if rows:
+            rows.append(("all", self.survived.total(), self.injected.total()))
         return [f"{kind:<50} {survived:>5} of {count:>5}" for kind, survived, count in rows]

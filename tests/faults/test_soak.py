@@ -18,7 +18,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 RUNS, WARM = 200, 60  # the first ones fill caches and pools
 KILOBYTES_PER_RUN = 60  # a kept trainer would be several thousand
 FEWEST = ["DATASET.NUM_SHOTS", "1", "OPTIM.MAX_EPOCH", "1", "OPTIM.WARMUP_EPOCH", "-1"]
-PAGE = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
 def place(tree: Path, method: str, seed: int) -> Path:
@@ -34,9 +33,10 @@ def argv(runs, tree: Path, method: str, seed: int, *more: str) -> list[str]:
 def in_use() -> dict[str, int]:
     """What this process holds: kilobytes, open files, threads, child processes."""
     gc.collect()
+    memory = dict(line.split()[:2] for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:])
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     return {
-        "kilobytes": int(Path("/proc/self/statm").read_text().split()[1]) * PAGE,
+        "kilobytes": int(memory["Anonymous:"]),
         "files": len(os.listdir("/proc/self/fd")),
         "threads": threading.active_count(),
         "children": len(children),
