@@ -28,10 +28,10 @@ from mocoop.engine import (
     setup_logger,
 )
 from mocoop.errors import ConfigError, DataError
-from mocoop.failures import explain
 from mocoop.methods import extend_cfg
-from mocoop.run_folder import hold
-from mocoop.stopping import Stopped, stop_requests
+from mocoop.training.failures import explain
+from mocoop.training.run_folder import hold
+from mocoop.training.stopping import Stopped, stop_requests
 
 
 class PrintHandler(logging.Handler):

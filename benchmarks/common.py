@@ -13,11 +13,11 @@ import pandas as pd
 import torch
 
 from mocoop.engine import get_cfg_default
-from mocoop.evaluation import peak_memory_mb
 from mocoop.frozen_linear import frozen_linear
 from mocoop.methods import METHODS, build_method, extend_cfg
 from mocoop.openai_clip import CLIP
 from mocoop.templates import template_groups
+from mocoop.training.evaluation import peak_memory_mb
 
 VIT_B16 = dict(
     embed_dim=512, image_resolution=224, vision_layers=12, vision_width=768, vision_patch_size=16, context_length=77,

@@ -14,7 +14,7 @@ from PIL import Image
 from benchmarks import common
 from mocoop.engine import Datum, build_transform, get_cfg_default
 from mocoop.engine.lite.data_loader import build_data_loader
-from mocoop.training_batches import reproducible
+from mocoop.training.batches import reproducible
 
 
 def photographs(folder: Path, count: int, size: tuple[int, int]) -> list[Datum]:

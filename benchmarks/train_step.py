@@ -9,7 +9,7 @@ import torch
 
 from benchmarks import common
 from mocoop.methods import METHODS
-from mocoop.precision import Precision
+from mocoop.training.precision import Precision
 
 NAMES = {name.lower(): name for name in METHODS if METHODS[name].node}
 

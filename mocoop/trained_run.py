@@ -17,9 +17,9 @@ from mocoop.engine import build_transform, get_cfg_default, load_checkpoint
 from mocoop.errors import CheckpointError, ConfigError, quoted
 from mocoop.methods import PromptMethod, build_method, extend_cfg, get_method
 from mocoop.names import name_problem
-from mocoop.precision import Precision
 from mocoop.results.record import FILE_NAME, read_record
-from mocoop.run_state import MODEL, description, find_checkpoint, learned_state, with_structure
+from mocoop.training.precision import Precision
+from mocoop.training.run_state import MODEL, description, find_checkpoint, learned_state, with_structure
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 
-from mocoop import wandb_log
 from mocoop.backbone import check_classnames, check_input_size, load_clip
 from mocoop.engine import (
     build_lr_scheduler,
@@ -19,13 +18,14 @@ from mocoop.engine import (
     load_pretrained_weights,
 )
 from mocoop.errors import CheckpointError, ConfigError, TrainingError
-from mocoop.evaluation import reset_peak_memory
 from mocoop.methods import build_method, config_problems, get_method
-from mocoop.precision import Precision
 from mocoop.results.history import FILE_NAME as HISTORY
 from mocoop.results.history import HistoryWriter
 from mocoop.results.record import plain_config
-from mocoop.run_state import (
+from mocoop.training import wandb_log
+from mocoop.training.evaluation import reset_peak_memory
+from mocoop.training.precision import Precision
+from mocoop.training.run_state import (
     MODEL,
     check_made_for,
     find_checkpoint,
@@ -34,8 +34,8 @@ from mocoop.run_state import (
     pack,
     with_structure,
 )
-from mocoop.testing_trainer import TestingTrainer
-from mocoop.zero_shot_check import TunedTower
+from mocoop.training.testing_trainer import TestingTrainer
+from mocoop.training.zero_shot_check import TunedTower
 
 logger = logging.getLogger(__name__)
 

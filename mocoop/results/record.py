@@ -88,7 +88,8 @@ def build_record(
     seed are read from it. metrics and per_class: of `mocoop.results.metrics`. routing: of
     `mocoop.results.routing`, for methods that route. epoch and selection ("last_step" or "best_val") say which
     weights were tested; both are None where nothing was trained. seconds: of "train" and "test". zero_shot: of
-    `mocoop.evaluation`, how the method compares with what it started from. command: what train.py was asked to do.
+    `mocoop.training.zero_shot_check`, how the method compares with what it started from. command: what train.py was
+    asked to do.
     """
     measured = {
         "split": split,

@@ -4,7 +4,6 @@ import re
 from dataclasses import dataclass
 
 from mocoop.shapes.classes import Combination, class_list, classnames
-from mocoop.shapes.vocabulary import STYLES
 
 STYLE_MIX = {
     "photo": 0.30, "blurry": 0.10, "sketch": 0.12, "dark": 0.10, "pixelated": 0.08,

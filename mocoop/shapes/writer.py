@@ -49,8 +49,10 @@ def ensure_set(shapes_set: ShapesSet, folder: str | os.PathLike) -> None:
         write_set(shapes_set, temporary)
         _publish(temporary, folder)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be written ({error.strerror}), expected a folder for the {shapes_set.name} "
-                        "pictures; pass another --root") from error
+        raise DataError(
+            f"{folder}: cannot be written ({error.strerror}), expected a folder for the {shapes_set.name} "
+            "pictures; pass another --root"
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -81,8 +83,10 @@ def read_styles(folder: str | os.PathLike) -> dict[str, str]:
             raise ValueError(f"unknown style {quoted(unknown[0])}")
         return styles
     except (DataError, ValueError, KeyError, csv.Error) as error:
-        raise DataError(f"{path}: got no readable table ({reason_of(error)}), expected path,style; remove "
-                        f"{folder} to have it made again") from error
+        raise DataError(
+            f"{path}: got no readable table ({reason_of(error)}), expected path,style; remove "
+            f"{folder} to have it made again"
+        ) from error
 
 
 def _write_pictures(shapes_set: ShapesSet, part: str, per_class: int, images: Path) -> tuple[list, np.ndarray]:

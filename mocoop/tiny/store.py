@@ -90,9 +90,12 @@ def _read(name: str, folder: Path) -> tuple[dict[str, Tensor], dict]:
         sidecar = json.loads(described.read_text(encoding="utf-8"))
         expected, found = sidecar["sha256"], file_sha256(weights)
         if found != expected:
-            raise CheckpointError(f"{weights}: got SHA-256 {found[:16]}..., expected {expected[:16]}...; the file is "
-                                  "damaged, install the library again")
+            raise CheckpointError(
+                f"{weights}: got SHA-256 {found[:16]}..., expected {expected[:16]}...; the file is "
+                "damaged, install the library again"
+            )
         return from_bytes(weights.read_bytes()), sidecar
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise CheckpointError(f"{weights}: got no readable weights with their .json ({error}); install the library "
-                              "again") from error
+        raise CheckpointError(
+            f"{weights}: got no readable weights with their .json ({error}); install the library again"
+        ) from error

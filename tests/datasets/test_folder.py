@@ -206,7 +206,7 @@ def test_class_names_give_names_and_order(root):
 
 
 def test_accents_written_in_two_ways_are_one_class(tmp_path):
-    for number, form in enumerate(("NFC", "NFD", "NFC", "NFD")):
+    for number in range(4):
         save(tmp_path / f"{number}.png")
     write_csv(
         tmp_path, "path,label", *(f"{n}.png,{unicodedata.normalize(('NFC', 'NFD')[n % 2], 'Fée')}" for n in range(4))

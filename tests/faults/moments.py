@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mocoop.engine.lite import files
-from mocoop.evaluation import Measurement
 from mocoop.results import history
 from mocoop.trainer import PromptTrainer
+from mocoop.training.evaluation import Measurement
 
 Deed = Callable[[str], None]  # gets the detail
 

@@ -10,8 +10,8 @@ import torch
 from mocoop.engine import load_checkpoint
 from mocoop.errors import CheckpointError
 from mocoop.feature_cache import cached_tensor
-from mocoop.resume_files import DAMAGED, NEWEST, PREVIOUS, newest_state, progress
-from mocoop.run_state import MODEL
+from mocoop.training.resume_files import DAMAGED, NEWEST, PREVIOUS, newest_state, progress
+from mocoop.training.run_state import MODEL
 from tests.faults.moments import Moments, kill, training_steps
 from tests.faults.outcomes import differences
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mocoop.training_batches import SeededDataset
+from mocoop.training.batches import SeededDataset
 from tests.faults.moments import Moments, kill, training_steps
 from tests.faults.runs import BY_STEPS, WORKERS
 

@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
-from mocoop.resume_files import NEWEST
-from mocoop.run_state import MODEL
+from mocoop.training.resume_files import NEWEST
+from mocoop.training.run_state import MODEL
 from tests.faults.moments import Moments, training_steps
 from tests.faults.runs import METHODS, STEPS, WORKERS
 

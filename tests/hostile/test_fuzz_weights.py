@@ -16,7 +16,7 @@ from mocoop.backbone import load_clip
 from mocoop.engine import load_checkpoint
 from mocoop.methods import build_method
 from mocoop.openai_clip import CLIP
-from mocoop.run_state import check_made_for, learned_state, with_structure
+from mocoop.training.run_state import check_made_for, learned_state, with_structure
 from tests.hostile.fuzz import FUZZ, odd_json, spoiled, spoiled_json, value_or_refusal
 from tests.hostile.readers import CLIP as SMALL
 from tests.hostile.readers import config

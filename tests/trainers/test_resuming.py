@@ -10,14 +10,14 @@ import train
 from mocoop.engine import load_checkpoint
 from mocoop.results.history import read_history
 from mocoop.results.record import FILE_NAME, read_record
-from mocoop.resume_files import NEWEST, PREVIOUS, progress
-from mocoop.run_folder import LOCK
-from mocoop.run_state import MODEL
+from mocoop.training.resume_files import NEWEST, PREVIOUS, progress
+from mocoop.training.run_folder import LOCK
+from mocoop.training.run_state import MODEL
 from tests.faults.moments import Moments, kill, training_steps
 from tests.faults.moments import test_batches as batches_of_the_test
 from tests.faults.outcomes import differences
 from tests.faults.runs import BY_STEPS, BY_TIME
-from tests.test_run_folder import refused
+from tests.training.test_run_folder import refused
 
 
 def at_step(number: int, deed):

@@ -5,14 +5,14 @@ import json
 import train
 from mocoop.engine import load_checkpoint
 from mocoop.methods.base import PromptMethod
-from mocoop.precision import Precision
 from mocoop.results.history import read_history
 from mocoop.results.record import FILE_NAME, read_record
-from mocoop.resume_files import NEWEST, progress
-from mocoop.run_state import MODEL
+from mocoop.training.precision import Precision
+from mocoop.training.resume_files import NEWEST, progress
+from mocoop.training.run_state import MODEL
 from tests.faults.outcomes import differences
 from tests.faults.runs import BY_STEPS
-from tests.test_run_folder import refused
+from tests.training.test_run_folder import refused
 
 
 def test_a_loss_that_is_not_finite_names_the_images_and_keeps_the_state(runs, capsys, monkeypatch):

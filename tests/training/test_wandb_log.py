@@ -6,8 +6,8 @@ import types
 import pytest
 from yacs.config import CfgNode
 
-from mocoop import wandb_log
 from mocoop.errors import ConfigError
+from mocoop.training import wandb_log
 
 
 def config(project=""):

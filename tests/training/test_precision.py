@@ -7,7 +7,7 @@ import torch
 from yacs.config import CfgNode
 
 from mocoop.methods import build_method, extend_cfg
-from mocoop.precision import Precision
+from mocoop.training.precision import Precision
 from tests.small_clip import small_clip
 
 CPU = torch.device("cpu")
@@ -24,7 +24,7 @@ def test_what_runs_on_a_cpu(asked, used, caplog):
 @pytest.mark.parametrize("trainer", ["CoOp", "CoCoOp", "MoCoOp"])
 @pytest.mark.parametrize("prec", ["bf16", "amp"])
 def test_a_step_changes_what_learns_and_is_near_fp32(trainer, prec):
-    cfg = CfgNode({"TRAINER": {"NAME": trainer}, "DATASET": {"NAME": "OxfordPets"}, "TEST": {}})
+    cfg = CfgNode({"TRAINER": {"NAME": trainer}, "DATASET": {"NAME": "OxfordPets"}, "TRAIN": {}, "TEST": {}})
     extend_cfg(cfg)
     torch.manual_seed(0)
     method = build_method(cfg, ["cat", "oak tree", "dog"], small_clip()).train()

@@ -26,7 +26,7 @@ from mocoop.results.record import (
     unfinished_record,
     write_record,
 )
-from mocoop.run_state import MODEL
+from mocoop.training.run_state import MODEL
 
 LOCK = "run.lock"
 HEARTBEAT_SECONDS = 20.0

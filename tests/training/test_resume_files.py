@@ -4,7 +4,7 @@ import pytest
 
 from mocoop.engine import load_checkpoint
 from mocoop.errors import CheckpointError
-from mocoop.resume_files import DAMAGED, NEWEST, PREVIOUS, newest_state, progress, save_for_resuming
+from mocoop.training.resume_files import DAMAGED, NEWEST, PREVIOUS, newest_state, progress, save_for_resuming
 
 
 def states(folder, **batches):

@@ -9,7 +9,7 @@ import pytest
 
 import train
 from mocoop.results.record import FILE_NAME
-from mocoop.run_folder import LOCK, SILENT_SECONDS, FolderInUseError, hold
+from mocoop.training.run_folder import LOCK, SILENT_SECONDS, FolderInUseError, hold
 from tests.faults.runs import BY_STEPS
 
 FOREIGN_LOCK = {"host": "another-host", "pid": 1, "started": "2030-01-01T00:00:00+00:00"}

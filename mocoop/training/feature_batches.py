@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from mocoop.feature_cache import ImageFeatureCache, cache_folder, key_of, module_sha256
 from mocoop.methods.base import PromptMethod
-from mocoop.precision import Precision
+from mocoop.training.precision import Precision
 
 logger = logging.getLogger(__name__)
 

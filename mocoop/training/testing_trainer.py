@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 
 from mocoop.engine import BACKEND
-from mocoop.evaluation import Measurement, peak_memory_mb
-from mocoop.feature_batches import feature_batches
 from mocoop.results.predictions import FILE_NAME as PREDICTIONS
 from mocoop.results.predictions import write_predictions
 from mocoop.results.record import FILE_NAME, build_record, write_record
-from mocoop.resumable_trainer import ResumableTrainer
-from mocoop.zero_shot_check import ZeroShotCheck
+from mocoop.training.evaluation import Measurement, peak_memory_mb
+from mocoop.training.feature_batches import feature_batches
+from mocoop.training.resumable_trainer import ResumableTrainer
+from mocoop.training.zero_shot_check import ZeroShotCheck
 
 logger = logging.getLogger(__name__)
 

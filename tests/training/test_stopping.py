@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from mocoop.stopping import Stopped, stop_requests
+from mocoop.training.stopping import Stopped, stop_requests
 
 
 def test_a_second_interrupt_stops_at_once():

@@ -4,7 +4,7 @@ import os
 import pytest
 import torch
 
-from mocoop.failures import explain
+from mocoop.training.failures import explain
 
 
 def os_error(number: int) -> OSError:
