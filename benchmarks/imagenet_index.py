@@ -1,7 +1,7 @@
 """Times ImageNet's start: the first one, which lists every folder, and later ones, which read the index.
 
-python -m benchmarks.imagenet_index --folder /tmp/big                      1,000 classes of 1,281 + 50 empty files
-python -m benchmarks.imagenet_index --folder /tmp/big --per-class 100      a smaller tree
+python -m benchmarks.imagenet_index --folder big                      1,000 classes of 1,281 + 50 empty files
+python -m benchmarks.imagenet_index --folder big --per-class 100      a smaller tree
 """
 
 import argparse

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -100,7 +101,7 @@ def _merge(cfg: CfgNode, pairs, source: str) -> None:
             problems.append(f"unknown key {one_line(key, 80)}{_similar(cfg, key)}")
             continue
         try:
-            cfg.merge_from_list([key, value])
+            cfg.merge_from_list([key, _whole_as_float(_value(cfg, key), value)])
             _check_value(_value(cfg, key))
         except Exception as error:  # yacs evaluates a text as a Python literal, and the parser has its limits
             problems.append(f"{key} cannot be {quoted(value)}: {reason_of(error)}")
@@ -108,6 +109,12 @@ def _merge(cfg: CfgNode, pairs, source: str) -> None:
         problems[MOST_PROBLEMS:] = [f"and {len(problems) - MOST_PROBLEMS} more"]
     if problems:
         raise ConfigError(f"{source}: {'; '.join(problems)}")
+
+
+def _whole_as_float(known, value):
+    """A whole number for a key with a fraction, which yacs would refuse: 20 for 20.0."""
+    is_whole = not isinstance(value, bool) and re.fullmatch(r"[+-]?\d+", str(value))
+    return float(str(value)) if isinstance(known, float) and is_whole else value
 
 
 def _check_value(value) -> None:

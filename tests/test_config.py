@@ -128,3 +128,15 @@ def test_plain_values_of_a_run_are_taken_and_unknown_keys_left_out():
     cfg = default()
     fill(cfg, {"SEED": 3, "OPTIM": {"LR": 1}, "INPUT": {"SIZE": [32, 32], "NEW": 1}, "OLD": {"KEY": 2}}, "log")
     assert (cfg.SEED, cfg.OPTIM.LR, cfg.INPUT.SIZE) == (3, 1, (32, 32)) and "OLD" not in cfg
+
+
+def test_a_whole_number_will_do_where_a_fraction_is_known(tmp_path):
+    cfg = default()
+    merge_overrides(cfg, ["OPTIM.LR", "20", "TRAIN.CHECKPOINT_MINUTES", "1"])
+    assert (cfg.OPTIM.LR, cfg.TRAIN.CHECKPOINT_MINUTES) == (20.0, 1.0) and isinstance(cfg.OPTIM.LR, float)
+    path = tmp_path / "a.yaml"
+    path.write_text("OPTIM:\n  LR: 3\n")
+    merge_file(cfg, str(path))
+    assert cfg.OPTIM.LR == 3.0
+    with pytest.raises(ConfigError, match="OPTIM.LR cannot be"):
+        merge_overrides(cfg, ["OPTIM.LR", "True"])
