@@ -1,9 +1,13 @@
 """What several test areas share: one folder of Shapes sets, made once per test run."""
 
+import signal
+
 import pytest
 import torch
 
 torch.set_num_threads(1)
+# Started in the background a shell's child ignores Ctrl-C, and so would all that the tests start to interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
