@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mocoop.errors import DataError
+from mocoop.results.csv_table import damage_named, read_table
 
 FILE_NAME = "history.csv"
 LEADING = ["step", "epoch", "lr"]
@@ -56,19 +56,9 @@ class HistoryWriter:
 
 def read_history(path) -> pd.DataFrame:
     """The table at `path`, numbers in every column. Raises DataError if it is missing or damaged."""
-    try:
-        frame = pd.read_csv(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}); it is written by training") from None
-    except (ValueError, pd.errors.ParserError) as error:
-        raise DataError(f"{path}: damaged, expected a csv ({' '.join(str(error).split())[:200]})") from None
-    missing = [name for name in LEADING if name not in frame.columns]
-    if missing:
-        raise DataError(f"{path}: got no column {', '.join(missing)}, expected {', '.join(LEADING)}")
-    try:
+    frame = read_table(path, LEADING, "it is written by training")
+    with damage_named(path):
         return frame.astype(float).astype({"step": int, "epoch": int})
-    except (ValueError, TypeError, OverflowError) as error:
-        raise DataError(f"{path}: damaged, {' '.join(str(error).split())[:200]}") from None
 
 
 def _lines_up_to(path: Path, step: int) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mocoop.errors import DataError
+from mocoop.results.csv_table import damage_named, read_table
 
 FILE_NAME = "predictions.csv"
 COLUMNS = ["path", "label", "prediction", "confidence", "domain"]
@@ -63,22 +63,11 @@ def write_predictions(path, frame: pd.DataFrame) -> None:
 
 def read_predictions(path) -> pd.DataFrame:
     """The table at `path`; `experts` and `gates` are lists per row. Raises DataError if it is missing or damaged."""
-    try:
-        frame = pd.read_csv(
-            path, dtype={"path": str, "domain": str, "experts": str, "gates": str}, keep_default_na=False
-        )
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}); test the run again") from None
-    except (ValueError, pd.errors.ParserError) as error:
-        raise DataError(f"{path}: damaged, expected a csv ({' '.join(str(error).split())[:200]})") from None
-    missing = [name for name in COLUMNS if name not in frame.columns]
-    if missing:
-        raise DataError(f"{path}: got no column {', '.join(missing)}, expected {', '.join(COLUMNS)}")
-    try:
+    words = dict.fromkeys(["path", "domain", *ROUTED_COLUMNS], str)
+    frame = read_table(path, COLUMNS, "test the run again", dtype=words, keep_default_na=False)
+    with damage_named(path):
         frame = frame.astype({"label": int, "prediction": int, "confidence": float})
-        if "experts" in frame.columns and "gates" in frame.columns:
+        if set(ROUTED_COLUMNS) <= set(frame.columns):
             frame["experts"] = [text.split(SEPARATOR) for text in frame["experts"]]
             frame["gates"] = [[float(weight) for weight in text.split(SEPARATOR)] for text in frame["gates"]]
-    except (ValueError, TypeError, OverflowError) as error:
-        raise DataError(f"{path}: damaged, {' '.join(str(error).split())[:200]}") from None
     return frame
