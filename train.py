@@ -17,20 +17,14 @@ from PIL import UnidentifiedImageError
 import datasets  # noqa: F401 (registers the datasets)
 import trainers  # noqa: F401 (registers the trainers)
 from mocoop.config import merge_file, merge_overrides
-from mocoop.engine import (
-    BACKEND,
-    DATASET_REGISTRY,
-    TRAINER_REGISTRY,
-    build_trainer,
-    collect_env_info,
-    get_cfg_default,
-    set_random_seed,
-    setup_logger,
-)
+from mocoop.engine import BACKEND, DATASET_REGISTRY, TRAINER_REGISTRY, build_trainer, get_cfg_default
 from mocoop.errors import ConfigError, DataError
 from mocoop.methods import extend_cfg
+from mocoop.training.environment import collect_env_info
 from mocoop.training.failures import explain
+from mocoop.training.log_file import setup_logger
 from mocoop.training.run_folder import hold
+from mocoop.training.seeding import set_random_seed
 from mocoop.training.stopping import Stopped, stop_requests
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from mocoop.clip.frozen_linear import frozen_linear
+from mocoop.clip.openai import CLIP
+from mocoop.clip.templates import template_groups
 from mocoop.engine import get_cfg_default
-from mocoop.frozen_linear import frozen_linear
 from mocoop.methods import METHODS, build_method, extend_cfg
-from mocoop.openai_clip import CLIP
-from mocoop.templates import template_groups
 from mocoop.training.evaluation import peak_memory_mb
 
 VIT_B16 = dict(

@@ -13,7 +13,7 @@ import torch
 
 from benchmarks import common
 from benchmarks.text_encoder import forward_backward, prompts
-from mocoop.text_encoder import TextEncoder
+from mocoop.clip.text_encoder import TextEncoder
 
 
 def child(args) -> dict:

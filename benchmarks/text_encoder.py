@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from benchmarks import common
-from mocoop.methods.mocoop import initial_contexts
-from mocoop.openai_clip import CLIP
-from mocoop.openai_clip import clip_model as openai_model
-from mocoop.prompts import Context, PromptLayout
-from mocoop.text_encoder import TextEncoder
+from mocoop.clip.openai import CLIP
+from mocoop.clip.openai import clip_model as openai_model
+from mocoop.clip.prompts import Context, PromptLayout
+from mocoop.clip.text_encoder import TextEncoder
+from mocoop.methods.mocoop.method import initial_contexts
 
 
 def prompts(clip_model: CLIP, experts: int, classes: int) -> tuple[list[torch.Tensor], list[PromptLayout]]:

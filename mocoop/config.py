@@ -10,7 +10,7 @@ import yaml
 from yacs.config import CfgNode
 
 from mocoop.errors import ConfigError, DataError, one_line, quoted, reason_of
-from mocoop.input_files import read_text
+from mocoop.files import read_text
 from mocoop.names import odd_character
 
 LARGEST = 1 << 20  # bytes of a config file

@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mocoop.engine.lite.seeding import set_random_seed
-from mocoop.openai_clip import CLIP, EOT_TOKEN, SOT_TOKEN, tokenizer
+from mocoop.clip.openai import CLIP, EOT_TOKEN, SOT_TOKEN, tokenizer
 from mocoop.shapes.captions import draw_pairs, every_caption
 from mocoop.shapes.version import DATA_VERSION
 from mocoop.tiny import store
 from mocoop.tiny.preprocess import normalised
 from mocoop.tiny.zeroshot import zeroshot_report
+from mocoop.training.seeding import set_random_seed
 
 log = logging.getLogger("pretrain_tiny")
 

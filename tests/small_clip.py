@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from mocoop.openai_clip import CLIP
-from mocoop.openai_clip import clip_model as openai_model
+from mocoop.clip.openai import CLIP
+from mocoop.clip.openai import clip_model as openai_model
 
 
 def small_clip(seed: int = 0, vision: str = "vit", double: bool = False) -> CLIP:

@@ -6,9 +6,10 @@ from functools import cache
 from pathlib import Path
 
 import train
-from mocoop.engine import build_trainer, set_random_seed
+from mocoop.engine import build_trainer
 from mocoop.shapes.sets import SETS
 from mocoop.shapes.writer import ensure_set
+from mocoop.training.seeding import set_random_seed
 
 ROOT = Path(__file__).parents[1]
 VIT = ["--backbone", "tiny-vit"]

@@ -1,7 +1,7 @@
 """CoCoOp, conditional context optimisation (arXiv 2203.05557). Keys: TRAINER.COCOOP, in mocoop/methods/cocoop.py."""
 
 from mocoop.engine import TRAINER_REGISTRY
-from mocoop.trainer import PromptTrainer
+from mocoop.training.trainer import PromptTrainer
 
 
 @TRAINER_REGISTRY.register()

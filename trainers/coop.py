@@ -1,7 +1,7 @@
 """CoOp, context optimisation (arXiv 2109.01134). Keys: TRAINER.COOP, in mocoop/methods/coop.py."""
 
 from mocoop.engine import TRAINER_REGISTRY
-from mocoop.trainer import PromptTrainer
+from mocoop.training.trainer import PromptTrainer
 
 
 @TRAINER_REGISTRY.register()

@@ -1,12 +1,12 @@
-"""MoCoOp, mixture of prompt learning (arXiv 2409.12011). Its keys: TRAINER.MOCOOP, in mocoop/methods/mocoop_config.py.
+"""MoCoOp, mixture of prompt learning (arXiv 2409.12011). Its keys: TRAINER.MOCOOP, in mocoop/methods/mocoop/config.py.
 
 To use it in another CoOp checkout, install this project, copy this file and configs/trainers/MoCoOp/ there, and add to
 its train.py `import trainers.mocoop` and, in extend_cfg, `trainers.mocoop.add_mocoop_config(cfg)`.
 """
 
 from mocoop.engine import TRAINER_REGISTRY
-from mocoop.methods.mocoop_config import add_mocoop_config  # noqa: F401 (for the train.py of other checkouts)
-from mocoop.trainer import PromptTrainer
+from mocoop.methods.mocoop.config import add_mocoop_config  # noqa: F401 (for the train.py of other checkouts)
+from mocoop.training.trainer import PromptTrainer
 
 
 @TRAINER_REGISTRY.register()

@@ -1,7 +1,7 @@
 """Zero-shot CLIP: one template, or the ensemble of CLIP's selected ones. Nothing is trained."""
 
 from mocoop.engine import TRAINER_REGISTRY
-from mocoop.trainer import PromptTrainer
+from mocoop.training.trainer import PromptTrainer
 
 
 @TRAINER_REGISTRY.register()

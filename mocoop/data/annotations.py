@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from mocoop.errors import DataError, quoted, reason_of
-from mocoop.input_files import check_plain_file, read_json, read_text
+from mocoop.files import check_plain_file, read_json, read_text
 
 T = TypeVar("T")
 

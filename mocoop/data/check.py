@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from tqdm import tqdm
 
 from mocoop.data.base import BenchmarkDataset
-from mocoop.engine import read_image
 from mocoop.errors import DataError
+from mocoop.images import read_image
 
 
 @dataclass

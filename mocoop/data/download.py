@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from mocoop.data.sources import SourceFile
 from mocoop.errors import DataError
-from mocoop.input_files import read_json
+from mocoop.files import read_json
 
 log = logging.getLogger(__name__)
 

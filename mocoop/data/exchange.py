@@ -8,9 +8,8 @@ from mocoop.data.item import Item, checked_label
 from mocoop.data.manifest import Record, encode_manifest, read_manifest
 from mocoop.data.paths import check_path, relative_to
 from mocoop.data.pickled import read_pickled_subset, write_pickled_subset
-from mocoop.engine import atomic_write
 from mocoop.errors import DataError, quoted, reason_of
-from mocoop.input_files import parse_json, read_text
+from mocoop.files import atomic_write, parse_json, read_text
 
 FORMATS = ("manifest", "coop", "2sfs")
 

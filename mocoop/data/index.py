@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from mocoop.data.paths import list_folders, list_images
-from mocoop.engine import atomic_write
 from mocoop.errors import DataError
-from mocoop.input_files import read_json
+from mocoop.files import atomic_write, read_json
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from mocoop.data.item import Item, checked_label
 from mocoop.data.paths import join_inside, relative_to
 from mocoop.errors import DataError, one_line, quoted
-from mocoop.input_files import parse_json, read_text
+from mocoop.files import parse_json, read_text
 
 _quote = json.JSONEncoder(ensure_ascii=False).encode
 

@@ -5,12 +5,11 @@ import re
 import shlex
 from pathlib import Path
 
+from mocoop.clip.templates import template_groups, template_problem
 from mocoop.data.config import folder_defaults
-from mocoop.engine import atomic_write
 from mocoop.errors import ConfigError, DataError
-from mocoop.input_files import read_text
+from mocoop.files import atomic_write, read_text
 from mocoop.names import name_problem
-from mocoop.templates import template_groups, template_problem
 
 
 def config_name(root: str) -> str:

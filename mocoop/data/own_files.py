@@ -18,9 +18,9 @@ from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from mocoop.data.paths import leads_out
-from mocoop.engine import atomic_write, open_image
 from mocoop.errors import DataError, reason_of
-from mocoop.input_files import read_json
+from mocoop.files import atomic_write, read_json
+from mocoop.images import open_image
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from mocoop.data.paths import IMAGE_SUFFIXES, check_path, join_inside, list_folders
 from mocoop.errors import DataError, one_line, quoted, reason_of
-from mocoop.input_files import read_text
+from mocoop.files import read_text
 from mocoop.names import name_problem
 
 SPLIT_NAMES = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from mocoop.data.item import Item, checked_label
 from mocoop.data.manifest import Record
 from mocoop.data.paths import check_path
-from mocoop.engine import check_pickle
 from mocoop.errors import DataError, one_line, quoted, reason_of
-from mocoop.input_files import check_plain_file
+from mocoop.files import check_plain_file
+from mocoop.pickle_check import check_pickle
 
 DATUM = ("dassl.data.datasets.base_dataset", "Datum")
 LARGEST = 1 << 30  # bytes

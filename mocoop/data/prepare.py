@@ -13,8 +13,8 @@ from pathlib import Path
 from mocoop.data.download import download, find_problem
 from mocoop.data.extract import extract
 from mocoop.data.sources import Source, SourceFile
-from mocoop.engine import atomic_write
 from mocoop.errors import DataError
+from mocoop.files import atomic_write
 
 log = logging.getLogger(__name__)
 

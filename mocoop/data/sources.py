@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from mocoop.errors import DataError, reason_of
-from mocoop.input_files import read_json
+from mocoop.files import read_json
 
 BUNDLED = Path(__file__).with_name("sources.json")
 

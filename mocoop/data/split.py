@@ -12,7 +12,7 @@ from pathlib import Path
 from mocoop.data.item import Item, Splits, checked_label
 from mocoop.data.paths import join_inside, relative_to
 from mocoop.errors import DataError, quoted
-from mocoop.input_files import read_json
+from mocoop.files import read_json
 
 
 def read_split(path: str | os.PathLike, image_dir: str) -> Splits:

@@ -13,7 +13,7 @@ from mocoop.data.item import Splits
 from mocoop.data.manifest import Record, encode_manifest, match_records, read_manifest, tails
 from mocoop.data.paths import leads_out
 from mocoop.data.pickled import read_pickled_subset
-from mocoop.engine import atomic_write
+from mocoop.files import atomic_write
 
 log = logging.getLogger(__name__)
 

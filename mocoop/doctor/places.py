@@ -34,8 +34,8 @@ def check_output(folder: Path) -> Iterator[Finding]:
 
 def check_caches() -> Iterator[Finding]:
     """Whether features and weights can be kept; a run does without, but recomputes or cannot download."""
-    from mocoop.backbone import WEIGHTS_FOLDER
-    from mocoop.feature_cache import cache_folder
+    from mocoop.clip.backbone import WEIGHTS_FOLDER
+    from mocoop.clip.feature_cache import cache_folder
 
     features = cache_folder()
     if features is None:

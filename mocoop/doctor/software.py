@@ -62,7 +62,7 @@ def check_engine() -> Iterator[Finding]:
 
 def check_clip() -> Iterator[Finding]:
     """Raises ImportError where no package provides `clip`."""
-    package = importlib.import_module("mocoop.openai_clip").clip
+    package = importlib.import_module("mocoop.clip.openai").clip
     named = [f"{name} {metadata.version(name)}" for name in metadata.packages_distributions().get("clip", [])]
     yield Finding(
         OK, "clip", f"{', '.join(dict.fromkeys(named)) or 'unpackaged'} ({os.path.dirname(package.__file__)})"

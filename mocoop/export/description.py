@@ -5,7 +5,7 @@ import torch
 from mocoop import __version__
 from mocoop.errors import ConfigError
 from mocoop.export.clip_weights import backbone_sha256
-from mocoop.trained_run import TrainedRun
+from mocoop.runs.trained_run import TrainedRun
 
 FORMAT = 1
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from safetensors.torch import save
 
-from mocoop.backbone import load_clip
-from mocoop.engine import atomic_write
+from mocoop.clip.backbone import load_clip
+from mocoop.clip.openai import MODEL_URLS
 from mocoop.errors import ConfigError
 from mocoop.export.clip_weights import clip_state
 from mocoop.export.description import describe
 from mocoop.export.onnx_file import check_onnx_installed, largest_difference, write_onnx
 from mocoop.export.scorers import ConditionalScorer, Scorer, scorer_of
-from mocoop.openai_clip import MODEL_URLS
-from mocoop.trained_run import TrainedRun
+from mocoop.files import atomic_write
+from mocoop.runs.trained_run import TrainedRun
 
 WEIGHTS, BACKBONE, ONNX = "model.safetensors", "backbone.safetensors", "model.onnx"
 DESCRIPTION, CLASSES, LOADER, EXAMPLE = "model.json", "classes.json", "load_model.py", "example.py"

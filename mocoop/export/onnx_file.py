@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from mocoop.engine import atomic_write
 from mocoop.errors import ConfigError
 from mocoop.export.scorers import Scorer
+from mocoop.files import atomic_write
 
 OPSET = 17
 

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mocoop.clip.openai import CLIP
+from mocoop.clip.prompts import PromptLayout
 from mocoop.methods.cocoop import CoCoOp
-from mocoop.openai_clip import CLIP
-from mocoop.prompts import PromptLayout
-from mocoop.router import mix_scores, top_k_gates
-from mocoop.trained_run import TrainedRun
+from mocoop.methods.mocoop.router import mix_scores, top_k_gates
+from mocoop.runs.trained_run import TrainedRun
 
 
 class Scorer(nn.Module):

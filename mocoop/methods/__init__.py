@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 from yacs.config import CfgNode
 
+from mocoop.clip.openai import CLIP
 from mocoop.data.config import add_folder_config
 from mocoop.errors import ConfigError
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.cocoop import add_cocoop_config, build_cocoop, cocoop_problems
 from mocoop.methods.coop import add_coop_config, build_coop, coop_problems
-from mocoop.methods.mocoop import build_mocoop
-from mocoop.methods.mocoop_config import add_mocoop_config, mocoop_problems
+from mocoop.methods.mocoop.config import add_mocoop_config, mocoop_problems
+from mocoop.methods.mocoop.method import build_mocoop
 from mocoop.methods.zeroshot import build_zeroshot, build_zeroshot_ensemble
-from mocoop.openai_clip import CLIP
 
 __all__ = ["METHODS", "Method", "PromptMethod", "build_method", "config_problems", "extend_cfg", "get_method"]
 
@@ -85,7 +85,7 @@ def build_method(
 
     Args:
         classnames: C names in label order.
-        clip_model: from `mocoop.backbone.load_clip`; shared, and frozen but for what the method learns.
+        clip_model: from `mocoop.clip.backbone.load_clip`; shared, and frozen but for what the method learns.
         all_classnames: names of all classes, base and new, in label order; MoCoOp's text loss may use them.
 
     Raises:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mocoop.clip.image_encoder import ImageEncoder
+from mocoop.clip.openai import CLIP
+from mocoop.clip.text_encoder import TextEncoder
 from mocoop.errors import CheckpointError, one_line
-from mocoop.image_encoder import ImageEncoder
-from mocoop.openai_clip import CLIP
-from mocoop.text_encoder import TextEncoder
 
 
 class PromptMethod(nn.Module):

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
+from mocoop.clip.openai import CLIP
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.coop import coop_layout, noise_context, words_context
 from mocoop.methods.keys import add_common_keys, common_problems
-from mocoop.openai_clip import CLIP
 
 logger = logging.getLogger(__name__)
 

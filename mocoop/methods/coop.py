@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
+from mocoop.clip.openai import CLIP
+from mocoop.clip.prompts import Context, PromptLayout, embed_words, readable
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.keys import add_common_keys, choice_problems, common_problems
-from mocoop.openai_clip import CLIP
-from mocoop.prompts import Context, PromptLayout, embed_words, readable
 
 POSITIONS = ("end", "middle", "front")
 

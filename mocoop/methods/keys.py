@@ -2,7 +2,7 @@
 
 from yacs.config import CfgNode
 
-from mocoop.text_encoder import KINDS
+from mocoop.clip.text_encoder import KINDS
 
 PRECISIONS = ("fp32", "fp16", "amp", "bf16")
 

@@ -6,10 +6,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
-from mocoop.hard_prompts import hard_features
+from mocoop.clip.hard_prompts import hard_features
+from mocoop.clip.openai import CLIP
+from mocoop.clip.templates import ensemble_templates, single_template
 from mocoop.methods.base import PromptMethod
-from mocoop.openai_clip import CLIP
-from mocoop.templates import ensemble_templates, single_template
 
 
 class ZeroshotCLIP(PromptMethod):

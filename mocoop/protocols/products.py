@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mocoop.errors import DataError
+from mocoop.files import atomic_write
 from mocoop.protocols.plan import Run
 from mocoop.results.aggregate import base_to_new
 from mocoop.results.by_protocol import join, protocol_tables
@@ -82,8 +83,6 @@ def protocol_figures(protocol: str, runs: pd.DataFrame, seeds: list[int]) -> Ite
 
 def write_tables(path: Path, tables: list[Table], runs: pd.DataFrame) -> str:
     """Writes the tables to `path`, and the runs to results.csv beside it; returns the tables as text."""
-    from mocoop.engine.lite.files import atomic_write  # brings torch along, which the rest does not need
-
     text = "\n".join(map(to_markdown, tables))
     with atomic_write(path) as file:
         file.write(text)

@@ -136,7 +136,7 @@ def _sheet(run: pd.Series, data_root: Path | None):
 
 
 def _similarity(runs: pd.DataFrame):
-    from mocoop.results.expert_similarity import similarities_by_dataset  # brings torch along
+    from mocoop.runs.expert_similarity import similarities_by_dataset  # brings torch along
 
     trained = runs[runs["phase"].str.startswith("train")]
     if trained.empty:

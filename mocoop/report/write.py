@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from mocoop.errors import ConfigError
+from mocoop.files import atomic_write
 from mocoop.report.content import Section, figures_in
 from mocoop.report.page import MARK, render
 from mocoop.report.protocol_sections import protocol_section
@@ -52,8 +53,6 @@ def write_report(
         check_folder(Path(figures), force)
     runs = find_runs(output, protocol, seeds)
     sections = gather(runs, data_root, similarity)
-
-    from mocoop.engine.lite.files import atomic_write  # brings torch along, which the rest does not need
 
     if figures is not None:
         save_figures(sections, Path(figures))

@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from mocoop.errors import DataError
-from mocoop.input_files import check_plain_file
+from mocoop.files import check_plain_file
 from mocoop.results.collect import COLUMNS, Collection, check_place, collect_folders
 from mocoop.results.record import FILE_NAME
 

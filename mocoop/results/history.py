@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from mocoop.files import atomic_write
 from mocoop.results.csv_table import damage_named, read_table
 
 FILE_NAME = "history.csv"
@@ -73,7 +74,5 @@ def _lines_up_to(path: Path, step: int) -> list[str]:
 
 
 def _replace(path: Path, lines: list[str]) -> None:
-    from mocoop.engine.lite.files import atomic_write  # brings torch along, which reading does not need
-
     with atomic_write(path) as file:
         file.writelines(lines)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mocoop.files import atomic_write
 from mocoop.results.csv_table import damage_named, read_table
 
 FILE_NAME = "predictions.csv"
@@ -55,8 +56,6 @@ def relative_path(path: str, root: str) -> str:
 
 def write_predictions(path, frame: pd.DataFrame) -> None:
     """Write `predictions_frame`'s table, atomically."""
-    from mocoop.engine.lite.files import atomic_write  # brings torch along, which reading does not need
-
     with atomic_write(path) as file:
         frame.to_csv(file, index=False, lineterminator="\n")
 

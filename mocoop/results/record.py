@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mocoop import __version__
 from mocoop.errors import DataError, one_line, quoted
-from mocoop.input_files import read_json
+from mocoop.files import atomic_write, read_json
 
 FORMAT = 1
 FILE_NAME = "result.json"
@@ -119,8 +119,6 @@ def unfinished_record(config, status: str, error: str | None = None, command: di
 
 def write_record(path, record: dict) -> None:
     """Validates the record and writes it atomically. Raises DataError if it is not a valid record."""
-    from mocoop.engine.lite.files import atomic_write  # brings torch along, which reading results does not need
-
     validate_record(record, path)
     text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
     with atomic_write(path) as file:

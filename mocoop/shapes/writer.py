@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from mocoop.errors import DataError, one_line, quoted, reason_of
-from mocoop.input_files import read_json, read_text
+from mocoop.files import read_json, read_text
 from mocoop.shapes.render import render
 from mocoop.shapes.sets import ShapesSet
 from mocoop.shapes.version import DATA_VERSION

@@ -14,9 +14,9 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from mocoop.engine.lite.files import atomic_write, file_sha256
+from mocoop.clip.openai import CLIP, CONTEXT_LENGTH, tokenizer
 from mocoop.errors import CheckpointError, ConfigError
-from mocoop.openai_clip import CLIP, CONTEXT_LENGTH, tokenizer
+from mocoop.files import atomic_write, file_sha256
 
 NAMES = ("rn", "vit")
 FOLDER = Path(__file__).parent

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from mocoop.openai_clip import tokenizer
+from mocoop.clip.openai import tokenizer
 from mocoop.tiny.store import trained_tokens
 
 

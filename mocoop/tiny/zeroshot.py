@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mocoop.openai_clip import CLIP, clip
+from mocoop.clip.openai import CLIP, clip
 from mocoop.shapes.render import render
 from mocoop.shapes.sets import SOURCES, STYLE_MIX, ShapesSet
 from mocoop.shapes.vocabulary import STYLES

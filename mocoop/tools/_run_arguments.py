@@ -5,8 +5,8 @@ import logging
 from pathlib import Path
 
 from mocoop.errors import ConfigError
-from mocoop.input_files import read_text
-from mocoop.trained_run import TrainedRun, load_run
+from mocoop.files import read_text
+from mocoop.runs.trained_run import TrainedRun, load_run
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, device: bool = True) -> None:

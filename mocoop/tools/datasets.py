@@ -15,6 +15,7 @@ from mocoop.checkout import find_checkout, import_datasets
 from mocoop.data import exchange
 from mocoop.data.sources import BUNDLED, load_sources
 from mocoop.errors import ConfigError, DataError
+from mocoop.files import atomic_write
 
 SHOWN = 5  # problems of a split that are printed
 
@@ -203,7 +204,6 @@ def _new(args) -> int:
 def _import_split(args) -> int:
     from mocoop.data.manifest import encode_manifest, text_sha256
     from mocoop.data.subset import subset_path, take_records
-    from mocoop.engine import atomic_write
 
     named = exchange.shots_and_seed(args.file) or (None, None)
     shots, seed = (

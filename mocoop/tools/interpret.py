@@ -11,9 +11,9 @@ from itertools import groupby
 from pathlib import Path
 from textwrap import fill
 
-from mocoop.engine import atomic_write
 from mocoop.errors import ConfigError
-from mocoop.interpretation import DIRECTIONS, MEANING, Position, Vocabulary, interpret
+from mocoop.files import atomic_write
+from mocoop.runs.interpretation import DIRECTIONS, MEANING, Position, Vocabulary, interpret
 from mocoop.tools._run_arguments import add_run_arguments, check_unused, open_run
 
 WIDTH = 110

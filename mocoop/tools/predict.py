@@ -13,10 +13,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mocoop.engine import atomic_write
 from mocoop.errors import ConfigError
-from mocoop.prediction import Predictor, find_images
-from mocoop.prediction_formats import FORMATS
+from mocoop.files import atomic_write
+from mocoop.runs.prediction import Predictor, find_images
+from mocoop.runs.prediction_formats import FORMATS
 from mocoop.tools._run_arguments import add_class_arguments, add_run_arguments, check_unused, open_run
 
 

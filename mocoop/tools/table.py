@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from mocoop.errors import DataError
+from mocoop.files import atomic_write
 from mocoop.results.aggregate import pair_folders
 from mocoop.results.by_protocol import ALIASES, PHASES, join, protocol_tables, runs_of, summarise
 from mocoop.results.collect import LAYOUT, Collection, collect, merge
@@ -151,8 +152,6 @@ def _select(frame: pd.DataFrame, args) -> pd.DataFrame:
 
 
 def _write(path: str, text: str) -> None:
-    from mocoop.engine.lite.files import atomic_write  # brings torch along, which printing tables does not need
-
     with atomic_write(path) as file:
         file.write(text)
 

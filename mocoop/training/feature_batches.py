@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
-from mocoop.feature_cache import ImageFeatureCache, cache_folder, key_of, module_sha256
+from mocoop.clip.feature_cache import ImageFeatureCache, cache_folder, key_of, module_sha256
 from mocoop.methods.base import PromptMethod
 from mocoop.training.precision import Precision
 

@@ -6,8 +6,8 @@ import logging
 import torch
 from torch import Tensor, nn
 
-from mocoop.openai_clip import CLIP
-from mocoop.openai_clip import clip_model as openai_model
+from mocoop.clip.openai import CLIP
+from mocoop.clip.openai import clip_model as openai_model
 
 logger = logging.getLogger(__name__)
 

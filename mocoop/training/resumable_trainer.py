@@ -11,13 +11,16 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from mocoop.engine import Progress, TrainerX, random_state, restore_random_state, save_checkpoint
+from mocoop.engine import TrainerX
 from mocoop.errors import CheckpointError
 from mocoop.results.record import config_differences
 from mocoop.training.batches import leave_stopping_to_main, reproducible
+from mocoop.training.checkpoint import save_checkpoint
+from mocoop.training.progress import Progress
 from mocoop.training.resume_files import newest_state, progress, remove_resume_files, save_for_resuming
 from mocoop.training.run_folder import refuse_other_settings
 from mocoop.training.run_state import MODEL
+from mocoop.training.seeding import random_state, restore_random_state
 from mocoop.training.stopping import StopRequest, stop_requests
 
 CHECKPOINT_MINUTES = 10.0  # where the config, of a CoOp checkout say, lacks TRAIN.CHECKPOINT_MINUTES

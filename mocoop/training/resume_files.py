@@ -9,8 +9,8 @@ import os
 import re
 from pathlib import Path
 
-from mocoop.engine import epoch_model, last_checkpoint, load_checkpoint, save_state
 from mocoop.errors import CheckpointError
+from mocoop.training.checkpoint import epoch_model, last_checkpoint, load_checkpoint, save_state
 
 NEWEST = "resume.pth.tar"
 PREVIOUS = "resume-previous.pth.tar"

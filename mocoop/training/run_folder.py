@@ -16,9 +16,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TextIO
 
-from mocoop.engine import remove_temporary_files
 from mocoop.errors import ConfigError, DataError, MocoopError
-from mocoop.input_files import parse_json
+from mocoop.files import parse_json, remove_temporary_files
 from mocoop.results.record import (
     FILE_NAME,
     config_differences,

@@ -9,11 +9,12 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from mocoop.config import fill
-from mocoop.engine import BEST_MODEL, epoch_model, last_checkpoint, random_state
 from mocoop.errors import CheckpointError, quoted
 from mocoop.methods import METHODS, get_method
 from mocoop.methods.base import PromptMethod
 from mocoop.results.record import plain_config
+from mocoop.training.checkpoint import BEST_MODEL, epoch_model, last_checkpoint
+from mocoop.training.seeding import random_state
 
 FORMAT = 1
 MODEL = "prompt_learner"  # the folder of the checkpoints, as CoOp names it

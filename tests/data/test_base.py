@@ -7,8 +7,8 @@ import pytest
 from mocoop.data.base import BenchmarkDataset
 from mocoop.data.manifest import read_manifest
 from mocoop.data.pickled import write_pickled_subset
-from mocoop.engine import file_sha256
 from mocoop.errors import DataError
+from mocoop.files import file_sha256
 from tests.data.toy import CLASSES, ToySet, identity, make_cfg, make_tree
 
 

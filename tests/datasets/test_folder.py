@@ -8,8 +8,9 @@ from PIL import Image
 
 import datasets  # noqa: F401  (registers them)
 from mocoop.data.config import folder_defaults
-from mocoop.engine import DATASET_REGISTRY, read_image
+from mocoop.engine import DATASET_REGISTRY
 from mocoop.errors import ConfigError, DataError
+from mocoop.images import read_image
 from tests.data.toy import make_cfg
 from tests.datasets.own import PICTURE, make_own_tree, save
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from mocoop import tiny
-from mocoop.backbone import EMBEDDED
+from mocoop.clip.backbone import EMBEDDED
+from mocoop.clip.openai import MODEL_URLS
 from mocoop.doctor import diagnose, places, software, weights
 from mocoop.doctor.finding import NOTE, OK, PROBLEM, Finding
 from mocoop.engine.backend import EngineError
 from mocoop.errors import CheckpointError, DataError
-from mocoop.openai_clip import MODEL_URLS
 
 EVERYDAY = [software.check_python, software.check_torch, software.check_engine, software.check_clip]
 
@@ -80,7 +80,7 @@ def test_downloaded_weights_are_compared_with_the_published_hash(tmp_path, monke
         PROBLEM,
         "ViT-B/16",
     ) and "expected 5806e77cd80f8b59...: remove it" in found.text
-    monkeypatch.setattr("mocoop.engine.file_sha256", lambda path: MODEL_URLS["ViT-B/16"].split("/")[-2])
+    monkeypatch.setattr("mocoop.doctor.weights.file_sha256", lambda path: MODEL_URLS["ViT-B/16"].split("/")[-2])
     assert [f.state for f in weights.check_downloaded(tmp_path)] == [OK]
 
 

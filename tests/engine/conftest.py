@@ -4,8 +4,8 @@ import pytest
 
 from mocoop.engine.lite.config import get_cfg_default
 from mocoop.engine.lite.dataset import DATASET_REGISTRY, DatasetBase, Datum
-from mocoop.engine.lite.seeding import set_random_seed
 from mocoop.engine.lite.trainer import TrainerX
+from mocoop.training.seeding import set_random_seed
 from tests.engine import toy
 
 LITE = types.SimpleNamespace(Datum=Datum, DatasetBase=DatasetBase)

@@ -11,11 +11,11 @@ from mocoop.engine.backend import VARIABLE, dassl_is_installed, import_dassl
 from mocoop.engine.lite import config as lite_config
 from mocoop.engine.lite.data_manager import DataManager
 from mocoop.engine.lite.evaluation import build_evaluator
-from mocoop.engine.lite.lr_scheduler import build_lr_scheduler
-from mocoop.engine.lite.optim import build_optimizer
-from mocoop.engine.lite.seeding import set_random_seed
 from mocoop.engine.lite.trainer import TrainerX
 from mocoop.engine.lite.transforms import ON_IMAGE, ON_TENSOR, build_transform
+from mocoop.training.optimizer import build_optimizer
+from mocoop.training.schedule import build_lr_scheduler
+from mocoop.training.seeding import set_random_seed
 from tests.engine import toy
 from tests.engine.test_backend import open_bridge
 

@@ -5,9 +5,9 @@ from PIL import Image
 from mocoop.engine.lite.data_loader import DatasetWrapper, build_data_loader
 from mocoop.engine.lite.data_manager import DataManager
 from mocoop.engine.lite.dataset import Datum
-from mocoop.engine.lite.seeding import set_random_seed
 from mocoop.engine.lite.transforms import build_transform
 from mocoop.errors import ConfigError, DataError
+from mocoop.training.seeding import set_random_seed
 
 
 def test_batches(cfg):

@@ -3,8 +3,8 @@ import random
 import pytest
 
 from mocoop.engine.lite.dataset import DatasetBase, Datum
-from mocoop.engine.lite.image import read_image
 from mocoop.errors import ConfigError, DataError
+from mocoop.images import read_image
 
 
 @pytest.fixture

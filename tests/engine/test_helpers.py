@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from mocoop.engine.lite.environment import collect_env_info
-from mocoop.engine.lite.logger import setup_logger
-from mocoop.engine.lite.meters import AverageMeter, MetricMeter
 from mocoop.engine.lite.metrics import compute_accuracy
-from mocoop.engine.lite.seeding import random_state, restore_random_state, set_random_seed
+from mocoop.training.environment import collect_env_info
+from mocoop.training.log_file import setup_logger
+from mocoop.training.meters import AverageMeter, MetricMeter
+from mocoop.training.seeding import random_state, restore_random_state, set_random_seed
 
 
 def draw():

@@ -4,8 +4,8 @@ import pytest
 from torch.utils.data import RandomSampler, SequentialSampler
 
 from mocoop.engine.lite.samplers import build_sampler
-from mocoop.engine.lite.seeding import set_random_seed
 from mocoop.errors import ConfigError
+from mocoop.training.seeding import set_random_seed
 
 
 def items(labels, domains=None):

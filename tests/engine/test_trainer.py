@@ -4,9 +4,9 @@ import sys
 import pytest
 import torch
 
-from mocoop.engine.lite.checkpoint import load_checkpoint
 from mocoop.engine.lite.trainer_base import TrainerBase
 from mocoop.errors import CheckpointError, ConfigError
+from mocoop.training.checkpoint import load_checkpoint
 
 BATCH_LINE = re.compile(
     r"^epoch \[(\d+)/3\] batch \[(\d+)/4\] time \d+\.\d{3} \(\d+\.\d{3}\) data \d+\.\d{3} \(\d+\.\d{3}\) "

@@ -7,9 +7,9 @@ from torchvision.transforms import functional as F
 from mocoop.engine.lite.augment import Cutout, GaussianNoise, InstanceNormalization, Random2DTranslation
 from mocoop.engine.lite.config import get_cfg_default
 from mocoop.engine.lite.randaugment import FIXMATCH, PLAIN, RANDOM_STRENGTH
-from mocoop.engine.lite.seeding import set_random_seed
 from mocoop.engine.lite.transforms import ON_IMAGE, ON_TENSOR, build_transform
 from mocoop.errors import ConfigError
+from mocoop.training.seeding import set_random_seed
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image
 from torch import nn
 
-from mocoop.engine.lite.lr_scheduler import build_lr_scheduler
-from mocoop.engine.lite.optim import build_optimizer
+from mocoop.training.optimizer import build_optimizer
+from mocoop.training.schedule import build_lr_scheduler
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 SPLITS = {"train": 7, "val": 2, "test": 5}  # images per class

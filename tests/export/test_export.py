@@ -14,11 +14,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mocoop.engine import read_image
 from mocoop.errors import ConfigError
 from mocoop.export import export_run
+from mocoop.images import read_image
 from mocoop.results.predictions import read_predictions
-from mocoop.trained_run import load_run
+from mocoop.runs.trained_run import load_run
 from tests.trained import METHODS, SPLIT
 
 # For each (folder, images, file) of the jobs in argv[1]: the images' logits by the folder's own code, to the file.

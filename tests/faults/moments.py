@@ -11,10 +11,10 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from mocoop.engine.lite import files
+from mocoop import files
 from mocoop.results import history
-from mocoop.trainer import PromptTrainer
 from mocoop.training.evaluation import Measurement
+from mocoop.training.trainer import PromptTrainer
 
 Deed = Callable[[str], None]  # gets the detail
 

@@ -7,9 +7,9 @@ import signal
 import pytest
 import torch
 
-from mocoop.engine import load_checkpoint
+from mocoop.clip.feature_cache import cached_tensor
 from mocoop.errors import CheckpointError
-from mocoop.feature_cache import cached_tensor
+from mocoop.training.checkpoint import load_checkpoint
 from mocoop.training.resume_files import DAMAGED, NEWEST, PREVIOUS, newest_state, progress
 from mocoop.training.run_state import MODEL
 from tests.faults.moments import Moments, kill, training_steps

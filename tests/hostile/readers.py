@@ -7,7 +7,8 @@ from pathlib import Path
 
 import datasets  # noqa: F401  (registers them)
 import train
-from mocoop.backbone import load_clip
+from mocoop.clip.backbone import load_clip
+from mocoop.clip.templates import template_problem
 from mocoop.config import merge_file, merge_overrides
 from mocoop.data.check import check
 from mocoop.data.classes import class_names
@@ -22,14 +23,15 @@ from mocoop.data.own_images import read_class_folders, read_class_names, read_im
 from mocoop.data.pickled import read_pickled_subset
 from mocoop.data.split import read_split
 from mocoop.data.subset import take_records
-from mocoop.engine import DATASET_REGISTRY, get_cfg_default, last_checkpoint, load_checkpoint, read_image
+from mocoop.engine import DATASET_REGISTRY, get_cfg_default
 from mocoop.errors import ConfigError, DataError
+from mocoop.images import read_image
 from mocoop.methods import build_method, extend_cfg
 from mocoop.results.collect import collect
 from mocoop.results.history import read_history
 from mocoop.results.predictions import read_predictions
 from mocoop.results.record import read_record
-from mocoop.templates import template_problem
+from mocoop.training.checkpoint import last_checkpoint, load_checkpoint
 from mocoop.training.run_state import check_made_for, find_checkpoint, learned_state, with_structure
 from tests.data.toy import ToySet, make_cfg
 from tests.hostile.box import Box

@@ -3,12 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mocoop.clip.templates import template_problem
 from mocoop.config import MOST_PROBLEMS, fill, merge_file, merge_overrides
 from mocoop.engine import get_cfg_default
 from mocoop.methods import config_problems, extend_cfg
-from mocoop.methods.mocoop_config import mocoop_problems, resolve_groups
+from mocoop.methods.mocoop.config import mocoop_problems, resolve_groups
 from mocoop.results.record import plain_config
-from mocoop.templates import template_problem
 from tests.hostile.fuzz import FUZZ, LONGEST, odd_json, odd_text, spoiled, spoiled_json, value_or_refusal
 
 YAML = b"""# a comment

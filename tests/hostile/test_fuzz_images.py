@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mocoop.data.own_files import look_at
-from mocoop.engine import read_image
+from mocoop.images import read_image
 from tests.hostile.fuzz import FUZZ, spoiled, value_or_refusal
 from tests.hostile.images import HARMLESS, PICTURE, encoded, png
 

@@ -4,11 +4,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mocoop.clip.openai import EOT_TOKEN, SOT_TOKEN, clip, tokenizer
+from mocoop.clip.prompts import Context, PromptLayout, hard_prompts
+from mocoop.clip.templates import fill, split_template, template_problem
 from mocoop.errors import ConfigError
 from mocoop.names import name_problem
-from mocoop.openai_clip import EOT_TOKEN, SOT_TOKEN, clip, tokenizer
-from mocoop.prompts import Context, PromptLayout, hard_prompts
-from mocoop.templates import fill, split_template, template_problem
 from tests.hostile.fuzz import FUZZ, odd_text, value_or_refusal
 from tests.hostile.names import BAD_NAMES, FINE_NAMES
 

@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from mocoop.backbone import load_clip
-from mocoop.engine import load_checkpoint
+from mocoop.clip.backbone import load_clip
+from mocoop.clip.openai import CLIP
 from mocoop.methods import build_method
-from mocoop.openai_clip import CLIP
+from mocoop.training.checkpoint import load_checkpoint
 from mocoop.training.run_state import check_made_for, learned_state, with_structure
+from tests.clip.test_backbone import save_jit
 from tests.hostile.fuzz import FUZZ, odd_json, spoiled, spoiled_json, value_or_refusal
 from tests.hostile.readers import CLIP as SMALL
 from tests.hostile.readers import config
 from tests.hostile.weights import learned, saved
-from tests.test_backbone import save_jit
 
 
 @pytest.fixture(autouse=True)

@@ -5,12 +5,12 @@ import torch
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
+from mocoop.clip.openai import tokenizer
+from mocoop.clip.prompts import hard_prompts
+from mocoop.clip.text_encoder import encode_plain
 from mocoop.errors import CheckpointError, ConfigError
 from mocoop.methods import METHODS, build_method, extend_cfg
 from mocoop.methods.coop import coop_layout
-from mocoop.openai_clip import tokenizer
-from mocoop.prompts import hard_prompts
-from mocoop.text_encoder import encode_plain
 from tests.small_clip import small_clip
 
 NAMES = ["cat", "hot_air_balloon", "oak tree"]

@@ -7,12 +7,12 @@ import torch
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
+from mocoop.clip.openai import tokenizer
+from mocoop.clip.prompts import Context, PromptLayout
+from mocoop.clip.text_encoder import encode_plain
 from mocoop.errors import ConfigError
 from mocoop.methods import build_method, extend_cfg
-from mocoop.methods.mocoop import initial_contexts
-from mocoop.openai_clip import tokenizer
-from mocoop.prompts import Context, PromptLayout
-from mocoop.text_encoder import encode_plain
+from mocoop.methods.mocoop.method import initial_contexts
 from tests.small_clip import small_clip
 
 GROUPS = [["a photo of a {}.", "a good photo of a {}."], ["{} texture."], ["a {} in a video game."]]

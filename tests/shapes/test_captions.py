@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mocoop.openai_clip import tokenizer
+from mocoop.clip.openai import tokenizer
 from mocoop.shapes import captions
 from mocoop.shapes.classes import HELD_OUT, PRETRAINING
 from mocoop.shapes.vocabulary import COLOURS, SHAPES, STYLES, TEMPLATES, TEXTURES, phrase

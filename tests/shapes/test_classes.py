@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from mocoop.openai_clip import tokenizer
+from mocoop.clip.openai import tokenizer
 from mocoop.shapes.classes import ALL_COMBINATIONS, HELD_OUT, PRETRAINING, class_list, classnames
 from mocoop.shapes.vocabulary import COLOURS, COOL, SHAPES, STYLES, TEMPLATES, TEXTURES, WARM
 

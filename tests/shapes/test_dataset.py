@@ -4,8 +4,9 @@ from dataclasses import replace
 import pytest
 
 from datasets.shapes import ShapesBoth, ShapesBothFaded
-from mocoop.engine import get_cfg_default, read_image
+from mocoop.engine import get_cfg_default
 from mocoop.errors import DataError
+from mocoop.images import read_image
 from mocoop.shapes.sets import SETS
 
 

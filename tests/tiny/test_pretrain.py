@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mocoop.openai_clip import clip
+from mocoop.clip.openai import clip
 from mocoop.shapes.captions import every_caption
 from mocoop.tiny import load, store
 from mocoop.tiny.preprocess import PIXEL_MEAN, PIXEL_STD, normalised

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from mocoop.openai_clip import CLIP
+from mocoop.clip.openai import CLIP
 from mocoop.shapes.captions import every_caption
 from mocoop.shapes.classes import classnames
 from mocoop.shapes.sets import SETS, STYLE_MIX

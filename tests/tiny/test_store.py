@@ -4,8 +4,8 @@ import shutil
 import pytest
 import torch
 
+from mocoop.clip.openai import CLIP, clip
 from mocoop.errors import CheckpointError, ConfigError
-from mocoop.openai_clip import CLIP, clip
 from mocoop.tiny import load, store
 
 SMALL = {

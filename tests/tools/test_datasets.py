@@ -5,7 +5,7 @@ import pytest
 
 from mocoop.cli import main
 from mocoop.data import download
-from mocoop.engine import file_sha256
+from mocoop.files import file_sha256
 from tests.data.archives import make_tar
 from tests.data.server import Server
 from tests.data.toy import make_cfg

@@ -3,8 +3,8 @@ import yaml
 
 from mocoop.checkout import find_checkout
 from mocoop.cli import main
+from mocoop.clip.templates import template_groups
 from mocoop.data.new_config import config_name
-from mocoop.templates import template_groups
 from tests.datasets.own import make_own_tree
 
 

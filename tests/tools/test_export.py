@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from mocoop.trained_run import load_run
+from mocoop.runs.trained_run import load_run
 from tests.tools.tool import Tool
 
 

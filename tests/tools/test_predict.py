@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tests.test_prediction import draw
+from tests.runs.test_prediction import draw
 from tests.tools.tool import Tool
 
 

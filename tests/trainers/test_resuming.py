@@ -7,9 +7,9 @@ import signal
 import pytest
 
 import train
-from mocoop.engine import load_checkpoint
 from mocoop.results.history import read_history
 from mocoop.results.record import FILE_NAME, read_record
+from mocoop.training.checkpoint import load_checkpoint
 from mocoop.training.resume_files import NEWEST, PREVIOUS, progress
 from mocoop.training.run_folder import LOCK
 from mocoop.training.run_state import MODEL

@@ -3,10 +3,10 @@
 import json
 
 import train
-from mocoop.engine import load_checkpoint
 from mocoop.methods.base import PromptMethod
 from mocoop.results.history import read_history
 from mocoop.results.record import FILE_NAME, read_record
+from mocoop.training.checkpoint import load_checkpoint
 from mocoop.training.precision import Precision
 from mocoop.training.resume_files import NEWEST, progress
 from mocoop.training.run_state import MODEL

@@ -2,8 +2,8 @@ import os
 
 import pytest
 
-from mocoop.engine import load_checkpoint
 from mocoop.errors import CheckpointError
+from mocoop.training.checkpoint import load_checkpoint
 from mocoop.training.resume_files import DAMAGED, NEWEST, PREVIOUS, newest_state, progress, save_for_resuming
 
 

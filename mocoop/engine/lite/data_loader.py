@@ -5,10 +5,10 @@ import traceback
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from mocoop.engine.lite.image import read_image
 from mocoop.engine.lite.samplers import build_sampler
 from mocoop.engine.lite.transforms import plain_transform
 from mocoop.errors import ConfigError, DataError
+from mocoop.images import read_image
 
 
 class DatasetWrapper(Dataset):

@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from sklearn.metrics import confusion_matrix, f1_score
 
-from mocoop.engine.lite.files import atomic_write
 from mocoop.engine.lite.registry import Registry, check_availability
 from mocoop.errors import DataError
+from mocoop.files import atomic_write
 
 EVALUATOR_REGISTRY = Registry("EVALUATOR")
 

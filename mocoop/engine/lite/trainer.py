@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from mocoop.engine.lite.checkpoint import BEST_MODEL
 from mocoop.engine.lite.data_manager import DataManager
 from mocoop.engine.lite.evaluation import build_evaluator
-from mocoop.engine.lite.progress import Progress
 from mocoop.engine.lite.trainer_base import TrainerBase
 from mocoop.errors import CheckpointError
+from mocoop.training.checkpoint import BEST_MODEL
+from mocoop.training.progress import Progress
 
 
 class SimpleTrainer(TrainerBase):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from mocoop.engine.lite.checkpoint import (
+from mocoop.training.checkpoint import (
     BEST_MODEL,
     epoch_model,
     last_checkpoint,
@@ -15,7 +15,7 @@ from mocoop.engine.lite.checkpoint import (
     restore_checkpoint,
     save_checkpoint,
 )
-from mocoop.engine.lite.seeding import random_state, restore_random_state
+from mocoop.training.seeding import random_state, restore_random_state
 
 logger = logging.getLogger(__name__)
 

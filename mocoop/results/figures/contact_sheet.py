@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from mocoop.images import open_image
 from mocoop.results.expert_use import strongest_images
 from mocoop.results.figures.style import COLOURS, PAGE_WIDTH, SMALL, styled_without_grid, wrapped
 
@@ -48,8 +49,6 @@ def contact_tiles(predictions: pd.DataFrame, experts: list[str], root: Path, cou
 
 def read_small(path: Path) -> np.ndarray | None:
     """The image with a longer side of at most PIXELS, (height, width, 3); None if it cannot be read."""
-    from mocoop.engine.lite.image import open_image  # brings torch along
-
     try:
         with open_image(path) as image:
             image.draft("RGB", (PIXELS, PIXELS))

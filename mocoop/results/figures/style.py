@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from mocoop.files import atomic_write
 from mocoop.results.aggregate import METHOD_ORDER
 
 COLOURS = ["#000000", "#E69F00", "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#999999"]
@@ -48,8 +49,6 @@ def save_figure(figure: Figure, path) -> None:
 
     The same figure gives the same bytes: no date is written.
     """
-    from mocoop.engine.lite.files import atomic_write  # brings torch along, which drawing does not need
-
     with atomic_write(path, "wb") as file:
         write_figure(figure, file, str(path).rpartition(".")[2])
 

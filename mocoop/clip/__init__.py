@@ -1,0 +1,1 @@
+"""CLIP's anatomy, nothing of methods: its weights, tokens, prompts and towers."""

@@ -1,0 +1,35 @@
+"""Text features of hand-written templates: frozen, so computed once, and kept on disk."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mocoop.clip.feature_cache import cached_tensor, key_of, tensors_sha256
+from mocoop.clip.openai import CLIP
+from mocoop.clip.prompts import hard_prompts
+from mocoop.clip.templates import fill
+from mocoop.clip.text_encoder import TextEncoder
+
+_TEXT_TOWER = ("transformer.", "token_embedding.", "positional_embedding", "ln_final.", "text_projection")
+
+
+@torch.no_grad()
+def hard_features(encoder: TextEncoder, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
+    """Normalised features (T, C, D) of T templates filled with C class names.
+
+    Raises ConfigError for a class name that makes a template too long for CLIP's context.
+    """
+    clip_model: CLIP = encoder.clip_model[0]
+    device = clip_model.text_projection.device
+    texts = [[fill(template, name) for name in classnames] for template in templates]
+
+    def compute() -> Tensor:
+        layouts = [hard_prompts(row).to(device) for row in texts]
+        with torch.autocast(device.type, enabled=False):
+            return F.normalize(encoder([None] * len(layouts), layouts), dim=-1)
+
+    tower = ((name, value) for name, value in clip_model.state_dict().items() if name.startswith(_TEXT_TOWER))
+    key = key_of(tensors_sha256(tower), encoder.kind, device.type, texts)
+    return cached_tensor("text", key, compute).to(device)

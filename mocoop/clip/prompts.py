@@ -1,0 +1,155 @@
+"""Soft prompts: token sequences with learnable context vectors at some positions.
+
+A prompt is written as *pieces*: text (tokens, frozen) and `Context` (learnable). CoOp's is
+[SOT] [context] [class] [.] [EOT]; a MoCoOp expert's is [SOT] [ctx_before] [class] [ctx_after] [.] [EOT].
+`PromptLayout` holds the pieces of all classes as index tensors; every text encoder reads prompts from it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mocoop.clip.openai import CONTEXT_LENGTH, EOT_TOKEN, SOT_TOKEN, tokenizer
+from mocoop.errors import ConfigError, one_line, quoted
+
+
+@dataclass(frozen=True)
+class Context:
+    """`length` learnable positions, filled from rows `start` ... `start + length - 1` of the context tensor."""
+
+    start: int
+    length: int
+
+
+def encode(text: str) -> list[int]:
+    """The byte-pair tokens of a text, without SOT and EOT.
+
+    Raises ConfigError for a text that spells one of them out: a prompt is read where its EOT stands.
+    """
+    tokens = tokenizer.encode(text)
+    if SOT_TOKEN in tokens or EOT_TOKEN in tokens:
+        raise ConfigError(f"{quoted(text)} holds <|startoftext|> or <|endoftext|>, which mark the ends of a prompt")
+    return tokens
+
+
+def count_tokens(text: str) -> int:
+    """Number of byte-pair tokens of a text, without SOT and EOT."""
+    return len(encode(text))
+
+
+def readable(classname: str) -> str:
+    """A class name as it stands in a prompt: underscores are spaces."""
+    return classname.replace("_", " ")
+
+
+class PromptLayout(nn.Module):
+    """Where each position of each class's prompt takes its embedding from.
+
+    Attributes (C classes, 77 positions):
+        tokens: (C, 77) token ids; zeros after EOT, and at context positions.
+        ctx_index: (C, 77) row of the context tensor, -1 where the token is fixed.
+        lengths: (C,) number of positions up to and including EOT.
+        prefix_length: how many leading positions are the same for all classes (EOT is never one of them).
+    """
+
+    def __init__(self, prompts: Sequence[Sequence["str | Context"]], names: Sequence[str] | None = None):
+        """`prompts`: the pieces of each class's prompt; `names`: what to call each one in an error.
+
+        Raises ConfigError where a prompt does not fit into CLIP's 77 positions.
+        """
+        super().__init__()
+        rows = [_token_row(pieces) for pieces in prompts]
+        _check_lengths(rows, names)
+        tokens = torch.zeros(len(rows), CONTEXT_LENGTH, dtype=torch.long)
+        ctx_index = torch.full_like(tokens, -1)
+        for c, row in enumerate(rows):
+            row_tokens, row_ctx = zip(*row)
+            tokens[c, : len(row)] = torch.tensor(row_tokens)
+            ctx_index[c, : len(row)] = torch.tensor(row_ctx)
+        lengths = torch.tensor([len(row) for row in rows])
+        self.register_buffer("tokens", tokens, persistent=False)
+        self.register_buffer("ctx_index", ctx_index, persistent=False)
+        self.register_buffer("lengths", lengths, persistent=False)
+        self.prefix_length = _shared_prefix(tokens, ctx_index, lengths)
+        # Layouts with the same signature can be encoded side by side in one batch.
+        self.signature = (self.prefix_length, tuple(lengths.tolist()))
+
+    def __len__(self) -> int:
+        return self.tokens.shape[0]
+
+    def embed(self, ctx: Tensor | None, token_embedding: nn.Embedding, rows: Tensor, columns: Tensor) -> Tensor:
+        """Embeddings of the positions (rows[i], columns[i]).
+
+        Args:
+            ctx: (G, n, D) context vectors of G prompts of this layout, or None where it has no context.
+            token_embedding: CLIP's token embedding.
+            rows, columns: (T,) class and position of each wanted embedding.
+
+        Returns:
+            (G, T, D), differentiable with respect to `ctx`.
+        """
+        fixed = F.embedding(self.tokens[rows, columns], token_embedding.weight)  # (T, D)
+        if ctx is None:
+            return fixed.unsqueeze(0)
+        index = self.ctx_index[rows, columns]  # (T,)
+        where = (index >= 0).nonzero().squeeze(1)
+        out = fixed.to(ctx.dtype).unsqueeze(0).expand(ctx.shape[0], -1, -1)
+        return out.index_copy(1, where, ctx[:, index[where]]) if len(where) else out
+
+
+def _token_row(pieces: Sequence["str | Context"]) -> list[tuple[int, int]]:
+    row = [(SOT_TOKEN, -1)]
+    for piece in pieces:
+        if isinstance(piece, Context):
+            row += [(0, piece.start + i) for i in range(piece.length)]
+        else:
+            row += [(token, -1) for token in encode(piece)]
+    _check_pieces(pieces, row[1:])
+    return row + [(EOT_TOKEN, -1)]
+
+
+def _check_pieces(pieces: Sequence["str | Context"], row: Sequence[tuple[int, int]]) -> None:
+    """Raise ConfigError where the tokens of the pieces are not those of the sentence that they make.
+
+    CLIP's tokenizer mends texts that seem to be in a wrong encoding, and judges by all of the text.
+    """
+    texts = [piece for piece in pieces if isinstance(piece, str)]
+    if len(pieces) == 1 or all(text.isascii() for text in texts):
+        return
+    words = [word for piece in pieces for word in (["x"] * piece.length if isinstance(piece, Context) else [piece])]
+    (word,) = encode("x")
+    if encode(" ".join(words)) != [token if context < 0 else word for token, context in row]:
+        raise ConfigError(
+            f"{quoted(' '.join(texts))} is read in another way in a prompt than alone, as text in a wrong encoding "
+            "is; write it in other letters"
+        )
+
+
+def _check_lengths(rows: Sequence[Sequence], names: Sequence[str] | None) -> None:
+    for c, row in enumerate(rows):
+        if len(row) > CONTEXT_LENGTH:
+            name = one_line(names[c], 80) if names else f"number {c}"
+            raise ConfigError(
+                f'class name "{name}" makes a prompt of {len(row)} tokens, expected at most {CONTEXT_LENGTH}: '
+                "shorten the name or the context"
+            )
+
+
+def _shared_prefix(tokens: Tensor, ctx_index: Tensor, lengths: Tensor) -> int:
+    same = (tokens == tokens[0]).all(0) & (ctx_index == ctx_index[0]).all(0)  # (77,)
+    leading = int(same.long().cumprod(0).sum())
+    return min(leading, int(lengths.min()) - 1)
+
+
+def hard_prompts(texts: Sequence[str]) -> PromptLayout:
+    """The layout of ready sentences, without context. Raises ConfigError for one that is too long."""
+    return PromptLayout([[text] for text in texts], names=texts)
+
+
+def embed_words(text: str, token_embedding: nn.Embedding) -> Tensor:
+    """(n, D) embeddings of a text's n byte-pair tokens."""
+    tokens = torch.tensor(encode(text), dtype=torch.long, device=token_embedding.weight.device)
+    return token_embedding(tokens).detach()

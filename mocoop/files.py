@@ -1,0 +1,154 @@
+"""Files: whole-or-nothing writes, hashes, and reading small files that others made.
+
+Whatever is wrong with a file from elsewhere is an error of one line; a pipe or a device is refused before it is
+opened, since opening it may wait for ever. Nothing here needs torch.
+"""
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import stat
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mocoop.errors import DataError, MocoopError, quoted, reason_of
+
+LARGEST_TEXT = 1 << 30  # bytes
+TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp")  # what atomic_write calls a file while it writes it
+
+
+@contextmanager
+def atomic_write(path, mode="w"):
+    """Open `path` for writing so that readers see the old file or the whole new one, never a part.
+
+    Yields a handle on a temporary file beside `path`, which takes its place when the block ends. If the block raises,
+    the temporary file is removed and the old file stays. Missing parent folders are made. `mode` is "w" (UTF-8 text)
+    or "wb".
+    """
+    if mode not in ("w", "wb"):
+        raise ValueError(f'got mode "{mode}", expected "w" or "wb"')
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    encoding = "utf-8" if mode == "w" else None
+    try:
+        with open(temporary, mode.replace("w", "x"), encoding=encoding) as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except BaseException as error:
+        with suppress(OSError):  # a disk that fails may fail again; the first failure is the one to tell
+            temporary.unlink()
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # what writes and fsync leave out
+        raise
+
+
+def remove_temporary_files(folder) -> None:
+    """Remove what an `atomic_write` to this folder left of itself when its process was killed. None may be going on."""
+    for path in Path(folder).glob(".*.tmp"):
+        if TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let a power failure keep the file's new name too, where the system can say so."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def file_sha256(path) -> str:
+    """SHA-256 of the bytes of `path`, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as handle:
+        for block in iter(lambda: handle.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def check_plain_file(path: str | os.PathLike, error: type[MocoopError] = DataError) -> os.stat_result:
+    """The status of a plain file. Raises FileNotFoundError where there is none, and `error` for anything else."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as problem:  # ValueError: a name that no file can have
+        raise error(f"{path}: cannot be read ({getattr(problem, 'strerror', None) or reason_of(problem)})") from problem
+    if not stat.S_ISREG(status.st_mode):
+        raise error(f"{path}: got a {_kind(status.st_mode)}, expected a file")
+    return status
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_ISDIR: "folder", stat.S_ISFIFO: "pipe", stat.S_ISSOCK: "socket"}
+    return next((name for test, name in kinds.items() if test(mode)), "device")
+
+
+def read_text(
+    path: str | os.PathLike,
+    kind: str = "text file",
+    advice: str = "",
+    encoding: str = "utf-8",
+    largest: int = LARGEST_TEXT,
+) -> str:
+    """The text of a file. Raises DataError, which calls it `kind` and ends in `advice`, where it cannot be read."""
+    ending = f"; {advice}" if advice else ""
+    try:
+        size = check_plain_file(path).st_size
+        if size > largest:
+            raise ValueError(f"{size:,} bytes, expected at most {largest:,}")
+        with open(path, encoding=encoding, newline="") as file:
+            return file.read()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or reason_of(error)
+        raise DataError(f"{path}: not a readable {kind} ({reason}){ending}") from error
+
+
+def read_json(path: str | os.PathLike, kind: str = "JSON file", advice: str = ""):
+    """The content of a JSON file. Raises DataError as `read_text` does, and where the file is no JSON.
+
+    Stricter than Python's reader: numbers are finite, and no object has a key twice.
+    """
+    text = read_text(path, kind, advice)
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        ending = f"; {advice}" if advice else ""
+        raise DataError(f"{path}: not a readable {kind} ({reason_of(error)}){ending}") from error
+
+
+def parse_json(text: str):
+    """What a JSON text stands for, as `read_json`. Raises ValueError."""
+    try:
+        return json.loads(text, parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_object)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _no_number(name: str):
+    raise ValueError(f"{name} is no number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"{quoted(text)} is too large a number")
+    return value
+
+
+def _object(pairs: list[tuple]) -> dict:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        seen = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise ValueError(f"the key {quoted(twice)} stands there twice")
+    return made

@@ -1,0 +1,1 @@
+"""MoCoOp: its keys, router, losses and the method itself."""

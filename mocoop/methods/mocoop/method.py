@@ -1,0 +1,193 @@
+"""MoCoOp, mixture of prompt learning (Du, Niu & Zhao, arXiv 2409.12011).
+
+Several soft prompts, the experts, each born from a group of hand-written templates. A router on the image feature picks
+the best K for each image and weighs their scores. The router is taught by the similarity of the image to each group's
+hard-prompt features; each expert's class features are held near its group's by a contrastive loss over classes.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from yacs.config import CfgNode
+
+from mocoop.clip.hard_prompts import hard_features
+from mocoop.clip.openai import CLIP
+from mocoop.clip.prompts import Context, PromptLayout, count_tokens, embed_words, readable
+from mocoop.clip.templates import split_template
+from mocoop.methods.base import PromptMethod, batch_accuracy
+from mocoop.methods.mocoop.config import resolve_groups
+from mocoop.methods.mocoop.losses import routing_loss, routing_target, text_supervision_loss
+from mocoop.methods.mocoop.router import RandomRouter, Router, mix_scores, top_k_gates
+
+logger = logging.getLogger(__name__)
+
+
+class MoCoOp(PromptMethod):
+    """Learns the experts' contexts, the router, and by choice a correction vector and the image tower's LayerNorms.
+
+    Args:
+        groups: {group name: templates}, E of them; expert g starts from group g.
+        settings: the keys of TRAINER.MOCOOP (`add_mocoop_config`).
+        all_classnames: names of all classes, base and new, in label order; the trained ones where it is None.
+    """
+
+    def __init__(
+        self,
+        classnames: Sequence[str],
+        clip_model: CLIP,
+        groups: dict[str, list[str]],
+        settings: CfgNode,
+        all_classnames: Sequence[str] | None = None,
+    ):
+        super().__init__(classnames, clip_model, settings.TEXT_ENCODER, settings.TEXT_CHUNK)
+        self.groups, self.settings = groups, settings
+        self.group_names = list(groups)
+        self._add_experts(clip_model)
+        features = clip_model.text_projection.shape[1]
+        if settings.ROUTER == "learned":
+            self.router = Router(features, len(groups)).to(clip_model.dtype)
+        else:
+            self.router = RandomRouter(features, len(groups))
+        if settings.CORRECTION == "shared":
+            self.correction = nn.Parameter(torch.zeros(1, features, dtype=clip_model.dtype))
+        if settings.FINETUNE_VIT_LN:
+            self._tune_layer_norms()
+        self._add_layouts(all_classnames)
+
+    def _add_experts(self, clip_model: CLIP) -> None:
+        contexts = [initial_contexts(group, self.settings.INIT, clip_model) for group in self.groups.values()]
+        self.ctx_before = nn.ParameterList([nn.Parameter(before) for before, _ in contexts])
+        self.ctx_after = nn.ParameterList([nn.Parameter(after) for _, after in contexts])
+        for name, (before, after) in zip(self.group_names, contexts):
+            logger.info("expert %s: %d tokens before the class name, %d after", name, len(before), len(after))
+
+    def _tune_layer_norms(self) -> None:
+        norms = [p for name, p in self.clip_model.visual.named_parameters() if ".ln_1." in name or ".ln_2." in name]
+        for p in norms:
+            p.requires_grad_(True)
+        if not norms:
+            logger.info("FINETUNE_VIT_LN: this image tower has no LayerNorm, nothing is tuned in it")
+
+    def _add_layouts(self, all_classnames: Sequence[str] | None) -> None:
+        taught = list(self.classnames)
+        if self.settings.TEXT_LOSS_CLASSES == "all" and all_classnames is not None:
+            taught = list(all_classnames) + [name for name in taught if name not in set(all_classnames)]
+        row = {name: i for i, name in reversed(list(enumerate(taught)))}
+        trained_rows = torch.tensor([row[name] for name in self.classnames])
+        self.taught_classnames = taught
+        self.register_buffer("trained_rows", trained_rows, persistent=False)  # (C,) rows of the taught classes
+        self.layouts = nn.ModuleList(self._expert_layout(g, self.classnames) for g in range(len(self.groups)))
+        self.taught_layouts = self.layouts
+        if taught != self.classnames:
+            self.taught_layouts = nn.ModuleList(self._expert_layout(g, taught) for g in range(len(self.groups)))
+        self._prototypes: Tensor | None = None
+
+    def _expert_layout(self, g: int, classnames: Sequence[str]) -> PromptLayout:
+        """[SOT] [ctx_before_g] [class] [ctx_after_g] [.] [EOT]."""
+        before, after = len(self.ctx_before[g]), len(self.ctx_after[g])
+        prompts = []
+        for name in map(readable, classnames):
+            tail = [name, Context(before, after), "."] if after else [name + "."]
+            prompts.append([Context(0, before), *tail])
+        return PromptLayout(prompts, names=classnames)
+
+    def encode_classes(self) -> Tensor:
+        """Normalised soft-prompt features (E, C, D) of the classes."""
+        return self._encode_experts(self.layouts)
+
+    def _encode_experts(self, layouts: Sequence[PromptLayout]) -> Tensor:
+        contexts = [torch.cat(pair) for pair in zip(self.ctx_before, self.ctx_after)]
+        features = self.text_encoder(contexts, list(layouts))  # (E, C, D)
+        if self.settings.CORRECTION == "shared":
+            features = features + self.correction
+        return F.normalize(features, dim=-1)
+
+    def prototypes(self) -> Tensor:
+        """Group prototypes (E, C', D) of the classes that the text loss is taught with; frozen, computed once."""
+        if self._prototypes is None or self._prototypes.device != self.trained_rows.device:
+            templates = [template for group in self.groups.values() for template in group]
+            features = hard_features(self.text_encoder, templates, self.taught_classnames)  # (templates, C', D)
+            groups = features.split([len(group) for group in self.groups.values()])
+            self._prototypes = F.normalize(torch.stack([group.mean(0) for group in groups]), dim=-1)
+        return self._prototypes
+
+    def predict_features(self, image_features: Tensor) -> dict[str, Tensor]:
+        """Logits (B, C), and what the router chose: "router_logits" (B, E), "experts" (B, K), "gates" (B, K)."""
+        return self._mix(image_features, self.class_features())
+
+    def route(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Router logits (B, E), chosen experts (B, K) best first, and their gate weights (B, K)."""
+        router_logits = self.router(self.image_features(image))
+        gates, experts = top_k_gates(router_logits, self.settings.TOP_K)
+        return router_logits, experts, gates
+
+    def _mix(self, image_features: Tensor, soft: Tensor) -> dict[str, Tensor]:
+        router_logits = self.router(image_features)
+        gates, experts = top_k_gates(router_logits, self.settings.TOP_K)
+        scores = torch.einsum("bd,ecd->bec", image_features, soft)
+        logits = self.logit_scale * mix_scores(scores, gates, experts)
+        return {"logits": logits, "router_logits": router_logits, "experts": experts, "gates": gates}
+
+    def loss(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """Cross-entropy + TEXT_LOSS_WEIGHT * text supervision + GATE_LOSS_WEIGHT * hard-prompt-guided routing.
+
+        Returns "loss", its parts "loss_ce", "loss_text", "loss_gate", and "acc" in percent.
+        """
+        settings = self.settings
+        image_features = self.image_features(image)
+        taught = self._encode_experts(self.taught_layouts)  # (E, C', D)
+        prediction = self._mix(image_features, taught[:, self.trained_rows])
+        parts = {"loss_ce": F.cross_entropy(prediction["logits"], label)}
+        scale = settings.TEXT_LOSS_SCALE or self.logit_scale
+        parts["loss_text"] = text_supervision_loss(taught, self.prototypes().to(taught.dtype), scale)
+        parts["loss_gate"] = routing_loss(prediction["router_logits"], self._routing_target(image_features, label))
+        total = parts["loss_ce"] + settings.TEXT_LOSS_WEIGHT * parts["loss_text"]
+        total = total + settings.GATE_LOSS_WEIGHT * parts["loss_gate"]
+        return {"loss": total, "acc": batch_accuracy(prediction["logits"], label), **parts}
+
+    def _routing_target(self, image_features: Tensor, label: Tensor) -> Tensor:
+        settings = self.settings
+        features = image_features if settings.GATE_TARGET_GRAD else image_features.detach()
+        prototypes = self.prototypes()[:, self.trained_rows].to(features.dtype)  # (E, C, D)
+        return routing_target(features, prototypes, label, settings.GATE_TARGET_BONUS, settings.GATE_TARGET_TOP)
+
+    def parameter_groups(self, lr: float) -> list[dict]:
+        """Contexts and correction at `lr`, the router and the image tower's LayerNorms at their factors of it."""
+        groups: dict[float, list] = {}
+        for name, p in self.learned_parameters().items():
+            factor = 1.0
+            if name.startswith("router."):
+                factor = self.settings.ROUTER_LR_MULT
+            elif name.startswith("clip_model.visual."):
+                factor = self.settings.LN_LR_MULT
+            groups.setdefault(factor, []).append(p)
+        return [{"params": params, "lr": lr * factor} for factor, params in groups.items()]
+
+    def structure(self) -> dict:
+        keys = ("CORRECTION", "FINETUNE_VIT_LN", "ROUTER")
+        own = {key: self.settings[key] for key in keys}
+        return own | {"GROUPS": list(self.groups.values()), "GROUP_NAMES": self.group_names}
+
+
+def initial_contexts(templates: Sequence[str], init: str, clip_model: CLIP) -> tuple[Tensor, Tensor]:
+    """Context vectors before (n, width) and after (m, width) the class name, from a group's templates.
+
+    `first` takes the embeddings of the first template's words; `mean` averages them position by position over the
+    templates with as many tokens before and after the name as the first has. Tokens are counted, not words.
+    """
+    first = split_template(templates[0])
+    lengths = tuple(map(count_tokens, first))
+    chosen = [first]
+    if init == "mean":
+        chosen = [parts for t in templates if tuple(map(count_tokens, parts := split_template(t))) == lengths]
+    sides = zip(*chosen)
+    embedding, dtype = clip_model.token_embedding, clip_model.dtype
+    before, after = (torch.stack([embed_words(t, embedding) for t in side]).mean(0).to(dtype) for side in sides)
+    return before, after
+
+
+def build_mocoop(cfg: CfgNode, classnames, clip_model, all_classnames=None) -> MoCoOp:
+    return MoCoOp(classnames, clip_model, resolve_groups(cfg), cfg.TRAINER.MOCOOP, all_classnames)

@@ -1,0 +1,1 @@
+"""One trained run in use: loaded, asked for predictions, looked into."""

@@ -1,0 +1,179 @@
+"""Which tokens of the vocabulary lie nearest to learned context vectors, and how near that is.
+
+The metric is CoOp's: the euclidean distance to the token embeddings. Beside it stands what random vectors of the same
+norm reach, and, where a vector started from a word, how far it has moved from it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mocoop.clip.openai import tokenizer
+from mocoop.clip.prompts import readable
+from mocoop.clip.templates import split_template
+from mocoop.errors import ConfigError
+from mocoop.methods.cocoop import CoCoOp
+from mocoop.methods.coop import words_context
+from mocoop.methods.mocoop.method import MoCoOp, initial_contexts
+from mocoop.runs.trained_run import TrainedRun
+
+DIRECTIONS = 300  # random vectors of the baseline
+
+MEANING = (
+    "What this can mean: which word a context vector would be rounded to, and whether it lies nearer to a word than a "
+    "random vector of its length does. What it cannot mean: that the prompt says that word. A vector that started at "
+    "a word and moved little still has that word beside it whatever it learned, and one that is as far from all words "
+    "as a random vector is near none; CLIP reads all vectors together, not one by one."
+)
+
+
+@dataclass(frozen=True)
+class Span:
+    """Context vectors of one expert on one side of the class name.
+
+    Attributes:
+        expert: its name; a class name where each class has a context; empty where there is one for all.
+        side: "before" or "after" the class name.
+        vectors: (n, width).
+        start: (n, width) where they started, or None for noise.
+        words: the n tokens that they started from, or None.
+    """
+
+    expert: str
+    side: str
+    vectors: Tensor
+    start: Tensor | None = None
+    words: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class Position:
+    """One context vector.
+
+    Attributes:
+        position: from 1, in its span.
+        nearest: (token, distance), nearest first.
+        norm: of the vector.
+        start, moved: the token that it started from and its distance from there; None where it started from noise.
+        random_mean, random_std: of the distance from a random vector of this norm to its nearest token.
+        random_nearer: how many percent of the random vectors lie as near to a token.
+    """
+
+    expert: str
+    side: str
+    position: int
+    nearest: list[tuple[str, float]]
+    norm: float
+    start: str | None
+    moved: float | None
+    random_mean: float
+    random_std: float
+    random_nearer: float
+
+
+class Vocabulary:
+    """CLIP's token embeddings; tokens that an embedded CLIP was never trained on are left out.
+
+    Attributes:
+        size: how many tokens there are.
+        neighbour: the median distance of a token (of 300) to the nearest other one.
+    """
+
+    def __init__(self, token_embedding: Tensor):
+        self.ids = token_embedding.abs().sum(-1).nonzero().squeeze(1)  # never trained: zero
+        self.rows = token_embedding[self.ids].float().cpu()  # (V, width)
+        self.squares = self.rows.square().sum(-1)
+        self.size = len(self.ids)
+        generator = torch.Generator().manual_seed(0)
+        directions = torch.randn(DIRECTIONS, self.rows.shape[1], generator=generator)
+        self._products = torch.nn.functional.normalize(directions, dim=-1) @ self.rows.t()  # (DIRECTIONS, V)
+        sample = self.rows[torch.randperm(self.size, generator=generator)[:DIRECTIONS]]
+        self.neighbour = float(torch.cdist(sample, self.rows).topk(2, largest=False).values[:, 1].median())
+
+    def nearest(self, vectors: Tensor, top: int) -> list[list[tuple[str, float]]]:
+        """The `top` nearest tokens of each vector (n, width)."""
+        distances = torch.cdist(vectors, self.rows, compute_mode="donot_use_mm_for_euclid_dist")
+        found = distances.topk(min(top, self.size), largest=False)
+        return [
+            [(token_text(int(self.ids[row])), distance) for row, distance in zip(rows, distances)]
+            for rows, distances in zip(found.indices.tolist(), found.values.tolist())
+        ]
+
+    def random_distances(self, norm: float) -> Tensor:
+        """(DIRECTIONS,) distances of random vectors of a norm to their nearest tokens."""
+        squares = (self.squares - 2 * norm * self._products).min(-1).values + norm**2
+        return squares.clamp_min(0).sqrt()
+
+
+def token_text(token: int) -> str:
+    """A token as text; one that does not end a word ends in a hyphen."""
+    ends_word = tokenizer.decoder[token].endswith("</w>") or tokenizer.decoder[token].startswith("<|")
+    return tokenizer.decode([token]).strip() + ("" if ends_word else "-")
+
+
+def interpret(run: TrainedRun, vocabulary: Vocabulary, top: int = 5) -> Iterator[Position]:
+    """Every context vector of a run, expert by expert. Raises ConfigError for a method without any."""
+    for span in spans_of(run):
+        vectors = span.vectors.detach().float().cpu()
+        for i, nearest in enumerate(vocabulary.nearest(vectors, top)):
+            norm = float(vectors[i].norm())
+            random = vocabulary.random_distances(norm)
+            yield Position(
+                expert=span.expert,
+                side=span.side,
+                position=i + 1,
+                nearest=nearest,
+                norm=norm,
+                start=span.words[i] if span.words else None,
+                moved=None if span.start is None else float((vectors[i] - span.start[i].float().cpu()).norm()),
+                random_mean=float(random.mean()),
+                random_std=float(random.std()),
+                random_nearer=float(100.0 * (random <= nearest[0][1]).float().mean()),
+            )
+
+
+def spans_of(run: TrainedRun) -> list[Span]:
+    """The contexts of a run's method. Raises ConfigError for a method that learned none."""
+    if isinstance(run.method, MoCoOp):
+        return _expert_spans(run.method)
+    if not hasattr(run.method, "ctx"):
+        raise ConfigError(f"{run.cfg.TRAINER.NAME} learns no context: there is nothing to interpret")
+    ctx, node = run.method.ctx, run.cfg.TRAINER[run.cfg.TRAINER.NAME.upper()]
+    if ctx.dim() == 3:
+        pairs = zip(run.classnames, ctx)
+        return [span for name, vectors in pairs for span in _split(name, vectors, None, None, node)]
+    expert = "without an image's shift" if isinstance(run.method, CoCoOp) else ""
+    if not node.CTX_INIT:
+        return _split(expert, ctx, None, None, node)
+    return _split(expert, ctx, words_context(node.CTX_INIT, run.method.clip_model), _words(node.CTX_INIT), node)
+
+
+def _expert_spans(method: MoCoOp) -> list[Span]:
+    spans = []
+    for g, (name, templates) in enumerate(method.groups.items()):
+        starts = initial_contexts(templates, method.settings.INIT, method.clip_model)
+        words = split_template(templates[0])
+        for side, vectors, start, text in zip(
+            ("before", "after"), (method.ctx_before[g], method.ctx_after[g]), starts, words
+        ):
+            first = _words(text) if method.settings.INIT == "first" else None
+            if len(vectors):
+                spans.append(Span(name, side, vectors, start, first))
+    return spans
+
+
+def _split(expert: str, vectors: Tensor, start: Tensor | None, words: Sequence[str] | None, node) -> list[Span]:
+    """CoOp's context before and after the class name, as CLASS_TOKEN_POSITION says."""
+    before = {"end": len(vectors), "middle": len(vectors) // 2, "front": 0}[node.get("CLASS_TOKEN_POSITION", "end")]
+    parts = {"before": slice(0, before), "after": slice(before, None)}
+    spans = [
+        Span(expert, side, vectors[part], None if start is None else start[part], words and words[part])
+        for side, part in parts.items()
+    ]
+    return [span for span in spans if len(span.vectors)]
+
+
+def _words(text: str) -> list[str]:
+    return [token_text(token) for token in tokenizer.encode(readable(text))]

@@ -1,0 +1,125 @@
+"""What a trained run says of image files: the most probable classes, and which experts answered."""
+
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mocoop.data.paths import IMAGE_SUFFIXES
+from mocoop.errors import DataError, MocoopError
+from mocoop.images import read_image
+from mocoop.runs.trained_run import TrainedRun
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Of one image.
+
+    Attributes:
+        path: as it was given, or below the folder that was.
+        classes: (name, probability from 0 to 1) of the most probable classes, best first.
+        experts: (name, gate weight) of the chosen experts, best first; empty for a method without.
+    """
+
+    path: str
+    classes: list[tuple[str, float]]
+    experts: list[tuple[str, float]]
+
+
+def find_images(places: Sequence[str | Path]) -> Iterator[Path]:
+    """The files among `places`, and the images in and below the folders among them, in sorted order per folder.
+
+    Raises DataError for a place that does not exist, before anything is yielded, and for a folder without an image.
+    """
+    places = [Path(place) for place in places]
+    for place in places:
+        if not place.exists():
+            raise DataError(f"no image or folder {place}, expected images to predict")
+    return _walk(places)
+
+
+def _walk(places: Sequence[Path]) -> Iterator[Path]:
+    for place in places:
+        if place.is_file():
+            yield place
+            continue
+        images = _images_below(place)
+        first = next(images, None)
+        if first is None:
+            raise DataError(f"{place} holds no image, expected files ending in {' '.join(IMAGE_SUFFIXES)}")
+        yield first
+        yield from images
+
+
+def _images_below(folder: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES):
+                yield Path(place, name)
+
+
+class Predictor:
+    """Predicts image files batch by batch, as they are asked for.
+
+    Args:
+        top: how many classes of each image are told; all where there are fewer.
+
+    Attributes:
+        unreadable: files that were left out so far; each was named in the log.
+    """
+
+    def __init__(self, run: TrainedRun, top: int = 5, batch: int = 32):
+        self.run, self.top, self.batch = run, top, batch
+        self.unreadable: list[Path] = []
+
+    def predict(self, paths: Iterable[Path]) -> Iterator[Prediction]:
+        """A prediction of each readable image, in order. Raises MocoopError where the weights give no numbers."""
+        read: list[tuple[Path, Tensor]] = []
+        for path in paths:
+            image = self._read(path)
+            if image is not None:
+                read.append((path, image))
+            if len(read) == self.batch:
+                yield from self._predict_batch(read)
+                read = []
+        if read:
+            yield from self._predict_batch(read)
+
+    def _read(self, path: Path) -> Tensor | None:
+        try:
+            return self.run.transform(read_image(path))
+        except DataError as error:
+            self.unreadable.append(path)
+            logger.warning("left out %s: %s", printable(path), error.__cause__ or error)
+            return None
+
+    def _predict_batch(self, read: Sequence[tuple[Path, Tensor]]) -> Iterator[Prediction]:
+        output = {
+            key: value.cpu() for key, value in self.run.predict(torch.stack([image for _, image in read])).items()
+        }
+        probabilities = output["logits"].double().softmax(-1)  # (B, C)
+        if not probabilities.isfinite().all():
+            raise MocoopError(f"got NaN or infinite logits from {self.run.checkpoint}: its training diverged")
+        values, labels = probabilities.sort(dim=-1, descending=True, stable=True)
+        for i, (path, _) in enumerate(read):
+            best = zip(labels[i, : self.top].tolist(), values[i, : self.top].tolist())
+            classes = [(self.run.classnames[label], value) for label, value in best]
+            yield Prediction(printable(path), classes, self._experts(output, i))
+
+    def _experts(self, output: dict[str, Tensor], i: int) -> list[tuple[str, float]]:
+        if "experts" not in output:
+            return []
+        names = [self.run.group_names[expert] for expert in output["experts"][i].tolist()]
+        return list(zip(names, output["gates"][i].float().tolist()))
+
+
+def printable(path: Path) -> str:
+    """A path as text; bytes of it that are no text are shown as \\x.. ."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

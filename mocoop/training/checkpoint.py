@@ -1,0 +1,163 @@
+"""Checkpoints: dictionaries of tensors and plain values, written whole or not at all, read without running anything.
+
+The folder layout is Dassl's: `model.pth.tar-<epoch>`, `model-best.pth.tar`, and the name of the last one written in a
+text file called `checkpoint`.
+"""
+
+import io
+import pickle
+import re
+from collections import OrderedDict
+from pathlib import Path
+
+import torch
+
+from mocoop.errors import CheckpointError, DataError, one_line, quoted, reason_of
+from mocoop.files import atomic_write, read_text
+from mocoop.torch_file import check_torch_file
+from mocoop.training.foreign_pickle import stand_ins
+
+POINTER = "checkpoint"
+BEST_MODEL = "model-best.pth.tar"
+
+
+def epoch_model(epoch: int) -> str:
+    """The file name of the checkpoint after `epoch` epochs."""
+    return f"model.pth.tar-{epoch}"
+
+
+def save_checkpoint(state, save_dir, is_best=False, remove_module_from_keys=True, model_name="") -> Path:
+    """Write `state` to `save_dir` as `model_name`, by default after `state["epoch"]`, and point `checkpoint` to it.
+
+    `state["state_dict"]` loses the prefix "module." of its keys, unless told otherwise. With `is_best` the same
+    is written as model-best.pth.tar.
+    """
+    if remove_module_from_keys:
+        state = {**state, "state_dict": _without_module_prefix(state["state_dict"])}
+    path = Path(save_dir) / (model_name or epoch_model(state["epoch"]))
+    save_state(state, path)
+    print(f"Checkpoint saved to {path}")
+    if path.name != BEST_MODEL:  # a run goes on from its last epoch, not from its best
+        with atomic_write(path.parent / POINTER) as handle:
+            handle.write(f"{path.name}\n")
+    if is_best:
+        save_state(state, path.parent / BEST_MODEL)
+        print(f'Best checkpoint saved to "{path.parent / BEST_MODEL}"')
+    return path
+
+
+def load_checkpoint(fpath) -> dict:
+    """The dictionary stored in `fpath`, on the CPU; reads CoOp's and Dassl's files too.
+
+    Raises CheckpointError if the file is missing, damaged, holds no dictionary, or holds objects that could run code.
+    """
+    path = Path(fpath)
+    if not path.is_file():
+        raise CheckpointError(f'no checkpoint file "{path}"; check the folder and the epoch')
+    try:
+        check_torch_file(path)
+        with stand_ins():
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(f'cannot load "{path}": {_why_unreadable(error)}') from error
+    if not isinstance(checkpoint, dict) or not all(isinstance(key, str) for key in checkpoint):
+        raise CheckpointError(f'"{path}" holds a {type(checkpoint).__name__}, expected a dictionary with words as keys')
+    return checkpoint
+
+
+def last_checkpoint(directory) -> Path | None:
+    """The file that `checkpoint` in `directory` points to, or None without such a pointer."""
+    pointer = Path(directory) / POINTER
+    if not pointer.is_file():
+        return None
+    try:
+        name = read_text(pointer).strip()
+    except DataError as error:
+        raise CheckpointError(f"{error}; expected the name of a checkpoint beside it") from error
+    if Path(name).name != name or name in ("", "..") or "\0" in name or len(name) > 255:
+        raise CheckpointError(f'"{pointer}" holds {quoted(name)}, expected the name of a file beside it')
+    return pointer.parent / name
+
+
+def resume_from_checkpoint(fdir, model, optimizer=None, scheduler=None) -> int:
+    """Load the last checkpoint in the folder `fdir` into what is given; the number of epochs that it has seen."""
+    path = last_checkpoint(fdir)
+    if path is None:
+        raise CheckpointError(f'no file "{Path(fdir) / POINTER}"; there is nothing to resume')
+    print(f'Loading checkpoint from "{path}"')
+    return restore_checkpoint(load_checkpoint(path), path, model, optimizer, scheduler)
+
+
+def restore_checkpoint(checkpoint, path, model, optimizer=None, scheduler=None) -> int:
+    """Load `checkpoint`, read from `path`, into what is given; the number of epochs that it has seen.
+
+    Raises CheckpointError if it does not fit.
+    """
+    if not isinstance(checkpoint.get("epoch"), int):
+        raise CheckpointError(f'"{path}" holds no number of epochs, expected the key "epoch"')
+    load_weights(model, checkpoint, path)
+    print("Loaded model weights")
+    if optimizer is not None and checkpoint.get("optimizer") is not None:
+        try:
+            optimizer.load_state_dict(checkpoint["optimizer"])
+        except (KeyError, ValueError) as error:
+            reason = f"the state of its optimiser does not fit: {error}"
+            raise CheckpointError(f'"{path}" was made with other settings: {reason}') from error
+        print("Loaded optimizer")
+    if scheduler is not None and checkpoint.get("scheduler") is not None:
+        scheduler.load_state_dict(_scheduler_state(checkpoint))
+        print("Loaded scheduler")
+    print(f"Previous epoch: {checkpoint['epoch']}")
+    return checkpoint["epoch"]
+
+
+def load_weights(model, checkpoint: dict, path):
+    """Load `checkpoint["state_dict"]` into `model`. Raises CheckpointError if it was made for another model."""
+    if "state_dict" not in checkpoint:
+        raise CheckpointError(f'"{path}" holds {sorted(map(str, checkpoint))[:5]}, expected the key "state_dict"')
+    try:
+        model.load_state_dict(checkpoint["state_dict"])
+    except (RuntimeError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f'"{path}" was made for another model: {reason}') from error
+
+
+def load_pretrained_weights(model, weight_path):
+    """Load what fits, by name and shape, of the weights in `weight_path`. Raises CheckpointError if nothing does."""
+    checkpoint = load_checkpoint(weight_path)
+    weights = _without_module_prefix(checkpoint.get("state_dict", checkpoint))
+    own = model.state_dict()
+    fitting = {k: v for k, v in weights.items() if k in own and getattr(v, "shape", None) == own[k].shape}
+    if not fitting:
+        raise CheckpointError(f'no weight in "{weight_path}" fits the model by name and shape; it is for another model')
+    model.load_state_dict({**own, **fitting})
+    print(f"Successfully loaded pretrained weights from {weight_path}")
+    left_out = [name for name in weights if name not in fitting]
+    if left_out:
+        print(f"Layers discarded due to unmatched keys or size: {left_out}")
+
+
+def save_state(state, path):
+    """Write a dictionary of tensors and plain values, whole or not at all."""
+    buffer = io.BytesIO()  # where a disk is full, torch's own writer hides the reason
+    torch.save(state, buffer)
+    with atomic_write(path, "wb") as handle:
+        handle.write(buffer.getbuffer())
+
+
+def _without_module_prefix(state_dict):
+    return OrderedDict((str(name).removeprefix("module."), value) for name, value in state_dict.items())
+
+
+def _scheduler_state(checkpoint):
+    """Ours as it is; from another's, whose own count may stop at the warm-up, only the number of epochs."""
+    state = checkpoint["scheduler"]
+    return state if set(state) == {"last_epoch", "base_lrs"} else {"last_epoch": checkpoint["epoch"]}
+
+
+def _why_unreadable(error):
+    refused = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
+    if refused:
+        name = one_line(refused[1], 80)
+        return f'it holds an object "{name}", expected only tensors and plain values; it could run code'
+    return f"it is damaged, or no checkpoint (a file written by torch.save): {reason_of(error, 100)}"

@@ -1,0 +1,153 @@
+"""Loading CLIP from files in OpenAI's formats; damaged, unsafe and foreign files are refused in one line."""
+
+import os
+import warnings
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from yacs.config import CfgNode
+
+from mocoop.clip.backbone import check_input_size, load_clip
+from mocoop.clip.jit_archive import is_jit_archive
+from mocoop.clip.openai import CLIP
+from mocoop.errors import CheckpointError, ConfigError
+from mocoop.methods import build_method, extend_cfg
+from tests.small_clip import small_clip
+
+
+def config(name, size=32):
+    return CfgNode({"MODEL": {"BACKBONE": {"NAME": str(name)}}, "INPUT": {"SIZE": (size, size)}})
+
+
+def save_jit(model, path):
+    """A traced archive with OpenAI's extra entries, as their files have."""
+    size = model.visual.input_resolution
+    for key, value in {"input_resolution": size, "context_length": 77, "vocab_size": 49408}.items():
+        vars(model).pop(key, None)
+        model.register_buffer(key, torch.tensor(value))
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(
+            model, (torch.randn(1, 3, size, size), torch.ones(1, 77, dtype=torch.long)), check_trace=False
+        )
+        torch.jit.save(traced, str(path))
+
+
+def assert_same(loaded, model):
+    assert type(loaded) is CLIP and not loaded.training
+    assert not any(p.requires_grad for p in loaded.parameters())
+    for name, value in loaded.state_dict().items():
+        assert torch.equal(value, model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("vision", ["vit", "rn"])
+def test_jit_archive(tmp_path, vision):
+    model = small_clip(vision=vision)
+    save_jit(small_clip(vision=vision), tmp_path / "clip.pt")
+    assert is_jit_archive(tmp_path / "clip.pt")
+    assert_same(load_clip(config(tmp_path / "clip.pt")), model)
+
+
+def test_plain_state_dict_and_safetensors(tmp_path):
+    model = small_clip()
+    torch.save(model.state_dict(), tmp_path / "clip.pth")
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, tmp_path / "clip.safetensors")
+    for name in ("clip.pth", "clip.safetensors"):
+        assert_same(load_clip(config(tmp_path / name)), model)
+
+
+def test_half_precision_weights_become_fp32(tmp_path):
+    model = small_clip()
+    torch.save({k: v.half() for k, v in model.state_dict().items()}, tmp_path / "clip.pth")
+    loaded = load_clip(config(tmp_path / "clip.pth"))
+    assert all(p.dtype == torch.float32 for p in loaded.parameters())
+    torch.testing.assert_close(loaded.text_projection, model.text_projection, rtol=1e-3, atol=1e-3)
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch executed",)
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"visual.proj": Evil()}, "evil.pt")
+    with pytest.raises(CheckpointError, match="evil.pt"):
+        load_clip(config("evil.pt"))
+    assert not os.path.exists("executed")
+
+
+def test_a_jit_archive_that_would_run_code_is_refused(tmp_path, monkeypatch):
+    import pickle
+    import zipfile
+
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile("evil.pt", "w") as archive:
+        archive.writestr("evil/data.pkl", pickle.dumps(Evil(), protocol=2))
+        archive.writestr("evil/code/__torch__.py", "")
+    with pytest.raises(CheckpointError, match="posix.system, which weights have no need of"):
+        load_clip(config("evil.pt"))
+    assert not os.path.exists("executed")
+
+
+def test_truncated_files(tmp_path):
+    save_jit(small_clip(), tmp_path / "clip.pt")
+    whole = (tmp_path / "clip.pt").read_bytes()
+    for part in (0, 100, len(whole) // 2):
+        (tmp_path / "part.pt").write_bytes(whole[:part])
+        with pytest.raises(CheckpointError, match="part.pt"):
+            load_clip(config(tmp_path / "part.pt"))
+
+
+def test_weights_of_something_else(tmp_path):
+    torch.save({"fc.weight": torch.zeros(3)}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match="holds no CLIP weights"):
+        load_clip(config(tmp_path / "other.pth"))
+    state = small_clip().state_dict()
+    del state["text_projection"]
+    torch.save(state, tmp_path / "part.pth")
+    with pytest.raises(CheckpointError, match="is not a complete CLIP"):
+        load_clip(config(tmp_path / "part.pth"))
+
+
+def test_unknown_name():
+    with pytest.raises(ConfigError, match="MODEL.BACKBONE.NAME is 'ViT-B/17', expected one of RN50"):
+        load_clip(config("ViT-B/17"))
+
+
+def test_image_size_must_fit():
+    model = small_clip()
+    check_input_size(config("x", 32), model)
+    with pytest.raises(ConfigError, match=r"INPUT.SIZE is \(64, 64\), expected \(32, 32\)"):
+        check_input_size(config("x", 64), model)
+
+
+@pytest.mark.parametrize("name", ["ViT-B-16.pt", "ViT-B-16.pth"])
+def test_true_vit_b16_size_loads_by_path_and_trains_one_step(tmp_path, name):
+    torch.manual_seed(0)
+    model = CLIP(512, 224, 12, 768, 16, 77, 49408, 512, 8, 12).eval()
+    if name.endswith(".pt"):
+        save_jit(model, tmp_path / name)
+    else:
+        torch.save(model.half().state_dict(), tmp_path / name)
+    cfg = CfgNode({"TRAINER": {"NAME": "MoCoOp"}, "DATASET": {"NAME": "OxfordPets"}, "TRAIN": {}, "TEST": {}})
+    extend_cfg(cfg)
+    clip_model = load_clip(config(tmp_path / name))
+    assert clip_model.visual.input_resolution == 224
+    method = build_method(cfg, ["cat", "dog"], clip_model, ["cat", "dog", "red fox"])
+    optimizer = torch.optim.SGD(method.parameter_groups(0.002), lr=0.002)
+    before = method.learned_state()
+    loss = method.loss(torch.randn(2, 3, 224, 224), torch.tensor([0, 1]))["loss"]
+    loss.backward()
+    optimizer.step()
+    assert torch.isfinite(loss)
+    changed = [
+        name for name, value in method.learned_state().items() if value.numel() and not torch.equal(value, before[name])
+    ]
+    assert {
+        "ctx_before.0",
+        "router.weight",
+        "correction",
+        "clip_model.visual.transformer.resblocks.0.ln_1.weight",
+    } <= set(changed)

@@ -1,0 +1,54 @@
+import os
+
+import pytest
+
+from mocoop.files import (
+    atomic_write,
+    file_sha256,
+)
+
+
+def test_atomic_write_makes_parents_and_leaves_only_the_file(tmp_path):
+    path = tmp_path / "a" / "b.txt"
+    with atomic_write(path) as handle:
+        handle.write("grün\n")
+    assert path.read_text(encoding="utf-8") == "grün\n"
+    assert os.listdir(path.parent) == ["b.txt"]
+
+
+def test_old_file_is_whole_until_the_new_one_is(tmp_path):
+    path = tmp_path / "f.bin"
+    path.write_bytes(b"old")
+    with atomic_write(path, "wb") as handle:
+        handle.write(b"new")
+        handle.flush()
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+
+
+def test_failed_write_keeps_the_old_file_and_no_litter(tmp_path):
+    path = tmp_path / "f.txt"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), atomic_write(path) as handle:
+        handle.write("half")
+        1 / 0
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["f.txt"]
+
+
+def test_other_modes_are_refused(tmp_path):
+    with pytest.raises(ValueError, match='got mode "a"'), atomic_write(tmp_path / "f", "a"):
+        pass
+
+
+def test_new_file_has_the_permissions_of_any_new_file(tmp_path):
+    with atomic_write(tmp_path / "ours"):
+        pass
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_sha256_of_a_known_string(tmp_path):
+    path = tmp_path / "abc"
+    path.write_bytes(b"abc")
+    assert file_sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -1,0 +1,220 @@
+import io
+import os
+import pickle
+from collections import defaultdict
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mocoop.engine.lite.config import get_cfg_default
+from mocoop.errors import CheckpointError
+from mocoop.training.checkpoint import (
+    last_checkpoint,
+    load_checkpoint,
+    load_pretrained_weights,
+    resume_from_checkpoint,
+    save_checkpoint,
+)
+from mocoop.training.schedule import build_lr_scheduler
+
+
+def trained(steps=2):
+    torch.manual_seed(0)
+    model = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model(torch.randn(4, 3)).square().sum().backward()
+        optimizer.step()
+    return model, optimizer
+
+
+def state_of(model, optimizer, **more):
+    return {"state_dict": model.state_dict(), "epoch": 2, "optimizer": optimizer.state_dict(), **more}
+
+
+def test_files_and_pointer(tmp_path, capsys):
+    model, optimizer = trained()
+    save_checkpoint(state_of(model, optimizer), tmp_path / "m", is_best=True)
+    assert sorted(os.listdir(tmp_path / "m")) == ["checkpoint", "model-best.pth.tar", "model.pth.tar-2"]
+    assert (tmp_path / "m" / "checkpoint").read_text() == "model.pth.tar-2\n"
+    assert f"Checkpoint saved to {tmp_path}/m/model.pth.tar-2" in capsys.readouterr().out
+    assert torch.equal(load_checkpoint(tmp_path / "m" / "model-best.pth.tar")["state_dict"]["bias"], model.bias)
+
+
+def test_module_prefix_goes_and_the_state_is_not_touched(tmp_path):
+    state = {"state_dict": {"module.w": torch.ones(1)}, "epoch": 1}
+    path = save_checkpoint(state, tmp_path)
+    assert list(load_checkpoint(path)["state_dict"]) == ["w"]
+    assert list(state["state_dict"]) == ["module.w"]
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path):
+    path = save_checkpoint({"state_dict": {"w": torch.ones(1)}, "epoch": 1}, tmp_path)
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        save_checkpoint({"state_dict": {"w": torch.zeros(1)}, "epoch": 1, "bad": lambda: 0}, tmp_path)
+    assert load_checkpoint(path)["state_dict"]["w"] == 1
+    assert sorted(os.listdir(tmp_path)) == ["checkpoint", path.name]
+
+
+class Exploit:
+    def __reduce__(self):
+        return os.system, ("touch exploited",)
+
+
+def test_nothing_in_a_file_is_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, payload in {"new": Exploit(), "nested": {"state_dict": {}, "scheduler": [Exploit()]}}.items():
+        torch.save(payload, tmp_path / name)
+        with pytest.raises(CheckpointError, match='holds an object "(posix|nt).system".*could run code'):
+            load_checkpoint(tmp_path / name)
+    torch.save(Exploit(), tmp_path / "legacy", _use_new_zipfile_serialization=False)
+    with pytest.raises(CheckpointError):
+        load_checkpoint(tmp_path / "legacy")
+    assert not (tmp_path / "exploited").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 broken archive"])
+def test_damaged_files(tmp_path, content):
+    path = tmp_path / "m"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(path)
+    assert str(path) in str(caught.value) and "damaged" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_file(tmp_path):
+    path = save_checkpoint(state_of(*trained()), tmp_path)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_checkpoint(path)
+
+
+def test_missing_files_and_other_contents(tmp_path):
+    with pytest.raises(CheckpointError, match="no checkpoint file"):
+        load_checkpoint(tmp_path / "none")
+    torch.save([1, 2], tmp_path / "list")
+    with pytest.raises(CheckpointError, match="holds a list, expected a dictionary"):
+        load_checkpoint(tmp_path / "list")
+
+
+def test_resume(tmp_path):
+    model, optimizer = trained()
+    save_checkpoint(state_of(model, optimizer, scheduler=None), tmp_path)
+    other, other_optimizer = trained(steps=1)
+    assert resume_from_checkpoint(tmp_path, other, other_optimizer) == 2
+    assert torch.equal(other.weight, model.weight)
+    momentum = [state["momentum_buffer"] for state in optimizer.state.values()]
+    loaded = [state["momentum_buffer"] for state in other_optimizer.state.values()]
+    assert all(torch.equal(a, b) for a, b in zip(momentum, loaded, strict=True))
+
+
+def test_resume_needs_an_honest_pointer(tmp_path):
+    assert last_checkpoint(tmp_path) is None
+    with pytest.raises(CheckpointError, match="nothing to resume"):
+        resume_from_checkpoint(tmp_path, nn.Linear(1, 1))
+    (tmp_path / "checkpoint").write_text("../elsewhere\n")
+    with pytest.raises(CheckpointError, match="expected the name of a file beside it"):
+        last_checkpoint(tmp_path)
+
+
+def test_weights_of_another_model_are_one_line(tmp_path):
+    save_checkpoint(state_of(*trained()), tmp_path)
+    with pytest.raises(CheckpointError, match="was made for another model: .*size mismatch") as caught:
+        resume_from_checkpoint(tmp_path, nn.Linear(7, 2))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_optimiser_of_other_groups_is_one_line(tmp_path):
+    model, optimizer = trained()
+    save_checkpoint(state_of(model, optimizer), tmp_path)
+    groups = [{"params": [weight]} for weight in model.parameters()]
+    with pytest.raises(CheckpointError, match="made with other settings: the state of its optimiser does not fit"):
+        resume_from_checkpoint(tmp_path, model, torch.optim.SGD(groups, lr=0.1))
+
+
+def test_a_checkpoint_without_epochs_cannot_be_resumed(tmp_path):
+    torch.save({"state_dict": {}}, tmp_path / "m")
+    (tmp_path / "checkpoint").write_text("m\n")
+    with pytest.raises(CheckpointError, match='expected the key "epoch"'):
+        resume_from_checkpoint(tmp_path, nn.Identity())
+
+
+def test_pretrained_weights_load_where_they_fit(tmp_path, capsys):
+    save_checkpoint({"state_dict": {"module.weight": torch.ones(2, 3), "bias": torch.ones(9)}, "epoch": 1}, tmp_path)
+    model = nn.Linear(3, 2)
+    load_pretrained_weights(model, tmp_path / "model.pth.tar-1")
+    assert torch.equal(model.weight, torch.ones(2, 3))
+    assert "discarded due to unmatched keys or size: ['bias']" in capsys.readouterr().out
+    with pytest.raises(CheckpointError, match="no weight in .* fits"):
+        load_pretrained_weights(nn.Linear(5, 5), tmp_path / "model.pth.tar-1")
+
+
+def saved_by_dassl(tmp_path, model, optimizer):
+    """A checkpoint as Dassl writes it after 3 epochs with a warm-up of 1: its scheduler's state holds a scheduler."""
+    successor = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 5.0)
+    for name in ("step", "_opt_called"):  # what newer torch adds to the objects, and cannot be pickled
+        optimizer.__dict__.pop(name, None)
+    successor.last_epoch = 2
+    scheduler = {
+        "successor": successor,
+        "warmup_epoch": 1,
+        "cons_lr": 1e-5,
+        "base_lrs": [0.1],
+        "last_epoch": 1,
+        "_step_count": 2,
+        "verbose": False,
+        "_last_lr": [0.09],
+    }
+    state = state_of(model, optimizer, scheduler=scheduler, val_result=np.float64(81.5))
+    state.update(epoch=3, counts=defaultdict(dict, a={"b": np.int64(-3)}), half=np.float32(0.5))
+    (tmp_path / "prompt_learner").mkdir()
+    torch.save(state, tmp_path / "prompt_learner" / "model.pth.tar-3")
+    (tmp_path / "prompt_learner" / "checkpoint").write_text("model.pth.tar-3\n")
+    return tmp_path / "prompt_learner"
+
+
+def test_checkpoints_of_dassl_are_read_without_building_what_they_hold(tmp_path):
+    model, optimizer = trained()
+    folder = saved_by_dassl(tmp_path, model, optimizer)
+    assert b"CosineAnnealingLR" in (folder / "model.pth.tar-3").read_bytes()
+    checkpoint = load_checkpoint(folder / "model.pth.tar-3")
+    assert torch.equal(checkpoint["state_dict"]["weight"], model.weight)
+    assert checkpoint["val_result"] == 81.5 and type(checkpoint["val_result"]) is float
+    assert checkpoint["counts"] == {"a": {"b": -3}} and checkpoint["half"] == 0.5
+    assert vars(checkpoint["scheduler"]["successor"]) == {}
+
+
+def test_a_run_of_dassl_goes_on_at_the_right_rate(tmp_path):
+    node = get_cfg_default().OPTIM
+    node.LR_SCHEDULER, node.MAX_EPOCH, node.WARMUP_EPOCH, node.WARMUP_TYPE = "cosine", 5, 1, "constant"
+    folder = saved_by_dassl(tmp_path, *trained())
+    model, optimizer = trained(steps=0)
+    scheduler = build_lr_scheduler(optimizer, node)
+    assert resume_from_checkpoint(folder, model, optimizer, scheduler) == 3
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1 * (1 + np.cos(np.pi * 2 / 5)) / 2)
+
+
+def test_numbers_of_numpy_but_not_its_objects(tmp_path):
+    torch.save({"x": np.array([Exploit()], dtype=object)}, tmp_path / "objects")
+    with pytest.raises(CheckpointError):
+        load_checkpoint(tmp_path / "objects")
+
+
+def test_the_allow_list_ends_with_the_call(tmp_path):
+    if not hasattr(torch.serialization, "safe_globals"):
+        pytest.skip("this torch keeps its allow-list")
+    before = set(torch.serialization.get_safe_globals())
+    load_checkpoint(save_checkpoint(state_of(*trained()), tmp_path))
+    assert set(torch.serialization.get_safe_globals()) == before
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(io.BytesIO(_saved(np.float64(1.0))), weights_only=True)
+
+
+def _saved(value):
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
