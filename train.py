@@ -19,10 +19,11 @@ import trainers  # noqa: F401 (registers the trainers)
 from mocoop.config import merge_file, merge_overrides
 from mocoop.engine import BACKEND, DATASET_REGISTRY, TRAINER_REGISTRY, build_trainer, get_cfg_default
 from mocoop.errors import ConfigError, DataError
-from mocoop.methods import extend_cfg
+from mocoop.methods import extend_cfg, load_plugin
 from mocoop.training.environment import collect_env_info
 from mocoop.training.failures import explain
 from mocoop.training.log_file import setup_logger
+from mocoop.training.registration import register_trainers
 from mocoop.training.run_folder import hold
 from mocoop.training.seeding import set_random_seed
 from mocoop.training.stopping import Stopped, stop_requests
@@ -61,12 +62,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model-dir", default="", help="folder of the run to evaluate")
     parser.add_argument("--load-epoch", type=int, help="epoch of the checkpoint to evaluate")
     parser.add_argument("--no-train", action="store_true", help="build everything, train nothing")
+    parser.add_argument("--plugin", action="append", default=[], help="Python file that registers a method; repeatable")
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE overrides of the config")
     return parser.parse_args(argv)
 
 
 def setup_cfg(args: argparse.Namespace):
     """The frozen config: defaults, dataset yaml, method yaml, flags, overrides. Raises ConfigError."""
+    for path in args.plugin:
+        load_plugin(path)
+    register_trainers()
     cfg = get_cfg_default()
     extend_cfg(cfg)
     for path in (args.dataset_config_file, args.config_file):

@@ -16,7 +16,7 @@ from mocoop.clip.frozen_linear import frozen_linear
 from mocoop.clip.openai import CLIP
 from mocoop.clip.templates import template_groups
 from mocoop.engine import get_cfg_default
-from mocoop.methods import METHODS, build_method, extend_cfg
+from mocoop.methods import build_method, extend_cfg, get_method
 from mocoop.training.evaluation import peak_memory_mb
 
 VIT_B16 = dict(
@@ -63,7 +63,7 @@ def method(name: str, clip_model: CLIP, classes: int, experts: int, text_encoder
     chosen = groups(experts)
     cfg.TRAINER.MOCOOP.GROUPS, cfg.TRAINER.MOCOOP.GROUP_NAMES = list(chosen.values()), list(chosen)
     cfg.TRAINER.MOCOOP.TOP_K = min(2, experts)
-    node = METHODS[name].settings(cfg)
+    node = get_method(name).settings(cfg)
     for key, value in {"TEXT_ENCODER": text_encoder, **keys}.items():
         node[key] = value
     names = classnames(min(2 * classes, 1000))

@@ -8,10 +8,10 @@ import json
 import torch
 
 from benchmarks import common
-from mocoop.methods import METHODS
+from mocoop.methods import methods
 from mocoop.training.precision import Precision
 
-NAMES = {name.lower(): name for name in METHODS if METHODS[name].node}
+NAMES = {name.lower(): name for name, entry in methods().items() if entry.node}
 
 
 def step(method, precision: Precision, optimizer, image, label) -> torch.Tensor:

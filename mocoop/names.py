@@ -5,6 +5,7 @@ Any writing system and any symbol may; what is refused has no look of its own, o
 
 import unicodedata
 
+SEPARATOR = "|"  # between names in a cell of a csv file; no name of a group may hold it
 LONGEST_NAME = 300  # characters; CLIP reads 77 tokens of a whole prompt
 
 _UNSTORABLE = {"Cc": "control character", "Cs": "half of a surrogate pair"}  # by Unicode category

@@ -2,9 +2,18 @@
 
 import torch
 from torch import nn
+from torch.func import functional_call
+from torch.nn import functional as F
 
 from mocoop.clip.openai import CLIP
 from mocoop.clip.openai import clip_model as openai_model
+
+
+def plain_image_features(method, image):
+    """Normalised image features (B, D) by CLIP's own image tower, with the LayerNorms that a method learns."""
+    parts = method.image_parts()
+    norms = dict(parts.norms) if parts else {}
+    return F.normalize(functional_call(method.clip_model.visual, norms, (image,)), dim=-1)
 
 
 def small_clip(seed: int = 0, vision: str = "vit", double: bool = False) -> CLIP:

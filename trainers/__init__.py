@@ -1,3 +1,5 @@
-"""The registered trainers; importing this package registers them all."""
+"""The registered trainers, one for each method; importing this package registers them all."""
 
-from trainers import cocoop, coop, mocoop, zsclip  # noqa: F401
+from mocoop.training.registration import register_trainers
+
+register_trainers()

@@ -4,11 +4,7 @@ To use it in another CoOp checkout, install this project, copy this file and con
 its train.py `import trainers.mocoop` and, in extend_cfg, `trainers.mocoop.add_mocoop_config(cfg)`.
 """
 
-from mocoop.engine import TRAINER_REGISTRY
 from mocoop.methods.mocoop.config import add_mocoop_config  # noqa: F401 (for the train.py of other checkouts)
-from mocoop.training.trainer import PromptTrainer
+from mocoop.training.registration import trainer_of
 
-
-@TRAINER_REGISTRY.register()
-class MoCoOp(PromptTrainer):
-    """Learns a mixture of soft prompts and the router that chooses among them."""
+MoCoOp = trainer_of("MoCoOp")

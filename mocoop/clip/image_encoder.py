@@ -2,10 +2,12 @@
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from mocoop.clip.openai import CLIP
 from mocoop.clip.openai import clip_model as openai_model
 from mocoop.clip.residual_block import after_attention, attend, attention_inputs
+from mocoop.clip.tower_parts import TowerParts
 
 
 class ImageEncoder(nn.Module):
@@ -21,10 +23,25 @@ class ImageEncoder(nn.Module):
         self.clip_model = [clip_model]
         self.is_fast = kind == "fast" and isinstance(clip_model.visual, openai_model.VisionTransformer)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, parts: TowerParts | None = None) -> Tensor:
         """Unnormalised features (B, D) of images (B, 3, H, W)."""
         visual = self.clip_model[0].visual
-        return _class_token(visual, image) if self.is_fast else visual(image)
+        tower = _ClassToken(visual) if self.is_fast else visual
+        if parts is None or not parts.norms:
+            return tower(image)
+        prefix = "visual." if self.is_fast else ""
+        return functional_call(tower, {prefix + name: value for name, value in parts.norms.items()}, (image,))
+
+
+class _ClassToken(nn.Module):
+    """A vision transformer that computes its class token's output alone."""
+
+    def __init__(self, visual: nn.Module):
+        super().__init__()
+        self.visual = visual
+
+    def forward(self, image: Tensor) -> Tensor:
+        return _class_token(self.visual, image)
 
 
 def _class_token(visual: nn.Module, image: Tensor) -> Tensor:

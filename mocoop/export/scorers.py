@@ -3,13 +3,18 @@
 Everything that does not depend on the image is computed beforehand, in fp32.
 """
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mocoop.clip.openai import CLIP
 from mocoop.clip.prompts import PromptLayout
+from mocoop.errors import ConfigError
+from mocoop.methods.base import PromptMethod
 from mocoop.methods.cocoop import CoCoOp
+from mocoop.methods.mocoop.method import MoCoOp
 from mocoop.methods.mocoop.router import mix_scores, top_k_gates
 from mocoop.runs.trained_run import TrainedRun
 
@@ -21,15 +26,18 @@ class Scorer(nn.Module):
         run: on the CPU.
 
     Attributes:
-        tuned: the parameters of CLIP that the run changed, by their names in OpenAI's model.
+        clip_model: CLIP with what the run put into its image tower.
+        tuned: the parameters that differ from CLIP's own, by their names in OpenAI's model.
     """
 
     def __init__(self, run: TrainedRun):
         super().__init__()
-        method = run.method
-        self.clip_model = method.clip_model
-        learned = method.learned_parameters()
-        self.tuned = [name.removeprefix("clip_model.") for name in learned if name.startswith("clip_model.")]
+        method, parts = run.method, run.method.image_parts()
+        norms = {f"visual.{name}": value.detach() for name, value in parts.norms.items()} if parts else {}
+        self.clip_model, self.tuned = method.clip_model, list(norms)
+        if norms:
+            self.clip_model = copy.deepcopy(method.clip_model)
+            self.clip_model.load_state_dict(norms, strict=False)
         self.register_buffer("scale", method.logit_scale.detach().clone())
 
     def image_features(self, image: Tensor) -> Tensor:
@@ -103,6 +111,16 @@ def encode_contexts(clip_model: CLIP, contexts: Tensor, layout: PromptLayout) ->
 
 
 def scorer_of(run: TrainedRun) -> Scorer:
-    """The scorer of a run's method, in evaluation mode; it shares CLIP with the run."""
-    kind = ConditionalScorer if isinstance(run.method, CoCoOp) else MixtureScorer
-    return kind(run).eval().requires_grad_(False)
+    """The scorer of a run's method, in evaluation mode; it shares CLIP with the run if the run does not change it.
+
+    Raises ConfigError for a method that no scorer computes.
+    """
+    method = run.method
+    is_product = type(method).predict_features is PromptMethod.predict_features
+    if isinstance(method, CoCoOp):
+        scorer = ConditionalScorer(run)
+    elif is_product or isinstance(method, MoCoOp):
+        scorer = MixtureScorer(run)
+    else:
+        raise ConfigError(f"{method.entry.name} cannot be exported: its scores are not a product of features")
+    return scorer.eval().requires_grad_(False)

@@ -1,7 +1,8 @@
-"""The methods: how to configure, check and build each, by the name of its trainer."""
+"""The methods, found in this folder by themselves: a new one is a new file."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import importlib
+import pkgutil
+from collections.abc import Sequence
 
 from yacs.config import CfgNode
 
@@ -9,47 +10,28 @@ from mocoop.clip.openai import CLIP
 from mocoop.data.config import add_folder_config
 from mocoop.errors import ConfigError
 from mocoop.methods.base import PromptMethod
-from mocoop.methods.cocoop import add_cocoop_config, build_cocoop, cocoop_problems
-from mocoop.methods.coop import add_coop_config, build_coop, coop_problems
-from mocoop.methods.mocoop.config import add_mocoop_config, mocoop_problems
-from mocoop.methods.mocoop.method import build_mocoop
-from mocoop.methods.zeroshot import build_zeroshot, build_zeroshot_ensemble
+from mocoop.methods.registry import MethodEntry, get_method, load_plugin, methods, register_method
 
-__all__ = ["METHODS", "Method", "PromptMethod", "build_method", "config_problems", "extend_cfg", "get_method"]
+__all__ = [
+    "MethodEntry",
+    "PromptMethod",
+    "build_method",
+    "config_problems",
+    "extend_cfg",
+    "get_method",
+    "load_plugin",
+    "methods",
+    "register_method",
+]
 
-
-@dataclass(frozen=True)
-class Method:
-    """How a method is built from a config, and where its keys are.
-
-    Attributes:
-        node: name of its node under TRAINER, or None for a method without keys.
-        problems: lists what is wrong with a config, one line each.
-    """
-
-    build: Callable[..., PromptMethod]
-    node: str | None = None
-    problems: Callable[[CfgNode], list[str]] = lambda cfg: []
-
-    def settings(self, cfg: CfgNode) -> CfgNode:
-        """TRAINER.<node> of a config; an empty node for a method without keys."""
-        return cfg.TRAINER[self.node] if self.node else CfgNode()
-
-
-METHODS = {
-    "ZeroshotCLIP": Method(build_zeroshot),
-    "ZeroshotCLIP2": Method(build_zeroshot_ensemble),
-    "CoOp": Method(build_coop, "COOP", coop_problems),
-    "CoCoOp": Method(build_cocoop, "COCOOP", cocoop_problems),
-    "MoCoOp": Method(build_mocoop, "MOCOOP", mocoop_problems),
-}
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
 
 
 def extend_cfg(cfg: CfgNode) -> None:
     """Add every method's keys, and those of all trainers here, to a default config."""
-    add_coop_config(cfg)
-    add_cocoop_config(cfg)
-    add_mocoop_config(cfg)
+    for entry in methods().values():
+        entry.add_keys(cfg)
     add_trainer_config(cfg)
     add_folder_config(cfg)
 
@@ -57,20 +39,14 @@ def extend_cfg(cfg: CfgNode) -> None:
 def add_trainer_config(cfg: CfgNode) -> None:
     """The keys that every method's trainer reads; in a config without one, its default counts."""
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"  # all, base (first half of the classes) or new (the rest)
-    cfg.TRAIN.CHECKPOINT_MINUTES = 10.0  # save the state in mid-epoch so often, 0: never
-    cfg.TRAIN.CHECKPOINT_STEPS = 0  # and after so many steps, 0: never
+    cfg.TRAIN.CHECKPOINT_MINUTES = 10.0  # minutes between saved states within an epoch, 0: never
+    cfg.TRAIN.CHECKPOINT_STEPS = 0  # steps between saved states within an epoch, 0: never
     cfg.TRAIN.COMPILE = False  # torch.compile for the image tower: minutes of compiling first
     cfg.TRAIN.DETERMINISTIC = False  # on CUDA: only algorithms that give the same bits every time
     cfg.TRAIN.WANDB = ""  # a project at Weights & Biases to log to, empty: none
     cfg.TEST.FEATURE_CACHE = False  # keep the test images' features on disk, for all runs with this image tower
+    cfg.TEST.PREC = "peers"  # peers: as CoOp and its kin test, CLIP's weights without autocast; train: as in training
     cfg.TEST.ZERO_SHOT_IMAGES = 1000  # compare a trained method with zero-shot CLIP on up to so many, 0: do not
-
-
-def get_method(name: str) -> Method:
-    """The method of a trainer's name. Raises ConfigError for an unknown one."""
-    if name not in METHODS:
-        raise ConfigError(f"TRAINER.NAME is {name!r}, expected one of {', '.join(METHODS)}")
-    return METHODS[name]
 
 
 def config_problems(cfg: CfgNode) -> list[str]:
@@ -85,7 +61,7 @@ def build_method(
 
     Args:
         classnames: C names in label order.
-        clip_model: from `mocoop.clip.backbone.load_clip`; shared, and frozen but for what the method learns.
+        clip_model: from `mocoop.backbone.load_clip`; shared, and not changed.
         all_classnames: names of all classes, base and new, in label order; MoCoOp's text loss may use them.
 
     Raises:

@@ -1,7 +1,12 @@
-"""What every method has in common: a frozen CLIP, something learned, features, predictions and losses.
+"""The contract of a method: a frozen CLIP, something learned, features, predictions, losses and gradients.
 
-A method knows no engine. It can be fed with anyone's batches: `forward(image)` gives logits, `loss(image, label)` a
-dict whose "loss" is to be minimised.
+A method is a module that knows no engine. From Python, or in any loop of one's own:
+
+    parts = method.loss(image, label)  # {"loss": ..., parts of it, "acc": ...}
+    method.backward(parts)  # fills the gradients; then the optimiser's step
+    method.after_epoch(epoch, epochs)
+
+Scaling, clipping and the optimiser's step belong to whoever drives it.
 """
 
 from collections.abc import Sequence
@@ -9,30 +14,166 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from yacs.config import CfgNode
 
 from mocoop.clip.image_encoder import ImageEncoder
 from mocoop.clip.openai import CLIP
 from mocoop.clip.text_encoder import TextEncoder
+from mocoop.clip.tower_parts import TowerParts
 from mocoop.errors import CheckpointError, one_line
+from mocoop.methods.registry import MethodEntry
 
 
 class PromptMethod(nn.Module):
-    """Base of all methods. Subclasses implement `encode_classes`, and `predict` where scores are more than a product.
+    """Base of all methods. Subclasses implement `encode_classes`, and whatever else of the contract is special.
+
+    What learns are the method's own parameters; CLIP is shared, and nothing in it is changed. What is put into its
+    towers is handed to them in each pass (`TowerParts`).
 
     Args:
+        cfg: the whole config; the method's keys are `self.settings`.
         classnames: C class names in label order.
-        clip_model: a CLIP; its parameters are frozen here, and shared, not copied.
-        text_encoder: "fast" or "plain"; plain is CLIP's own code, for images too.
-        text_chunk: see `TextEncoder`.
+        clip_model: from `mocoop.backbone.load_clip`.
+        all_classnames: names of all classes, base and new, in label order, for methods whose training may use them.
     """
 
-    def __init__(self, classnames: Sequence[str], clip_model: CLIP, text_encoder: str = "fast", text_chunk: int = 0):
+    entry: MethodEntry  # set by `register_method`
+
+    def __init__(
+        self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames: Sequence[str] | None = None
+    ):
         super().__init__()
+        self.settings = self.entry.settings(cfg)
         self.classnames = list(classnames)
-        self.clip_model = clip_model.eval().requires_grad_(False)
-        self.text_encoder = TextEncoder(clip_model, text_encoder, text_chunk)
-        self.image_encoder = ImageEncoder(clip_model, text_encoder)
+        self.clip_model = clip_model
+        kind = self.settings.get("TEXT_ENCODER", "fast")
+        self.text_encoder = TextEncoder(clip_model, kind, self.settings.get("TEXT_CHUNK", 0))
+        self.image_encoder = ImageEncoder(clip_model, kind)
         self._class_features: tuple[tuple, Tensor] | None = None
+
+    # --- features -------------------------------------------------------------------------------------------------
+
+    def image_parts(self) -> TowerParts | None:
+        """What the method puts into the image tower: prompts, adapters, LayerNorms; None for CLIP's own tower."""
+        return None
+
+    @property
+    def image_learns(self) -> bool:
+        """Whether the image features depend on what is learned: such features can be neither cached nor shared."""
+        parts = self.image_parts()
+        return parts is not None and parts.learns
+
+    def image_features(self, image: Tensor) -> Tensor:
+        """Normalised image features (B, D). No graph is built unless something in the image tower learns."""
+        parts = self.image_parts()
+        learns = parts is not None and parts.learns
+        with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
+            return F.normalize(self.image_encoder(image.to(self.dtype), parts), dim=-1)
+
+    @torch.no_grad()
+    def frozen_image_features(self, image: Tensor) -> Tensor:
+        """Normalised image features (B, D) of CLIP itself."""
+        return F.normalize(self.image_encoder(image.to(self.dtype)), dim=-1)
+
+    def encode_classes(self) -> Tensor:
+        """Normalised text features of the classes: (C, D), or (E, C, D) for E experts."""
+        raise NotImplementedError
+
+    def class_features(self) -> Tensor:
+        """`encode_classes()`, once per state of the learned parameters if no gradient is wanted."""
+        if torch.is_grad_enabled():
+            return self.encode_classes()
+        state = self._state_key()
+        if self._class_features is None or self._class_features[0] != state:
+            self._class_features = (state, self.encode_classes())
+        return self._class_features[1]
+
+    # --- predictions ----------------------------------------------------------------------------------------------
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits (B, C) of images (B, 3, H, W)."""
+        return self.predict(image)["logits"]
+
+    def predict(self, image: Tensor) -> dict[str, Tensor]:
+        """Logits (B, C) under "logits"; methods that route add what they chose."""
+        return self.predict_features(self.image_features(image))
+
+    def predict_features(self, image_features: Tensor) -> dict[str, Tensor]:
+        """`predict` from normalised image features (B, D)."""
+        return {"logits": self.logit_scale * image_features @ self.class_features().t()}
+
+    # --- training -------------------------------------------------------------------------------------------------
+
+    def loss(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """The "loss" to be minimised, its parts if it has any, and "acc", the accuracy of the batch in percent."""
+        logits = self(image)
+        return {"loss": F.cross_entropy(logits, label), "acc": batch_accuracy(logits, label)}
+
+    def backward(self, parts: dict[str, Tensor]) -> None:
+        """Fill the gradients from what `loss` returned; all its losses may come multiplied by one number (amp)."""
+        parts["loss"].backward()
+
+    def after_epoch(self, epoch: int, epochs: int) -> None:
+        """Called after each epoch, 1 to `epochs`, when the schedule has moved on and before anything is saved."""
+
+    def parameter_groups(self, lr: float) -> list[dict]:
+        """Parameter groups for an optimiser whose base learning rate is `lr`."""
+        return [{"params": list(self.learned_parameters().values()), "lr": lr}]
+
+    @property
+    def knowledge(self) -> list[str]:
+        """What training uses beyond images and names of the trained classes, in words; tables mark it."""
+        return []
+
+    # --- state ----------------------------------------------------------------------------------------------------
+
+    def learned_parameters(self) -> dict[str, nn.Parameter]:
+        """The parameters that training changes, by name; none of them is CLIP's."""
+        own = ((name, p) for name, p in self.named_parameters() if not name.startswith("clip_model."))
+        return {name: p for name, p in own if p.requires_grad}
+
+    def learned_state(self) -> dict[str, Tensor]:
+        """Copies of the learned parameters on the CPU."""
+        return {name: p.detach().cpu().clone() for name, p in self.learned_parameters().items()}
+
+    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A state that other code saved, under this method's names and without what is not learned."""
+        return state
+
+    def load_learned_state(self, state: dict[str, Tensor]) -> None:
+        """Set the learned parameters. Raises CheckpointError if names or shapes differ from this method's."""
+        own, state = self.learned_parameters(), self.own_names(state)
+        problems = [f"{name} is missing" for name in own if name not in state]
+        problems += [f"{one_line(name, 80)} is not a parameter of this method" for name in state if name not in own]
+        problems += [
+            f"{name} has shape {tuple(state[name].shape)}, expected {tuple(p.shape)}"
+            for name, p in own.items()
+            if name in state and state[name].shape != p.shape
+        ]
+        if problems:
+            raise CheckpointError(f"the weights do not fit {self.entry.name}: {'; '.join(problems[:3])}")
+        with torch.no_grad():
+            for name, p in own.items():
+                p.copy_(state[name])
+
+    def extra_state(self) -> dict:
+        """What is kept beside the parameters, such as a running average: plain values and tensors on the CPU."""
+        return {}
+
+    def load_extra_state(self, state: dict) -> None:
+        """Take over what `extra_state` returned. Raises CheckpointError if it does not fit."""
+        if state:
+            raise CheckpointError(f"{self.entry.name} keeps nothing beside its parameters, got {', '.join(state)}")
+
+    def bound_to_classes(self) -> str | None:
+        """What is learned for the trained classes alone, in words; None if other class names can take their place."""
+        return None
+
+    def structure(self) -> dict:
+        """The values of the structural keys, resolved; they travel with a checkpoint."""
+        return {key: self.settings[key] for key in self.entry.structural_keys}
+
+    # --- CLIP -----------------------------------------------------------------------------------------------------
 
     def train(self, mode: bool = True) -> "PromptMethod":
         """Training mode for what learns; the frozen CLIP stays in evaluation mode (its batch norms must not move)."""
@@ -48,77 +189,11 @@ class PromptMethod(nn.Module):
     def logit_scale(self) -> Tensor:
         return self.clip_model.logit_scale.exp()
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits (B, C) of images (B, 3, H, W)."""
-        return self.predict(image)["logits"]
-
-    def predict(self, image: Tensor) -> dict[str, Tensor]:
-        """Logits (B, C) under "logits"; methods that route add what they chose."""
-        return self.predict_features(self.image_features(image))
-
-    def predict_features(self, image_features: Tensor) -> dict[str, Tensor]:
-        """`predict` from normalised image features (B, D)."""
-        return {"logits": self.logit_scale * image_features @ self.class_features().t()}
-
-    def loss(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """The "loss" to be minimised, its parts if it has any, and "acc", the accuracy of the batch in percent."""
-        logits = self(image)
-        return {"loss": F.cross_entropy(logits, label), "acc": batch_accuracy(logits, label)}
-
-    def image_features(self, image: Tensor) -> Tensor:
-        """Normalised image features (B, D). No graph is built unless something in the image tower learns."""
-        learns = any(p.requires_grad for p in self.clip_model.visual.parameters())
-        with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
-            return F.normalize(self.image_encoder(image.to(self.dtype)), dim=-1)
-
-    def encode_classes(self) -> Tensor:
-        """Normalised text features of the classes: (C, D), or (E, C, D) for E experts."""
-        raise NotImplementedError
-
-    def class_features(self) -> Tensor:
-        """`encode_classes()`, once per state of the learned parameters where no gradient is wanted."""
-        if torch.is_grad_enabled():
-            return self.encode_classes()
-        state = self._state_key()
-        if self._class_features is None or self._class_features[0] != state:
-            self._class_features = (state, self.encode_classes())
-        return self._class_features[1]
-
-    def learned_parameters(self) -> dict[str, nn.Parameter]:
-        """The parameters that training changes, by name."""
-        return {name: p for name, p in self.named_parameters() if p.requires_grad}
-
-    def learned_state(self) -> dict[str, Tensor]:
-        """Copies of the learned parameters on the CPU: all that a checkpoint needs."""
-        return {name: p.detach().cpu().clone() for name, p in self.learned_parameters().items()}
-
-    def load_learned_state(self, state: dict[str, Tensor]) -> None:
-        """Set the learned parameters. Raises CheckpointError where names or shapes differ from this method's."""
-        own = self.learned_parameters()
-        problems = [f"{name} is missing" for name in own if name not in state]
-        problems += [f"{one_line(name, 80)} is not a parameter of this method" for name in state if name not in own]
-        problems += [
-            f"{name} has shape {tuple(state[name].shape)}, expected {tuple(p.shape)}"
-            for name, p in own.items()
-            if name in state and state[name].shape != p.shape
-        ]
-        if problems:
-            raise CheckpointError(f"the weights do not fit {type(self).__name__}: {'; '.join(problems[:3])}")
-        with torch.no_grad():
-            for name, p in own.items():
-                p.copy_(state[name])
-
-    def parameter_groups(self, lr: float) -> list[dict]:
-        """Parameter groups for an optimiser whose base learning rate is `lr`."""
-        return [{"params": list(self.learned_parameters().values()), "lr": lr}]
-
-    def structure(self) -> dict:
-        """Config keys, resolved, that give the learned parameters their meaning; they travel with a checkpoint."""
-        return {}
-
     def _state_key(self) -> tuple:
         precision = (torch.is_autocast_enabled("cuda"), torch.is_autocast_enabled("cpu"), self.text_encoder.kind)
-        return precision + tuple((p._version, p.device, p.dtype) for p in self.parameters())
+        learned = self.learned_parameters().values()
+        where = self.clip_model.logit_scale
+        return (*precision, where.device, self.dtype, *((id(p), p._version, p.device) for p in learned))
 
 
 def batch_accuracy(logits: Tensor, label: Tensor) -> Tensor:

@@ -11,31 +11,46 @@ from yacs.config import CfgNode
 from mocoop.clip.openai import CLIP
 from mocoop.clip.prompts import Context, PromptLayout, embed_words, readable
 from mocoop.methods.base import PromptMethod
-from mocoop.methods.keys import add_common_keys, choice_problems, common_problems
+from mocoop.methods.keys import Key, common_keys
+from mocoop.methods.registry import register_method
 
 POSITIONS = ("end", "middle", "front")
+KEYS = (
+    Key("N_CTX", 16, "number of context vectors, if CTX_INIT is empty", at_least=1, structural=True),
+    Key("CSC", False, "class-specific context: vectors of its own for each class", structural=True),
+    Key("CTX_INIT", "", "words that the context starts from; their tokens give its length", structural=True),
+    Key("CLASS_TOKEN_POSITION", "end", "where the class name stands in the context", POSITIONS, structural=True),
+    *common_keys(prec="fp16"),
+)
 
 logger = logging.getLogger(__name__)
 
 
-def add_coop_config(cfg: CfgNode) -> None:
-    """Add TRAINER.COOP with CoOp's keys and defaults."""
-    cfg.TRAINER.COOP = node = CfgNode()
-    node.N_CTX = 16  # number of context vectors, where CTX_INIT is empty
-    node.CSC = False  # class-specific context: vectors of its own for each class
-    node.CTX_INIT = ""  # words whose embeddings the context starts from; their tokens give its length
-    node.CLASS_TOKEN_POSITION = "end"  # where the class name stands: end, middle or front of the context
-    add_common_keys(node, prec="fp16")
+@register_method("CoOp", node="COOP", keys=KEYS, published="2021-09", title="context optimisation")
+class CoOp(PromptMethod):
+    """Learns `ctx`: (n, width), or (C, n, width) with class-specific contexts."""
 
+    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames=None):
+        super().__init__(cfg, classnames, clip_model)
+        settings = self.settings
+        if settings.CTX_INIT:  # words are shared by all classes, as in CoOp, whatever CSC says
+            ctx = words_context(settings.CTX_INIT, clip_model)
+        else:
+            shape = (len(self.classnames), settings.N_CTX) if settings.CSC else (settings.N_CTX,)
+            ctx = noise_context(*shape, clip_model=clip_model)
+        self.ctx = nn.Parameter(ctx)
+        self.layout = coop_layout(self.classnames, ctx.shape[-2], settings.CLASS_TOKEN_POSITION, ctx.dim() == 3)
+        log_context(ctx, settings.CTX_INIT)
 
-def coop_problems(cfg: CfgNode) -> list[str]:
-    """What is wrong with TRAINER.COOP, one line each."""
-    node = cfg.TRAINER.COOP
-    problems = common_problems("COOP", node)
-    problems += choice_problems("TRAINER.COOP", node, CLASS_TOKEN_POSITION=POSITIONS)
-    if not node.CTX_INIT and node.N_CTX < 1:
-        problems.append(f"TRAINER.COOP.N_CTX is {node.N_CTX}, expected 1 or more")
-    return problems
+    def encode_classes(self) -> Tensor:
+        ctx = self.ctx.flatten(0, -2)  # (n, width), or (C * n, width)
+        return F.normalize(self.text_encoder([ctx], [self.layout])[0], dim=-1)
+
+    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return without_class_embeddings(state)
+
+    def bound_to_classes(self) -> str | None:
+        return f"a context for each of its {len(self.ctx)} classes (TRAINER.COOP.CSC)" if self.ctx.dim() == 3 else None
 
 
 def words_context(words: str, clip_model: CLIP) -> Tensor:
@@ -49,37 +64,8 @@ def noise_context(*shape: int, clip_model: CLIP) -> Tensor:
     return nn.init.normal_(torch.empty(*shape, width, dtype=clip_model.dtype), std=0.02)
 
 
-class CoOp(PromptMethod):
-    """Learns `ctx`: (n, width), or (C, n, width) with class-specific contexts.
-
-    Args:
-        n_ctx, ctx_init, csc, position: TRAINER.COOP.N_CTX, CTX_INIT, CSC, CLASS_TOKEN_POSITION.
-        encoder: `text_encoder` and `text_chunk` of `PromptMethod`.
-    """
-
-    def __init__(
-        self,
-        classnames: Sequence[str],
-        clip_model: CLIP,
-        n_ctx: int = 16,
-        ctx_init: str = "",
-        csc: bool = False,
-        position: str = "end",
-        **encoder,
-    ):
-        super().__init__(classnames, clip_model, **encoder)
-        if ctx_init:  # words are shared by all classes, as in CoOp, whatever CSC says
-            ctx = words_context(ctx_init, clip_model)
-        else:
-            shape = (len(self.classnames), n_ctx) if csc else (n_ctx,)
-            ctx = noise_context(*shape, clip_model=clip_model)
-        self.ctx = nn.Parameter(ctx)
-        self.layout = coop_layout(self.classnames, ctx.shape[-2], position, class_specific=ctx.dim() == 3)
-        logger.info("context of %d tokens, starting from %s", ctx.shape[-2], repr(ctx_init) if ctx_init else "noise")
-
-    def encode_classes(self) -> Tensor:
-        ctx = self.ctx.flatten(0, -2)  # (n, width), or (C * n, width)
-        return F.normalize(self.text_encoder([ctx], [self.layout])[0], dim=-1)
+def log_context(ctx: Tensor, words: str) -> None:
+    logger.info("context of %d tokens, starting from %s", ctx.shape[-2], repr(words) if words else "noise")
 
 
 def coop_layout(classnames: Sequence[str], n_ctx: int, position: str, class_specific: bool = False) -> PromptLayout:
@@ -97,15 +83,6 @@ def coop_layout(classnames: Sequence[str], n_ctx: int, position: str, class_spec
     return PromptLayout(prompts, names=classnames)
 
 
-def build_coop(cfg: CfgNode, classnames, clip_model, all_classnames=None) -> CoOp:
-    node = cfg.TRAINER.COOP
-    return CoOp(
-        classnames,
-        clip_model,
-        n_ctx=node.N_CTX,
-        ctx_init=node.CTX_INIT,
-        csc=node.CSC,
-        position=node.CLASS_TOKEN_POSITION,
-        text_encoder=node.TEXT_ENCODER,
-        text_chunk=node.TEXT_CHUNK,
-    )
+def without_class_embeddings(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state without the embeddings of the class names that trainers of CoOp's kind save beside what they learned."""
+    return {name: value for name, value in state.items() if name not in ("token_prefix", "token_suffix")}

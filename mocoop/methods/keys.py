@@ -1,4 +1,7 @@
-"""Config keys that all methods with soft prompts share, and how their values are checked."""
+"""Config keys, declared once: default, meaning, bounds, and whether learned tensors depend on them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from yacs.config import CfgNode
 
@@ -7,25 +10,51 @@ from mocoop.clip.text_encoder import KINDS
 PRECISIONS = ("fp32", "fp16", "amp", "bf16")
 
 
-def add_common_keys(node: CfgNode, prec: str) -> None:
-    """Add PREC (default `prec`), TEXT_ENCODER and TEXT_CHUNK to a method's config node."""
-    node.PREC = prec  # fp32, fp16 (CLIP in half precision), amp (fp16 autocast with loss scaling) or bf16 (autocast)
-    node.TEXT_ENCODER = "fast"  # fast, or plain: CLIP's own code, 77 tokens a prompt, the reference
-    node.TEXT_CHUNK = 0  # prompts encoded at a time, the rest recomputed in the backward pass; 0 fits the memory
+@dataclass(frozen=True)
+class Key:
+    """One config key of a method, TRAINER.<NODE>.<name>.
+
+    Attributes:
+        help: what it means, its unit and choices, one line.
+        choices: the values that are accepted; empty: any.
+        at_least: the smallest number that is accepted.
+        structural: whether the learned tensors mean something else under another value. Such a key travels with a
+            checkpoint and wins over the config of an evaluation.
+    """
+
+    name: str
+    default: object
+    help: str
+    choices: tuple = ()
+    at_least: float | None = None
+    structural: bool = False
+
+    def problem(self, node_name: str, value: object) -> str | None:
+        """What is wrong with a value, one line, or None."""
+        name = f"TRAINER.{node_name}.{self.name}"
+        if self.choices and value not in self.choices:
+            return f"{name} is {value!r}, expected one of {', '.join(map(repr, self.choices))}"
+        if self.at_least is not None and value < self.at_least:
+            return f"{name} is {value}, expected {self.at_least} or more"
+        return None
 
 
-def common_problems(name: str, node: CfgNode) -> list[str]:
-    """What is wrong with the shared keys of TRAINER.<name>, one line each."""
-    problems = choice_problems(f"TRAINER.{name}", node, PREC=PRECISIONS, TEXT_ENCODER=KINDS)
-    if node.TEXT_CHUNK < 0:
-        problems.append(f"TRAINER.{name}.TEXT_CHUNK is {node.TEXT_CHUNK}, expected 0 (automatic) or more")
-    return problems
+def common_keys(prec: str) -> tuple[Key, ...]:
+    """The keys that all methods with soft prompts share; `prec` is the default precision."""
+    return (
+        Key("PREC", prec, "fp32, fp16 (CLIP in half precision), amp (fp16 autocast, loss scaling), bf16", PRECISIONS),
+        Key("TEXT_ENCODER", "fast", "fast, or plain: CLIP's own code, 77 tokens a prompt, the reference", KINDS),
+        Key("TEXT_CHUNK", 0, "prompts encoded at a time, the rest recomputed; 0 (automatic) fits memory", at_least=0),
+    )
 
 
-def choice_problems(prefix: str, node: CfgNode, **choices: tuple) -> list[str]:
-    """One line for each key whose value is not among its choices."""
-    return [
-        f"{prefix}.{key} is {node[key]!r}, expected one of {', '.join(map(repr, accepted))}"
-        for key, accepted in choices.items()
-        if node[key] not in accepted
-    ]
+def add_keys(cfg: CfgNode, node_name: str, keys: Sequence[Key]) -> None:
+    """Add TRAINER.<node_name> with the keys' defaults to a config."""
+    cfg.TRAINER[node_name] = CfgNode({key.name: key.default for key in keys})
+
+
+def key_problems(cfg: CfgNode, node_name: str, keys: Sequence[Key]) -> list[str]:
+    """What is wrong with the values of the keys under TRAINER.<node_name>, one line each."""
+    node = cfg.TRAINER[node_name]
+    problems = (key.problem(node_name, node[key.name]) for key in keys)
+    return [problem for problem in problems if problem]

@@ -4,37 +4,44 @@ from collections.abc import Sequence
 
 from torch import Tensor
 from torch.nn import functional as F
-from yacs.config import CfgNode
 
 from mocoop.clip.hard_prompts import hard_features
-from mocoop.clip.openai import CLIP
 from mocoop.clip.templates import ensemble_templates, single_template
+from mocoop.clip.text_encoder import TextEncoder
 from mocoop.methods.base import PromptMethod
+from mocoop.methods.registry import register_method
 
 
+def template_features(text_encoder: TextEncoder, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
+    """Class features (C, D): the normalised mean over templates of their normalised features."""
+    return F.normalize(hard_features(text_encoder, templates, classnames).mean(0), dim=-1)
+
+
+@register_method(
+    "ZeroshotCLIP", published="2021-02", title="one template, the one CoOp's authors wrote for the dataset"
+)
 class ZeroshotCLIP(PromptMethod):
-    """Class features from templates; with several, the normalised mean of their normalised features.
+    """Class features from `templates`; with several, the normalised mean of their normalised features."""
 
-    Args:
-        templates: sentences with one `{}`.
-    """
+    templates_of = staticmethod(lambda dataset: [single_template(dataset)])
 
-    def __init__(self, classnames: Sequence[str], clip_model: CLIP, templates: Sequence[str]):
-        super().__init__(classnames, clip_model)
-        self.templates = list(templates)
+    def __init__(self, cfg, classnames, clip_model, all_classnames=None):
+        super().__init__(cfg, classnames, clip_model)
+        self.templates = self.templates_of(cfg.DATASET.NAME)
 
     def encode_classes(self) -> Tensor:
-        return F.normalize(hard_features(self.text_encoder, self.templates, self.classnames).mean(0), dim=-1)
+        return template_features(self.text_encoder, self.templates, self.classnames)
+
+    @property
+    def knowledge(self) -> list[str]:
+        return ["templates of the dataset"]
 
     def structure(self) -> dict:
         return {"TEMPLATES": self.templates}
 
 
-def build_zeroshot(cfg: CfgNode, classnames, clip_model, all_classnames=None) -> ZeroshotCLIP:
-    """One template, the one CoOp's authors wrote for the dataset."""
-    return ZeroshotCLIP(classnames, clip_model, [single_template(cfg.DATASET.NAME)])
-
-
-def build_zeroshot_ensemble(cfg: CfgNode, classnames, clip_model, all_classnames=None) -> ZeroshotCLIP:
+@register_method("ZeroshotCLIP2", published="2021-03", title="CLIP's selected templates and the dataset's (CoOp)")
+class ZeroshotCLIP2(ZeroshotCLIP):
     """The mean over CLIP's selected templates and the dataset's own (CoOp, ZeroshotCLIP2)."""
-    return ZeroshotCLIP(classnames, clip_model, ensemble_templates(cfg.DATASET.NAME))
+
+    templates_of = staticmethod(ensemble_templates)

@@ -9,8 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from mocoop.errors import DataError
+from mocoop.names import SEPARATOR
 from mocoop.results.predictions import FILE_NAME as PREDICTIONS
-from mocoop.results.predictions import SEPARATOR, read_predictions
+from mocoop.results.predictions import read_predictions
 from mocoop.results.record import FILE_NAME as RECORD
 from mocoop.results.record import read_record
 

@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 
 from mocoop.files import atomic_write
+from mocoop.names import SEPARATOR
 from mocoop.results.csv_table import damage_named, read_table
 
 FILE_NAME = "predictions.csv"
 COLUMNS = ["path", "label", "prediction", "confidence", "domain"]
 ROUTED_COLUMNS = ["experts", "gates"]
-SEPARATOR = "|"
 
 
 def predictions_frame(

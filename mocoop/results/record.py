@@ -79,6 +79,9 @@ def build_record(
     seconds: dict[str, float],
     peak_memory_mb: float | None,
     routing: dict | None = None,
+    weights_sha256: str | None = None,
+    precision: dict[str, str] | None = None,
+    knowledge: list[str] | None = None,
     zero_shot: dict | None = None,
     command: dict | None = None,
 ) -> dict:
@@ -86,8 +89,10 @@ def build_record(
 
     config: the whole configuration (a yacs node or a nested mapping); method, dataset, backbone, classes, shots and
     seed are read from it. metrics and per_class: of `mocoop.results.metrics`. routing: of
-    `mocoop.results.routing`, for methods that route. epoch and selection ("last_step" or "best_val") say which
-    weights were tested; both are None where nothing was trained. seconds: of "train" and "test". zero_shot: of
+    `mocoop.results.routing`, for methods that route. epoch and selection ("last_step", "best_val", or "epoch" for one
+    that was asked for) say which weights were tested, and weights_sha256 is theirs; all are None if nothing was
+    trained. precision: of "train" and "test". knowledge: what training used beyond images and names of the trained
+    classes. seconds: of "train" and "test". zero_shot: of
     `mocoop.training.zero_shot_check`, how the method compares with what it started from. command: what train.py was
     asked to do.
     """
@@ -95,6 +100,9 @@ def build_record(
         "split": split,
         "epoch": epoch,
         "selection": selection,
+        "weights_sha256": weights_sha256,
+        "precision": precision,
+        "knowledge": knowledge,
         "metrics": metrics,
         "per_class": per_class,
         "routing": routing,

@@ -5,9 +5,8 @@ import io
 import json
 from collections.abc import Iterable, Iterator
 
+from mocoop.names import SEPARATOR
 from mocoop.runs.prediction import Prediction
-
-SEPARATOR = "|"  # between the experts of an image, as in a run's predictions.csv
 
 
 def csv_text(predictions: Iterable[Prediction]) -> Iterator[str]:

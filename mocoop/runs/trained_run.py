@@ -19,8 +19,9 @@ from mocoop.methods import PromptMethod, build_method, extend_cfg, get_method
 from mocoop.names import name_problem
 from mocoop.results.record import FILE_NAME, read_record
 from mocoop.training.checkpoint import load_checkpoint
+from mocoop.training.learner import load_weights
 from mocoop.training.precision import Precision
-from mocoop.training.run_state import MODEL, description, find_checkpoint, learned_state, with_structure
+from mocoop.training.run_state import MODEL, description, find_checkpoint, structure_of, with_structure
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class TrainedRun:
     @torch.no_grad()
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """`PromptMethod.predict` of transformed images (B, 3, H, W), as the trainer's test loop computes it."""
-        with self.precision.autocast():
+        with self.precision.autocast(testing=True):
             return self.method.predict(images.to(self.precision.device))
 
     def with_classes(self, names: Sequence[str]) -> "TrainedRun":
@@ -64,11 +65,8 @@ class TrainedRun:
         Raises ConfigError for names that are empty, doubled or too long, and for contexts learned for each class.
         """
         names = check_names(names)
-        if self.cfg.TRAINER.NAME == "CoOp" and self.method.ctx.dim() == 3 and names != self.classnames:
-            raise ConfigError(
-                f"{self.checkpoint} has a context for each of its {len(self.classnames)} classes "
-                "(TRAINER.COOP.CSC), and none for other class names; train with CSC False to use it with them"
-            )
+        if (bound := self.method.bound_to_classes()) and names != self.classnames:
+            raise ConfigError(f"{self.checkpoint} has {bound}, and none for other class names")
         check_classnames(self.cfg, names)
         learned = self.method.learned_state()
         method = build_method(self.cfg, names, self.method.clip_model).to(self.precision.device)
@@ -102,12 +100,11 @@ def load_run(
             f"{checkpoint_path} does not say which method and classes it is for (CoOp's own checkpoints do not): "
             "evaluate it with train.py --eval-only"
         )
-    cfg = with_structure(_restored(described["config"], checkpoint_path), described["structure"])
+    cfg = _restored(described["config"], checkpoint_path)
+    cfg = with_structure(cfg, structure_of(checkpoint, checkpoint_path))
     run = _build(cfg, described["classnames"], device, backbone, checkpoint_path)
-    try:
-        run.method.load_learned_state(learned_state(checkpoint, checkpoint_path))
-    except CheckpointError as error:
-        raise CheckpointError(f"{checkpoint_path}: {error}") from error
+    load_weights(run.method, checkpoint, checkpoint_path)
+    run.method.load_extra_state(checkpoint.get("extra_state", {}))
     logger.info("%s, after epoch %d, from %s", cfg.TRAINER.NAME, checkpoint["epoch"], checkpoint_path)
     return run
 
@@ -189,7 +186,7 @@ def _build(cfg: CfgNode, classnames, device: torch.device, backbone: str | None,
             "it is"
         )
     prec = get_method(cfg.TRAINER.NAME).settings(cfg).get("PREC", "fp32")
-    precision = Precision(prec, device)
+    precision = Precision(prec, device, cfg.TEST.PREC)
     clip_model = load_clip(cfg)
     check_input_size(cfg, clip_model)
     method = build_method(cfg, classnames, precision.prepare(clip_model)).to(device)

@@ -23,10 +23,14 @@ def feature_batches(
     """Normalised image features (B, D) on the device, and what the loader's batch says of the images.
 
     With `use_cache` (TEST.FEATURE_CACHE) no image is decoded whose file, by its bytes, has been seen with these
-    weights, this transform and this precision. A tower that learns is not cached: its weights are those of one run.
+    weights, this transform and this precision. Features that depend on what one run learned are not cached.
     """
-    frozen = not any(p.requires_grad for p in method.clip_model.visual.parameters())
-    if use_cache and frozen and cache_folder() is not None:
+    if use_cache and method.image_learns:
+        name = method.entry.name
+        logger.info(
+            "TEST.FEATURE_CACHE: nothing is cached, the image features of this %s depend on what it learned", name
+        )
+    elif use_cache and cache_folder() is not None:
         yield from _cached_batches(loader, method, precision)
         return
     for batch in tqdm(loader, disable=None):
@@ -34,7 +38,7 @@ def feature_batches(
 
 
 def _encode(batch: dict, method: PromptMethod, precision: Precision) -> Tensor:
-    with precision.autocast():
+    with precision.autocast(testing=True):
         return method.image_features(batch["img"].to(precision.device))
 
 
@@ -59,5 +63,5 @@ def _cached_batches(loader: DataLoader, method: PromptMethod, precision: Precisi
 
 def _key(loader: DataLoader, method: PromptMethod, precision: Precision) -> str:
     versions = [torch.__version__, torchvision.__version__, PIL.__version__]
-    computed = [precision.used, precision.device.type, method.image_encoder.is_fast]
+    computed = [precision.tested, precision.device.type, method.image_encoder.is_fast]
     return key_of(module_sha256(method.clip_model.visual), repr(loader.dataset.transform), computed, versions)

@@ -1,4 +1,4 @@
-"""In which precision a step computes: TRAINER.<METHOD>.PREC."""
+"""In which precision a method trains and is tested: TRAINER.<METHOD>.PREC and TEST.PREC."""
 
 import contextlib
 import logging
@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 from mocoop.clip.openai import CLIP
 from mocoop.clip.openai import clip_model as openai_model
+from mocoop.methods.base import PromptMethod
+
+TEST_PRECISIONS = ("peers", "train")
 
 logger = logging.getLogger(__name__)
 
@@ -17,17 +20,23 @@ class Precision:
 
     On a CPU fp16 and amp run as fp32, with a log line that says so.
 
+    Args:
+        prec: of training.
+        test: "peers" tests as CoOp and its kin do, without autocast; "train" as in training.
+
     Attributes:
-        asked, used: the precision asked for, and the one in use.
+        asked, used: the precision asked for, and the one that trains.
+        tested: the one that tests.
         scaler: the loss scaler of amp; it does nothing in the others.
     """
 
-    def __init__(self, prec: str, device: torch.device):
+    def __init__(self, prec: str, device: torch.device, test: str = "peers"):
         self.asked = self.used = prec
         self.device = device
         if device.type == "cpu" and prec in ("fp16", "amp"):
             self.used = "fp32"
             logger.info("PREC %s needs a GPU: on the CPU it runs as fp32", prec)
+        self.tested = self.used if test == "train" or self.used == "fp16" else "fp32"
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.used == "amp")
 
     def prepare(self, clip_model: CLIP) -> CLIP:
@@ -36,17 +45,19 @@ class Precision:
             openai_model.convert_weights(clip_model)
         return clip_model
 
-    def autocast(self):
+    def autocast(self, testing: bool = False):
         """The context in which a forward pass runs."""
         dtypes = {"amp": torch.float16, "bf16": torch.bfloat16}
-        if self.used not in dtypes:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=dtypes[self.used])
+        dtype = dtypes.get(self.tested if testing else self.used)
+        return torch.autocast(self.device.type, dtype=dtype) if dtype else contextlib.nullcontext()
 
-    def step(self, loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer, clip_norm: float = 0.0) -> None:
-        """Backward pass and update; the gradient is clipped to `clip_norm` where that is above 0."""
-        optimizer.zero_grad()
-        self.scaler.scale(loss).backward()
+    def backward(self, method: PromptMethod, parts: dict[str, Tensor]) -> None:
+        """The method's backward pass, on losses multiplied by the scaler's number."""
+        scale = self.scaler.scale
+        method.backward({name: scale(value) if value.requires_grad else value for name, value in parts.items()})
+
+    def update(self, model: nn.Module, optimizer: torch.optim.Optimizer, clip_norm: float = 0.0) -> None:
+        """The optimiser's step on the gradients, clipped to `clip_norm` if that is above 0."""
         if clip_norm > 0:
             self.scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], clip_norm)

@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TextIO
 
-from mocoop.errors import ConfigError, DataError, MocoopError
+from mocoop.errors import CheckpointError, ConfigError, DataError, MocoopError
 from mocoop.files import parse_json, remove_temporary_files
 from mocoop.results.record import (
     FILE_NAME,
@@ -25,7 +25,8 @@ from mocoop.results.record import (
     unfinished_record,
     write_record,
 )
-from mocoop.training.run_state import MODEL
+from mocoop.training.checkpoint import load_checkpoint
+from mocoop.training.run_state import MODEL, find_checkpoint, learned_state, weights_sha256
 
 LOCK = "run.lock"
 HEARTBEAT_SECONDS = 20.0
@@ -53,7 +54,10 @@ class RunFolder:
         self.result = self.path / FILE_NAME
 
     def is_finished(self) -> bool:
-        """Whether the same run has been done here. Raises ConfigError for a run of other settings."""
+        """Whether the same run has been done here, with the weights that it would test now.
+
+        Raises ConfigError for a run of other settings.
+        """
         if not self.result.is_file():
             return False
         try:
@@ -64,7 +68,18 @@ class RunFolder:
             self.path,
             config_differences(record["config"], self.cfg) + _differences(record.get("command"), self.command),
         )
-        return record["status"] == "done"
+        return record["status"] == "done" and not self._tested_others(record)
+
+    def _tested_others(self, record: dict) -> bool:
+        """Whether the model that was evaluated has been trained anew since; False if that cannot be said."""
+        folder, tested = self.command.get("model_dir"), record.get("weights_sha256")
+        if not self.command.get("eval_only") or not folder or tested is None:
+            return False
+        try:
+            path = find_checkpoint(Path(folder) / MODEL, self.command.get("load_epoch"))
+            return weights_sha256(learned_state(load_checkpoint(path), path)) != tested
+        except CheckpointError:
+            return False  # moved away or damaged: what was measured stands
 
     def set_running(self) -> None:
         self._write(unfinished_record(self.cfg, "running", command=self.command))

@@ -8,9 +8,10 @@ from pathlib import Path
 from torch import Tensor
 from yacs.config import CfgNode
 
+from mocoop.clip.feature_cache import tensors_sha256
 from mocoop.config import fill
 from mocoop.errors import CheckpointError, quoted
-from mocoop.methods import METHODS, get_method
+from mocoop.methods import get_method
 from mocoop.methods.base import PromptMethod
 from mocoop.results.record import plain_config
 from mocoop.training.checkpoint import BEST_MODEL, epoch_model, last_checkpoint
@@ -18,8 +19,6 @@ from mocoop.training.seeding import random_state
 
 FORMAT = 1
 MODEL = "prompt_learner"  # the folder of the checkpoints, as CoOp names it
-# Tensors that CoOp's trainers save beside what they learned: embeddings of the class names at hand.
-_DERIVED = ("token_prefix", "token_suffix")
 _DESCRIPTION = {"name": str, "backbone": str, "classnames": list, "structure": dict, "config": dict}
 
 
@@ -35,19 +34,46 @@ def describe_method(cfg: CfgNode, method: PromptMethod) -> dict:
     }
 
 
-def pack(cfg: CfgNode, method: PromptMethod, epoch: int, optimizer, scheduler, scaler, best: float, **more) -> dict:
-    """A checkpoint after `epoch` epochs, for `save_checkpoint`, with the random numbers as they are now."""
-    return {
+def pack(
+    cfg: CfgNode,
+    method: PromptMethod,
+    stateful_parts: dict,
+    *,
+    epoch: int,
+    best_result: float,
+    stream: int,
+    train_seconds: float,
+    manifest_sha256: str | None,
+    val_result: float | None = None,
+    batch: int | None = None,
+    epoch_random_state: dict | None = None,
+) -> dict:
+    """All that a checkpoint holds, for `save_checkpoint`.
+
+    Args:
+        stateful_parts: optimizer, scheduler and scaler, by these names.
+        epoch: whole epochs seen. batch: batches seen of the next, None between epochs.
+        best_result, val_result: the best accuracy on the validation images so far, and this epoch's.
+        stream: what the run's random numbers are drawn from (`mocoop.training.batches`).
+        manifest_sha256: of the training images.
+        epoch_random_state: the generators when the epoch in progress began; `random_state` are those of now.
+    """
+    state = {
         "state_dict": method.learned_state(),
+        "extra_state": method.extra_state(),
         "epoch": epoch,
         "method": describe_method(cfg, method),
-        "optimizer": optimizer.state_dict(),
-        "scheduler": scheduler.state_dict(),
-        "scaler": scaler.state_dict(),
-        "best_result": float(best),
+        **{name: part.state_dict() for name, part in stateful_parts.items()},
+        "best_result": float(max(best_result, val_result) if val_result is not None else best_result),
+        "val_result": val_result,
         "random_state": random_state(),
-        **more,
+        "stream": stream,
+        "train_seconds": train_seconds,
+        "manifest_sha256": manifest_sha256,
     }
+    if batch is not None:
+        state |= {"batch": batch, "epoch_random_state": epoch_random_state}
+    return state
 
 
 def learned_state(checkpoint: dict, path) -> dict:
@@ -58,7 +84,12 @@ def learned_state(checkpoint: dict, path) -> dict:
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise CheckpointError(f"{path} holds {quoted(name)} in its state_dict, expected tensors by name")
-    return {name: value for name, value in state.items() if name not in _DERIVED}
+    return dict(state)
+
+
+def weights_sha256(state: dict[str, Tensor]) -> str | None:
+    """What learned tensors are known by; None if nothing is learned."""
+    return tensors_sha256(sorted(state.items())) if state else None
 
 
 def description(checkpoint: dict, path) -> dict | None:
@@ -103,6 +134,23 @@ def check_made_for(cfg: CfgNode, checkpoint: dict, path) -> None:
             raise CheckpointError(f"{path} was trained with {key} {quoted(value)}, got {quoted(wanted[key])}")
 
 
+def check_classes(method: PromptMethod, checkpoint: dict, path) -> None:
+    """Raises CheckpointError if what was learned for some classes would be used for others."""
+    bound, made = method.bound_to_classes(), description(checkpoint, path)
+    if bound and made is not None and made["classnames"] != method.classnames:
+        raise CheckpointError(f"{path} has {bound}, and none for other class names; the classes here are others")
+
+
+def structure_of(checkpoint: dict, path) -> dict:
+    """The structural keys of a checkpoint's method: as it resolved them, else as its config has them."""
+    made = description(checkpoint, path)
+    if made is None:
+        return {}
+    entry = get_method(made["name"])
+    node = made["config"].get("TRAINER", {}).get(entry.node) or {}
+    return {key: node[key] for key in entry.structural_keys if key in node} | made["structure"]
+
+
 def with_structure(cfg: CfgNode, structure: dict) -> CfgNode:
     """A copy of the config in which the method has the structure that a checkpoint was trained with.
 
@@ -110,13 +158,6 @@ def with_structure(cfg: CfgNode, structure: dict) -> CfgNode:
     """
     cfg = cfg.clone()
     cfg.defrost()
-    fill(METHODS[cfg.TRAINER.NAME].settings(cfg), structure, "structure of the checkpoint")
+    fill(get_method(cfg.TRAINER.NAME).settings(cfg), structure, "structure of the checkpoint")
     cfg.freeze()
     return cfg
-
-
-def grad_clip_norm(cfg: CfgNode, asked_precision: str) -> float:
-    """The gradient norm that the method clips to, 0 for none (TRAINER.MOCOOP.GRAD_CLIP_NORM and GRAD_CLIP_WHEN)."""
-    node = get_method(cfg.TRAINER.NAME).settings(cfg)
-    norm, when = node.get("GRAD_CLIP_NORM", 0.0), node.get("GRAD_CLIP_WHEN", "always")
-    return norm if when == "always" or asked_precision == "amp" else 0.0

@@ -1,51 +1,71 @@
-"""The trainer that all methods share: what is built, a step, and the state between steps.
+"""The one trainer of all methods, of whichever engine is in use.
 
-The loop over steps that can be broken off is that of `ResumableTrainer`, the test that of `TestingTrainer`.
-
-It is a trainer of whichever engine is in use; those registered in `trainers/` add their names to it.
+It builds what a run consists of and lets it work: `TrainingLoop` trains, `Learner` takes the steps, `Tester` tests.
 """
 
+import datetime
 import logging
+import secrets
+import time
 from pathlib import Path
 
-import torch
-
 from mocoop.clip.backbone import check_classnames, check_input_size, load_clip
-from mocoop.errors import CheckpointError, ConfigError, TrainingError
+from mocoop.engine import TrainerX
+from mocoop.errors import ConfigError
 from mocoop.methods import build_method, config_problems, get_method
-from mocoop.results.history import FILE_NAME as HISTORY
-from mocoop.results.history import HistoryWriter
 from mocoop.results.record import plain_config
-from mocoop.training import wandb_log
-from mocoop.training.checkpoint import load_checkpoint, load_pretrained_weights
+from mocoop.training.batches import leave_stopping_to_main, reproducible
+from mocoop.training.checkpoint import BEST_MODEL, load_checkpoint, load_pretrained_weights
 from mocoop.training.evaluation import reset_peak_memory
-from mocoop.training.optimizer import build_optimizer
-from mocoop.training.precision import Precision
+from mocoop.training.journal import Journal
+from mocoop.training.learner import Learner, load_weights
+from mocoop.training.loop import TrainingLoop
+from mocoop.training.precision import TEST_PRECISIONS, Precision
+from mocoop.training.resume_files import remove_resume_files
 from mocoop.training.run_state import (
     MODEL,
+    check_classes,
     check_made_for,
     find_checkpoint,
-    grad_clip_norm,
     learned_state,
-    pack,
+    structure_of,
+    weights_sha256,
     with_structure,
 )
-from mocoop.training.schedule import build_lr_scheduler
-from mocoop.training.testing_trainer import TestingTrainer
-from mocoop.training.zero_shot_check import TunedTower
+from mocoop.training.stopping import StopRequest, stop_requests
+from mocoop.training.tester import Tester, Weights
 
 logger = logging.getLogger(__name__)
 
 
-class PromptTrainer(TestingTrainer):
-    """Trains and evaluates the method that TRAINER.NAME names. Raises ConfigError with all that is wrong with it."""
+class PromptTrainer(TrainerX):
+    """Trains and evaluates the method that TRAINER.NAME names. Raises ConfigError with all that is wrong with it.
 
-    wandb = wandb_log.NoLog()
+    Attributes:
+        model: the method.
+        command: what train.py was asked to do, for the run's record.
+        stop: a request to stop, heeded after the step in progress.
+        weights: those that a test would test; None while nothing is trained or loaded.
+    """
+
+    command: dict | None = None
+
+    # --- building -------------------------------------------------------------------------------------------------
 
     def check_cfg(self, cfg) -> None:
         problems = config_problems(cfg)
+        if cfg.TEST.get("PREC", "peers") not in TEST_PRECISIONS:
+            problems.append(f"TEST.PREC is {cfg.TEST.PREC!r}, expected one of {', '.join(map(repr, TEST_PRECISIONS))}")
         if problems:
             raise ConfigError("; ".join(problems))
+
+    def build_data_loader(self) -> None:
+        """The engine's loaders; the training one depends on the seed alone."""
+        super().build_data_loader()
+        stream = self.cfg.SEED if self.cfg.SEED >= 0 else secrets.randbits(32)
+        self.train_loader_x = reproducible(self.train_loader_x, stream)
+        for loader in filter(None, (self.val_loader, self.test_loader)):
+            loader.worker_init_fn = leave_stopping_to_main
 
     def build_model(self) -> None:
         cfg = self.cfg
@@ -54,18 +74,12 @@ class PromptTrainer(TestingTrainer):
         clip_model = load_clip(cfg)
         check_input_size(cfg, clip_model)
         check_classnames(cfg, self.dm.dataset.classnames)
+        self.stop, self.weights, self.journal = StopRequest(), None, Journal(cfg, self.output_dir)
         prec = get_method(cfg.TRAINER.NAME).settings(cfg).get("PREC", "fp32")
-        self.precision = Precision(prec, self.device)
-        self.clip_norm = grad_clip_norm(cfg, prec)
+        self.precision = Precision(prec, self.device, cfg.TEST.get("PREC", "peers"))
         self._build_method(cfg, self.precision.prepare(clip_model))
         if cfg.MODEL.INIT_WEIGHTS:
             load_pretrained_weights(self.model, cfg.MODEL.INIT_WEIGHTS)
-        self.optim = self.sched = None
-        if self.model.learned_parameters():
-            self.optim = build_optimizer(None, cfg.OPTIM, param_groups=self.model.parameter_groups(cfg.OPTIM.LR))
-            self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
-        self.register_model(MODEL, self.model, self.optim, self.sched)
-        self.tested_epoch = self.history = None
         if cfg.TRAIN.get("COMPILE", False):  # a CoOp checkout's config lacks the key
             self.model.image_encoder.compile()
         learned = sum(p.numel() for p in self.model.learned_parameters().values())
@@ -75,128 +89,114 @@ class PromptTrainer(TestingTrainer):
         dataset = self.dm.dataset
         all_classnames = getattr(dataset, "all_classnames", None)
         self.model = build_method(cfg, dataset.classnames, clip_model, all_classnames).to(self.device)
-        self.tower = TunedTower(self.model)
+        self.learner = Learner(cfg, self.model, self.precision)
+        self._models.clear()
+        self.register_model(MODEL, self.model, self.learner.optimizer, self.learner.scheduler)
 
-    def parse_batch_train(self, batch):
-        return batch["img"].to(self.device), batch["label"].to(self.device)
+    # --- training -------------------------------------------------------------------------------------------------
 
-    def forward_backward(self, batch) -> dict[str, float]:
-        image, label = self.parse_batch_train(batch)
-        while True:
-            try:
-                parts = self._step(image, label, batch)
-                break
-            except torch.cuda.OutOfMemoryError:
-                if not self.model.text_encoder.halve_chunk():
-                    raise
-                torch.cuda.empty_cache()
-                logger.warning("out of GPU memory: going on with half as many prompts per chunk")
-        lr = self.get_current_lr()
-        if self.batch_idx + 1 == self.num_batches:
-            self.update_lr()
-        values = dict(zip(parts, torch.stack([value.detach().float() for value in parts.values()]).tolist()))
-        step = self.epoch * self.num_batches + self.batch_idx + 1
-        if self.history is None:
-            self.history = HistoryWriter(Path(self.output_dir) / HISTORY, steps_done=step - 1)
-        self.history.add(step, self.epoch + 1, lr, values)
-        return values
+    def train(self) -> None:
+        """Train, then test; a method that learns nothing is tested at once.
 
-    def _step(self, image, label, batch: dict) -> dict[str, torch.Tensor]:
-        with self.precision.autocast():
-            parts = self.model.loss(image, label)
-        if not torch.isfinite(parts["loss"]):
-            raise TrainingError(self._not_finite(parts, batch))
-        self.precision.step(parts["loss"], self.model, self.optim, self.clip_norm)
-        return parts
-
-    def _not_finite(self, parts: dict, batch: dict) -> str:
-        values = ", ".join(f"{name} {value.item():.4g}" for name, value in parts.items() if name != "acc")
-        files = " ".join(batch["impath"])
-        return (
-            f"the loss of epoch {self.epoch + 1}, batch {self.batch_idx + 1} is not finite ({values}); lower OPTIM.LR "
-            f"or use a higher PREC; the last saved state is kept; the batch's images: {files}"
-        )
-
-    def close_files(self) -> None:
-        if self.history is not None:
-            self.history.close()
-        super().close_files()
-
-    def after_epoch(self) -> None:
-        if self.history is not None:
-            self.history.flush()
-        self.tested_epoch = self.epoch + 1
-        super().after_epoch()
-
-    def init_writer(self, log_dir) -> None:
-        super().init_writer(log_dir)
-        self.wandb = wandb_log.start(self.cfg, self.output_dir)
-
-    def write_scalar(self, tag, scalar_value, global_step=None) -> None:
-        super().write_scalar(tag, scalar_value, global_step)
-        self.wandb.scalar(tag, scalar_value, global_step)
-
-    def close_writer(self) -> None:
-        super().close_writer()
-        self.wandb.finish()
-
-    def state(self, **more) -> dict:
-        """What a checkpoint holds; `epoch` whole epochs, and `batch` batches of the next, have been seen.
-
-        The history up to there is on the disk then. Raises TrainingError where what was learned is not finite.
+        Raises Stopped, with the state saved, if a signal asks for it.
         """
-        broken = [name for name, value in self.model.learned_state().items() if not torch.isfinite(value).all()]
-        if broken:
-            raise TrainingError(
-                f"after epoch {self.epoch + 1}, batch {self.batch_idx + 1} the parameters {', '.join(broken)} are not "
-                "finite; lower OPTIM.LR or use a higher PREC; the last saved state is kept"
-            )
-        if self.history is not None:
-            self.history.flush()
-        best = max(self.best_result, more["val_result"]) if more.get("val_result") is not None else self.best_result
-        more = {"val_result": None, **more}
-        parts = self.optim, self.sched, self.precision.scaler
-        return pack(self.cfg, self.model, more.pop("epoch"), *parts, best, **more)
+        started = time.time()
+        with stop_requests() as self.stop:
+            try:
+                seconds = self._learn() if self.learner.learns else 0.0
+                print("Finish training")
+                if not self.cfg.TEST.NO_TEST:
+                    self._test_after_training(seconds)
+                print(f"Elapsed: {datetime.timedelta(seconds=round(time.time() - started))}")
+            finally:
+                self.journal.close()
+
+    def _learn(self) -> float:
+        """Train to the end; the seconds that took, in all processes that worked on it."""
+        if self.cfg.OPTIM.MAX_EPOCH < 1:
+            raise ConfigError(f"OPTIM.MAX_EPOCH is {self.cfg.OPTIM.MAX_EPOCH}, expected 1 or more to train")
+        loop = TrainingLoop(
+            self.cfg,
+            self.learner,
+            self.train_loader_x,
+            self.journal,
+            self.output_dir,
+            getattr(self.dm.dataset, "manifest_sha256", None),
+            self.stop,
+            validate=lambda: self.test("val"),
+        )
+        loop.run()
+        remove_resume_files(Path(self.output_dir) / MODEL)
+        sha256 = weights_sha256(self.model.learned_state())
+        self.weights = Weights(self.cfg.OPTIM.MAX_EPOCH, "last_step", sha256)
+        return loop.seconds()
+
+    def _test_after_training(self, seconds: float) -> None:
+        if self.learner.learns and self.cfg.TEST.FINAL_MODEL == "best_val":
+            print("Deploy the model with the best val performance")
+            self.load_model(self.output_dir)
+        else:
+            print("Deploy the last-epoch model")
+        self.test(train_seconds=seconds)
+
+    # --- testing --------------------------------------------------------------------------------------------------
+
+    def test(self, split: str | None = None, train_seconds: float = 0.0) -> float:
+        """Accuracy in percent on a split; without one on TEST.SPLIT, and the run's record is written too."""
+        final, split = split is None, split or self.cfg.TEST.SPLIT
+        if split != "val" or self.val_loader is None:
+            split = "test"
+        print(f"Evaluate on the *{split}* set")
+        untrained = self.learner.learns and self.weights is None
+        tester = Tester(self.cfg, self.model, self.precision, self.stop)
+        loader = self.val_loader if split == "val" else self.test_loader
+        results = tester.run(loader, self.evaluator, with_zero_shot=final and self.weights is not None)
+        self.journal.results(split, results)
+        if final and untrained:
+            logger.warning("nothing was trained or loaded: no record is written of this test")
+        elif final:
+            tester.record(split, self.dm.dataset, self.weights, Path(self.output_dir), train_seconds, self.command)
+        return next(iter(results.values()))
 
     def load_model(self, directory, epoch=None) -> None:
         """Load what was learned, for evaluation: after `epoch` epochs, else the best by validation, else the last.
 
         The method takes the structure it was trained with: MoCoOp keeps the groups of its source dataset.
-        Raises CheckpointError for a file that is missing, damaged or made for something else.
+
+        Raises:
+            ConfigError: if no folder is named.
+            CheckpointError: for a file that is missing, damaged or made for something else.
         """
-        if self.optim is None:
+        if not self.learner.learns:
             print(f"{self.cfg.TRAINER.NAME} learns nothing: no weights to load")
             return
         if not directory:
-            print("Note that load_model() is skipped as no pretrained model is given")
-            return
+            raise ConfigError(
+                f"{self.cfg.TRAINER.NAME} learns, and --model-dir is empty: name the folder of the run to evaluate"
+            )
         path = find_checkpoint(Path(directory) / MODEL, epoch)
         checkpoint = load_checkpoint(path)
         check_made_for(self.cfg, checkpoint, path)
-        structure = checkpoint.get("method", {}).get("structure", {})
-        if structure and structure != plain_config(self.model.structure()):
-            print(f"Keeping the structure {path} was trained with: {', '.join(structure)}")
-            self._build_method(with_structure(self.cfg, structure), self.model.clip_model)
-            self._models[MODEL] = self.model
-        self._load(checkpoint, path)
-        self.tested_epoch = checkpoint["epoch"]
+        self._take_structure(structure_of(checkpoint, path), path)
+        check_classes(self.model, checkpoint, path)
+        load_weights(self.model, checkpoint, path)
+        self.model.load_extra_state(checkpoint.get("extra_state", {}))
+        sha256 = weights_sha256(learned_state(checkpoint, path))
+        self.weights = Weights(checkpoint["epoch"], _selection(checkpoint, path), sha256)
         print(f'Loading weights to {MODEL} from "{path}" (epoch = {checkpoint["epoch"]})')
 
-    def restore(self, checkpoint: dict, path) -> None:
-        """Take over a checkpoint's state. Raises CheckpointError where it does not fit."""
-        check_made_for(self.cfg, checkpoint, path)
-        self._load(checkpoint, path)
-        self.tested_epoch = checkpoint["epoch"]
-        for key, part in (("optimizer", self.optim), ("scheduler", self.sched), ("scaler", self.precision.scaler)):
-            if key not in checkpoint:
-                raise CheckpointError(
-                    f"{path} has no {key} state, expected a checkpoint of this trainer to resume from"
-                )
-            part.load_state_dict(checkpoint[key])
-        self.best_result = checkpoint["best_result"]
+    def _take_structure(self, structure: dict, path: Path) -> None:
+        own = plain_config(self.model.structure())
+        kept = [key for key, value in plain_config(structure).items() if value != own.get(key)]
+        if kept:
+            shown = (key if isinstance(structure[key], (list, tuple)) else f"{key} {structure[key]}" for key in kept)
+            print(f"Keeping the structure {path} was trained with: {', '.join(shown)}")
+            self._build_method(with_structure(self.cfg, structure), self.model.clip_model)
 
-    def _load(self, checkpoint: dict, path) -> None:
-        try:
-            self.model.load_learned_state(learned_state(checkpoint, path))
-        except CheckpointError as error:
-            raise CheckpointError(f"{path}: {error}") from error
+
+def _selection(checkpoint: dict, path: Path) -> str:
+    """How the weights in a file were chosen."""
+    if path.name == BEST_MODEL:
+        return "best_val"
+    epochs = checkpoint.get("method", {}).get("config", {}).get("OPTIM", {}).get("MAX_EPOCH")
+    return "last_step" if checkpoint["epoch"] == epochs else "epoch"

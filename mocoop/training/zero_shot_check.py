@@ -1,53 +1,29 @@
 """Is a trained method better than what it started from? Zero-shot CLIP on some of the same test images."""
 
-from contextlib import contextmanager
-
-import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from mocoop.methods import get_method
+from mocoop.clip.templates import single_template
 from mocoop.methods.base import PromptMethod
-
-
-class TunedTower:
-    """What an image tower's tuned parameters were before training: CLIP's own."""
-
-    def __init__(self, method: PromptMethod):
-        tuned = [p for p in method.clip_model.visual.parameters() if p.requires_grad]
-        self.before = [(p, p.detach().clone()) for p in tuned]
-
-    @contextmanager
-    def as_before(self):
-        """CLIP's own parameters meanwhile."""
-        with torch.no_grad():
-            trained = [p.detach().clone() for p, _ in self.before]
-            for p, value in self.before:
-                p.copy_(value)
-            try:
-                yield
-            finally:
-                for (p, _), value in zip(self.before, trained):
-                    p.copy_(value)
+from mocoop.methods.zeroshot import template_features
 
 
 class ZeroShotCheck:
     """Counts, on images spread evenly over a test set, how often zero-shot CLIP and the method are right.
 
     Args:
-        method: over the classes of the test set.
-        tower: of the method, made before it was trained.
-        stride: every so many images one is looked at.
+        method: over the classes of the test set; it is asked for features, and not changed.
+        stride: one in so many images is looked at.
     """
 
-    def __init__(self, cfg: CfgNode, method: PromptMethod, tower: TunedTower, stride: int):
-        self.zero_shot = get_method("ZeroshotCLIP").build(cfg, method.classnames, method.clip_model)
-        self.zero_shot.to(method.logit_scale.device).eval()
-        self.tower, self.stride = tower, stride
+    def __init__(self, cfg: CfgNode, method: PromptMethod, stride: int):
+        self.method, self.stride = method, stride
+        template = single_template(cfg.DATASET.NAME)
+        self.text_features = template_features(method.text_encoder, [template], method.classnames)  # (C, D)
         self.seen = self.images = self.right = self.method_right = 0
 
     def add(self, features: Tensor, logits: Tensor, batch: dict) -> None:
-        """A batch: normalised image features (B, D) and logits (B, C) of the method, and what the loader gave."""
+        """A batch: normalised image features (B, D) and logits (B, C) of the method, and the loader's batch."""
         first = -self.seen % self.stride
         self.seen += len(features)
         chosen = slice(first, None, self.stride)
@@ -55,10 +31,9 @@ class ZeroShotCheck:
         if not len(label):
             return
         features = features[chosen]
-        if self.tower.before:
-            with self.tower.as_before():
-                features = self.zero_shot.image_features(batch["img"][chosen].to(logits.device))
-        found = self.zero_shot.predict_features(features)["logits"]
+        if self.method.image_learns:
+            features = self.method.frozen_image_features(batch["img"][chosen].to(logits.device))
+        found = features @ self.text_features.to(features).t()
         self.images += len(label)
         self.right += int((found.argmax(-1) == label).sum())
         self.method_right += int((logits[chosen].argmax(-1) == label).sum())

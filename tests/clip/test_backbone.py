@@ -149,5 +149,5 @@ def test_true_vit_b16_size_loads_by_path_and_trains_one_step(tmp_path, name):
         "ctx_before.0",
         "router.weight",
         "correction",
-        "clip_model.visual.transformer.resblocks.0.ln_1.weight",
+        "layer_norms.transformer/resblocks/0/ln_1/weight",
     } <= set(changed)

@@ -4,8 +4,6 @@ import pytest
 
 from mocoop.engine.lite.config import get_cfg_default
 from mocoop.engine.lite.dataset import DATASET_REGISTRY, DatasetBase, Datum
-from mocoop.engine.lite.trainer import TrainerX
-from mocoop.training.seeding import set_random_seed
 from tests.engine import toy
 
 LITE = types.SimpleNamespace(Datum=Datum, DatasetBase=DatasetBase)
@@ -22,16 +20,3 @@ def image_root(tmp_path_factory):
 @pytest.fixture
 def cfg(image_root, tmp_path):
     return toy.toy_cfg(get_cfg_default(), image_root, tmp_path / "output")
-
-
-@pytest.fixture
-def run(cfg):
-    """Builds a toy trainer on the lite engine from `cfg` with some settings changed, seeded as train.py does."""
-
-    def build(*overrides, seed=1):
-        changed = cfg.clone()
-        changed.merge_from_list(list(overrides))
-        set_random_seed(seed)
-        return toy.make_trainer_class(TrainerX)(changed)
-
-    return build

@@ -11,9 +11,7 @@ from mocoop.errors import ConfigError, MocoopError
 
 NAMES = """
 BACKEND TRAINER_REGISTRY TrainerX build_trainer DATASET_REGISTRY DatasetBase Datum DataManager get_cfg_default
-build_optimizer build_lr_scheduler compute_accuracy load_checkpoint save_checkpoint load_pretrained_weights
-mkdir_if_missing listdir_nohidden read_json write_json set_random_seed setup_logger collect_env_info read_image
-atomic_write file_sha256 random_state restore_random_state build_transform
+build_transform
 """.split()
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from mocoop import files
 from mocoop.results import history
 from mocoop.training.evaluation import Measurement
-from mocoop.training.trainer import PromptTrainer
+from mocoop.training.learner import Learner
+from mocoop.training.loop import TrainingLoop
 
 Deed = Callable[[str], None]  # gets the detail
 
@@ -67,20 +68,20 @@ def training_steps(moments: Moments) -> Callable[[], None]:
 
     def watch() -> None:
         moments.watch_this_process()
-        step, forward_backward = PromptTrainer._step, PromptTrainer.forward_backward
+        step_of_loop, step = TrainingLoop._step, Learner.step
 
         def watched(self, batch):
             moments.happen("before step")
-            values = forward_backward(self, batch)
+            values = step_of_loop(self, batch)
             moments.happen("after step")
             return values
 
         def watched_step(self, *args):
-            parts = step(self, *args)
+            values = step(self, *args)
             moments.happen("in step")
-            return parts
+            return values
 
-        PromptTrainer.forward_backward, PromptTrainer._step = watched, watched_step
+        TrainingLoop._step, Learner.step = watched, watched_step
 
     return watch
 

@@ -9,7 +9,7 @@ from mocoop.clip.openai import tokenizer
 from mocoop.clip.prompts import hard_prompts
 from mocoop.clip.text_encoder import encode_plain
 from mocoop.errors import CheckpointError, ConfigError
-from mocoop.methods import METHODS, build_method, extend_cfg
+from mocoop.methods import build_method, extend_cfg, get_method, methods
 from mocoop.methods.coop import coop_layout
 from tests.small_clip import small_clip
 
@@ -20,7 +20,7 @@ READABLE = ["cat", "hot air balloon", "oak tree"]
 def config(trainer, **keys):
     cfg = CfgNode({"TRAINER": {"NAME": trainer}, "DATASET": {"NAME": "OxfordPets"}, "TRAIN": {}, "TEST": {}})
     extend_cfg(cfg)
-    node = METHODS[trainer].settings(cfg)
+    node = get_method(trainer).settings(cfg)
     for key, value in keys.items():
         node[key] = value
     return cfg
@@ -158,7 +158,7 @@ def test_plain_and_fast_encoders_train_alike_for_fifty_steps(trainer):
     assert len(set(curves[0])) == 50
 
 
-@pytest.mark.parametrize("trainer", [name for name in METHODS if name != "CoCoOp"])
+@pytest.mark.parametrize("trainer", [name for name in methods() if name != "CoCoOp"])
 def test_classes_are_encoded_once_until_something_learned_changes(trainer):
     method, image = build(trainer).eval(), images(2)
     with torch.no_grad():

@@ -12,8 +12,9 @@ from mocoop.clip.prompts import Context, PromptLayout
 from mocoop.clip.text_encoder import encode_plain
 from mocoop.errors import ConfigError
 from mocoop.methods import build_method, extend_cfg
+from mocoop.methods.mocoop.losses import text_supervision_loss
 from mocoop.methods.mocoop.method import initial_contexts
-from tests.small_clip import small_clip
+from tests.small_clip import plain_image_features, small_clip
 
 GROUPS = [["a photo of a {}.", "a good photo of a {}."], ["{} texture."], ["a {} in a video game."]]
 NAMES = ["cat", "hot-air balloon", "oak tree"]
@@ -81,7 +82,7 @@ class Naive:
     def loss(self, image, label):
         ce, gate = 0.0, 0.0
         for x, y in zip(image, label.tolist()):
-            f = F.normalize(self.clip.visual(x[None])[0], dim=0)
+            f = plain_image_features(self.m, x[None])[0]
             logits, r = self.logits(f)
             ce = ce + torch.logsumexp(logits, 0) - logits[y]
             scores = torch.stack([f @ self.prototypes[g][y] for g in range(len(GROUPS))])
@@ -109,7 +110,7 @@ def test_logits_loss_and_gradients_equal_the_naive_reference():
     for key, value in {"loss_ce": ce, "loss_text": text, "loss_gate": gate, "loss": expected}.items():
         torch.testing.assert_close(parts[key], value, rtol=1e-9, atol=1e-9)
     names = list(method.learned_parameters())
-    assert any(name.startswith("clip_model.visual") for name in names), "the image tower's LayerNorms must learn"
+    assert any(name.startswith("layer_norms.") for name in names), "the image tower's LayerNorms must learn"
     for grad, expected_grad in zip(grads, expected_grads):
         torch.testing.assert_close(grad, expected_grad, rtol=1e-7, atol=1e-9)
 
@@ -154,6 +155,70 @@ def test_text_loss_over_trained_classes_alone():
     torch.testing.assert_close(method.loss(image, label)["loss_text"], text, rtol=1e-9, atol=1e-9)
 
 
+def routed_to(method, experts):
+    """The method with a router that chooses these two experts for every image."""
+    with torch.no_grad():
+        method.router.weight.zero_()
+        method.router.bias.copy_(torch.tensor([float(g in experts) - 0.01 * g for g in range(len(GROUPS))]))
+    return method
+
+
+@pytest.mark.parametrize("batch_size, chosen", [(1, True), (3, True), (4, False), (32, False)])
+def test_the_release_teaches_chosen_experts_alone_in_small_batches(batch_size, chosen):
+    cfg = config()
+    cfg.DATALOADER = CfgNode({"TRAIN_X": {"BATCH_SIZE": batch_size}})
+    for key, expected in (("released", chosen), ("chosen", True), ("all", False)):
+        cfg.TRAINER.MOCOOP.TEXT_LOSS_EXPERTS = key
+        assert build_method(cfg, NAMES, small_clip()).teaches_chosen_experts is expected
+
+
+def test_experts_that_no_image_chose_are_not_encoded_and_count_as_a_constant(monkeypatch):
+    method, (image, label) = routed_to(build(TEXT_LOSS_EXPERTS="chosen"), (0, 2)), batch()
+    image, label = image[:1], label[:1]
+    encoded, encode = [], method.text_encoder.forward
+    monkeypatch.setattr(
+        method.text_encoder, "forward", lambda ctx, lay, *a: encoded.append(list(lay)) or encode(ctx, lay)
+    )
+    parts = method.loss(image, label)
+    assert [layout for call in encoded for layout in call if layout in list(method.taught_layouts)] == [
+        method.taught_layouts[0],
+        method.taught_layouts[2],
+    ]
+
+    every = routed_to(build(TEXT_LOSS_EXPERTS="all"), (0, 2))
+    soft, prototypes = every._encode_experts(every.taught_layouts), every.prototypes()
+    each = [text_supervision_loss(soft[g : g + 1], prototypes[g : g + 1]) for g in range(3)]
+    expected = (each[0] + math.log(len(ALL_NAMES)) + each[2]) / 3
+    torch.testing.assert_close(parts["loss_text"], expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(parts["loss_ce"], every.loss(image, label)["loss_ce"], rtol=1e-9, atol=1e-9)
+
+    method.backward(parts)
+    for name, p in method.named_parameters():
+        if name in ("ctx_before.1", "ctx_after.1"):
+            assert p.grad is None or not p.grad.any()
+        elif name in ("ctx_before.0", "ctx_before.2"):
+            assert p.grad.abs().max() > 0
+
+
+def test_trained_on_new_classes_the_text_loss_sees_those_alone():
+    cfg = config()
+    for trained_on, expected in (("new", NAMES), ("base", ALL_NAMES), ("all", ALL_NAMES)):
+        cfg.DATASET.SUBSAMPLE_CLASSES = trained_on
+        assert build_method(cfg, NAMES, small_clip(), ALL_NAMES).taught_classnames == expected
+
+
+def test_a_constructor_changes_nothing_that_another_method_made_learn():
+    model = small_clip()
+    first = build_method(config(), NAMES, model)
+    names, values = list(first.learned_state()), {name: p.clone() for name, p in model.state_dict().items()}
+    learned = first.learned_parameters()
+    build_method(config("CoOp"), NAMES, model)
+    build_method(config("ZeroshotCLIP"), NAMES, model)
+    assert list(first.learned_state()) == names and any(name.startswith("layer_norms.") for name in names)
+    assert all(p.requires_grad for p in learned.values())
+    assert all(torch.equal(value, values[name]) for name, value in model.state_dict().items())
+
+
 def test_a_detached_target_sends_no_gradient_to_the_image_tower():
     image, label = batch()
     with_grad, without = build(), build(GATE_TARGET_GRAD=False)
@@ -166,12 +231,9 @@ def test_only_what_is_asked_for_learns():
     assert {name.split(".")[0] for name in method.learned_parameters()} == {"ctx_before", "ctx_after"}
     paper = build(FINETUNE_VIT_LN=False, CORRECTION="none")
     assert {name.split(".")[0] for name in paper.learned_parameters()} == {"ctx_before", "ctx_after", "router"}
-    released = {name for name in build().learned_parameters() if name.startswith("clip_model.")}
+    released = {name for name in build().learned_parameters() if name.startswith("layer_norms.")}
     assert released == {
-        f"clip_model.visual.transformer.resblocks.{i}.ln_{j}.{p}"
-        for i in (0, 1)
-        for j in (1, 2)
-        for p in ("weight", "bias")
+        f"layer_norms.transformer/resblocks/{i}/ln_{j}/{p}" for i in (0, 1) for j in (1, 2) for p in ("weight", "bias")
     }
 
 
@@ -180,7 +242,7 @@ def test_learning_rates_of_router_and_layer_norms():
     rates = {id(p): group["lr"] for group in method.parameter_groups(0.01) for p in group["params"]}
     assert len(rates) == len(method.learned_parameters())
     for name, p in method.learned_parameters().items():
-        factor = 50.0 if name.startswith("router") else 0.1 if name.startswith("clip_model") else 1.0
+        factor = 50.0 if name.startswith("router") else 0.1 if name.startswith("layer_norms") else 1.0
         assert math.isclose(rates[id(p)], 0.01 * factor)
 
 

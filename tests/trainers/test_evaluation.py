@@ -68,28 +68,60 @@ def test_a_changed_picture_transform_or_weight_misses(tmp_path, monkeypatch):
     assert fresh("INPUT.INTERPOLATION", "bilinear") == 0
 
 
-def test_a_tower_that_learns_is_not_cached(tmp_path, data_root, monkeypatch):
+VIT = ["MODEL.BACKBONE.NAME", "tiny-vit", "DATASET.NUM_SHOTS", "1", "OPTIM.MAX_EPOCH", "1", "OPTIM.WARMUP_EPOCH", "-1"]
+
+
+def test_tuned_layer_norms_the_zero_shot_check_and_the_feature_cache(data_root, tmp_path, monkeypatch, caplog):
+    """The shipped default on a ViT: one text pass for the test, nothing changed by it, nothing cached."""
     monkeypatch.setenv("MOCOOP_CACHE", str(tmp_path / "cache"))
-    trained = built(
-        data_root, tmp_path / "out", "ZeroshotCLIP", "TEST.FEATURE_CACHE", "True", dataset="shapes_both_cool"
-    )
-    next(trained.model.clip_model.visual.parameters()).requires_grad_(True)
-    trained.test()
+    caplog.set_level("INFO", "mocoop")
+    records = []
+    for name, cached in (("plain", "False"), ("cached", "True")):
+        argv = command(data_root, tmp_path / name, "MoCoOp", *VIT, "TEST.FEATURE_CACHE", cached)
+        train.set_random_seed(1)
+        trainer = train.build_trainer(train.setup_cfg(train.parse_args(argv)))
+        before, calls = list(trainer.model.learned_state()), []
+        monkeypatch.setattr(trainer.model, "encode_classes", _counted(trainer.model.encode_classes, calls))
+        trainer.train()
+        assert len(trainer.test_loader) > 5 and len(calls) == 1
+        assert list(trainer.model.learned_state()) == before
+        assert any(name.startswith("layer_norms.") for name in before)
+        records.append(read_record(tmp_path / name / "result.json"))
+    assert records[0]["metrics"] == records[1]["metrics"] and records[0]["zero_shot"] == records[1]["zero_shot"]
     assert not (tmp_path / "cache" / "images").exists()
+    reason = "nothing is cached, the image features of this MoCoOp depend on what it learned"
+    assert caplog.text.count(reason) == 1
+
+
+def _counted(function, calls):
+    def counted():
+        calls.append(function)
+        return function()
+
+    return counted
+
+
+def test_the_zero_shot_check_sees_clips_own_tower(data_root, tmp_path):
+    argv = command(data_root, tmp_path, "MoCoOp", *VIT, "OPTIM.LR", "0.3", "TEST.ZERO_SHOT_IMAGES", "100000")
+    trainer = train.build_trainer(train.setup_cfg(train.parse_args(argv)))
+    trainer.train()
+    run(data_root, tmp_path / "zero", "ZeroshotCLIP", "MODEL.BACKBONE.NAME", "tiny-vit")
+    found = read_record(tmp_path / "result.json")
+    assert found["zero_shot"]["accuracy"] == read_record(tmp_path / "zero/result.json")["metrics"]["accuracy"]
+    assert found["zero_shot"]["method_accuracy"] == pytest.approx(found["metrics"]["accuracy"])
 
 
 def test_running_out_of_gpu_memory_halves_the_chunk_and_goes_on(data_root, tmp_path, monkeypatch):
 
     opts = ["DATASET.NUM_SHOTS", "1", "TRAINER.COOP.TEXT_CHUNK", "8"]
     trained = built(data_root, tmp_path, "CoOp", *opts)
-    step, failures = trained._step, iter([True, True, False])
+    loss, failures = trained.model.loss, iter([True, True, False])
 
-    def step_out_of_memory(*args):
+    def loss_out_of_memory(*args):
         if next(failures):
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-        return step(*args)
+        return loss(*args)
 
-    monkeypatch.setattr(trained, "_step", step_out_of_memory)
-    trained.batch_idx, trained.num_batches = 0, 2
-    assert trained.forward_backward(next(iter(trained.train_loader_x)))["loss"] > 0
+    monkeypatch.setattr(trained.model, "loss", loss_out_of_memory)
+    assert trained.learner.step(next(iter(trained.train_loader_x)), "epoch 1, batch 1")["loss"] > 0
     assert trained.model.text_encoder.tower.chunk == 2

@@ -37,15 +37,15 @@ def test_a_loss_that_is_not_finite_names_the_images_and_keeps_the_state(runs, ca
 
 def test_parameters_that_are_not_finite_are_not_saved(runs, capsys, monkeypatch):
     """A loss may be finite whose gradient is not: the state after that step is no good one."""
-    run, step, count = runs.new("CoOp", *BY_STEPS), Precision.step, []
+    run, update, count = runs.new("CoOp", *BY_STEPS), Precision.update, []
 
-    def broken(self, loss, model, *args):
-        step(self, loss, model, *args)
-        count.append(loss)
+    def broken(self, model, *args):
+        update(self, model, *args)
+        count.append(model)
         if len(count) == 8:
             model.learned_parameters()["ctx"].data[0, 0] = float("inf")
 
-    monkeypatch.setattr(Precision, "step", broken)
+    monkeypatch.setattr(Precision, "update", broken)
     assert "after epoch 3, batch 2 the parameters ctx are not finite" in refused(capsys, run.argv())
     assert progress(load_checkpoint(run.out / MODEL / NEWEST)) == (1, 3)
     monkeypatch.undo()

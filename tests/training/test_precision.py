@@ -21,6 +21,24 @@ def test_what_runs_on_a_cpu(asked, used, caplog):
     assert lines == ([] if asked == used else [f"PREC {asked} needs a GPU: on the CPU it runs as fp32"])
 
 
+@pytest.mark.parametrize(
+    "prec, test, tested",
+    [("bf16", "peers", "fp32"), ("bf16", "train", "bf16"), ("fp32", "peers", "fp32"), ("amp", "train", "fp32")],
+)
+def test_a_method_is_tested_as_its_peers_are_unless_asked_otherwise(prec, test, tested):
+    precision = Precision(prec, CPU, test)
+    assert precision.tested == tested
+    with precision.autocast(testing=True):
+        assert torch.is_autocast_enabled("cpu") is (tested == "bf16")
+    with precision.autocast():
+        assert torch.is_autocast_enabled("cpu") is (prec == "bf16")
+
+
+def test_on_a_gpu_half_precision_weights_are_tested_as_they_are():
+    assert Precision("fp16", torch.device("cuda")).tested == "fp16"
+    assert Precision("amp", torch.device("cuda")).tested == "fp32"
+
+
 @pytest.mark.parametrize("trainer", ["CoOp", "CoCoOp", "MoCoOp"])
 @pytest.mark.parametrize("prec", ["bf16", "amp"])
 def test_a_step_changes_what_learns_and_is_near_fp32(trainer, prec):
@@ -34,15 +52,16 @@ def test_a_step_changes_what_learns_and_is_near_fp32(trainer, prec):
     optimizer = torch.optim.SGD(method.parameter_groups(0.1), lr=0.1)
     before = method.learned_state()
     with precision.autocast():
-        loss = method.loss(image, label)["loss"]
-    precision.step(loss, method, optimizer, clip_norm=1.0)
-    assert loss.item() == pytest.approx(exact.item(), rel=0.05)
+        parts = method.loss(image, label)
+    precision.backward(method, parts)
+    precision.update(method, optimizer, clip_norm=1.0)
+    assert parts["loss"].item() == pytest.approx(exact.item(), rel=0.05)
     assert any(not torch.equal(value, before[name]) for name, value in method.learned_state().items())
 
 
 def test_the_gradient_is_clipped():
     method = torch.nn.Linear(2, 1, bias=False)
     before = method.weight.detach().clone()
-    loss = 100 * method(torch.ones(1, 2)).sum()
-    Precision("fp32", CPU).step(loss, method, torch.optim.SGD(method.parameters(), lr=1.0), clip_norm=1.0)
+    (100 * method(torch.ones(1, 2)).sum()).backward()
+    Precision("fp32", CPU).update(method, torch.optim.SGD(method.parameters(), lr=1.0), clip_norm=1.0)
     assert float((method.weight.detach() - before).norm()) == pytest.approx(1.0, rel=1e-4)

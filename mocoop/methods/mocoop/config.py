@@ -7,38 +7,47 @@ from yacs.config import CfgNode
 
 from mocoop.clip.templates import split_template, template_groups, template_problem
 from mocoop.errors import one_line, quoted
-from mocoop.methods.keys import add_common_keys, choice_problems, common_problems
-from mocoop.names import name_problem
-from mocoop.results.predictions import SEPARATOR
+from mocoop.methods.keys import Key, add_keys, common_keys
+from mocoop.names import SEPARATOR, name_problem
+
+_ROUTERS = ("learned", "random")
+_TEXT_EXPERTS = ("all", "chosen", "released")
+KEYS = (
+    # Experts. One soft prompt per group of templates; empty: the dataset's groups in mocoop/clip/templates.json.
+    Key("GROUPS", (), "lists of templates, one list per group", structural=True),
+    Key("GROUP_NAMES", (), "a name for each group", structural=True),
+    Key("INIT", "first", "first: from the group's first template (released); mean: over those of equal token length",
+        ("first", "mean"), structural=True),
+    Key("CORRECTION", "shared", "shared: one learned vector added to all text features (released); none",
+        ("shared", "none"), structural=True),
+    # Router.
+    Key("TOP_K", 2, "experts that answer for an image", structural=True),
+    Key("ROUTER", "learned", "learned, or random: fixed at its start, an ablation", _ROUTERS, structural=True),
+    Key("ROUTER_LR_MULT", 1.0, "factor on the learning rate (released: 1)", at_least=0),
+    Key("GATE_LOSS_WEIGHT", 1.0, "weight of the hard-prompt-guided routing loss", at_least=0),
+    Key("GATE_TARGET_TOP", 2, "groups most similar to the image that the target favours", at_least=0),
+    Key("GATE_TARGET_BONUS", 10.0, "what is added to their similarity"),
+    Key("GATE_TARGET_GRAD", True, "let the target's gradient reach tuned image LayerNorms (released: not detached)"),
+    # Semantically grouped text supervision.
+    Key("TEXT_LOSS_WEIGHT", 5.0, "weight of the loss (released: 5; 1 before October 2024)", at_least=0),
+    Key("TEXT_LOSS_SCALE", 1.0, "inverse temperature (released: 1); 0: CLIP's own, exp(logit_scale)", at_least=0),
+    Key("TEXT_LOSS_CLASSES", "all", "all: base and new names, if trained on base (released); train: trained ones",
+        ("all", "train")),
+    Key("TEXT_LOSS_EXPERTS", "released", "all; chosen: those that some image of the batch chose, the others counting "
+        "as ln C; released: chosen if the batch size is below 4, else all", _TEXT_EXPERTS),
+    # Image tower.
+    Key("FINETUNE_VIT_LN", True, "learn every ln_1 and ln_2 of the image transformer (released)", structural=True),
+    Key("LN_LR_MULT", 0.1, "their factor on the learning rate (released: 0.1)", at_least=0),
+    # Optimisation.
+    Key("GRAD_CLIP_NORM", 1.0, "largest norm of the gradient (released: 1); 0: no clipping", at_least=0),
+    Key("GRAD_CLIP_WHEN", "amp", "amp: only with PREC amp (released); always", ("amp", "always")),
+    *common_keys(prec="amp"),
+)  # fmt: skip
 
 
 def add_mocoop_config(cfg: CfgNode) -> None:
     """Add TRAINER.MOCOOP to a config."""
-    cfg.TRAINER.MOCOOP = node = CfgNode()
-    # Experts. One soft prompt per group of templates; empty: the dataset's groups in mocoop/clip/templates.json.
-    node.GROUPS = ()  # lists of templates, one list per group
-    node.GROUP_NAMES = ()  # a name for each group
-    node.INIT = "first"  # first: from the group's first template (released); mean: over those of equal token length
-    node.CORRECTION = "shared"  # shared: one learned vector added to all text features (released); none
-    # Router.
-    node.TOP_K = 2  # experts that answer for an image
-    node.ROUTER = "learned"  # learned, or random: fixed at its start, an ablation
-    node.ROUTER_LR_MULT = 1.0  # factor on the learning rate (released: 1)
-    node.GATE_LOSS_WEIGHT = 1.0  # weight of the hard-prompt-guided routing loss
-    node.GATE_TARGET_TOP = 2  # groups most similar to the image that the target favours
-    node.GATE_TARGET_BONUS = 10.0  # what is added to their similarity
-    node.GATE_TARGET_GRAD = True  # let the target's gradient reach tuned image LayerNorms (released: not detached)
-    # Semantically grouped text supervision.
-    node.TEXT_LOSS_WEIGHT = 5.0  # weight of the loss (released: 5; 1 before October 2024)
-    node.TEXT_LOSS_SCALE = 1.0  # inverse temperature (released: 1); 0: CLIP's own, exp(logit_scale)
-    node.TEXT_LOSS_CLASSES = "all"  # all: base and new names, when training on base (released); train: trained ones
-    # Image tower.
-    node.FINETUNE_VIT_LN = True  # learn every ln_1 and ln_2 of the image transformer (released)
-    node.LN_LR_MULT = 0.1  # their factor on the learning rate (released: 0.1)
-    # Optimisation.
-    node.GRAD_CLIP_NORM = 1.0  # largest norm of the gradient (released: 1); 0: no clipping
-    node.GRAD_CLIP_WHEN = "amp"  # amp: only with PREC amp (released); always
-    add_common_keys(node, prec="amp")
+    add_keys(cfg, "MOCOOP", KEYS)
 
 
 def resolve_groups(cfg: CfgNode) -> dict[str, list[str]]:
@@ -51,33 +60,13 @@ def resolve_groups(cfg: CfgNode) -> dict[str, list[str]]:
 
 
 def mocoop_problems(cfg: CfgNode) -> list[str]:
-    """What is wrong with TRAINER.MOCOOP, one line each."""
+    """What is wrong with TRAINER.MOCOOP beyond what each key says, one line each."""
     node = cfg.TRAINER.MOCOOP
-    problems = common_problems("MOCOOP", node)
-    problems += choice_problems(
-        "TRAINER.MOCOOP",
-        node,
-        INIT=("first", "mean"),
-        CORRECTION=("shared", "none"),
-        ROUTER=("learned", "random"),
-        TEXT_LOSS_CLASSES=("all", "train"),
-        GRAD_CLIP_WHEN=("amp", "always"),
-    )
-    problems += _group_problems(node)
+    problems = _group_problems(node)
     if not problems:
         groups = len(resolve_groups(cfg))
         if not 1 <= node.TOP_K <= groups:
             problems.append(f"TRAINER.MOCOOP.TOP_K is {node.TOP_K}, expected 1 to {groups}, the number of groups")
-    for key in (
-        "GATE_LOSS_WEIGHT",
-        "TEXT_LOSS_WEIGHT",
-        "TEXT_LOSS_SCALE",
-        "ROUTER_LR_MULT",
-        "LN_LR_MULT",
-        "GRAD_CLIP_NORM",
-    ):
-        if node[key] < 0:
-            problems.append(f"TRAINER.MOCOOP.{key} is {node[key]}, expected 0 or more")
     return problems
 
 

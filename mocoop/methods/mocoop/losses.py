@@ -1,11 +1,15 @@
 """MoCoOp's two teaching losses (arXiv 2409.12011): text supervision of the experts, guidance of the router."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 
-def text_supervision_loss(soft: Tensor, prototypes: Tensor, scale: float | Tensor = 1.0) -> Tensor:
+def text_supervision_loss(
+    soft: Tensor, prototypes: Tensor, scale: float | Tensor = 1.0, experts: int | None = None
+) -> Tensor:
     """Semantically grouped text supervision: each expert's class feature is told from the other classes of its group.
 
     The mean over experts g and classes c of the cross-entropy of scale * soft[g, c] . prototypes[g, :] against c.
@@ -14,11 +18,16 @@ def text_supervision_loss(soft: Tensor, prototypes: Tensor, scale: float | Tenso
         soft: (E, C, D) normalised text features of the soft prompts.
         prototypes: (E, C, D) normalised group prototypes.
         scale: inverse temperature; 1 in the released code.
+        experts: how many there are, if only some were encoded. The released code leaves the features of the others at
+            zero, so that each counts as the constant ln C.
     """
     logits = scale * torch.einsum("gcd,ged->gce", soft, prototypes)  # (E, C, C)
-    experts, classes = logits.shape[:2]
-    target = torch.arange(classes, device=logits.device).expand(experts, -1)
-    return F.cross_entropy(logits.flatten(0, 1), target.flatten())
+    encoded, classes = logits.shape[:2]
+    target = torch.arange(classes, device=logits.device).expand(encoded, -1)
+    loss = F.cross_entropy(logits.flatten(0, 1), target.flatten())
+    if experts is None or experts == encoded:
+        return loss
+    return (encoded * loss + (experts - encoded) * math.log(classes)) / experts
 
 
 def routing_target(image_features: Tensor, prototypes: Tensor, label: Tensor, bonus: float, top: int) -> Tensor:

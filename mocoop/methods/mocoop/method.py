@@ -17,45 +17,54 @@ from mocoop.clip.hard_prompts import hard_features
 from mocoop.clip.openai import CLIP
 from mocoop.clip.prompts import Context, PromptLayout, count_tokens, embed_words, readable
 from mocoop.clip.templates import split_template
+from mocoop.clip.tower_parts import TowerParts
 from mocoop.methods.base import PromptMethod, batch_accuracy
-from mocoop.methods.mocoop.config import resolve_groups
+from mocoop.methods.layer_norms import LayerNorms
+from mocoop.methods.mocoop.config import KEYS, mocoop_problems, resolve_groups
 from mocoop.methods.mocoop.losses import routing_loss, routing_target, text_supervision_loss
 from mocoop.methods.mocoop.router import RandomRouter, Router, mix_scores, top_k_gates
+from mocoop.methods.registry import register_method
 
 logger = logging.getLogger(__name__)
 
 
+SMALLEST_BATCH_OF_ALL = 4  # TEXT_LOSS_EXPERTS released: below, the release encodes the chosen experts alone
+
+
+@register_method(
+    "MoCoOp",
+    node="MOCOOP",
+    keys=KEYS,
+    problems=mocoop_problems,
+    published="2024-09",
+    title="mixture of prompt learning",
+)
 class MoCoOp(PromptMethod):
     """Learns the experts' contexts, the router, and by choice a correction vector and the image tower's LayerNorms.
 
-    Args:
-        groups: {group name: templates}, E of them; expert g starts from group g.
-        settings: the keys of TRAINER.MOCOOP (`add_mocoop_config`).
-        all_classnames: names of all classes, base and new, in label order; the trained ones where it is None.
+    Expert g of E starts from group g of templates (TRAINER.MOCOOP.GROUPS, else the dataset's own groups).
     """
 
     def __init__(
-        self,
-        classnames: Sequence[str],
-        clip_model: CLIP,
-        groups: dict[str, list[str]],
-        settings: CfgNode,
-        all_classnames: Sequence[str] | None = None,
+        self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames: Sequence[str] | None = None
     ):
-        super().__init__(classnames, clip_model, settings.TEXT_ENCODER, settings.TEXT_CHUNK)
-        self.groups, self.settings = groups, settings
-        self.group_names = list(groups)
+        super().__init__(cfg, classnames, clip_model)
+        settings = self.settings
+        self.groups = resolve_groups(cfg)
+        self.group_names = list(self.groups)
+        self.layer_norms = LayerNorms(clip_model.visual, self._is_tuned)
+        if settings.FINETUNE_VIT_LN and not len(self.layer_norms):
+            logger.info("FINETUNE_VIT_LN: this image tower has no LayerNorm, nothing is tuned in it")
         self._add_experts(clip_model)
         features = clip_model.text_projection.shape[1]
         if settings.ROUTER == "learned":
-            self.router = Router(features, len(groups)).to(clip_model.dtype)
+            self.router = Router(features, len(self.groups)).to(clip_model.dtype)
         else:
-            self.router = RandomRouter(features, len(groups))
+            self.router = RandomRouter(features, len(self.groups))
         if settings.CORRECTION == "shared":
             self.correction = nn.Parameter(torch.zeros(1, features, dtype=clip_model.dtype))
-        if settings.FINETUNE_VIT_LN:
-            self._tune_layer_norms()
-        self._add_layouts(all_classnames)
+        self._add_layouts(self._taught(cfg, all_classnames))
+        self.teaches_chosen_experts = _teaches_chosen_experts(cfg)
 
     def _add_experts(self, clip_model: CLIP) -> None:
         contexts = [initial_contexts(group, self.settings.INIT, clip_model) for group in self.groups.values()]
@@ -64,17 +73,17 @@ class MoCoOp(PromptMethod):
         for name, (before, after) in zip(self.group_names, contexts):
             logger.info("expert %s: %d tokens before the class name, %d after", name, len(before), len(after))
 
-    def _tune_layer_norms(self) -> None:
-        norms = [p for name, p in self.clip_model.visual.named_parameters() if ".ln_1." in name or ".ln_2." in name]
-        for p in norms:
-            p.requires_grad_(True)
-        if not norms:
-            logger.info("FINETUNE_VIT_LN: this image tower has no LayerNorm, nothing is tuned in it")
+    def _is_tuned(self, name: str) -> bool:
+        return self.settings.FINETUNE_VIT_LN and (".ln_1." in name or ".ln_2." in name)
 
-    def _add_layouts(self, all_classnames: Sequence[str] | None) -> None:
-        taught = list(self.classnames)
-        if self.settings.TEXT_LOSS_CLASSES == "all" and all_classnames is not None:
-            taught = list(all_classnames) + [name for name in taught if name not in set(all_classnames)]
+    def _taught(self, cfg: CfgNode, all_classnames: Sequence[str] | None) -> list[str]:
+        """Names of the classes of the text loss. Training on new classes, the release has no others at hand."""
+        names, trained_on = list(self.classnames), cfg.DATASET.get("SUBSAMPLE_CLASSES", "all")
+        if self.settings.TEXT_LOSS_CLASSES == "train" or all_classnames is None or trained_on == "new":
+            return names
+        return list(all_classnames) + [name for name in names if name not in set(all_classnames)]
+
+    def _add_layouts(self, taught: list[str]) -> None:
         row = {name: i for i, name in reversed(list(enumerate(taught)))}
         trained_rows = torch.tensor([row[name] for name in self.classnames])
         self.taught_classnames = taught
@@ -98,9 +107,11 @@ class MoCoOp(PromptMethod):
         """Normalised soft-prompt features (E, C, D) of the classes."""
         return self._encode_experts(self.layouts)
 
-    def _encode_experts(self, layouts: Sequence[PromptLayout]) -> Tensor:
-        contexts = [torch.cat(pair) for pair in zip(self.ctx_before, self.ctx_after)]
-        features = self.text_encoder(contexts, list(layouts))  # (E, C, D)
+    def _encode_experts(self, layouts: Sequence[PromptLayout], experts: Sequence[int] | None = None) -> Tensor:
+        """Normalised features (E', C, D) of some experts, by default of all."""
+        experts = range(len(self.groups)) if experts is None else experts
+        contexts = [torch.cat((self.ctx_before[g], self.ctx_after[g])) for g in experts]
+        features = self.text_encoder(contexts, [layouts[g] for g in experts])  # (E', C, D)
         if self.settings.CORRECTION == "shared":
             features = features + self.correction
         return F.normalize(features, dim=-1)
@@ -116,20 +127,23 @@ class MoCoOp(PromptMethod):
 
     def predict_features(self, image_features: Tensor) -> dict[str, Tensor]:
         """Logits (B, C), and what the router chose: "router_logits" (B, E), "experts" (B, K), "gates" (B, K)."""
-        return self._mix(image_features, self.class_features())
+        router_logits, experts, gates = self._route(image_features)
+        logits = self._mix(image_features, self.class_features(), experts, gates)
+        return {"logits": logits, "router_logits": router_logits, "experts": experts, "gates": gates}
 
     def route(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Router logits (B, E), chosen experts (B, K) best first, and their gate weights (B, K)."""
-        router_logits = self.router(self.image_features(image))
+        return self._route(self.image_features(image))
+
+    def _route(self, image_features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        router_logits = self.router(image_features)
         gates, experts = top_k_gates(router_logits, self.settings.TOP_K)
         return router_logits, experts, gates
 
-    def _mix(self, image_features: Tensor, soft: Tensor) -> dict[str, Tensor]:
-        router_logits = self.router(image_features)
-        gates, experts = top_k_gates(router_logits, self.settings.TOP_K)
+    def _mix(self, image_features: Tensor, soft: Tensor, rows: Tensor, gates: Tensor) -> Tensor:
+        """Logits (B, C) from soft-prompt features (E', C, D), of which each image takes the `rows` (B, K)."""
         scores = torch.einsum("bd,ecd->bec", image_features, soft)
-        logits = self.logit_scale * mix_scores(scores, gates, experts)
-        return {"logits": logits, "router_logits": router_logits, "experts": experts, "gates": gates}
+        return self.logit_scale * mix_scores(scores, gates, rows)
 
     def loss(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Cross-entropy + TEXT_LOSS_WEIGHT * text supervision + GATE_LOSS_WEIGHT * hard-prompt-guided routing.
@@ -138,15 +152,19 @@ class MoCoOp(PromptMethod):
         """
         settings = self.settings
         image_features = self.image_features(image)
-        taught = self._encode_experts(self.taught_layouts)  # (E, C', D)
-        prediction = self._mix(image_features, taught[:, self.trained_rows])
-        parts = {"loss_ce": F.cross_entropy(prediction["logits"], label)}
-        scale = settings.TEXT_LOSS_SCALE or self.logit_scale
-        parts["loss_text"] = text_supervision_loss(taught, self.prototypes().to(taught.dtype), scale)
-        parts["loss_gate"] = routing_loss(prediction["router_logits"], self._routing_target(image_features, label))
+        router_logits, experts, gates = self._route(image_features)
+        everyone = torch.arange(len(self.groups), device=experts.device)
+        encoded = experts.unique() if self.teaches_chosen_experts else everyone  # (E',), in order
+        taught = self._encode_experts(self.taught_layouts, encoded.tolist())  # (E', C', D)
+        rows = torch.searchsorted(encoded, experts)  # (B, K) places of the chosen experts among the encoded
+        logits = self._mix(image_features, taught[:, self.trained_rows], rows, gates)
+        parts = {"loss_ce": F.cross_entropy(logits, label)}
+        scale, prototypes = settings.TEXT_LOSS_SCALE or self.logit_scale, self.prototypes()[encoded]
+        parts["loss_text"] = text_supervision_loss(taught, prototypes.to(taught.dtype), scale, len(self.groups))
+        parts["loss_gate"] = routing_loss(router_logits, self._routing_target(image_features, label))
         total = parts["loss_ce"] + settings.TEXT_LOSS_WEIGHT * parts["loss_text"]
         total = total + settings.GATE_LOSS_WEIGHT * parts["loss_gate"]
-        return {"loss": total, "acc": batch_accuracy(prediction["logits"], label), **parts}
+        return {"loss": total, "acc": batch_accuracy(logits, label), **parts}
 
     def _routing_target(self, image_features: Tensor, label: Tensor) -> Tensor:
         settings = self.settings
@@ -161,15 +179,34 @@ class MoCoOp(PromptMethod):
             factor = 1.0
             if name.startswith("router."):
                 factor = self.settings.ROUTER_LR_MULT
-            elif name.startswith("clip_model.visual."):
+            elif name.startswith("layer_norms."):
                 factor = self.settings.LN_LR_MULT
             groups.setdefault(factor, []).append(p)
         return [{"params": params, "lr": lr * factor} for factor, params in groups.items()]
 
+    def image_parts(self) -> TowerParts | None:
+        return TowerParts(norms=self.layer_norms.substitutes()) if len(self.layer_norms) else None
+
+    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """LayerNorms were once saved under their names in CLIP."""
+        old = "clip_model.visual."
+        renamed = {name: "layer_norms." + name.removeprefix(old).replace(".", "/") for name in state if old in name}
+        return {renamed.get(name, name): value for name, value in state.items()}
+
+    @property
+    def knowledge(self) -> list[str]:
+        more = ["names of the new classes"] if len(self.taught_classnames) > len(self.classnames) else []
+        return ["groups of templates", *more]
+
     def structure(self) -> dict:
-        keys = ("CORRECTION", "FINETUNE_VIT_LN", "ROUTER")
-        own = {key: self.settings[key] for key in keys}
-        return own | {"GROUPS": list(self.groups.values()), "GROUP_NAMES": self.group_names}
+        return super().structure() | {"GROUPS": list(self.groups.values()), "GROUP_NAMES": self.group_names}
+
+
+def _teaches_chosen_experts(cfg: CfgNode) -> bool:
+    choice = cfg.TRAINER.MOCOOP.TEXT_LOSS_EXPERTS
+    if choice != "released" or "DATALOADER" not in cfg:
+        return choice == "chosen"
+    return cfg.DATALOADER.TRAIN_X.BATCH_SIZE < SMALLEST_BATCH_OF_ALL
 
 
 def initial_contexts(templates: Sequence[str], init: str, clip_model: CLIP) -> tuple[Tensor, Tensor]:
@@ -187,7 +224,3 @@ def initial_contexts(templates: Sequence[str], init: str, clip_model: CLIP) -> t
     embedding, dtype = clip_model.token_embedding, clip_model.dtype
     before, after = (torch.stack([embed_words(t, embedding) for t in side]).mean(0).to(dtype) for side in sides)
     return before, after
-
-
-def build_mocoop(cfg: CfgNode, classnames, clip_model, all_classnames=None) -> MoCoOp:
-    return MoCoOp(classnames, clip_model, resolve_groups(cfg), cfg.TRAINER.MOCOOP, all_classnames)

@@ -1,0 +1,141 @@
+"""The one registry of methods. A method's file registers it; trainers, configs, protocols, docs and tests read it.
+
+    @register_method("MyCoOp", node="MYCOOP", keys=KEYS, published="2026-01", title="My context optimisation")
+    class MyCoOp(PromptMethod): ...
+
+Methods from outside the package are registered by the same decorator, in a file that is loaded with `load_plugin`, or
+in a module that an installed package names as an entry point of the group `mocoop.methods`.
+"""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from yacs.config import CfgNode
+
+from mocoop.errors import ConfigError, reason_of
+from mocoop.methods.keys import Key, add_keys, key_problems
+
+ENTRY_POINTS = "mocoop.methods"
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """What is known of a method without building it.
+
+    Attributes:
+        name: of the method and of its trainer, TRAINER.NAME.
+        build: called as `build(cfg, classnames, clip_model, all_classnames)`; the class itself.
+        node: name of its node under TRAINER; None for a method without keys.
+        more_problems: lists what is wrong with a config beyond what each key says, one line each.
+        published: year and month of its paper, "2021-09"; tables list methods in this order.
+        title: what it is, in a few words.
+    """
+
+    name: str
+    build: Callable
+    node: str | None
+    keys: tuple[Key, ...]
+    more_problems: Callable[[CfgNode], list[str]]
+    published: str
+    title: str
+
+    def add_keys(self, cfg: CfgNode) -> None:
+        """Add TRAINER.<node>.* to a config, unless it is there already."""
+        if self.node and self.node not in cfg.TRAINER:
+            add_keys(cfg, self.node, self.keys)
+
+    def settings(self, cfg: CfgNode) -> CfgNode:
+        """TRAINER.<node> of a config; an empty node for a method without keys."""
+        return cfg.TRAINER[self.node] if self.node else CfgNode()
+
+    def problems(self, cfg: CfgNode) -> list[str]:
+        """What is wrong with the method's keys, one line each."""
+        found = key_problems(cfg, self.node, self.keys) if self.node else []
+        return found or self.more_problems(cfg)
+
+    @property
+    def structural_keys(self) -> list[str]:
+        """Names of the keys that give the learned tensors their meaning."""
+        return [key.name for key in self.keys if key.structural]
+
+
+_ENTRIES: dict[str, MethodEntry] = {}
+
+
+def register_method(
+    name: str,
+    *,
+    published: str,
+    title: str,
+    node: str | None = None,
+    keys: Sequence[Key] = (),
+    problems: Callable[[CfgNode], list[str]] = lambda cfg: [],
+):
+    """A class decorator that registers a method. Raises ValueError for a name that another class has taken."""
+
+    def register(method: type) -> type:
+        taken = _ENTRIES.get(name)
+        if taken is not None and _origin(taken.build) != _origin(method):
+            raise ValueError(f"a method called {name} is registered already, by {taken.build.__module__}")
+        method.entry = MethodEntry(name, method, node, tuple(keys), problems, published, title)
+        _ENTRIES[name] = method.entry
+        return method
+
+    return register
+
+
+def methods() -> dict[str, MethodEntry]:
+    """All registered methods by name, in the order of their papers."""
+    _load_entry_points()
+    return dict(sorted(_ENTRIES.items(), key=lambda item: item[1].published))
+
+
+def get_method(name: str) -> MethodEntry:
+    """The method of a trainer's name. Raises ConfigError for an unknown one."""
+    known = methods()
+    if name not in known:
+        raise ConfigError(f"TRAINER.NAME is {name!r}, expected one of {', '.join(known)}")
+    return known[name]
+
+
+def load_plugin(path: str | Path) -> list[str]:
+    """Import a Python file, which runs it, and return the names of the methods that it registers.
+
+    Raises ConfigError for a file that is missing, fails, or registers nothing.
+    """
+    path = Path(path).resolve()
+    if not path.is_file():
+        raise ConfigError(f"there is no plugin {path}, expected a Python file that registers a method")
+    module_name = f"mocoop_plugin_{path.stem}"
+    if module_name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[module_name]
+            raise ConfigError(f"plugin {path} fails: {type(error).__name__}: {reason_of(error)}") from error
+    names = [name for name, entry in _ENTRIES.items() if entry.build.__module__ == module_name]
+    if not names:
+        raise ConfigError(f"plugin {path} registers no method, expected @register_method above a class")
+    return names
+
+
+def _load_entry_points() -> None:
+    for point in metadata.entry_points(group=ENTRY_POINTS):
+        try:
+            point.load()
+        except Exception as error:
+            raise ConfigError(
+                f"the entry point {point.name} of {ENTRY_POINTS} ({point.value}) fails: {reason_of(error)}"
+            ) from error
+
+
+def _origin(method: Callable) -> tuple[str, str]:
+    return method.__module__, method.__qualname__

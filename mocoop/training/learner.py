@@ -1,0 +1,124 @@
+"""What learns: a method with its optimiser, schedule and precision; one step, and the state between steps."""
+
+import logging
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from yacs.config import CfgNode
+
+from mocoop.errors import CheckpointError, TrainingError
+from mocoop.methods import get_method
+from mocoop.methods.base import PromptMethod
+from mocoop.training.optimizer import build_optimizer
+from mocoop.training.precision import Precision
+from mocoop.training.run_state import learned_state
+from mocoop.training.schedule import build_lr_scheduler
+
+ADVICE = "lower OPTIM.LR or use a higher PREC; the last saved state is kept"
+
+logger = logging.getLogger(__name__)
+
+
+class Learner:
+    """Takes training steps with a method.
+
+    Attributes:
+        optimizer, scheduler: None for a method that learns nothing.
+    """
+
+    def __init__(self, cfg: CfgNode, method: PromptMethod, precision: Precision):
+        self.method, self.precision = method, precision
+        self.clip_norm = grad_clip_norm(cfg)
+        self.optimizer = self.scheduler = None
+        if method.learned_parameters():
+            self.optimizer = build_optimizer(None, cfg.OPTIM, param_groups=method.parameter_groups(cfg.OPTIM.LR))
+            self.scheduler = build_lr_scheduler(self.optimizer, cfg.OPTIM)
+
+    @property
+    def learns(self) -> bool:
+        return self.optimizer is not None
+
+    @property
+    def lr(self) -> float:
+        """The rate of the first parameter group."""
+        return self.optimizer.param_groups[0]["lr"]
+
+    def step(self, batch: dict, place: str) -> dict[str, float]:
+        """One step on a batch of the training loader; the loss, its parts and the accuracy.
+
+        Args:
+            place: where training is, for an error.
+
+        Raises:
+            TrainingError: for a loss that is not finite; nothing has been changed then.
+        """
+        image, label = batch["img"].to(self.precision.device), batch["label"].to(self.precision.device)
+        while (parts := self._gradients(image, label, batch, place)) is None:
+            torch.cuda.empty_cache()
+            logger.warning("out of GPU memory: continuing with half as many prompts per chunk")
+        self.precision.update(self.method, self.optimizer, self.clip_norm)
+        return dict(zip(parts, torch.stack([value.detach().float() for value in parts.values()]).tolist()))
+
+    def end_epoch(self, epoch: int, epochs: int) -> None:
+        """Move the schedule on, then let the method act; `epoch` from 1 to `epochs`."""
+        self.scheduler.step()
+        self.method.after_epoch(epoch, epochs)
+
+    def _gradients(self, image: Tensor, label: Tensor, batch: dict, place: str) -> dict[str, Tensor] | None:
+        """Fill the gradients; None after running out of memory, if a smaller chunk of prompts may help."""
+        self.optimizer.zero_grad()
+        try:
+            with self.precision.autocast():
+                parts = self.method.loss(image, label)
+            if not torch.isfinite(parts["loss"]):
+                raise TrainingError(_not_finite(parts, batch, place))
+            self.precision.backward(self.method, parts)
+        except torch.cuda.OutOfMemoryError:
+            if not self.method.text_encoder.halve_chunk():
+                raise
+            return None
+        return parts
+
+    def check_finite(self, place: str) -> None:
+        """Raises TrainingError if what was learned is not finite: such a state must not be saved."""
+        state = self.method.learned_state()
+        broken = [name for name, value in state.items() if not torch.isfinite(value).all()]
+        if broken:
+            raise TrainingError(f"after {place} the parameters {', '.join(broken)} are not finite; {ADVICE}")
+
+    def restore(self, checkpoint: dict, path: Path) -> None:
+        """Take over the state of a checkpoint. Raises CheckpointError if it does not fit."""
+        load_weights(self.method, checkpoint, path)
+        for key, part in self.stateful_parts().items():
+            if key not in checkpoint:
+                raise CheckpointError(
+                    f"{path} has no {key} state, expected a checkpoint of this trainer to resume from"
+                )
+            part.load_state_dict(checkpoint[key])
+        self.method.load_extra_state(checkpoint.get("extra_state", {}))
+
+    def stateful_parts(self) -> dict:
+        """What has a state of its own beside the method, by its name in a checkpoint."""
+        return {"optimizer": self.optimizer, "scheduler": self.scheduler, "scaler": self.precision.scaler}
+
+
+def load_weights(method: PromptMethod, checkpoint: dict, path: Path) -> None:
+    """Set what the method learned. Raises CheckpointError, naming the file, if it does not fit."""
+    try:
+        method.load_learned_state(learned_state(checkpoint, path))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def grad_clip_norm(cfg: CfgNode) -> float:
+    """The norm that gradients are clipped to, 0 for none: the method's GRAD_CLIP_NORM and GRAD_CLIP_WHEN, if it has."""
+    node = get_method(cfg.TRAINER.NAME).settings(cfg)
+    norm, when = node.get("GRAD_CLIP_NORM", 0.0), node.get("GRAD_CLIP_WHEN", "always")
+    return norm if when == "always" or node.PREC == "amp" else 0.0
+
+
+def _not_finite(parts: dict, batch: dict, place: str) -> str:
+    values = ", ".join(f"{name} {value.item():.4g}" for name, value in parts.items() if name != "acc")
+    files = " ".join(batch["impath"])
+    return f"the loss of {place} is not finite ({values}); {ADVICE}; the batch's images: {files}"

@@ -1,0 +1,204 @@
+"""The loop of training, which can be interrupted at any moment and continues to the same bits.
+
+States are saved after epochs (TRAIN.CHECKPOINT_FREQ, and always after the last), within an epoch by minutes or steps
+(TRAIN.CHECKPOINT_MINUTES, TRAIN.CHECKPOINT_STEPS), and on SIGTERM or Ctrl-C.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+from torch.utils.data import DataLoader
+from yacs.config import CfgNode
+
+from mocoop.errors import CheckpointError
+from mocoop.results.record import config_differences
+from mocoop.training.checkpoint import BEST_MODEL, save_checkpoint
+from mocoop.training.journal import Journal
+from mocoop.training.learner import Learner
+from mocoop.training.progress import Progress
+from mocoop.training.resume_files import newest_state, progress, save_for_resuming
+from mocoop.training.run_folder import refuse_other_settings
+from mocoop.training.run_state import MODEL, check_made_for, pack
+from mocoop.training.seeding import random_state, restore_random_state
+from mocoop.training.stopping import StopRequest
+
+CHECKPOINT_MINUTES = 10.0  # if the config, of a CoOp checkout say, lacks TRAIN.CHECKPOINT_MINUTES
+
+
+class TrainingLoop:
+    """Epochs of steps.
+
+    Args:
+        loader: of `mocoop.training.batches.reproducible`.
+        folder: of the run; states are read from it (or from cfg.RESUME) and written to it.
+        manifest_sha256: of the training images.
+        validate: the accuracy on the validation images, for TEST.FINAL_MODEL best_val.
+
+    Attributes:
+        epoch, batch: those in progress, from 0.
+        seconds_before: seconds of training before this process continued it.
+    """
+
+    def __init__(
+        self,
+        cfg: CfgNode,
+        learner: Learner,
+        loader: DataLoader,
+        journal: Journal,
+        folder: str | Path,
+        manifest_sha256: str | None,
+        stop: StopRequest,
+        validate: Callable[[], float],
+    ):
+        self.cfg, self.learner, self.loader, self.journal = cfg, learner, loader, journal
+        self.folder, self.manifest_sha256 = Path(folder), manifest_sha256
+        self.stop, self.validate = stop, validate
+        self.epoch = self.batch = 0
+        self.best_result, self.seconds_before, self.started = -float("inf"), 0.0, time.time()
+        self._interrupted: dict | None = None
+
+    def run(self) -> None:
+        """Train from the newest state to the last epoch. Raises Stopped, with the state saved, if a signal asks."""
+        first = self._resume()
+        self.journal.start()
+        self.started = time.time()
+        for self.epoch in range(first, self.cfg.OPTIM.MAX_EPOCH):
+            self._run_epoch()
+            self._after_epoch()
+
+    def seconds(self) -> float:
+        """Of training so far."""
+        return self.seconds_before + time.time() - self.started
+
+    # --- an epoch -------------------------------------------------------------------------------------------------
+
+    def _run_epoch(self) -> None:
+        """One pass over the training batches, or what is left of it, with Dassl's log lines."""
+        self.learner.method.train()
+        count, frequency, meters = len(self.loader), self.cfg.TRAIN.PRINT_FREQ, Progress()
+        self._saved = time.monotonic()
+        with closing(self._batches()) as batches:  # ends the loader's workers, however the epoch ends
+            for self.batch, batch in batches:
+                meters.data_ready()
+                meters.batch_done(self._step(batch))
+                if (self.batch + 1) % frequency == 0 or count < frequency:
+                    print(meters.line(self.epoch, self.cfg.OPTIM.MAX_EPOCH, self.batch, count, self.learner.lr))
+                for name, meter in meters.losses.meters.items():
+                    self.journal.scalar(f"train/{name}", meter.avg, self._steps_done() - 1)
+                self.journal.scalar("train/lr", self.learner.lr, self._steps_done() - 1)
+                self._save_if_due()
+                meters.start_batch()
+
+    def _step(self, batch: dict) -> dict[str, float]:
+        values = self.learner.step(batch, self._place())
+        lr = self.learner.lr
+        if self.batch + 1 == len(self.loader):
+            self.learner.end_epoch(self.epoch + 1, self.cfg.OPTIM.MAX_EPOCH)
+        self.journal.step(self._steps_done(), self.epoch + 1, lr, values)
+        return values
+
+    def _batches(self) -> Iterator[tuple[int, dict]]:
+        """The batches that are left of this epoch, with their numbers, as an uninterrupted epoch would have them."""
+        interrupted, self._interrupted = self._interrupted, None
+        start = 0
+        if interrupted is not None:
+            start = interrupted["batch"]
+            restore_random_state(interrupted["epoch_random_state"])
+        self._epoch_random_state = random_state()
+        self.loader.batch_sampler.start_at(self.epoch, start)
+        batches = enumerate(self.loader, start)
+        found = next(batches, None)  # the order has been drawn
+        if interrupted is not None:
+            restore_random_state(interrupted["random_state"])
+        while found is not None:
+            yield found
+            found = next(batches, None)
+
+    def _steps_done(self) -> int:
+        return self.epoch * len(self.loader) + self.batch + 1
+
+    def _place(self) -> str:
+        return f"epoch {self.epoch + 1}, batch {self.batch + 1}"
+
+    def _after_epoch(self) -> None:
+        self.journal.flush()
+        done, frequency = self.epoch + 1, self.cfg.TRAIN.CHECKPOINT_FREQ
+        if not self.cfg.TEST.NO_TEST and self.cfg.TEST.FINAL_MODEL == "best_val":
+            result = self.validate()
+            if result > self.best_result:
+                self.best_result = result
+                self._save_epoch(BEST_MODEL, val_result=result)
+        if done == self.cfg.OPTIM.MAX_EPOCH or (frequency > 0 and done % frequency == 0):
+            self._save_epoch()
+
+    # --- states ---------------------------------------------------------------------------------------------------
+
+    def _save_epoch(self, name: str = "", val_result: float | None = None) -> None:
+        save_checkpoint(self._state(self.epoch + 1, val_result=val_result), self.folder / MODEL, model_name=name)
+
+    def _save_if_due(self) -> None:
+        """Raises Stopped, after saving, if a stop was asked for."""
+        asked = self.stop.signal is not None  # read once: a signal may arrive at any moment
+        steps = self.cfg.TRAIN.get("CHECKPOINT_STEPS", 0)
+        minutes = self.cfg.TRAIN.get("CHECKPOINT_MINUTES", CHECKPOINT_MINUTES)
+        by_steps = steps > 0 and self._steps_done() % steps == 0
+        by_time = minutes > 0 and time.monotonic() - self._saved >= 60 * minutes
+        if by_steps or by_time or asked:
+            within = {"batch": self.batch + 1, "epoch_random_state": self._epoch_random_state}
+            save_for_resuming(self._state(self.epoch, **within), self.folder / MODEL)
+            self._saved = time.monotonic()
+        if asked:
+            self.stop.raise_if_asked()
+
+    def _state(self, epochs: int, **more) -> dict:
+        """A checkpoint after `epochs` whole epochs; the history up to there is on the disk then."""
+        self.learner.check_finite(self._place())
+        self.journal.flush()
+        return pack(
+            self.cfg,
+            self.learner.method,
+            self.learner.stateful_parts(),
+            epoch=epochs,
+            best_result=self.best_result,
+            stream=self.loader.batch_sampler.stream,
+            train_seconds=self.seconds(),
+            manifest_sha256=self.manifest_sha256,
+            **more,
+        )
+
+    def _resume(self) -> int:
+        """Take over the newest state in the run's folder; the epoch to start or continue with, 0 without a state."""
+        source = Path(self.cfg.RESUME or self.folder)
+        found = newest_state(source / MODEL) if (source / MODEL).is_dir() else None
+        if found is None:
+            if self.cfg.RESUME:
+                raise CheckpointError(f"no checkpoint in {source / MODEL}, expected one to resume from")
+            print("No checkpoint found, train from scratch")
+            return 0
+        path, checkpoint = found
+        if not self.cfg.RESUME:
+            self._refuse_other_run(checkpoint)
+        epoch, batch = progress(checkpoint)
+        print(f"Found checkpoint at {path} (will resume training after epoch {epoch}, batch {batch})")
+        check_made_for(self.cfg, checkpoint, path)
+        self.learner.restore(checkpoint, path)
+        self.best_result = checkpoint["best_result"]
+        self.seconds_before = checkpoint.get("train_seconds", 0.0)
+        sampler = self.loader.batch_sampler
+        sampler.stream = checkpoint.get("stream", sampler.stream)
+        if batch:
+            self._interrupted = checkpoint
+        else:
+            restore_random_state(checkpoint["random_state"])
+        return epoch
+
+    def _refuse_other_run(self, checkpoint: dict) -> None:
+        """Raises ConfigError if the checkpoint was made with other settings or other training images."""
+        differences = config_differences(checkpoint.get("method", {}).get("config", {}), self.cfg)
+        before, now = checkpoint.get("manifest_sha256"), self.manifest_sha256
+        if before != now and before is not None:
+            hint = " (each process draws its own subset without a --seed)" if self.cfg.SEED < 0 else ""
+            differences.append(f"the sha256 of the manifest of training images was {before}, got {now}{hint}")
+        refuse_other_settings(self.folder, differences)

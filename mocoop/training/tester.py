@@ -1,0 +1,102 @@
+"""Testing a method: its predictions on a test set, and the record that is written of them."""
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from yacs.config import CfgNode
+
+from mocoop.engine import BACKEND
+from mocoop.methods.base import PromptMethod
+from mocoop.results.predictions import FILE_NAME as PREDICTIONS
+from mocoop.results.predictions import write_predictions
+from mocoop.results.record import FILE_NAME, build_record, write_record
+from mocoop.training.evaluation import Measurement, peak_memory_mb
+from mocoop.training.feature_batches import feature_batches
+from mocoop.training.precision import Precision
+from mocoop.training.stopping import StopRequest
+from mocoop.training.zero_shot_check import ZeroShotCheck
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Which weights are tested.
+
+    Attributes:
+        epoch: epochs that they have seen.
+        selection: "last_step", "best_val" (the best on the validation images), or "epoch": one that was asked for.
+        sha256: of the learned tensors.
+    """
+
+    epoch: int
+    selection: str
+    sha256: str
+
+
+class Tester:
+    """Tests a method in the evaluation mode, in the precision of TEST.PREC."""
+
+    def __init__(self, cfg: CfgNode, method: PromptMethod, precision: Precision, stop: StopRequest):
+        self.cfg, self.method, self.precision, self.stop = cfg, method, precision, stop
+        self.measurement, self.zero_shot, self.started = Measurement(), None, time.time()
+
+    @torch.no_grad()
+    def run(self, loader, evaluator, with_zero_shot: bool) -> dict[str, float]:
+        """The evaluator's results over a loader; predictions are kept for `record`."""
+        self.method.eval()
+        evaluator.reset()
+        check = self._zero_shot_check(loader) if with_zero_shot else None
+        use_cache = self.cfg.TEST.get("FEATURE_CACHE", False)  # a CoOp checkout's config lacks the key
+        for features, batch in feature_batches(loader, self.method, self.precision, use_cache):
+            self.stop.raise_if_asked()
+            with self.precision.autocast(testing=True):
+                prediction = self.method.predict_features(features)
+                if check is not None:
+                    check.add(features, prediction["logits"], batch)
+            evaluator.process(prediction["logits"], batch["label"].to(self.precision.device))
+            self.measurement.add(prediction, batch)
+        self.zero_shot = check and check.summary()
+        return evaluator.evaluate()
+
+    def _zero_shot_check(self, loader) -> ZeroShotCheck | None:
+        images = self.cfg.TEST.get("ZERO_SHOT_IMAGES", 0)
+        return ZeroShotCheck(self.cfg, self.method, math.ceil(len(loader.dataset) / images)) if images > 0 else None
+
+    def record(
+        self,
+        split: str,
+        dataset,
+        weights: Weights | None,
+        folder: Path,
+        train_seconds: float,
+        command: dict | None,
+    ) -> None:
+        """Write predictions.csv and result.json of what was run."""
+        names = (getattr(self.method, "group_names", []), getattr(dataset, "domains", []))
+        record = build_record(
+            self.cfg,
+            split=split,
+            epoch=weights and weights.epoch,
+            selection=weights and weights.selection,
+            weights_sha256=weights and weights.sha256,
+            routing=self.measurement.routing(*names),
+            manifest_sha256=getattr(dataset, "manifest_sha256", None),
+            engine=BACKEND,
+            precision={"train": self.precision.used, "test": self.precision.tested},
+            knowledge=self.method.knowledge,
+            zero_shot=self.zero_shot,
+            command=command,
+            seconds={"train": train_seconds, "test": time.time() - self.started},
+            peak_memory_mb=peak_memory_mb(self.precision.device),
+            **self.measurement.summary(dataset.classnames),
+        )
+        if self.zero_shot and self.zero_shot["below"]:
+            values = (self.zero_shot[key] for key in ("method_accuracy", "accuracy", "images"))
+            logger.warning("worse than untrained: %.1f %%, zero-shot CLIP %.1f %% (on %d of the images)", *values)
+        write_predictions(folder / PREDICTIONS, self.measurement.predictions(*names, self.cfg.DATASET.ROOT))
+        write_record(folder / FILE_NAME, record)

@@ -1,0 +1,102 @@
+"""The loop of training: its log lines, its checkpoints, the choice of the best epoch."""
+
+import re
+import sys
+
+import pytest
+import torch
+
+import train
+from mocoop.training.checkpoint import load_checkpoint
+from tests.trainers.test_train import command
+
+LINE = re.compile(
+    r"^epoch \[(\d+)/3\] batch \[(\d+)/(\d+)\] time \d+\.\d{3} \(\d+\.\d{3}\) data \d+\.\d{3} \(\d+\.\d{3}\) "
+    r"loss \d+\.\d{4} \(\d+\.\d{4}\) acc \d+\.\d{4} \(\d+\.\d{4}\) lr (\d\.\d{4}e-\d\d) eta \d+:\d\d:\d\d$"
+)
+SMALL = ["DATASET.NUM_SHOTS", "1", "DATASET.SUBSAMPLE_CLASSES", "base", "DATALOADER.TRAIN_X.BATCH_SIZE", "10"]
+THREE = [*SMALL, "OPTIM.MAX_EPOCH", "3", "OPTIM.LR", "0.05", "TRAIN.PRINT_FREQ", "2"]
+
+
+@pytest.fixture
+def build(data_root, tmp_path):
+    def build(*opts, out="run"):
+        train.set_random_seed(1)
+        argv = command(data_root, tmp_path / out, "CoOp", *THREE, *opts)
+        return train.build_trainer(train.setup_cfg(train.parse_args(argv)))
+
+    return build
+
+
+def test_a_run_prints_the_lines_that_scripts_parse(build, capsys):
+    build("OPTIM.WARMUP_EPOCH", "1", "OPTIM.WARMUP_CONS_LR", "1e-5").train()
+    lines = capsys.readouterr().out.splitlines()
+    found = [LINE.match(line) for line in lines if line.startswith("epoch [")]
+    assert [match.groups() for match in found] == [
+        ("1", "2", "4", "1.0000e-05"), ("1", "4", "4", "5.0000e-02"),
+        ("2", "2", "4", "5.0000e-02"), ("2", "4", "4", "3.7500e-02"),
+        ("3", "2", "4", "3.7500e-02"), ("3", "4", "4", "1.2500e-02"),
+    ]  # fmt: skip
+    end = lines[lines.index("Finish training") :]
+    assert end[1] == "Deploy the last-epoch model"
+    assert end[2] == "Evaluate on the *test* set"
+    assert end[3:5] == ["=> result", "* total: 1,000"]
+    assert re.fullmatch(r"\* accuracy: [\d.]+%", end[6])
+    assert re.fullmatch(r"Elapsed: 0:00:\d\d", end[-1])
+
+
+def test_best_val_keeps_the_best_model_and_its_result_over_a_resume(build, tmp_path, monkeypatch):
+    settings = ("TEST.FINAL_MODEL", "best_val", "TRAIN.CHECKPOINT_FREQ", "1")
+    trainer, results = build(*settings), iter([60.0, 50.0])
+    monkeypatch.setattr(trainer, "test", lambda split=None, **more: next(results))
+    with pytest.raises(StopIteration):
+        trainer.train()
+    resumed = build(*settings)
+    monkeypatch.setattr(resumed, "test", lambda split=None, **more: 55.0)
+    resumed.train()
+    best = load_checkpoint(tmp_path / "run/prompt_learner/model-best.pth.tar")
+    assert (best["epoch"], best["val_result"], best["best_result"]) == (1, 60.0, 60.0)
+    assert torch.equal(resumed.model.learned_state()["ctx"], best["state_dict"]["ctx"])
+    assert (resumed.weights.selection, resumed.weights.epoch) == ("best_val", 1)
+
+
+@pytest.mark.parametrize("frequency, epochs", [(0, [3]), (2, [2, 3])])
+def test_checkpoints_are_written_when_asked(build, tmp_path, frequency, epochs):
+    build("TRAIN.CHECKPOINT_FREQ", str(frequency), "TEST.NO_TEST", "True").train()
+    names = sorted(path.name for path in (tmp_path / "run/prompt_learner").iterdir())
+    assert names == ["checkpoint", *(f"model.pth.tar-{epoch}" for epoch in epochs)]
+    assert not (tmp_path / "run/result.json").exists()
+
+
+def test_evaluation_on_the_validation_images(build, capsys):
+    trainer = build("TEST.SPLIT", "val", "TEST.PER_CLASS_RESULT", "True")
+    capsys.readouterr()
+    trainer.test()
+    output = capsys.readouterr().out
+    assert "Evaluate on the *val* set" in output and "* class: 0 (" in output
+
+
+def test_without_validation_images_the_test_set_stands_in(build, capsys):
+    trainer = build()
+    trainer.val_loader = None
+    trainer.test(split="val")
+    assert "Evaluate on the *test* set" in capsys.readouterr().out
+
+
+def test_nothing_is_recorded_of_what_was_not_trained(build, tmp_path, caplog):
+    assert build().test() > 0
+    assert not (tmp_path / "run/result.json").exists()
+    assert "nothing was trained or loaded: no record is written" in caplog.text
+
+
+def test_training_goes_on_without_tensorboard(build, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    build("OPTIM.MAX_EPOCH", "1").train()
+    line = "no TensorBoard log is written; to have one: pip install tensorboard"
+    assert [record.message for record in caplog.records if "TensorBoard" in record.message] == [line]
+
+
+def test_tensorboard_log_is_written(build, tmp_path):
+    pytest.importorskip("tensorboard")
+    build("OPTIM.MAX_EPOCH", "1").train()
+    assert list((tmp_path / "run/tensorboard").glob("events.*"))
