@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from benchmarks import common
-from mocoop.clip.openai import CLIP
-from mocoop.clip.openai import clip_model as openai_model
+from mocoop.clip.openai import CLIP, clip_modules
 from mocoop.clip.prompts import Context, PromptLayout
 from mocoop.clip.text_encoder import TextEncoder
 from mocoop.methods.mocoop.method import initial_contexts
@@ -71,7 +70,7 @@ def double_precision_tower() -> CLIP:
     )
     for module in list(small.modules()):
         for name, child in module.named_children():
-            if isinstance(child, openai_model.LayerNorm):
+            if isinstance(child, clip_modules.LayerNorm):
                 setattr(module, name, nn.LayerNorm(child.normalized_shape))
     return small.double().eval().requires_grad_(False)
 

@@ -5,8 +5,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from mocoop.clip.openai import CLIP
-from mocoop.clip.openai import clip_model as openai_model
+from mocoop.clip.openai import CLIP, clip_modules
 
 
 def plain_image_features(method, image):
@@ -19,7 +18,7 @@ def plain_image_features(method, image):
 def small_clip(seed: int = 0, vision: str = "vit", double: bool = False) -> CLIP:
     """A CLIP with 32 x 32 images, features of size 32 and a text tower of 3 layers of width 64.
 
-    With `double` all of it computes in fp64: OpenAI's LayerNorm, which rounds to fp32, becomes PyTorch's.
+    With `double` all of it computes in fp64.
     """
     torch.manual_seed(seed)
     tower = dict(vision_layers=2, vision_width=64, vision_patch_size=16)
@@ -31,12 +30,15 @@ def small_clip(seed: int = 0, vision: str = "vit", double: bool = False) -> CLIP
         model.token_embedding.weight.normal_(std=0.3)
         model.positional_embedding.normal_(std=0.1)
         model.text_projection.normal_(std=0.3)
-    if double:
-        for module in model.modules():
-            for name, child in module.named_children():
-                if isinstance(child, openai_model.LayerNorm):
-                    norm = nn.LayerNorm(child.normalized_shape)
-                    norm.load_state_dict(child.state_dict())
-                    setattr(module, name, norm)
-        model.double()
-    return model.eval().requires_grad_(False)
+    return in_fp64(model) if double else model.eval().requires_grad_(False)
+
+
+def in_fp64(model: CLIP) -> CLIP:
+    """The CLIP, all of which computes in fp64: OpenAI's LayerNorm, which rounds to fp32, becomes PyTorch's."""
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, clip_modules.LayerNorm):
+                norm = nn.LayerNorm(child.normalized_shape)
+                norm.load_state_dict(child.state_dict())
+                setattr(module, name, norm)
+    return model.double().eval().requires_grad_(False)

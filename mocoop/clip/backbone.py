@@ -14,8 +14,7 @@ from yacs.config import CfgNode
 
 from mocoop import tiny
 from mocoop.clip.jit_archive import is_jit_archive, read_jit_archive
-from mocoop.clip.openai import CLIP, MODEL_URLS
-from mocoop.clip.openai import clip_model as openai_model
+from mocoop.clip.openai import CLIP, MODEL_URLS, clip_modules
 from mocoop.errors import CheckpointError, ConfigError, reason_of
 from mocoop.torch_file import check_torch_file
 
@@ -115,7 +114,7 @@ def _build(state: dict[str, Tensor], name: str) -> CLIP:
     try:
         _check_tensors(weights)
         _check_shapes(weights)
-        model = openai_model.build_model(dict(weights)).float()
+        model = clip_modules.build_model(dict(weights)).float()
         model.load_state_dict({key: value.float() for key, value in weights.items()})  # build_model rounds to fp16
     except Exception as error:  # sizes are read off the weights, and wrong ones fail in many ways
         raise CheckpointError(f"{name} is not a complete CLIP of OpenAI's: {reason_of(error)}") from error
@@ -136,7 +135,7 @@ def _check_shapes(weights: dict[str, Tensor]) -> None:
     """Raise RuntimeError for shapes that do not fit together, before memory is taken for what they ask for."""
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nothing can be copied into parameters without memory
-        openai_model.build_model(dict(weights))
+        clip_modules.build_model(dict(weights))
 
 
 _NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")

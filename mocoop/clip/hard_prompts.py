@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mocoop.clip.feature_cache import cached_tensor, key_of, tensors_sha256
-from mocoop.clip.openai import CLIP
 from mocoop.clip.prompts import hard_prompts
 from mocoop.clip.templates import fill
 from mocoop.clip.text_encoder import TextEncoder
@@ -21,7 +20,7 @@ def hard_features(encoder: TextEncoder, templates: Sequence[str], classnames: Se
 
     Raises ConfigError for a class name that makes a template too long for CLIP's context.
     """
-    clip_model: CLIP = encoder.clip_model[0]
+    clip_model = encoder.clip_model
     device = clip_model.text_projection.device
     texts = [[fill(template, name) for name in classnames] for template in templates]
 

@@ -4,13 +4,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from mocoop.clip.openai import CLIP
-from mocoop.clip.openai import clip_model as openai_model
-from mocoop.clip.residual_block import after_attention, attend, attention_inputs
-from mocoop.clip.tower_parts import TowerParts
+from mocoop.clip.openai import CLIP, clip_modules
+from mocoop.clip.residual_block import Block, attend, layer_norm
+from mocoop.clip.tower_parts import NOTHING, TowerParts, insert_rows, replace_rows
+from mocoop.errors import ConfigError
 
 
-class ImageEncoder(nn.Module):
+class ImageEncoder:
     """Encodes images with the image tower of `clip_model`, which is shared, not copied.
 
     Args:
@@ -19,40 +19,74 @@ class ImageEncoder(nn.Module):
     """
 
     def __init__(self, clip_model: CLIP, kind: str = "fast"):
-        super().__init__()
-        self.clip_model = [clip_model]
-        self.is_fast = kind == "fast" and isinstance(clip_model.visual, openai_model.VisionTransformer)
+        self.visual = clip_model.visual
+        self.is_vit = isinstance(self.visual, clip_modules.VisionTransformer)
+        self.is_fast = kind == "fast" and self.is_vit
+        self._fast = fast_features
 
-    def forward(self, image: Tensor, parts: TowerParts | None = None) -> Tensor:
-        """Unnormalised features (B, D) of images (B, 3, H, W)."""
-        visual = self.clip_model[0].visual
-        tower = _ClassToken(visual) if self.is_fast else visual
-        if parts is None or not parts.norms:
-            return tower(image)
-        prefix = "visual." if self.is_fast else ""
-        return functional_call(tower, {prefix + name: value for name, value in parts.norms.items()}, (image,))
+    def __call__(self, image: Tensor, parts: TowerParts | None = None) -> Tensor:
+        """Unnormalised features (B, D) of images (B, 3, H, W).
+
+        Raises ConfigError for parts that only a vision transformer can take.
+        """
+        parts = parts or NOTHING
+        if self.is_fast:
+            return self._fast(self.visual, image, parts)
+        if parts.only_norms:
+            return functional_call(self.visual, dict(parts.norms), (image,)) if parts.norms else self.visual(image)
+        if not self.is_vit:
+            raise ConfigError("prompts, adapters and LoRA in the image tower need a vision transformer, got a ResNet")
+        return plain_features(self.visual, image, parts)
+
+    def compile(self) -> None:
+        """Let torch compile the fast pass."""
+        self._fast = torch.compile(fast_features)
 
 
-class _ClassToken(nn.Module):
-    """A vision transformer that computes its class token's output alone."""
+def fast_features(visual: nn.Module, image: Tensor, parts: TowerParts) -> Tensor:
+    """Features (B, D), in the last layer of the class token alone."""
+    x = embed(visual, image, parts)
+    *blocks, last = [Block(module, i, parts) for i, module in enumerate(visual.transformer.resblocks)]
+    for block in blocks:
+        x = before_block(x, block.index, parts)
+        normed = block.ln_1(x)
+        x = block.finish(x, attend(*block.attention_inputs(normed)), normed)
+    x = before_block(x, last.index, parts)
+    normed = last.ln_1(x)
+    mixed = attend(*last.attention_inputs(normed, queries=normed[:, :1]))
+    return project(visual, last.finish(x[:, :1], mixed, normed[:, :1])[:, 0], parts)
 
-    def __init__(self, visual: nn.Module):
-        super().__init__()
-        self.visual = visual
 
-    def forward(self, image: Tensor) -> Tensor:
-        return _class_token(self.visual, image)
+def plain_features(visual: nn.Module, image: Tensor, parts: TowerParts) -> Tensor:
+    """Features (B, D) by CLIP's own modules over all positions; the reference."""
+    x = embed(visual, image, parts)
+    for i, module in enumerate(visual.transformer.resblocks):
+        x = before_block(x, i, parts)
+        x = Block(module, i, parts).plain(x.transpose(0, 1), mask=None).transpose(0, 1)
+    return project(visual, x[:, 0], parts)
 
 
-def _class_token(visual: nn.Module, image: Tensor) -> Tensor:
+def embed(visual: nn.Module, image: Tensor, parts: TowerParts) -> Tensor:
+    """The input of the first block, (B, 1 + patches + n, W)."""
     patches = visual.conv1(image).flatten(2).transpose(1, 2)  # (B, patches, W)
     first = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
     x = torch.cat([first, patches], dim=1) + visual.positional_embedding.to(patches.dtype)
-    x = visual.ln_pre(x)  # (B, 1 + patches, W)
-    *blocks, last = visual.transformer.resblocks
-    for block in blocks:
-        x = after_attention(block, x, attend(*attention_inputs(block, block.ln_1(x))))
-    normed = last.ln_1(x)
-    mixed = attend(*attention_inputs(last, normed, queries=normed[:, :1]))
-    x = visual.ln_post(after_attention(last, x[:, :1], mixed)[:, 0])  # (B, W)
+    if parts.tokens is not None:
+        x = torch.cat([x, parts.tokens.to(x.dtype).expand(len(x), -1, -1)], dim=1)
+    return layer_norm(visual.ln_pre, "ln_pre", parts)(x)
+
+
+def before_block(x: Tensor, index: int, parts: TowerParts) -> Tensor:
+    """States (B, L, W) with the rows that belong before a block."""
+    if index in parts.inserted:
+        return insert_rows(x, parts.inserted[index])
+    if index in parts.deep:
+        rows = parts.deep[index]
+        return replace_rows(x, x.shape[1] - len(rows), rows)
+    return x
+
+
+def project(visual: nn.Module, class_token: Tensor, parts: TowerParts) -> Tensor:
+    """Features (B, D) of the class token's last states (B, W)."""
+    x = layer_norm(visual.ln_post, "ln_post", parts)(class_token)
     return x if visual.proj is None else x @ visual.proj

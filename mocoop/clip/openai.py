@@ -24,8 +24,8 @@ def _import_clip():
 
 
 clip = _import_clip()
-clip_model = importlib.import_module("clip.model")
-CLIP = clip_model.CLIP
+clip_modules = importlib.import_module("clip.model")
+CLIP = clip_modules.CLIP
 tokenizer = importlib.import_module("clip.clip")._tokenizer
 MODEL_URLS = dict(importlib.import_module("clip.clip")._MODELS)
 

@@ -1,36 +1,78 @@
-"""The parts of CLIP's residual attention blocks, for towers that compute only what reaches their result."""
+"""CLIP's residual attention blocks in parts, for towers that compute only what reaches their result."""
 
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from mocoop.clip.frozen_linear import frozen_linear
-from mocoop.clip.openai import clip_model as openai_model
+from mocoop.clip.openai import clip_modules
+from mocoop.clip.tower_parts import TowerParts
 
 
-def attention_inputs(block: nn.Module, x: Tensor, queries: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values (..., H, w) of normalised states x (..., W); queries of others where given."""
-    attention = block.attn
-    weight, bias, heads = attention.in_proj_weight, attention.in_proj_bias, attention.num_heads
-    if queries is None:
-        q, k, v = frozen_linear(x, weight, bias).chunk(3, dim=-1)
-    else:
-        width = x.shape[-1]
-        q = frozen_linear(queries, weight[:width], bias[:width])
-        k, v = frozen_linear(x, weight[width:], bias[width:]).chunk(2, dim=-1)
-    return tuple(part.unflatten(-1, (heads, -1)) for part in (q, k, v))
+class Block:
+    """One block of a tower, with what is put into it.
+
+    Args:
+        module: CLIP's block; it is not changed.
+        index: its number in the tower.
+    """
+
+    def __init__(self, module: nn.Module, index: int, parts: TowerParts):
+        self.module, self.index = module, index
+        self.lora, self.adapter = parts.lora.get(index), parts.adapters.get(index)
+        self.ln_1 = layer_norm(module.ln_1, f"transformer.resblocks.{index}.ln_1", parts)
+        self.ln_2 = layer_norm(module.ln_2, f"transformer.resblocks.{index}.ln_2", parts)
+
+    @property
+    def heads(self) -> int:
+        return self.module.attn.num_heads
+
+    def attention_inputs(self, normed: Tensor, queries: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values (..., H, w) of normalised states (..., W); queries of others if given."""
+        weight, bias = self.module.attn.in_proj_weight, self.module.attn.in_proj_bias
+        if queries is None:
+            q, k, v = frozen_linear(normed, weight, bias).chunk(3, dim=-1)
+        else:
+            width = normed.shape[-1]
+            q = frozen_linear(queries, weight[:width], bias[:width])
+            k, v = frozen_linear(normed, weight[width:], bias[width:]).chunk(2, dim=-1)
+        if self.lora is not None:
+            inputs = (normed if queries is None else queries, normed, normed)
+            q, k, v = (part + self.lora.update(i, x) for i, (part, x) in enumerate(zip((q, k, v), inputs)))
+        return tuple(part.unflatten(-1, (self.heads, -1)) for part in (q, k, v))
+
+    def finish(self, x: Tensor, mixed: Tensor, normed: Tensor) -> Tensor:
+        """The rest of the block: output projection, MLP and adapter, on states, mixed values and ln_1's output."""
+        out, mlp = self.module.attn.out_proj, self.module.mlp
+        x = x + frozen_linear(mixed, out.weight, out.bias)
+        hidden = frozen_linear(self.ln_2(x), mlp.c_fc.weight, mlp.c_fc.bias)
+        if isinstance(mlp.gelu, clip_modules.QuickGELU):
+            # x * sigmoid(1.702 x) = silu(1.702 x) / 1.702: one tensor kept for the backward pass instead of three
+            hidden = F.silu(hidden.mul_(1.702)).div_(1.702)
+        else:
+            hidden = mlp.gelu(hidden)
+        x = x + frozen_linear(hidden, mlp.c_proj.weight, mlp.c_proj.bias)
+        return x if self.adapter is None else x + self.adapter(normed)
+
+    def plain(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """The whole block on states (L, N, W) by CLIP's own modules; the reference."""
+        normed, attn = self.ln_1(x), self.module.attn
+        if self.lora is None:
+            mixed = attn(normed, normed, normed, need_weights=False, attn_mask=mask)[0]
+        else:
+            q, k, v = (part.permute(1, 2, 0, 3) for part in self.attention_inputs(normed))  # (N, H, L, w)
+            scores = q @ k.transpose(2, 3) * q.shape[-1] ** -0.5
+            scores = scores if mask is None else scores + mask
+            mixed = attn.out_proj((scores.softmax(-1) @ v).permute(2, 0, 1, 3).flatten(2))
+        added = 0 if self.adapter is None else self.adapter(normed)
+        x = x + mixed
+        return x + self.module.mlp(self.ln_2(x)) + added
 
 
-def after_attention(block: nn.Module, x: Tensor, mixed: Tensor) -> Tensor:
-    """The rest of a block: output projection and MLP, on states x and mixed values (..., W)."""
-    out, expand, contract = block.attn.out_proj, block.mlp.c_fc, block.mlp.c_proj
-    x = x + frozen_linear(mixed, out.weight, out.bias)
-    hidden = frozen_linear(block.ln_2(x), expand.weight, expand.bias)
-    if isinstance(block.mlp.gelu, openai_model.QuickGELU):
-        # x * sigmoid(1.702 x) = silu(1.702 x) / 1.702: one tensor kept for the backward pass instead of three
-        hidden = F.silu(hidden.mul_(1.702)).div_(1.702)
-    else:
-        hidden = block.mlp.gelu(hidden)
-    return x + frozen_linear(hidden, contract.weight, contract.bias)
+def layer_norm(module: nn.Module, name: str, parts: TowerParts):
+    """A LayerNorm of a tower by its name there, with what takes the place of its parameters."""
+    own = {key: parts.norms[f"{name}.{key}"] for key in ("weight", "bias") if f"{name}.{key}" in parts.norms}
+    return (lambda x: functional_call(module, own, (x,))) if own else module
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -8,58 +8,93 @@ the default.
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mocoop.clip.fast_text import FastTextTower
 from mocoop.clip.openai import CLIP, CONTEXT_LENGTH
 from mocoop.clip.prompts import PromptLayout
+from mocoop.clip.residual_block import Block, layer_norm
+from mocoop.clip.tower_parts import NOTHING, TowerParts, insert_rows, replace_rows
+from mocoop.errors import ConfigError
 
 KINDS = ("fast", "plain")
 
 
-class TextEncoder(nn.Module):
+class TextEncoder:
     """Encodes G soft prompts over C classes each.
 
     Args:
         clip_model: the CLIP whose text tower is used; it is shared, not copied.
         kind: "fast" or "plain".
         chunk: prompts (prompt x class) encoded at a time, the rest being recomputed in the backward pass; 0 chooses
-            from the memory at hand. The plain encoder does not chunk.
+            from the memory there is. The plain encoder does not chunk.
+
+    Attributes:
+        calls: how often it was called.
     """
 
     def __init__(self, clip_model: CLIP, kind: str = "fast", chunk: int = 0):
-        super().__init__()
-        self.kind = kind
-        self.clip_model = [clip_model]  # in a list, so that CLIP is not registered a second time
+        self.kind, self.clip_model = kind, clip_model
         self.tower = FastTextTower(clip_model, chunk)
         self.calls = 0
 
-    def forward(self, contexts: Sequence[Tensor | None], layouts: Sequence[PromptLayout]) -> Tensor:
+    def __call__(
+        self, contexts: Sequence[Tensor | None], layouts: Sequence[PromptLayout], parts: TowerParts | None = None
+    ) -> Tensor:
         """Unnormalised text features (G, C, D).
 
         Args:
             contexts: G tensors (n, width) with the context vectors of each prompt; None for a prompt without any.
             layouts: G layouts of C classes each. One layout may stand at several places.
+            parts: what is put into the tower.
+
+        Raises:
+            ConfigError: for a prompt that is shorter than the rows that are to be replaced in it.
         """
         self.calls += 1
-        if self.kind == "plain":
-            pairs = zip(contexts, layouts)
-            return torch.stack([encode_plain(self.clip_model[0], ctx, layout) for ctx, layout in pairs])
-        return self.tower(contexts, layouts)
+        parts = parts or NOTHING
+        _check_rows(layouts, parts)
+        if self.kind == "fast":
+            return self.tower(contexts, layouts, parts)
+        own = [parts.of_prompts([g], len(layouts)) for g in range(len(layouts))]
+        return torch.stack([encode_plain(self.clip_model, *prompt) for prompt in zip(contexts, layouts, own)])
 
     def halve_chunk(self) -> bool:
         """Halve the chunk after an out-of-memory error; False where it cannot get smaller."""
         return self.kind == "fast" and self.tower.halve_chunk()
 
 
-def encode_plain(clip_model: CLIP, ctx: Tensor | None, layout: PromptLayout) -> Tensor:
-    """Text features (C, D) of one soft prompt by CLIP's own transformer over all 77 positions (CoOp, TextEncoder)."""
+def encode_plain(clip_model: CLIP, ctx: Tensor | None, layout: PromptLayout, parts: TowerParts = NOTHING) -> Tensor:
+    """Text features (C, D) of one soft prompt by CLIP's own modules over all 77 positions (CoOp, TextEncoder)."""
     device, classes = layout.tokens.device, len(layout)
     rows = torch.arange(classes, device=device).repeat_interleave(CONTEXT_LENGTH)
     columns = torch.arange(CONTEXT_LENGTH, device=device).repeat(classes)
     ctx = None if ctx is None else ctx.unsqueeze(0)
     x = layout.embed(ctx, clip_model.token_embedding, rows, columns).view(classes, CONTEXT_LENGTH, -1)
     x = x.to(clip_model.dtype) + clip_model.positional_embedding.to(clip_model.dtype)  # (C, 77, width)
-    x = clip_model.transformer(x.permute(1, 0, 2)).permute(1, 0, 2)
-    x = clip_model.ln_final(x).to(clip_model.dtype)
-    return x[torch.arange(classes, device=device), layout.lengths - 1] @ clip_model.text_projection
+    if parts is NOTHING:
+        x = clip_model.transformer(x.permute(1, 0, 2)).permute(1, 0, 2)
+    else:
+        x = _transformer_with_parts(clip_model, x, parts)
+    x = layer_norm(clip_model.ln_final, "ln_final", parts)(x).to(clip_model.dtype)
+    ends = layout.lengths - 1 + sum(len(rows) for rows in parts.inserted.values())
+    return x[torch.arange(classes, device=device), ends] @ clip_model.text_projection
+
+
+def _transformer_with_parts(clip_model: CLIP, x: Tensor, parts: TowerParts) -> Tensor:
+    """The transformer's output (C, 77 and what was inserted, width)."""
+    for index, module in enumerate(clip_model.transformer.resblocks):
+        if index in parts.inserted:
+            x = insert_rows(x, parts.inserted[index])
+        if index in parts.deep:
+            x = replace_rows(x, 1, parts.deep[index][0])
+        mask = torch.full((x.shape[1], x.shape[1]), float("-inf"), dtype=x.dtype, device=x.device).triu(1)
+        x = Block(module, index, parts).plain(x.permute(1, 0, 2), mask).permute(1, 0, 2)
+    return x
+
+
+def _check_rows(layouts: Sequence[PromptLayout], parts: TowerParts) -> None:
+    longest = max((rows.shape[-2] for rows in parts.deep.values()), default=0)
+    shortest = min((int(layout.lengths.min()) for layout in layouts), default=0) if longest else 0
+    if longest and shortest < longest + 2:
+        raise ConfigError(f"{longest} rows cannot be replaced in a prompt of {shortest} tokens, SOT and EOT among them")

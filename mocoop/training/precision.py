@@ -6,8 +6,7 @@ import logging
 import torch
 from torch import Tensor, nn
 
-from mocoop.clip.openai import CLIP
-from mocoop.clip.openai import clip_model as openai_model
+from mocoop.clip.openai import CLIP, clip_modules
 from mocoop.methods.base import PromptMethod
 
 TEST_PRECISIONS = ("peers", "train")
@@ -42,7 +41,7 @@ class Precision:
     def prepare(self, clip_model: CLIP) -> CLIP:
         """CLIP with its weights in this precision."""
         if self.used == "fp16":
-            openai_model.convert_weights(clip_model)
+            clip_modules.convert_weights(clip_model)
         return clip_model
 
     def autocast(self, testing: bool = False):

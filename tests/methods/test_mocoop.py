@@ -175,10 +175,13 @@ def test_the_release_teaches_chosen_experts_alone_in_small_batches(batch_size, c
 def test_experts_that_no_image_chose_are_not_encoded_and_count_as_a_constant(monkeypatch):
     method, (image, label) = routed_to(build(TEXT_LOSS_EXPERTS="chosen"), (0, 2)), batch()
     image, label = image[:1], label[:1]
-    encoded, encode = [], method.text_encoder.forward
-    monkeypatch.setattr(
-        method.text_encoder, "forward", lambda ctx, lay, *a: encoded.append(list(lay)) or encode(ctx, lay)
-    )
+    encoded, encode = [], method.text_encoder.tower
+
+    def spy(contexts, layouts, *parts):
+        encoded.append(list(layouts))
+        return encode(contexts, layouts, *parts)
+
+    monkeypatch.setattr(method.text_encoder, "tower", spy)
     parts = method.loss(image, label)
     assert [layout for call in encoded for layout in call if layout in list(method.taught_layouts)] == [
         method.taught_layouts[0],
