@@ -9,19 +9,13 @@ from matplotlib.figure import Figure
 
 from mocoop.errors import DataError
 from mocoop.files import atomic_write
+from mocoop.protocol import BASE_NEW, PROTOCOLS
 from mocoop.protocols.plan import Run
-from mocoop.results.aggregate import base_to_new
 from mocoop.results.by_protocol import join, protocol_tables
 from mocoop.results.collect import COLUMNS, collect, layout_place, merge
 from mocoop.results.collect import Collection as Collected
-from mocoop.results.figures import (
-    base_new_figure,
-    base_new_scatter,
-    few_shot_figure,
-    routing_figure,
-    save_figure,
-    transfer_figure,
-)
+from mocoop.results.figures import routing_figure, save_figure
+from mocoop.results.figures.by_protocol import drawings
 from mocoop.results.render import to_markdown
 from mocoop.results.tables import Table
 
@@ -66,19 +60,11 @@ def read_runs(runs: Iterable[Run], lacking: Collection[Run], checkout: Path) -> 
 
 
 def protocol_figures(protocol: str, runs: pd.DataFrame, seeds: list[int]) -> Iterator[tuple[str, Figure]]:
-    """The figures of a protocol, each with its name."""
-    if protocol == "base2new":
-        summary = base_to_new(runs, seeds)
-        yield "base_new", base_new_figure(summary)
-        yield "base_against_new", base_new_scatter(summary)
-        routing = runs[runs["domain_in_top_k"].notna()]
-        if len(routing):
-            yield "routing", routing_figure(routing)
-    elif protocol == "few_shot":
-        yield "few_shot", few_shot_figure(runs, seeds)
-    else:
-        source = runs["phase"] == "train"
-        yield "transfer", transfer_figure(runs[~source], runs[source], seeds)
+    """The figures of a protocol, each with its name, and that of the routing where a method routes."""
+    yield from ((drawing.name, drawing.draw()) for drawing in drawings(protocol, runs, seeds))
+    routing = runs[runs["domain_in_top_k"].notna()]
+    if PROTOCOLS[protocol].measure == BASE_NEW and len(routing):
+        yield "routing", routing_figure(routing)
 
 
 def write_tables(path: Path, tables: list[Table], runs: pd.DataFrame) -> str:

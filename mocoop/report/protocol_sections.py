@@ -4,29 +4,16 @@ import math
 
 import pandas as pd
 
+from mocoop.protocol import BASE_NEW, PROTOCOLS, TRANSFER
 from mocoop.report.content import Folded, Section, TableBlock, figure_block
 from mocoop.report.runs import ProtocolRuns
 from mocoop.results.aggregate import AVERAGE
-from mocoop.results.by_protocol import TITLES as TRANSFER_TITLES
 from mocoop.results.by_protocol import protocol_tables, summarise
-from mocoop.results.figures import base_new_figure, base_new_scatter, few_shot_figure, transfer_figure
+from mocoop.results.figures.by_protocol import drawings
 from mocoop.results.published import load_published
 from mocoop.results.published_tables import beside_table
 from mocoop.results.tables import Cell, Table, entry_namer
 
-TITLES = {
-    "base2new": "Base to new classes",
-    "few_shot": "Few-shot learning",
-    **TRANSFER_TITLES,
-}
-ABOUT = {
-    "base2new": "Each method learns from a few images of the base classes of a dataset and is tested on other images "
-    "of these, and on the new classes, of which it has seen none.",
-    "few_shot": "Each method learns from a few images of every class of a dataset and is tested on others of the same "
-    "classes.",
-    "xd": "Each method learns one dataset, the source, and is then tested on others with other classes.",
-    "dg": "Each method learns one dataset, the source, and is then tested on versions of it that look different.",
-}
 TRANSFER_ABOUT = "Accuracy in percent on the source and on each target; the average is that of the targets."
 TABLES_ABOUT = {  # by the table's title; tables that only say the same again are left out
     "Base to new": "Accuracy on base and on new classes and their harmonic mean H, in percent, per dataset and on "
@@ -35,7 +22,7 @@ TABLES_ABOUT = {  # by the table's title; tables that only say the same again ar
     "missing.",
     "Routing": "In how many percent of the images the expert that is named like the image's true style is among those "
     "that the router picks. Chance is what a random pick would reach.",
-    **dict.fromkeys(TRANSFER_TITLES.values(), TRANSFER_ABOUT),
+    **{p.title: TRANSFER_ABOUT for p in PROTOCOLS.values() if p.measure == TRANSFER},
 }
 PUBLISHED_ABOUT = (
     "Our numbers beside those that papers report for the same method, dataset, backbone and shots, and the difference "
@@ -50,12 +37,14 @@ def protocol_section(runs: ProtocolRuns) -> Section:
     tables = protocol_tables(runs.main, runs.protocol, runs.seeds)
     tables[0].notes.extend(runs.notes)
     blocks = [TableBlock(table, about) for table in tables if (about := TABLES_ABOUT.get(table.title))]
-    blocks[1:1] = _figures(runs.main, runs.protocol, runs.seeds)
+    drawn = drawings(runs.protocol, runs.main, runs.seeds)
+    blocks[1:1] = [figure_block(drawing.title, drawing.about, drawing.draw) for drawing in drawn]
     blocks += _beside_published(runs)
     if len(runs.variants):
         table = protocol_tables(runs.variants, runs.protocol, runs.seeds)[0]
         blocks.append(TableBlock(Table(VARIANTS_TITLE, table.columns, table.rows, table.notes), VARIANTS_ABOUT))
-    return Section(runs.protocol, TITLES[runs.protocol], ABOUT[runs.protocol], blocks)
+    protocol = PROTOCOLS[runs.protocol]
+    return Section(runs.protocol, protocol.title, protocol.about, blocks)
 
 
 def _beside_published(runs: ProtocolRuns) -> list:
@@ -67,31 +56,12 @@ def _beside_published(runs: ProtocolRuns) -> list:
     return [Folded(table.title, [TableBlock(table, PUBLISHED_ABOUT)])] if any_published else []
 
 
-def _figures(runs: pd.DataFrame, protocol: str, seeds: list[int]) -> list:
-    if protocol == "base2new":
-        summary = summarise(runs, protocol, seeds)
-        beside = "The numbers of the table as points, methods side by side; bars are the deviation over seeds."
-        against = (
-            "New against base accuracy: up and to the right is better. A colour is a method, a marker a dataset; along "
-            "a dotted curve H is equal."
-        )
-        return [
-            figure_block("Base, new and H", beside, lambda: base_new_figure(summary)),
-            figure_block("New against base", against, lambda: base_new_scatter(summary)),
-        ]
-    if protocol == "few_shot":
-        about = "Accuracy against the number of training images per class; bars are the deviation over seeds."
-        return [figure_block("Few-shot curves", about, lambda: few_shot_figure(runs, seeds))]
-    source = runs["phase"] == "train"
-    about = "The source on the left, then each target, then the targets' average; bars start at 0."
-    return [figure_block("Source and targets", about, lambda: transfer_figure(runs[~source], runs[source], seeds))]
-
-
 def headline(runs: ProtocolRuns) -> str:
     """The two best methods of a protocol in a sentence, with their spread; empty where nothing is complete."""
     summary = summarise(runs.main, runs.protocol, runs.seeds)
     name = entry_namer(summary)
-    mean, std, what = ("h", "h_std", "H") if runs.protocol == "base2new" else ("mean", "std", "accuracy")
+    protocol = PROTOCOLS[runs.protocol]
+    mean, std, what = ("h", "h_std", "H") if protocol.measure == BASE_NEW else ("mean", "std", "accuracy")
     averaged = AVERAGE in summary.index.unique("dataset")
     where = AVERAGE if averaged else summary.index.unique("dataset")[-1]
     ranked = summary.loc[where].dropna(subset=mean).sort_values(mean, ascending=False)
@@ -103,7 +73,7 @@ def headline(runs: ProtocolRuns) -> str:
     numbers = [f"{name(entry)} {_number(row[mean], row[std])}" for entry, row in ranked.iterrows()]
     near = len(ranked) == 2 and ranked[mean].iloc[0] - ranked[mean].iloc[1] < ranked[std].sum()
     end = ", less apart than their deviations." if near else "."
-    return f"{TITLES[runs.protocol]}: highest {what} {of}: " + ", then ".join(numbers) + end
+    return f"{protocol.title}: highest {what} {of}: " + ", then ".join(numbers) + end
 
 
 def _number(mean: float, std: float) -> str:

@@ -6,10 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from mocoop.errors import DataError
-from mocoop.results.by_protocol import ALIASES, PHASES, join, runs_of
+from mocoop.protocol import ALIASES, PROTOCOLS, TRANSFER
+from mocoop.results.by_protocol import join, runs_of
 from mocoop.results.collect import IDENTITY, LAYOUT, collect
-
-TRAINED = ("train_base", "train_all", "train")  # the phases that train
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def find_runs(output: Path, protocol: str | None = None, seeds: list[int] | None
     frame = found.with_gaps()
     if seeds is not None:
         frame = frame[frame["seed"].isin(seeds)]
-    asked = [ALIASES.get(protocol, protocol)] if protocol else list(PHASES)
+    asked = [ALIASES.get(protocol, protocol)] if protocol else list(PROTOCOLS)
     parts = {name: runs_of(frame, name) for name in asked}
     parts = {name: runs for name, runs in parts.items() if runs["accuracy"].notna().any() and _is_tested(runs, name)}
     if not parts:
@@ -62,7 +61,7 @@ def find_runs(output: Path, protocol: str | None = None, seeds: list[int] | None
 
 def _is_tested(runs: pd.DataFrame, protocol: str) -> bool:
     """Whether there is more than the training that protocols share."""
-    return protocol != "xd" or (runs["phase"] == "test").any()
+    return PROTOCOLS[protocol].measure != TRANSFER or (runs["phase"] == "test").any()
 
 
 def _split(runs: pd.DataFrame, protocol: str, seeds: list[int] | None) -> ProtocolRuns:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from mocoop.errors import MocoopError
+from mocoop.protocol import TRAINED
 from mocoop.report.content import Folded, Listing, Section, TableBlock
-from mocoop.report.runs import TRAINED, Runs
+from mocoop.report.runs import Runs
 from mocoop.results.figures.style import in_method_order, shortened
 from mocoop.results.record import FILE_NAME, UNHASHED_KEYS, read_record
 from mocoop.results.tables import Table

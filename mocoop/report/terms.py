@@ -1,5 +1,7 @@
 """The words that a report needs, each explained in a line."""
 
+from mocoop.protocol import PROTOCOLS
+
 ALWAYS = {
     "accuracy": "The share of test images whose class is predicted right, in percent.",
     "seed": "The number that draws the training images and starts the learning. Several seeds show how much chance "
@@ -7,21 +9,6 @@ ALWAYS = {
     "mean ± std": "The mean over the seeds and their sample standard deviation. Two means that differ by less than "
     "their deviations may as well be equal.",
     "shots": "Training images per class. A zero-shot method learns nothing and has 0.",
-}
-OF_PROTOCOL = {
-    "base2new": {
-        "base, new": "The first half of a dataset's classes, which a method learns from, and the second half, which it "
-        "has never seen: new classes are told apart by their names alone.",
-        "H": "The harmonic mean of base and new accuracy, 2 · base · new / (base + new). It is high only if both are.",
-    },
-    "few_shot": {},
-    "xd": {
-        "source, target": "The dataset that a method is trained on, and the others it is then tested on, untouched.",
-    },
-    "dg": {
-        "source, target": "The dataset that a method is trained on, and shifted versions of it that it is then tested "
-        "on, untouched.",
-    },
 }
 ROUTING = {
     "expert": "One of MoCoOp's soft prompts. Each starts from a group of hand-written templates and has its name.",
@@ -34,5 +21,5 @@ def explained(protocols: list[str], routes: bool) -> dict[str, str]:
     """Term and explanation, of those that a report of these protocols uses."""
     terms = dict(ALWAYS)
     for protocol in protocols:
-        terms |= OF_PROTOCOL[protocol]
+        terms |= PROTOCOLS[protocol].terms
     return terms | (ROUTING if routes else {})

@@ -18,6 +18,7 @@ import pandas as pd
 
 from mocoop.errors import DataError
 from mocoop.files import check_plain_file
+from mocoop.protocol import PROTOCOLS
 from mocoop.results.collect import COLUMNS, Collection, check_place, collect_folders
 from mocoop.results.record import FILE_NAME
 
@@ -36,7 +37,7 @@ _LAYOUTS = [  # the first that fits is taken
     r"(?P<method>Zeroshot[^/]*)/(?P<cfg>[^/]+)/(?P<dataset>[^/]+)",
 ]
 _LAYOUTS = [re.compile(f"(?:^|/){layout}$") for layout in _LAYOUTS]
-_PHASE_OF_CLASSES = {"base": "train_base", "new": "test_new"}
+_PHASE_OF_CLASSES = {phase.classes: phase.name for phase in PROTOCOLS["base2new"].phases}
 _SEED_FOLDER = re.compile(r"seed\d+(_.+)?")
 
 _CONFIG_LINE = re.compile(r"( *)([A-Z]\w*): ?(.*)")

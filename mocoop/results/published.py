@@ -15,13 +15,15 @@ from pathlib import Path
 import pandas as pd
 
 from mocoop.errors import DataError
+from mocoop.protocol import BASE_NEW, PROTOCOLS, TRANSFER
 from mocoop.results.aggregate import harmonic_mean
 
 SHIPPED = Path(__file__).with_name("published.csv")
 COLUMNS = ["protocol", "method", "backbone", "dataset", "shots", "split", "value", "source"]
-SPLITS = {"base2new": ("base", "new", "H"), "few_shot": ("all",), "xd": ("all",), "dg": ("all",)}
+SPLITS = {name: ("base", "new", "H") if p.measure == BASE_NEW else ("all",) for name, p in PROTOCOLS.items()}
 AVERAGE = "Average"
-TRAINED_ON = {"xd": "ImageNet", "dg": "ImageNet"}  # which the average leaves out
+# what the average leaves out
+TRAINED_ON = {name: "ImageNet" for name, p in PROTOCOLS.items() if p.measure == TRANSFER}
 NOT_AVAILABLE = {"MoCoOp": "not available in machine-readable form"}
 
 _METHODS = {"ZeroshotCLIP": "CLIP"}

@@ -5,6 +5,7 @@ import math
 import pandas as pd
 
 from mocoop.errors import DataError
+from mocoop.protocol import BASE_NEW, CURVE, PROTOCOLS
 from mocoop.results import published
 from mocoop.results.aggregate import AVERAGE, ENTRY, METHOD_ORDER, SOURCE_MARK
 from mocoop.results.coop_logs import LOG_MARK
@@ -13,9 +14,8 @@ from mocoop.results.tables import SPREADS, Cell, Table, best_two, cells, entry_n
 
 BACKBONE = "ViT-B/16"
 _ACCURACY = [("mean", "std", "Accuracy", "all")]  # a summary's columns, their name, the split of published numbers
-_MEASURES = {
-    "base2new": [("base", "base_std", "Base", "base"), ("new", "new_std", "New", "new"), ("h", "h_std", "H", "H")]
-}
+_BASE_NEW = [("base", "base_std", "Base", "base"), ("new", "new_std", "New", "new"), ("h", "h_std", "H", "H")]
+_MEASURES = {name: _BASE_NEW if one.measure == BASE_NEW else _ACCURACY for name, one in PROTOCOLS.items()}
 
 
 class Footnotes:
@@ -47,7 +47,7 @@ def beside_table(
     as ours. Raises DataError for a method that no source has.
     """
     chosen = [_known(numbers, method) for method in methods or []]
-    measures = _MEASURES.get(protocol, _ACCURACY)
+    measures = _MEASURES[protocol]
     name, find = entry_namer(summary), _finder(summary, runs, protocol, numbers)
     footnotes, rows = Footnotes(), []
     for dataset, block in summary.groupby(level="dataset", sort=False):
@@ -110,7 +110,7 @@ def published_table(
 def _layout(protocol: str, found: pd.DataFrame, methods: list[str]) -> tuple[list, list]:
     """(method, label, shots) of each row in a block, and (head, split, shots) of each column; shots are in one only."""
     shots = {method: sorted(found.loc[found["method"] == method, "shots"].unique()) or [0] for method in methods}
-    if protocol == "few_shot":
+    if PROTOCOLS[protocol].measure == CURVE:
         numbers = sorted(set().union(*shots.values()))
         columns = [(shots_name(number), "all", number) for number in numbers]
         return [(method, method, None) for method in methods], columns
@@ -119,7 +119,7 @@ def _layout(protocol: str, found: pd.DataFrame, methods: list[str]) -> tuple[lis
         for method in methods
         for number in shots[method]
     ]
-    return learners, [(head, split, None) for _, _, head, split in _MEASURES.get(protocol, _ACCURACY)]
+    return learners, [(head, split, None) for _, _, head, split in _MEASURES[protocol]]
 
 
 def _published_rows(dataset: str, block: list, columns: list, footnotes: Footnotes, numbers: PublishedNumbers) -> list:

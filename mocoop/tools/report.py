@@ -10,13 +10,13 @@ import argparse
 import logging
 from pathlib import Path
 
-from mocoop.results.by_protocol import ALIASES, PHASES
+from mocoop.protocol import ALIASES, PROTOCOLS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", nargs="?", default="output", help="folder of results (default: %(default)s)")
     parser.add_argument("--to", type=Path, metavar="FILE", help="file to write (default: OUTPUT/report.html)")
-    protocols = [*PHASES, *ALIASES]
+    protocols = [*PROTOCOLS, *ALIASES]
     parser.add_argument("--protocol", choices=protocols, metavar="P", help=f"one of {', '.join(protocols)}; else all")
     parser.add_argument("--seeds", type=_numbers, metavar="N,M", help="these are expected (default: all that occur)")
     parser.add_argument("--root", type=Path, metavar="DIR", help="data root, for images (default: that of the runs)")

@@ -7,8 +7,8 @@ mocoop run base2new --datasets dtd --dry-run                         print the c
 mocoop run base2new --datasets dtd -- OPTIM.LR 0.01                  KEY VALUE overrides for train.py
 
 PROTOCOL is base2new, few_shot, xd (cross_dataset) or dg (domain_generalization). The runs are those of
-scripts/<method>/, in the same folders, and the scripts' environment variables count where an option is not given.
-What has finished is not run again; what was broken off is taken up by the same command.
+scripts/<protocol>.sh, in the same folders, and the scripts' environment variables count where an option is not given.
+What has finished is not run again; the same command resumes what was interrupted.
 """
 
 import argparse
@@ -19,7 +19,9 @@ import time
 
 from mocoop.checkout import find_checkout
 from mocoop.errors import ConfigError, MocoopError
-from mocoop.protocols.plan import METHODS, Request, ask_scripts, find_protocol, plan_runs
+from mocoop.protocols.configs import METHODS
+from mocoop.protocols.plan import dry_run, plan_runs
+from mocoop.protocols.request import Request, find_protocol
 from mocoop.protocols.runner import run_all
 
 TAKES_OVERRIDES = True
@@ -48,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if args.jobs < 1:
         raise ConfigError(f"got --jobs {args.jobs}, expected 1 or more")
     if args.dry_run or os.environ.get("DRY_RUN"):
-        print("\n".join(ask_scripts(request, checkout, mode="1")))
+        print("\n".join(dry_run(request, checkout)))
         return 0
     runs = plan_runs(request, checkout)
     try:

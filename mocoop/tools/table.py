@@ -16,8 +16,9 @@ import pandas as pd
 
 from mocoop.errors import DataError
 from mocoop.files import atomic_write
+from mocoop.protocol import ALIASES, PROTOCOLS
 from mocoop.results.aggregate import pair_folders
-from mocoop.results.by_protocol import ALIASES, PHASES, join, protocol_tables, runs_of, summarise
+from mocoop.results.by_protocol import join, protocol_tables, runs_of, summarise
 from mocoop.results.collect import LAYOUT, Collection, collect, merge
 from mocoop.results.coop_logs import LOG_MARK, collect_logs, for_every_seed
 from mocoop.results.per_class import per_class_tables
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--logs", action="append", default=[], metavar="DIR", help="output of CoOp, read by its log.txt"
     )
-    protocols = [*PHASES, *ALIASES]
+    protocols = [*PROTOCOLS, *ALIASES]
     parser.add_argument("--protocol", choices=protocols, default="base2new", metavar="P", help=", ".join(protocols))
     parser.add_argument("--base", metavar="DIR", help="runs on base classes, instead of OUTPUT; with --new")
     parser.add_argument("--new", metavar="DIR", help="runs on new classes; with --base")

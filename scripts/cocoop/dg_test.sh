@@ -1,7 +1,4 @@
 #!/usr/bin/env bash
 # Tests the CoCoOp of xd_train.sh on a shifted version of its data set, such as imagenet_sketch.
 # Usage: bash scripts/cocoop/dg_test.sh DATASET [SEED...]
-set -euo pipefail
-TRAINER=CoCoOp
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-dg_test "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh" CoCoOp "$@"

@@ -1,7 +1,4 @@
 #!/usr/bin/env bash
 # Trains CoOp on all classes of ImageNet, for xd_test.sh and dg_test.sh.
 # Usage: bash scripts/coop/xd_train.sh [SEED...]
-set -euo pipefail
-TRAINER=CoOp
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-xd_train "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh" CoOp "$@"

@@ -1,7 +1,4 @@
 #!/usr/bin/env bash
 # Tests the MoCoOp of xd_train.sh on a shifted version of its data set, such as imagenet_sketch.
 # Usage: bash scripts/mocoop/dg_test.sh DATASET [SEED...]
-set -euo pipefail
-TRAINER=MoCoOp
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-dg_test "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh" MoCoOp "$@"

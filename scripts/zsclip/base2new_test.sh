@@ -1,7 +1,4 @@
 #!/usr/bin/env bash
 # Tests zero-shot CLIP on the other half of the classes.
 # Usage: bash scripts/zsclip/base2new_test.sh DATASET [SEED...]
-set -euo pipefail
-TRAINER=ZeroshotCLIP
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-base2new_test "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh" ZeroshotCLIP "$@"

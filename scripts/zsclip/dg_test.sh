@@ -1,7 +1,4 @@
 #!/usr/bin/env bash
 # Tests zero-shot CLIP on a shifted version of ImageNet, such as imagenet_sketch.
 # Usage: bash scripts/zsclip/dg_test.sh DATASET [SEED...]
-set -euo pipefail
-TRAINER=ZeroshotCLIP
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-dg_test "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh" ZeroshotCLIP "$@"

@@ -1,7 +1,4 @@
 #!/usr/bin/env bash
 # Tests zero-shot CLIP on all classes of ImageNet.
 # Usage: bash scripts/zsclip/xd_train.sh [SEED...]
-set -euo pipefail
-TRAINER=ZeroshotCLIP
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-xd_train "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh" ZeroshotCLIP "$@"

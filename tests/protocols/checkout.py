@@ -43,7 +43,6 @@ def make_checkout(root: Path, act: str = "    return 0") -> Checkout:
     for package in ("trainers", "datasets"):
         checkout.write(f"{package}/__init__.py", "")
     checkout.write("train.py", TRAIN + act + "\n")
-    checkout.write("mocoop/.gitkeep", "")
     return checkout
 
 

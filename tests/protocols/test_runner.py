@@ -5,7 +5,8 @@ import threading
 import pytest
 
 from mocoop.errors import ConfigError
-from mocoop.protocols.plan import Request, plan_runs
+from mocoop.protocols.plan import plan_runs
+from mocoop.protocols.request import Request
 from mocoop.protocols.runner import Schedule, run_all
 from tests.protocols.checkout import is_alive, make_checkout, order, wait_for
 

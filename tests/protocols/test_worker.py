@@ -9,7 +9,8 @@ from tests.protocols.checkout import is_alive, make_checkout, wait_for
 PARENT = """
 import sys
 from pathlib import Path
-from mocoop.protocols.plan import Request, plan_runs
+from mocoop.protocols.plan import plan_runs
+from mocoop.protocols.request import Request
 from mocoop.protocols.runner import run_all
 
 root = Path(sys.argv[1])

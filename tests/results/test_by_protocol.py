@@ -1,8 +1,11 @@
 import pytest
 
-from mocoop.results.by_protocol import ALIASES, PHASES, join, protocol_tables, runs_of, summarise
+from mocoop.protocol import ALIASES, PROTOCOLS
+from mocoop.results.by_protocol import join, protocol_tables, runs_of, summarise
 from mocoop.results.collect import collect
 from tests.results.runs import add_base_new, add_run, make_routing
+
+PHASES = {name: [phase.folder for phase in protocol.phases] for name, protocol in PROTOCOLS.items()}
 
 
 @pytest.fixture

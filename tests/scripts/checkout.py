@@ -1,8 +1,9 @@
-"""A checkout with the real scripts, made-up configurations, and an interpreter that only prints its arguments."""
+"""A checkout with the real scripts, made-up configurations, and an interpreter that only prints a run's arguments."""
 
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -27,20 +28,26 @@ class Checkout:
     def __init__(self, root: Path):
         self.root = root
         shutil.copytree(REPOSITORY / "scripts", root / "scripts")
+        (root / "mocoop").symlink_to(REPOSITORY / "mocoop")
         for dataset in DATASETS:
             self.write(f"configs/datasets/{dataset}.yaml", f"DATASET:\n  NAME: {dataset}\n")
         for name, epochs in EPOCHS.items():
             optim = f"OPTIM:\n  LR: 0.1\n  # as released\n  MAX_EPOCH: {epochs}\n"
             text = f"LOADER:\n  MAX_EPOCH: 999\n{optim}TRAIN:\n  X: 1\n"
             self.write(f"configs/trainers/{name}.yaml", text)
-        self.python = self.write("stub/python", '#!/bin/sh\necho "$@"\n')
-        self.python.chmod(0o755)
+        self.python = self.write_python("stub/python", 'echo "$@"')
         (root / "data").mkdir()
 
     def write(self, path: str, text: str) -> Path:
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)
         (self.root / path).write_text(text)
         return self.root / path
+
+    def write_python(self, path: str, train: str) -> Path:
+        """An interpreter that runs `train`, a line of shell, in place of train.py."""
+        path = self.write(path, f'#!/bin/sh\n[ "$1" = train.py ] || exec {sys.executable} "$@"\n{train}\n')
+        path.chmod(0o755)
+        return path
 
     def start(self, script: str, *arguments, cwd=None, **settings) -> subprocess.Popen:
         """Starts scripts/<script> with nothing of this process's environment but where programs are."""

@@ -1,5 +1,6 @@
 import os
 import shlex
+import signal
 
 import pytest
 
@@ -199,7 +200,7 @@ def test_a_failed_run_is_run_again(checkout):
 
 
 def test_dry_run_prints_commands_that_can_be_pasted_and_runs_nothing(checkout):
-    checkout.python.write_text("#!/bin/sh\nexit 9\n")
+    checkout.write_python("stub/python", "exit 9")
     (line,) = checkout.lines("coop/base2new_test.sh", "caltech101", 1, DRY_RUN=1, DATA="a b")
     words = shlex.split(line)
     assert words[:2] == [str(checkout.python), "train.py"]
@@ -207,8 +208,7 @@ def test_dry_run_prints_commands_that_can_be_pasted_and_runs_nothing(checkout):
 
 
 def test_the_checkouts_own_environment_is_preferred(checkout):
-    own = checkout.write(".venv/bin/python", "")
-    own.chmod(0o755)
+    checkout.write_python(".venv/bin/python", "exit 9")
     (line,) = checkout.lines("coop/base2new_train.sh", "caltech101", 1, DRY_RUN=1, PYTHON="")
     assert line.startswith(".venv/bin/python train.py ")
 
@@ -222,7 +222,7 @@ def test_an_interpreter_without_torch_is_named_in_one_line(checkout):
 
 
 def test_the_status_of_a_failing_run_is_passed_on(checkout):
-    checkout.python.write_text("#!/bin/sh\necho $4\nexit 3\n")
+    checkout.write_python("stub/python", "echo $4; exit 3")
     done = checkout.bash("coop/base2new_train.sh", "caltech101")
     assert done.returncode == 3
 
@@ -269,3 +269,73 @@ def test_a_configuration_without_epochs_is_named(checkout):
     (checkout.root / "output/base2new/train_base/shapes_both/shots_16/CoOp/tiny/seed1").mkdir(parents=True)
     done = checkout.bash("coop/base2new_test.sh", "shapes_both", 1)
     assert done.returncode == 2 and "no OPTIM.MAX_EPOCH in configs/trainers/CoOp/tiny.yaml" in done.stderr
+
+
+ADAPTER = "OPTIM:\n  MAX_EPOCH: 8\n"
+
+
+@pytest.mark.parametrize(
+    "habit, script, arguments",
+    [
+        ("coop/base2new_train.sh", "base2new_train.sh", ["caltech101", 2]),
+        ("mocoop/few_shot.sh", "few_shot.sh", ["imagenet", 4, 16]),
+        ("cocoop/xd_train.sh", "xd_train.sh", []),
+        ("zsclip/dg_test.sh", "dg_test.sh", ["imagenet_sketch", 1]),
+    ],
+)
+def test_a_script_for_every_method_does_what_that_of_one_does(checkout, habit, script, arguments):
+    method = METHODS[habit.partition("/")[0]]
+    assert checkout.lines(script, method, *arguments) == checkout.lines(habit, *arguments)
+
+
+@pytest.mark.parametrize(
+    "script, dataset, phases",
+    [
+        ("base2new", "caltech101", ["base2new/train_base/caltech101", "base2new/test_new/caltech101"]),
+        ("few_shot", "caltech101", ["few_shot/train_all/caltech101"] * 5),
+        ("xd", "caltech101", ["xd/train/imagenet", "xd/test/caltech101"]),
+        ("dg", "imagenet_sketch", ["xd/train/imagenet", "dg/test/imagenet_sketch"]),
+    ],
+)
+def test_a_whole_protocol_serves_a_method_that_nobody_has_told_about(checkout, script, dataset, phases):
+    checkout.write("configs/trainers/Adapter/default.yaml", ADAPTER)
+    lines = checkout.lines(f"{script}.sh", "Adapter", dataset, SEEDS=1, DRY_RUN=1)
+    found = [options(line.partition(" ")[2]) for line in lines]
+    assert ["/".join(line["--output-dir"].split("/")[1:4]) for line in found] == phases
+    assert {line["--config-file"] for line in found} == {"configs/trainers/Adapter/default.yaml"}
+    models = [line["--model-dir"] for line in found if "--eval-only" in line]
+    assert models == ([] if script == "few_shot" else [found[0]["--output-dir"]])
+
+
+def test_a_whole_protocol_tests_the_model_that_it_has_trained(checkout):
+    checkout.write("configs/trainers/Adapter/default.yaml", ADAPTER)
+    checkout.write_python("stub/python", 'mkdir -p "${13}"; echo "${13}"')  # of --output-dir
+    lines = checkout.lines("base2new.sh", "Adapter", "caltech101", 1)
+    assert [line.split("/")[2] for line in lines] == ["train_base", "test_new"]
+
+
+@pytest.mark.parametrize(
+    "script, arguments, message",
+    [
+        ("base2new.sh", [], "no method named; usage: bash scripts/base2new.sh METHOD DATASET [SEED...]"),
+        ("few_shot.sh", ["CoOp"], "no data set named; usage: bash scripts/few_shot.sh METHOD DATASET [SHOTS...]"),
+        ("base2new.sh", ["coop", "caltech101"], "got the method 'coop', did you mean CoOp?"),
+        ("xd_train.sh", ["CoOp", "one"], "got SEED 'one', expected a whole number"),
+        ("xd_test.sh", ["CoOp", "caltech101", 1], "no trained model in output/xd/train/imagenet/"),
+    ],
+)
+def test_what_is_wrong_with_a_method_is_said_in_one_line(checkout, script, arguments, message):
+    done = checkout.bash(script, *arguments)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith(f"error: {message}") and done.stderr.count("\n") == 1
+
+
+def test_ctrl_c_is_left_to_the_run(checkout):
+    """The run saves its state, which takes a while, and the script ends with its status."""
+    run = "trap 'sleep 1; echo saved; exit 130' INT; echo started; while :; do sleep 0.05; done"
+    checkout.write_python("stub/python", run)
+    process = checkout.start("coop/base2new_train.sh", "caltech101")
+    assert process.stdout.readline() == "started\n"
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "saved\n", "")

@@ -1,0 +1,79 @@
+"""Which configuration a run of a method takes, and the last epoch that it trains."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import yaml
+
+from mocoop.errors import ConfigError, DataError, reason_of
+from mocoop.files import read_text
+
+FOLDER = "configs/trainers"  # <method>/<cfg>.yaml or <method>/<cfg>/<dataset>.yaml
+METHODS = ("ZeroshotCLIP", "CoOp", "CoCoOp", "MoCoOp")  # those that a protocol compares by default
+ZERO_SHOT = ("ZeroshotCLIP", "ZeroshotCLIP2")  # those that learn nothing
+
+
+def _coop(protocol: str, dataset: str, shots: int) -> str:
+    if protocol != "few_shot":
+        return "vit_b16_ep50_ctxv1" if dataset == "imagenet" else "vit_b16_ctxv1"
+    if dataset == "imagenet" or shots == 1:
+        return "vit_b16_ep50"
+    return "vit_b16_ep100" if shots in (2, 4) else "vit_b16"
+
+
+RULES: dict[str, Callable[[str, str, int], str]] = {  # as the methods' own repositories run them; MoCoOp as released
+    "ZeroshotCLIP": lambda *_: "vit_b16",
+    "ZeroshotCLIP2": lambda *_: "vit_b16",
+    "CoOp": _coop,
+    "CoCoOp": lambda *_: "vit_b16_c4_ep10_batch1_ctxv1",
+    "MoCoOp": lambda *_: "released",
+}
+
+
+def default_configs(method: str, protocol: str, dataset: str, shots: int) -> tuple[str, ...]:
+    """Names of configurations; the first that exists is the default. A test takes that of its model's training.
+
+    A method without a rule of its own names its configurations `tiny`, for the Shapes sets, else after the protocol
+    that trains it, or `default`.
+    """
+    tiny = ("tiny",) if dataset.startswith("shapes_") else ()
+    if method in RULES:
+        return tiny or (RULES[method](protocol, dataset, shots),)
+    return (*tiny, protocol, "default")
+
+
+def choose_config(checkout: Path, method: str, names: Sequence[str], dataset: str) -> tuple[str, str]:
+    """The first of these configurations that there is: its name, and its file, relative to the checkout.
+
+    The file of <cfg> is <cfg>.yaml, else <cfg>/<dataset>.yaml, else <cfg>/default.yaml. Raises ConfigError.
+    """
+    folder = f"{FOLDER}/{method}"
+    for name in names:
+        for file in (f"{name}.yaml", f"{name}/{dataset}.yaml", f"{name}/default.yaml"):
+            if (checkout / folder / file).is_file():
+                return name, f"{folder}/{file}"
+    found = " ".join(names_in(checkout / folder))
+    first = f"{folder}/{names[0]}"
+    raise ConfigError(
+        f"no configuration {first}.yaml or {first}/{dataset}.yaml; write it or set CFG to one of: {found}"
+    )
+
+
+def names_in(folder: Path) -> list[str]:
+    """What can be chosen in a folder: its folders, and its files without the ending .yaml."""
+    return sorted(path.name.removesuffix(".yaml") for path in folder.glob("*"))
+
+
+def last_epoch(checkout: Path, file: str, overrides: Sequence[str]) -> str:
+    """OPTIM.MAX_EPOCH of a configuration, or that of KEY, VALUE, ... overrides. Raises ConfigError if there is none."""
+    given = dict(zip(overrides[::2], overrides[1::2]))
+    if "OPTIM.MAX_EPOCH" in given:
+        return given["OPTIM.MAX_EPOCH"]
+    try:
+        return str(yaml.safe_load(read_text(checkout / file, "config file"))["OPTIM"]["MAX_EPOCH"])
+    except DataError as error:
+        raise ConfigError(str(error)) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file} is not valid yaml: {reason_of(error, 300)}") from error
+    except (KeyError, TypeError):
+        raise ConfigError(f"no OPTIM.MAX_EPOCH in {file}, so the epoch to load is not known") from None

@@ -1,0 +1,74 @@
+"""The scripts of scripts/: the runs of a protocol, or of a part of it, of one method, one after the other.
+
+scripts/common.sh starts it in the checkout as `python -m mocoop.protocols.script SCRIPT USAGE METHOD [ARGUMENT...]`:
+the script as it was called, whose name says what to run, how it is to be called, and what it was given.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from itertools import zip_longest
+from pathlib import Path
+
+from mocoop.errors import ConfigError, MocoopError
+from mocoop.protocols.configs import names_in
+from mocoop.protocols.plan import DATASETS, Run, list_runs
+from mocoop.protocols.request import Request, check_data, completed, whole_numbers
+
+
+def main(script: str, usage: str, *arguments: str) -> int:
+    """Runs what is not finished, or prints it if DRY_RUN is set; the status of the first run that fails."""
+    checkout, dry, python = Path.cwd(), os.environ.get("DRY_RUN"), os.environ["PYTHON"]
+    try:
+        request = completed(read_request(Path(script).stem, usage, arguments), checkout)
+        check_datasets(request, checkout)
+        if dry != "1":
+            check_data(request, checkout, f"bash {script}")
+        for run in list_runs(request, checkout):
+            if dry != "plan" and run.finished(checkout):
+                print(f"finished already: {run.folder}", flush=True)
+            elif dry:
+                print(run.command(python))
+            elif status := execute(run, checkout, python, Path(script).parent):
+                return status
+    except MocoopError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def read_request(name: str, usage: str, arguments: tuple[str, ...]) -> Request:
+    """What METHOD [DATASET] [NUMBER...] ask of a script. Raises ConfigError."""
+    request = Request(name)
+    kinds = ["method"] if all(phase.on_source for phase in request.phases) else ["method", "data set"]
+    for kind, word in zip_longest(kinds, arguments[: len(kinds)]):
+        if not word or word.startswith("-"):
+            raise ConfigError(f"no {kind} named; usage: {usage}")
+    method, *dataset = arguments[: len(kinds)]
+    field, name_of_one = ("shots", "SHOTS") if request.is_curve else ("seeds", "SEED")
+    numbers = whole_numbers(name_of_one, arguments[len(kinds) :])
+    return Request(name, (method,), tuple(dataset), **{field: numbers})
+
+
+def check_datasets(request: Request, checkout: Path) -> None:
+    """Raises ConfigError, with those that can be chosen, where a dataset does not exist."""
+    for dataset in (name for phase in request.phases for name in request.targets(phase)):
+        if not (checkout / DATASETS / f"{dataset}.yaml").is_file():
+            choices = " ".join(names_in(checkout / DATASETS))
+            raise ConfigError(f"no data set '{dataset}' in {DATASETS}; choose one of: {choices}")
+
+
+def execute(run: Run, checkout: Path, python: str, scripts: Path) -> int:
+    """Runs train.py; its status, as a shell gives it. Raises ConfigError if the model that it tests is not there."""
+    if run.model and not (checkout / run.model).is_dir():
+        protocol = Path(run.model).parts[-7]
+        raise ConfigError(f"no trained model in {run.model}; run {scripts}/{protocol}_train.sh first")
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the run, which saves its state and ends
+    status = subprocess.Popen([python, "train.py", *run.argv]).wait()
+    return status if status >= 0 else 128 - status
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+# Trains and tests a method on all classes, by default with 1, 2, 4, 8 and 16 images per class.
+# Usage: bash scripts/few_shot.sh METHOD DATASET [SHOTS...]
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh" "$@"
