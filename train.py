@@ -5,42 +5,10 @@ python train.py --root DATA --seed 1 --trainer MoCoOp --dataset-config-file conf
 """
 
 import argparse
-import contextlib
-import difflib
-import logging
-import os
+import importlib
 import sys
 
-import torch
-from PIL import UnidentifiedImageError
-
-import datasets  # noqa: F401 (registers the datasets)
-import trainers  # noqa: F401 (registers the trainers)
-from mocoop.config import merge_file, merge_overrides
-from mocoop.engine import BACKEND, DATASET_REGISTRY, TRAINER_REGISTRY, build_trainer, get_cfg_default
-from mocoop.errors import ConfigError, DataError
-from mocoop.methods import extend_cfg, load_plugin
-from mocoop.training.environment import collect_env_info
-from mocoop.training.failures import explain
-from mocoop.training.log_file import setup_logger
-from mocoop.training.registration import register_trainers
-from mocoop.training.run_folder import hold
-from mocoop.training.seeding import set_random_seed
-from mocoop.training.stopping import Stopped, stop_requests
-
-
-class PrintHandler(logging.Handler):
-    """Log lines go to standard output, and so into the run's log.txt."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record))
-
-
-def print_log_lines() -> None:
-    package = logging.getLogger("mocoop")
-    package.setLevel(logging.INFO)
-    if not any(isinstance(handler, PrintHandler) for handler in package.handlers):
-        package.addHandler(PrintHandler())
+from mocoop.errors import MocoopError
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -67,149 +35,25 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def setup_cfg(args: argparse.Namespace):
-    """The frozen config: defaults, dataset yaml, method yaml, flags, overrides. Raises ConfigError."""
-    for path in args.plugin:
-        load_plugin(path)
-    register_trainers()
-    cfg = get_cfg_default()
-    extend_cfg(cfg)
-    for path in (args.dataset_config_file, args.config_file):
-        if path:
-            merge_file(cfg, path)
-    _apply_flags(cfg, args)
-    merge_overrides(cfg, args.opts)
-    _check_registered("--trainer", cfg.TRAINER.NAME, TRAINER_REGISTRY)
-    _check_registered("DATASET.NAME", cfg.DATASET.NAME, DATASET_REGISTRY)
-    if cfg.SEED >= 2**32:  # NumPy's bound
-        raise ConfigError(f"SEED is {cfg.SEED}, expected less than {2**32}")
-    accepted = ("all", "base", "new")
-    if cfg.DATASET.SUBSAMPLE_CLASSES not in accepted:
-        raise ConfigError(f"DATASET.SUBSAMPLE_CLASSES is {cfg.DATASET.SUBSAMPLE_CLASSES!r}, expected one of {accepted}")
-    cfg.freeze()
-    return cfg
+def load():
+    """The module that carries out command lines, with all datasets and trainers registered.
 
-
-def _apply_flags(cfg, args: argparse.Namespace) -> None:
-    flags = {
-        "DATASET.ROOT": args.root,
-        "OUTPUT_DIR": args.output_dir,
-        "RESUME": args.resume,
-        "DATASET.SOURCE_DOMAINS": args.source_domains,
-        "DATASET.TARGET_DOMAINS": args.target_domains,
-        "INPUT.TRANSFORMS": args.transforms,
-        "TRAINER.NAME": args.trainer,
-        "MODEL.BACKBONE.NAME": args.backbone,
-        "MODEL.HEAD.NAME": args.head,
-    }
-    given = [item for key, value in flags.items() if value for item in (key, repr(value))]
-    if args.seed >= 0:
-        given += ["SEED", repr(args.seed)]
-    merge_overrides(cfg, given)
-
-
-def _check_registered(flag: str, name: str, registry) -> None:
-    known = registry.registered_names()
-    if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(sorted(known))}"
-        raise ConfigError(f"{flag} is {name!r}, {hint}" if name else f"{flag} is missing, {hint}")
-
-
-def print_config(args: argparse.Namespace, cfg) -> None:
-    print("***************\n** Arguments **\n***************")
-    for key, value in sorted(vars(args).items()):
-        print(f"{key}: {value}")
-    print(f"************\n** Config **\n************\n{cfg}")
-    print(f"Engine: {BACKEND}")
-    print(f"** System info **\n{collect_env_info()}\n")
-
-
-def run(args: argparse.Namespace) -> None:
-    """Train and test, or evaluate, as the command line says; a run that has been done is not done again."""
-    cfg = setup_cfg(args)
-    if args.no_train:
-        with logged(cfg.OUTPUT_DIR):
-            build(args, cfg)
-        return
-    command = {"eval_only": args.eval_only, "model_dir": args.model_dir, "load_epoch": args.load_epoch}
-    with hold(cfg.OUTPUT_DIR, cfg, command) as folder:
-        if folder.is_finished():
-            print(f"finished already: {folder.path}")
-            return
-        folder.set_running()
-        try:
-            with logged(cfg.OUTPUT_DIR):
-                trainer = build(args, cfg)
-                trainer.command = command
-                if args.eval_only:
-                    evaluate(trainer, args)
-                else:
-                    trainer.train()
-            folder.set_ended()
-        except BaseException as error:
-            folder.set_failed(explain(error) or f"{type(error).__name__}: {error}")
-            raise
-
-
-def build(args: argparse.Namespace, cfg):
-    """The trainer, after the log's opening lines."""
-    make_reproducible(cfg)
-    print_config(args, cfg)
-    if cfg.SEED >= 0:
-        print(f"Setting fixed seed: {cfg.SEED}")
-    return build_trainer(cfg)
-
-
-def evaluate(trainer, args: argparse.Namespace) -> None:
-    """Test a trained model."""
-    with stop_requests() as trainer.stop:
-        trainer.load_model(args.model_dir, epoch=args.load_epoch)
-        trainer.test()
-
-
-def make_reproducible(cfg) -> None:
-    """Seed all generators; on CUDA choose between the fastest and the repeatable algorithms (TRAIN.DETERMINISTIC)."""
-    if cfg.SEED >= 0:
-        set_random_seed(cfg.SEED)
-    deterministic = cfg.TRAIN.DETERMINISTIC
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for
-    torch.use_deterministic_algorithms(deterministic)
-    torch.backends.cudnn.benchmark = torch.cuda.is_available() and cfg.USE_CUDA and not deterministic
-
-
-@contextlib.contextmanager
-def logged(folder: str):
-    """What is printed meanwhile goes to log.txt too."""
-    log = setup_logger(folder)
-    try:
-        yield
-    finally:
-        log.close()
+    It is imported when it is needed, since that takes seconds. Raises EngineError where the engine cannot be used.
+    """
+    for name in ("datasets", "trainers"):
+        importlib.import_module(name)
+    return importlib.import_module("mocoop.training.run_command")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0; 2 after one line on stderr that says what was wrong; 128 + signal where one stopped the run."""
-    print_log_lines()
+    args = parse_args(argv)
     try:
-        run(parse_args(argv))
-    except Stopped as error:
-        print(error, file=sys.stderr)
-        return 128 + error.signal
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last saved state", file=sys.stderr)
-        return 130
-    except UnidentifiedImageError as error:
-        print(f"error: {DataError(error)}", file=sys.stderr)
+        run_command = load()
+    except MocoopError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 2
-    except Exception as error:
-        reason = explain(error)
-        if reason is None:
-            raise
-        print(f"error: {reason}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command.execute(args)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,9 @@ import signal
 import pytest
 import torch
 
+import datasets  # noqa: F401 (registers the datasets)
+import trainers  # noqa: F401 (registers the trainers)
+
 torch.set_num_threads(1)
 # Started in the background a shell's child ignores Ctrl-C, and so would all that the tests start to interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

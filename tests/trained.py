@@ -9,6 +9,7 @@ import train
 from mocoop.engine import build_trainer
 from mocoop.shapes.sets import SETS
 from mocoop.shapes.writer import ensure_set
+from mocoop.training import run_command
 from mocoop.training.seeding import set_random_seed
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +40,7 @@ def arguments(data_root, out, name: str, *flags: str, dataset: str = "shapes_bot
 def forget_print_handler() -> None:
     """Undo what train.py does to the library's log: its lines would mix with what tools print."""
     package = logging.getLogger("mocoop")
-    for handler in [handler for handler in package.handlers if isinstance(handler, train.PrintHandler)]:
+    for handler in [handler for handler in package.handlers if isinstance(handler, run_command.PrintHandler)]:
         package.removeHandler(handler)
 
 
@@ -78,7 +79,7 @@ class TrainedRuns:
         """A trainer that has loaded the run's weights, with the run's test images."""
         folder = self.of(name)
         argv = arguments(self.data_root, self.folder / f"{name}-evaluated", name, "--eval-only")
-        cfg = train.setup_cfg(train.parse_args(argv))
+        cfg = run_command.setup_cfg(train.parse_args(argv))
         set_random_seed(1)
         trainer = build_trainer(cfg)
         trainer.load_model(str(folder))

@@ -1,6 +1,5 @@
 """Loading CLIP: by OpenAI's name, from a file, or the small ones that the project carries."""
 
-import hashlib
 import importlib
 import logging
 import urllib.error
@@ -9,19 +8,27 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from mocoop import tiny
 from mocoop.clip.jit_archive import is_jit_archive, read_jit_archive
 from mocoop.clip.openai import CLIP, MODEL_URLS, clip_modules
 from mocoop.errors import CheckpointError, ConfigError, reason_of
+from mocoop.files import file_sha256
 from mocoop.torch_file import check_torch_file
 
 EMBEDDED = {"tiny": "rn", "tiny-vit": "vit"}
+ACTIVATIONS = ("auto", "quick_gelu", "gelu")
 WEIGHTS_FOLDER = Path("~/.cache/clip")  # where OpenAI's package keeps its downloads
 
 logger = logging.getLogger(__name__)
+
+
+def add_backbone_config(cfg: CfgNode) -> None:
+    """Add the keys of MODEL.BACKBONE that `load_clip` reads beside its NAME."""
+    # of the MLPs; auto: quick_gelu for OpenAI's own weights, by their hash, and for others with a line that says so
+    cfg.MODEL.BACKBONE.ACTIVATION = "auto"
 
 
 def load_clip(cfg: CfgNode) -> CLIP:
@@ -29,22 +36,40 @@ def load_clip(cfg: CfgNode) -> CLIP:
 
     The name is one of OpenAI's ("ViT-B/16"; downloaded on first use and checked against its SHA-256), the path of a
     file (OpenAI's JIT archive, a state dict saved with torch.save, or safetensors), or "tiny" or "tiny-vit".
+    MODEL.BACKBONE.ACTIVATION says what its MLPs compute: weights do not tell, and the wrong one only costs accuracy.
 
     Raises:
-        ConfigError: for a name that is none of these.
+        ConfigError: for a name that is none of these, or an unknown activation.
         CheckpointError: for a file that is damaged, unsafe or not a CLIP, or a download that fails.
     """
-    name = cfg.MODEL.BACKBONE.NAME
+    name, activation = cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.get("ACTIVATION", "auto")
+    if activation not in ACTIVATIONS:
+        raise ConfigError(f"MODEL.BACKBONE.ACTIVATION is {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
     if name in EMBEDDED:
         model = tiny.load(EMBEDDED[name])
     elif name in MODEL_URLS:
         model = _build(_read_weights(_download(name)), name)
     elif name and Path(name).expanduser().is_file():
-        model = _build(_read_weights(Path(name).expanduser()), name)
+        path = Path(name).expanduser()
+        model = _build(_read_weights(path), name)
+        if activation == "auto" and file_sha256(path) not in _published_hashes():
+            logger.warning(
+                "%s: weights do not say their activation, QuickGELU is assumed, as in OpenAI's models; for most models "
+                "of LAION set MODEL.BACKBONE.ACTIVATION gelu",
+                name,
+            )
     else:
         known = ", ".join([*MODEL_URLS, *EMBEDDED])
         raise ConfigError(f"MODEL.BACKBONE.NAME is {name!r}, expected one of {known}, or the path of a CLIP file")
+    if activation == "gelu":
+        _use_gelu(model)
     return model.float().eval().requires_grad_(False)
+
+
+def activation_of(clip_model: CLIP) -> str:
+    """What the MLPs of a CLIP compute, quick_gelu or gelu."""
+    gelu = clip_model.transformer.resblocks[0].mlp.gelu
+    return "quick_gelu" if isinstance(gelu, clip_modules.QuickGELU) else "gelu"
 
 
 def is_available(name: str) -> bool:
@@ -101,10 +126,19 @@ def _read_jit(path: Path) -> dict[str, Tensor]:
     try:
         return read_jit_archive(path)
     except CheckpointError:
-        published = {url.split("/")[-2] for url in MODEL_URLS.values()}
-        if hashlib.sha256(path.read_bytes()).hexdigest() not in published:
+        if file_sha256(path) not in _published_hashes():
             raise
         return torch.jit.load(path, map_location="cpu").state_dict()  # OpenAI's own file, by its hash
+
+
+def _published_hashes() -> set[str]:
+    return {url.split("/")[-2] for url in MODEL_URLS.values()}
+
+
+def _use_gelu(model: CLIP) -> None:
+    for module in model.modules():
+        if isinstance(module, clip_modules.ResidualAttentionBlock):
+            module.mlp.gelu = nn.GELU()
 
 
 def _build(state: dict[str, Tensor], name: str) -> CLIP:

@@ -3,6 +3,7 @@
 import torch
 
 from mocoop import __version__
+from mocoop.clip.backbone import activation_of
 from mocoop.errors import ConfigError
 from mocoop.export.clip_weights import backbone_sha256
 from mocoop.runs.trained_run import TrainedRun
@@ -22,7 +23,12 @@ def describe(run: TrainedRun, with_backbone: bool) -> dict:
         "method": cfg.TRAINER.NAME,
         "dataset": cfg.DATASET.NAME,
         "seed": cfg.SEED,
-        "backbone": {"name": name, "sha256": backbone_sha256(name), "included": with_backbone},
+        "backbone": {
+            "name": name,
+            "sha256": backbone_sha256(name),
+            "included": with_backbone,
+            "activation": activation_of(run.method.clip_model),
+        },
         "preprocess": preprocessing(run),
         "input": "(B, 3, H, W), float32, preprocessed",
         "output": "logits (B, classes), float32; their softmax is the probability",

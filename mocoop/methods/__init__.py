@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from yacs.config import CfgNode
 
+from mocoop.clip.backbone import add_backbone_config
 from mocoop.clip.openai import CLIP
 from mocoop.data.config import add_folder_config
 from mocoop.errors import ConfigError
@@ -32,6 +33,8 @@ def extend_cfg(cfg: CfgNode) -> None:
     """Add every method's keys, and those of all trainers here, to a default config."""
     for entry in methods().values():
         entry.add_keys(cfg)
+    if "MODEL" in cfg:
+        add_backbone_config(cfg)
     add_trainer_config(cfg)
     add_folder_config(cfg)
 
@@ -39,6 +42,8 @@ def extend_cfg(cfg: CfgNode) -> None:
 def add_trainer_config(cfg: CfgNode) -> None:
     """The keys that every method's trainer reads; in a config without one, its default counts."""
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"  # all, base (first half of the classes) or new (the rest)
+    if "OPTIM" in cfg:
+        cfg.OPTIM.EPS = 1e-8  # adam and its kin: added to the denominator
     cfg.TRAIN.CHECKPOINT_MINUTES = 10.0  # minutes between saved states within an epoch, 0: never
     cfg.TRAIN.CHECKPOINT_STEPS = 0  # steps between saved states within an epoch, 0: never
     cfg.TRAIN.COMPILE = False  # torch.compile for the image tower: minutes of compiling first

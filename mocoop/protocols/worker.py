@@ -78,6 +78,8 @@ def main() -> None:
     sys.stdout.reconfigure(line_buffering=True)
     try:
         import train
+
+        train.load()
     except Exception as error:
         _answer(answers, f"train.py cannot be imported: {type(error).__name__}: {error}")
         return

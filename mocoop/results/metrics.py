@@ -9,9 +9,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import f1_score
 
 from mocoop.errors import MocoopError
+from mocoop.macro_f1 import macro_f1
 
 TOP_K = 5
 ECE_BINS = 15
@@ -71,11 +71,10 @@ def compute_metrics(predicted, labels) -> dict[str, float]:
     correct = ranking.predictions == labels
     accuracy = 100.0 * correct.mean()
     totals, hits = _counts(labels, correct)
-    macro_f1 = f1_score(labels, ranking.predictions, labels=np.unique(labels), average="macro")
     return {
         "accuracy": float(accuracy),
         "error_rate": float(100.0 - accuracy),
-        "macro_f1": float(100.0 * macro_f1),
+        "macro_f1": 100.0 * macro_f1(labels, ranking.predictions),
         "top5": float(100.0 * (ranking.classes == labels[:, None]).any(axis=1).mean()),
         "per_class_mean": float(100.0 * (hits[totals > 0] / totals[totals > 0]).mean()),
         "ece": 100.0 * calibration_error(ranking.confidence, correct),

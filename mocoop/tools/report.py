@@ -31,7 +31,12 @@ def run(args: argparse.Namespace) -> int:
     """Writes the report and prints where it is."""
     from mocoop.report import write_report
 
-    for name in ("methods", "trained_run", "precision"):  # what they say of each model belongs to training
+    for name in (
+        "clip",
+        "methods",
+        "runs.trained_run",
+        "training.precision",
+    ):  # what they say of each model belongs to training
         logging.getLogger(f"mocoop.{name}").setLevel(logging.ERROR)
     path = write_report(
         Path(args.output),

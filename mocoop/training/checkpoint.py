@@ -79,49 +79,6 @@ def last_checkpoint(directory) -> Path | None:
     return pointer.parent / name
 
 
-def resume_from_checkpoint(fdir, model, optimizer=None, scheduler=None) -> int:
-    """Load the last checkpoint in the folder `fdir` into what is given; the number of epochs that it has seen."""
-    path = last_checkpoint(fdir)
-    if path is None:
-        raise CheckpointError(f'no file "{Path(fdir) / POINTER}"; there is nothing to resume')
-    print(f'Loading checkpoint from "{path}"')
-    return restore_checkpoint(load_checkpoint(path), path, model, optimizer, scheduler)
-
-
-def restore_checkpoint(checkpoint, path, model, optimizer=None, scheduler=None) -> int:
-    """Load `checkpoint`, read from `path`, into what is given; the number of epochs that it has seen.
-
-    Raises CheckpointError if it does not fit.
-    """
-    if not isinstance(checkpoint.get("epoch"), int):
-        raise CheckpointError(f'"{path}" holds no number of epochs, expected the key "epoch"')
-    load_weights(model, checkpoint, path)
-    print("Loaded model weights")
-    if optimizer is not None and checkpoint.get("optimizer") is not None:
-        try:
-            optimizer.load_state_dict(checkpoint["optimizer"])
-        except (KeyError, ValueError) as error:
-            reason = f"the state of its optimiser does not fit: {error}"
-            raise CheckpointError(f'"{path}" was made with other settings: {reason}') from error
-        print("Loaded optimizer")
-    if scheduler is not None and checkpoint.get("scheduler") is not None:
-        scheduler.load_state_dict(_scheduler_state(checkpoint))
-        print("Loaded scheduler")
-    print(f"Previous epoch: {checkpoint['epoch']}")
-    return checkpoint["epoch"]
-
-
-def load_weights(model, checkpoint: dict, path):
-    """Load `checkpoint["state_dict"]` into `model`. Raises CheckpointError if it was made for another model."""
-    if "state_dict" not in checkpoint:
-        raise CheckpointError(f'"{path}" holds {sorted(map(str, checkpoint))[:5]}, expected the key "state_dict"')
-    try:
-        model.load_state_dict(checkpoint["state_dict"])
-    except (RuntimeError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(f'"{path}" was made for another model: {reason}') from error
-
-
 def load_pretrained_weights(model, weight_path):
     """Load what fits, by name and shape, of the weights in `weight_path`. Raises CheckpointError if nothing does."""
     checkpoint = load_checkpoint(weight_path)
@@ -147,12 +104,6 @@ def save_state(state, path):
 
 def _without_module_prefix(state_dict):
     return OrderedDict((str(name).removeprefix("module."), value) for name, value in state_dict.items())
-
-
-def _scheduler_state(checkpoint):
-    """Ours as it is; from another's, whose own count may stop at the warm-up, only the number of epochs."""
-    state = checkpoint["scheduler"]
-    return state if set(state) == {"last_epoch", "base_lrs"} else {"last_epoch": checkpoint["epoch"]}
 
 
 def _why_unreadable(error):

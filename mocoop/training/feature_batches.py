@@ -1,6 +1,7 @@
 """Image features of a test loader, batch by batch: computed, or from a cache that all runs share."""
 
 import logging
+import re
 from collections.abc import Iterator
 
 import PIL
@@ -64,4 +65,5 @@ def _cached_batches(loader: DataLoader, method: PromptMethod, precision: Precisi
 def _key(loader: DataLoader, method: PromptMethod, precision: Precision) -> str:
     versions = [torch.__version__, torchvision.__version__, PIL.__version__]
     computed = [precision.tested, precision.device.type, method.image_encoder.is_fast]
-    return key_of(module_sha256(method.clip_model.visual), repr(loader.dataset.transform), computed, versions)
+    transform = re.sub(r" at 0x[0-9a-f]+", "", repr(loader.dataset.transform))  # addresses change with each process
+    return key_of(module_sha256(method.clip_model.visual), transform, computed, versions)

@@ -12,7 +12,7 @@ from mocoop.methods import get_method
 from mocoop.methods.base import PromptMethod
 from mocoop.training.optimizer import build_optimizer
 from mocoop.training.precision import Precision
-from mocoop.training.run_state import learned_state
+from mocoop.training.run_state import check_activation, learned_state
 from mocoop.training.schedule import build_lr_scheduler
 
 ADVICE = "lower OPTIM.LR or use a higher PREC; the last saved state is kept"
@@ -95,7 +95,11 @@ class Learner:
                 raise CheckpointError(
                     f"{path} has no {key} state, expected a checkpoint of this trainer to resume from"
                 )
-            part.load_state_dict(checkpoint[key])
+            try:
+                part.load_state_dict(checkpoint[key])
+            except (KeyError, ValueError) as error:
+                reason = f"the state of its {key} does not fit: {error}"
+                raise CheckpointError(f"{path} was made with other settings: {reason}") from error
         self.method.load_extra_state(checkpoint.get("extra_state", {}))
 
     def stateful_parts(self) -> dict:
@@ -105,6 +109,7 @@ class Learner:
 
 def load_weights(method: PromptMethod, checkpoint: dict, path: Path) -> None:
     """Set what the method learned. Raises CheckpointError, naming the file, if it does not fit."""
+    check_activation(method, checkpoint, path)
     try:
         method.load_learned_state(learned_state(checkpoint, path))
     except CheckpointError as error:

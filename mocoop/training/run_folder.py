@@ -4,6 +4,7 @@
 that a killed one leaves no trace that counts. `result.json` has the status: running, failed with the error, or done.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -110,9 +111,11 @@ def refuse_other_settings(folder: Path, differences: list[str]) -> None:
 
 @contextmanager
 def hold(folder, cfg, command: dict) -> Iterator[RunFolder]:
-    """The folder, made where it is missing, and this process's alone meanwhile. Raises FolderInUseError."""
-    path = Path(folder)
-    path.mkdir(parents=True, exist_ok=True)
+    """The folder, made where it is missing, and this process's alone meanwhile.
+
+    Raises FolderInUseError, and ConfigError where no folder can be made.
+    """
+    path = writable_folder(folder)
     file = _lock(path / LOCK)
     for place in (path, path / MODEL):
         remove_temporary_files(place)  # of a process that was killed in the middle of a write
@@ -128,6 +131,22 @@ def hold(folder, cfg, command: dict) -> Iterator[RunFolder]:
         (path / LOCK).unlink(missing_ok=True)  # while locked: nobody else can hold it
         _held.remove(file)
         file.close()
+
+
+def writable_folder(folder) -> Path:
+    """The folder, made where it is missing. Raises ConfigError where that cannot be, or it cannot be written to."""
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise  # of the machine's doing, not of the name
+        raise ConfigError(
+            f"--output-dir {path} cannot be used: {error.strerror}; choose a folder that can be written"
+        ) from error
+    return path
 
 
 def _let_go() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 from yacs.config import CfgNode
 
+from mocoop.clip.backbone import activation_of
 from mocoop.clip.feature_cache import tensors_sha256
 from mocoop.config import fill
 from mocoop.errors import CheckpointError, quoted
@@ -28,6 +29,7 @@ def describe_method(cfg: CfgNode, method: PromptMethod) -> dict:
         "format": FORMAT,
         "name": cfg.TRAINER.NAME,
         "backbone": cfg.MODEL.BACKBONE.NAME,
+        "activation": activation_of(method.clip_model),
         "classnames": list(method.classnames),
         "structure": method.structure(),
         "config": plain_config(cfg),
@@ -132,6 +134,13 @@ def check_made_for(cfg: CfgNode, checkpoint: dict, path) -> None:
     for key, value in found.items():
         if value != wanted[key]:
             raise CheckpointError(f"{path} was trained with {key} {quoted(value)}, got {quoted(wanted[key])}")
+
+
+def check_activation(method: PromptMethod, checkpoint: dict, path) -> None:
+    """Raises CheckpointError where CLIP computed with another activation when the method was trained."""
+    made, used = (description(checkpoint, path) or {}).get("activation"), activation_of(method.clip_model)
+    if made not in (None, used):
+        raise CheckpointError(f"{path} was trained with MODEL.BACKBONE.ACTIVATION {quoted(made)}, got {used}")
 
 
 def check_classes(method: PromptMethod, checkpoint: dict, path) -> None:

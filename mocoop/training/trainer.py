@@ -9,6 +9,8 @@ import secrets
 import time
 from pathlib import Path
 
+import torch
+
 from mocoop.clip.backbone import check_classnames, check_input_size, load_clip
 from mocoop.engine import TrainerX
 from mocoop.errors import ConfigError
@@ -19,6 +21,7 @@ from mocoop.training.checkpoint import BEST_MODEL, load_checkpoint, load_pretrai
 from mocoop.training.evaluation import reset_peak_memory
 from mocoop.training.journal import Journal
 from mocoop.training.learner import Learner, load_weights
+from mocoop.training.limits import limit_problems
 from mocoop.training.loop import TrainingLoop
 from mocoop.training.precision import TEST_PRECISIONS, Precision
 from mocoop.training.resume_files import remove_resume_files
@@ -53,9 +56,11 @@ class PromptTrainer(TrainerX):
     # --- building -------------------------------------------------------------------------------------------------
 
     def check_cfg(self, cfg) -> None:
-        problems = config_problems(cfg)
+        problems = limit_problems(cfg) + config_problems(cfg)
         if cfg.TEST.get("PREC", "peers") not in TEST_PRECISIONS:
             problems.append(f"TEST.PREC is {cfg.TEST.PREC!r}, expected one of {', '.join(map(repr, TEST_PRECISIONS))}")
+        if cfg.TRAIN.get("COMPILE", False) and not (cfg.USE_CUDA and torch.cuda.is_available()):
+            problems.append("TRAIN.COMPILE is True, expected False on a CPU, where it takes minutes and gains nothing")
         if problems:
             raise ConfigError("; ".join(problems))
 

@@ -1,6 +1,9 @@
 import logging
+import os
 import runpy
+import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +11,8 @@ import pytest
 import mocoop.engine
 from mocoop.engine.backend import VARIABLE, choose_backend, dassl_is_installed, import_dassl
 from mocoop.errors import ConfigError, MocoopError
+
+ROOT = Path(__file__).parents[2]
 
 NAMES = """
 BACKEND TRAINER_REGISTRY TrainerX build_trainer DATASET_REGISTRY DatasetBase Datum DataManager get_cfg_default
@@ -22,10 +27,12 @@ def open_bridge():
 
 @pytest.fixture
 def fake_dassl(tmp_path, monkeypatch):
-    """Puts a package `dassl` with the given source on the path."""
+    """Puts a package `dassl` with the given source on the path, and takes an installed Dassl off it."""
     for name in [name for name in sys.modules if name.split(".")[0] == "dassl"]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *(p for p in sys.path if "assl" not in p)])
+    others = [place for place in sys.path if not (Path(place) / "dassl").is_dir()]
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *others])
+    monkeypatch.setattr(sys, "meta_path", [finder for finder in sys.meta_path if "editable" not in str(finder)])
 
     def make(source):
         (tmp_path / "dassl").mkdir()
@@ -91,6 +98,24 @@ def test_the_bridge_does_not_fall_back_from_a_broken_dassl(fake_dassl, monkeypat
         open_bridge()
     monkeypatch.setenv(VARIABLE, "lite")
     assert open_bridge().BACKEND == "lite"
+
+
+@pytest.mark.parametrize("engine, source", [("dassl", None), ("auto", "import no_such_module")])
+def test_a_run_with_a_broken_engine_ends_in_one_line(tmp_path, engine, source):
+    if source:
+        (tmp_path / "dassl").mkdir()
+        (tmp_path / "dassl" / "__init__.py").write_text(source)
+    elif dassl_is_installed():
+        pytest.skip("Dassl is installed here")
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    ended = subprocess.run(
+        [sys.executable, ROOT / "train.py", "--trainer", "CoOp", "--output-dir", str(tmp_path / "out")],
+        env={**os.environ, VARIABLE: engine, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: ") and ended.stderr.count("\n") == 1 and "Dassl is" in ended.stderr
 
 
 def test_the_bridge_has_all_its_names(monkeypatch):

@@ -23,7 +23,7 @@ def test_batches(cfg):
 def test_manager(cfg, capsys):
     manager = DataManager(cfg)
     assert (manager.num_classes, manager.lab2cname) == (3, {0: "red", 1: "green", 2: "blue"})
-    assert manager.train_loader_u is None and manager.num_source_domains == 0
+    assert manager.num_source_domains == 0
     assert [len(loader) for loader in (manager.train_loader_x, manager.val_loader, manager.test_loader)] == [4, 2, 4]
     output = capsys.readouterr().out
     assert "Dataset    Colours\n# classes  3\n# train_x  21\n# val      6\n# test     15\n" in output
@@ -76,12 +76,11 @@ def test_an_unreadable_image_is_one_line_naming_the_file(cfg, tmp_path, workers)
 
 def test_several_views_and_transforms(cfg, image_root):
     item = Datum(str(image_root / "train" / "red_0.png"))
-    cfg.DATALOADER.K_TRANSFORMS, cfg.DATALOADER.RETURN_IMG0 = 2, True
+    cfg.DATALOADER.K_TRANSFORMS = 2
     train, test = build_transform(cfg, is_train=True), build_transform(cfg, is_train=False)
     output = DatasetWrapper(cfg, [item], [train, test], is_train=True)[0]
     assert len(output["img"]) == 2 and not torch.equal(*output["img"])
     assert len(output["img2"]) == 2 and torch.equal(*output["img2"])
-    assert output["img0"].shape == (3, 16, 16)
     single = DatasetWrapper(cfg, [item], train, is_train=False)[0]
     assert single["img"].shape == (3, 16, 16)
 
@@ -100,3 +99,5 @@ def test_empty_splits_and_batch_sizes(cfg):
     images = DataManager(cfg).dataset.train_x
     with pytest.raises(ConfigError, match="BATCH_SIZE: got 0, expected a whole number"):
         build_data_loader(cfg, data_source=images, batch_size=0)
+    with pytest.raises(ConfigError, match='SAMPLER: got "Random", expected one of RandomSampler, SequentialSampler'):
+        build_data_loader(cfg, "Random", images)

@@ -1,9 +1,7 @@
-import random
-
 import pytest
 
 from mocoop.engine.lite.dataset import DatasetBase, Datum
-from mocoop.errors import ConfigError, DataError
+from mocoop.errors import DataError
 from mocoop.images import read_image
 
 
@@ -38,34 +36,6 @@ def test_classes_come_in_label_order(items):
 def test_a_training_split_is_needed():
     with pytest.raises(DataError, match="the training split is empty"):
         DatasetBase(train_x=[])
-
-
-def test_few_shots_draw_by_class_in_order_of_appearance(items):
-    dataset = DatasetBase(train_x=items)
-    random.seed(4)
-    chosen = dataset.generate_fewshot_dataset(items, num_shots=2)
-    random.seed(4)
-    assert chosen == random.sample(items[:3], 2) + random.sample(items[3:5], 2) + items[5:]
-    repeated = dataset.generate_fewshot_dataset(items, num_shots=2, repeat=True)
-    assert [item.label for item in repeated] == [2, 2, 0, 0, 5, 5]
-    assert dataset.generate_fewshot_dataset(items) is items
-    assert [len(part) for part in dataset.generate_fewshot_dataset(items, items, num_shots=1)] == [3, 3]
-
-
-def test_splitting(items):
-    dataset = DatasetBase(train_x=items)
-    assert {k: len(v) for k, v in dataset.split_dataset_by_label(items).items()} == {2: 3, 0: 2, 5: 1}
-    assert {k: len(v) for k, v in dataset.split_dataset_by_domain(items).items()} == {0: 3, 1: 3}
-
-
-def test_domains_are_checked(items):
-    dataset = DatasetBase(train_x=items)
-    dataset.domains = ["photo", "sketch"]
-    dataset.check_input_domains(["photo"], ["sketch"])
-    with pytest.raises(ConfigError, match='got domain "art", expected one of'):
-        dataset.check_input_domains(["photo"], ["art"])
-    with pytest.raises(ConfigError, match="DATASET.TARGET_DOMAINS: got none"):
-        dataset.check_input_domains(["photo"], [])
 
 
 def test_images_are_read_as_rgb(tmp_path, image_root):

@@ -1,4 +1,4 @@
-"""Seeding, the log file, meters, accuracy and the description of the environment."""
+"""Seeding, the log file, meters and the description of the environment."""
 
 import logging
 import random
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from mocoop.engine.lite.metrics import compute_accuracy
 from mocoop.training.environment import collect_env_info
 from mocoop.training.log_file import setup_logger
 from mocoop.training.meters import AverageMeter, MetricMeter
@@ -101,13 +100,6 @@ def test_metric_meter():
     assert str(meter) == "loss 2.0000 (1.5000) acc 50.0000 (50.0000)"
     with pytest.raises(TypeError, match="got list"):
         meter.update([1.0])
-
-
-def test_accuracy():
-    scores = torch.tensor([[0.1, 0.7, 0.2], [0.5, 0.1, 0.4], [0.3, 0.3, 0.9], [0.6, 0.3, 0.1]])
-    top1, top2 = compute_accuracy((scores, "more"), torch.tensor([1, 2, 2, 1]), topk=(1, 2))
-    assert (top1.tolist(), top2.tolist()) == ([50.0], [100.0])
-    assert compute_accuracy(scores, torch.tensor([1, 0, 2, 0]))[0].item() == 100.0
 
 
 def test_environment_names_what_matters():

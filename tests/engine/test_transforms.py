@@ -4,10 +4,8 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as F
 
-from mocoop.engine.lite.augment import Cutout, GaussianNoise, InstanceNormalization, Random2DTranslation
 from mocoop.engine.lite.config import get_cfg_default
-from mocoop.engine.lite.randaugment import FIXMATCH, PLAIN, RANDOM_STRENGTH
-from mocoop.engine.lite.transforms import ON_IMAGE, ON_TENSOR, build_transform
+from mocoop.engine.lite.transforms import ON_IMAGE, ON_TENSOR, InstanceNormalization, build_transform
 from mocoop.errors import ConfigError
 from mocoop.training.seeding import set_random_seed
 
@@ -17,7 +15,6 @@ def cfg():
     cfg = get_cfg_default()
     cfg.INPUT.SIZE = (32, 24)
     cfg.INPUT.INTERPOLATION = "bicubic"
-    cfg.INPUT.GB_K = 5
     return cfg
 
 
@@ -85,40 +82,8 @@ def test_magnitude_is_checked_where_it_is_used(cfg):
         build_transform(cfg, choices=["randaugment"])
 
 
-def test_cutout_zeroes_a_square():
-    set_random_seed(0)
-    output = Cutout(n_holes=1, length=4)(torch.ones(3, 100, 100))
-    assert (output == 0).sum() == 3 * 16
-    assert Cutout(n_holes=3, length=200)(torch.ones(3, 5, 5)).sum() == 0
-
-
 def test_instance_normalisation():
     output = InstanceNormalization()(torch.rand(3, 8, 9) * 5 + 2)
     assert output.mean(dim=(1, 2)).abs().max() < 1e-5
     assert (output.std(dim=(1, 2)) - 1).abs().max() < 1e-5
-
-
-def test_gaussian_noise_has_the_given_mean_and_spread():
-    set_random_seed(0)
-    noise = GaussianNoise(mean=2.0, std=0.5, p=1.0)(torch.zeros(3, 100, 100))
-    assert noise.mean() == pytest.approx(2.0, abs=0.02) and noise.std() == pytest.approx(0.5, abs=0.02)
-    assert GaussianNoise(p=0.0)(torch.zeros(3)).sum() == 0
-
-
-def test_translation_crops_from_a_larger_image(image):
-    set_random_seed(0)
-    plain = Random2DTranslation(32, 24, p=0.0)(image)
-    assert plain == F.resize(image, [32, 24])
-    moved = Random2DTranslation(32, 24, p=1.0)(image)
-    enlarged = np.array(F.resize(image, [36, 27]))
-    windows = np.lib.stride_tricks.sliding_window_view(enlarged, (32, 24, 3)).reshape(-1, 32, 24, 3)
-    assert moved.size == (24, 32)
-    assert any(np.array_equal(np.array(moved), window) for window in windows)
-
-
-@pytest.mark.parametrize("operation, low, high", list(dict.fromkeys(PLAIN + RANDOM_STRENGTH + FIXMATCH)))
-def test_operations_take_both_ends_of_their_range(image, operation, low, high):
-    set_random_seed(0)
-    for strength in (low, high):
-        output = operation(image, strength)
-        assert output.size == image.size and output.mode == "RGB"
+    assert repr(InstanceNormalization()) == "InstanceNormalization(eps=1e-08)"  # it is part of a cache's key

@@ -5,6 +5,7 @@ from mocoop.checkout import find_checkout
 from mocoop.cli import main
 from mocoop.clip.templates import template_groups
 from mocoop.data.new_config import config_name
+from mocoop.training import run_command
 from tests.datasets.own import make_own_tree
 
 
@@ -77,6 +78,6 @@ def test_the_written_config_is_accepted_by_the_parser_of_train(root, tmp_path, m
     import train
 
     words = ["--trainer", "MoCoOp", "--dataset-config-file", str(tmp_path / "configs/datasets/own.yaml")]
-    cfg = train.setup_cfg(train.parse_args(words))
+    cfg = run_command.setup_cfg(train.parse_args(words))
     assert cfg.DATASET.FOLDER.BAD_IMAGES == "skip" and len(cfg.TRAINER.MOCOOP.GROUPS) == 4
     assert find_checkout().joinpath("train.py").exists()

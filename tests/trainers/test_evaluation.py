@@ -5,15 +5,16 @@ import torch
 
 import train
 from mocoop.results.record import read_record
+from mocoop.training import run_command
 from tests.trainers.test_train import command, run
 
 EVALUATE = ["DATASET.SUBSAMPLE_CLASSES", "new", "DATALOADER.TEST.BATCH_SIZE", "50"]
 
 
 def built(data_root, out, trainer, *more, **kwargs):
-    cfg = train.setup_cfg(train.parse_args(command(data_root, out, trainer, *EVALUATE, *more, **kwargs)))
-    train.set_random_seed(1)
-    return train.build_trainer(cfg)
+    cfg = run_command.setup_cfg(train.parse_args(command(data_root, out, trainer, *EVALUATE, *more, **kwargs)))
+    run_command.set_random_seed(1)
+    return run_command.build_trainer(cfg)
 
 
 @pytest.mark.parametrize("trainer", ["ZeroshotCLIP", "CoOp", "MoCoOp"])
@@ -78,8 +79,8 @@ def test_tuned_layer_norms_the_zero_shot_check_and_the_feature_cache(data_root, 
     records = []
     for name, cached in (("plain", "False"), ("cached", "True")):
         argv = command(data_root, tmp_path / name, "MoCoOp", *VIT, "TEST.FEATURE_CACHE", cached)
-        train.set_random_seed(1)
-        trainer = train.build_trainer(train.setup_cfg(train.parse_args(argv)))
+        run_command.set_random_seed(1)
+        trainer = run_command.build_trainer(run_command.setup_cfg(train.parse_args(argv)))
         before, calls = list(trainer.model.learned_state()), []
         monkeypatch.setattr(trainer.model, "encode_classes", _counted(trainer.model.encode_classes, calls))
         trainer.train()
@@ -103,7 +104,7 @@ def _counted(function, calls):
 
 def test_the_zero_shot_check_sees_clips_own_tower(data_root, tmp_path):
     argv = command(data_root, tmp_path, "MoCoOp", *VIT, "OPTIM.LR", "0.3", "TEST.ZERO_SHOT_IMAGES", "100000")
-    trainer = train.build_trainer(train.setup_cfg(train.parse_args(argv)))
+    trainer = run_command.build_trainer(run_command.setup_cfg(train.parse_args(argv)))
     trainer.train()
     run(data_root, tmp_path / "zero", "ZeroshotCLIP", "MODEL.BACKBONE.NAME", "tiny-vit")
     found = read_record(tmp_path / "result.json")

@@ -6,6 +6,7 @@ import pytest
 
 import train
 from mocoop.methods import config_problems
+from mocoop.training import run_command
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 DATASET_FILES = sorted(CONFIGS.glob("datasets/*.yaml"))
@@ -15,7 +16,7 @@ TRAINER_FILES = sorted(CONFIGS.glob("trainers/**/*.yaml"))
 def parse(dataset, trainer_file, *opts):
     trainer = trainer_file.relative_to(CONFIGS / "trainers").parts[0]
     flags = ["--trainer", trainer, "--dataset-config-file", str(dataset), "--config-file", str(trainer_file)]
-    return train.setup_cfg(train.parse_args([*flags, *opts]))
+    return run_command.setup_cfg(train.parse_args([*flags, *opts]))
 
 
 def name(path):

@@ -8,6 +8,7 @@ import torch
 
 import train
 from mocoop.results.record import read_record
+from mocoop.training import run_command
 
 ROOT = Path(__file__).parents[2]
 TRAINERS = ["ZeroshotCLIP", "CoOp", "CoCoOp", "MoCoOp"]
@@ -68,9 +69,9 @@ def test_three_steps_lower_the_loss_of_their_batch(data_root, tmp_path, trainer,
         "OPTIM.WARMUP_EPOCH",
         "-1",
     ]
-    cfg = train.setup_cfg(train.parse_args(command(data_root, tmp_path, trainer, *opts, dataset=dataset)))
-    train.set_random_seed(1)
-    trained = train.build_trainer(cfg)
+    cfg = run_command.setup_cfg(train.parse_args(command(data_root, tmp_path, trainer, *opts, dataset=dataset)))
+    run_command.set_random_seed(1)
+    trained = run_command.build_trainer(cfg)
     trained.set_model_mode("train")
     batch = next(iter(trained.train_loader_x))
     values = [trained.learner.step(batch, "epoch 1, batch 1")["loss"] for _ in range(4)]
@@ -132,15 +133,15 @@ def test_best_model_by_validation(tmp_path, data_root):
 
 def test_flags_are_words_even_if_they_look_like_numbers(data_root):
     argv = command(data_root, "7", "CoOp", "OPTIM.MAX_EPOCH", "3")
-    cfg = train.setup_cfg(train.parse_args(argv))
+    cfg = run_command.setup_cfg(train.parse_args(argv))
     assert cfg.OUTPUT_DIR == "7" and cfg.DATASET.ROOT == str(data_root) and cfg.OPTIM.MAX_EPOCH == 3
 
 
 def test_seed_zero_counts(data_root, tmp_path):
-    cfg = train.setup_cfg(train.parse_args([*command(data_root, tmp_path, "CoOp"), "SEED", "0"]))
+    cfg = run_command.setup_cfg(train.parse_args([*command(data_root, tmp_path, "CoOp"), "SEED", "0"]))
     assert cfg.SEED == 0
     flags = [flag if flag != "1" else "0" for flag in command(data_root, tmp_path, "CoOp")]
-    assert train.setup_cfg(train.parse_args(flags)).SEED == 0
+    assert run_command.setup_cfg(train.parse_args(flags)).SEED == 0
 
 
 def refused(capsys, argv):

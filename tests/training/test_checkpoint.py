@@ -8,16 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from mocoop.engine.lite.config import get_cfg_default
 from mocoop.errors import CheckpointError
 from mocoop.training.checkpoint import (
     last_checkpoint,
     load_checkpoint,
     load_pretrained_weights,
-    resume_from_checkpoint,
     save_checkpoint,
 )
-from mocoop.training.schedule import build_lr_scheduler
 
 
 def trained(steps=2):
@@ -101,46 +98,11 @@ def test_missing_files_and_other_contents(tmp_path):
         load_checkpoint(tmp_path / "list")
 
 
-def test_resume(tmp_path):
-    model, optimizer = trained()
-    save_checkpoint(state_of(model, optimizer, scheduler=None), tmp_path)
-    other, other_optimizer = trained(steps=1)
-    assert resume_from_checkpoint(tmp_path, other, other_optimizer) == 2
-    assert torch.equal(other.weight, model.weight)
-    momentum = [state["momentum_buffer"] for state in optimizer.state.values()]
-    loaded = [state["momentum_buffer"] for state in other_optimizer.state.values()]
-    assert all(torch.equal(a, b) for a, b in zip(momentum, loaded, strict=True))
-
-
-def test_resume_needs_an_honest_pointer(tmp_path):
+def test_a_pointer_is_honest(tmp_path):
     assert last_checkpoint(tmp_path) is None
-    with pytest.raises(CheckpointError, match="nothing to resume"):
-        resume_from_checkpoint(tmp_path, nn.Linear(1, 1))
     (tmp_path / "checkpoint").write_text("../elsewhere\n")
     with pytest.raises(CheckpointError, match="expected the name of a file beside it"):
         last_checkpoint(tmp_path)
-
-
-def test_weights_of_another_model_are_one_line(tmp_path):
-    save_checkpoint(state_of(*trained()), tmp_path)
-    with pytest.raises(CheckpointError, match="was made for another model: .*size mismatch") as caught:
-        resume_from_checkpoint(tmp_path, nn.Linear(7, 2))
-    assert "\n" not in str(caught.value)
-
-
-def test_an_optimiser_of_other_groups_is_one_line(tmp_path):
-    model, optimizer = trained()
-    save_checkpoint(state_of(model, optimizer), tmp_path)
-    groups = [{"params": [weight]} for weight in model.parameters()]
-    with pytest.raises(CheckpointError, match="made with other settings: the state of its optimiser does not fit"):
-        resume_from_checkpoint(tmp_path, model, torch.optim.SGD(groups, lr=0.1))
-
-
-def test_a_checkpoint_without_epochs_cannot_be_resumed(tmp_path):
-    torch.save({"state_dict": {}}, tmp_path / "m")
-    (tmp_path / "checkpoint").write_text("m\n")
-    with pytest.raises(CheckpointError, match='expected the key "epoch"'):
-        resume_from_checkpoint(tmp_path, nn.Identity())
 
 
 def test_pretrained_weights_load_where_they_fit(tmp_path, capsys):
@@ -186,16 +148,6 @@ def test_checkpoints_of_dassl_are_read_without_building_what_they_hold(tmp_path)
     assert checkpoint["val_result"] == 81.5 and type(checkpoint["val_result"]) is float
     assert checkpoint["counts"] == {"a": {"b": -3}} and checkpoint["half"] == 0.5
     assert vars(checkpoint["scheduler"]["successor"]) == {}
-
-
-def test_a_run_of_dassl_goes_on_at_the_right_rate(tmp_path):
-    node = get_cfg_default().OPTIM
-    node.LR_SCHEDULER, node.MAX_EPOCH, node.WARMUP_EPOCH, node.WARMUP_TYPE = "cosine", 5, 1, "constant"
-    folder = saved_by_dassl(tmp_path, *trained())
-    model, optimizer = trained(steps=0)
-    scheduler = build_lr_scheduler(optimizer, node)
-    assert resume_from_checkpoint(folder, model, optimizer, scheduler) == 3
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1 * (1 + np.cos(np.pi * 2 / 5)) / 2)
 
 
 def test_numbers_of_numpy_but_not_its_objects(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import train
+from mocoop.training import run_command
 from mocoop.training.checkpoint import load_checkpoint
 from tests.trainers.test_train import command
 
@@ -21,9 +22,9 @@ THREE = [*SMALL, "OPTIM.MAX_EPOCH", "3", "OPTIM.LR", "0.05", "TRAIN.PRINT_FREQ",
 @pytest.fixture
 def build(data_root, tmp_path):
     def build(*opts, out="run"):
-        train.set_random_seed(1)
+        run_command.set_random_seed(1)
         argv = command(data_root, tmp_path / out, "CoOp", *THREE, *opts)
-        return train.build_trainer(train.setup_cfg(train.parse_args(argv)))
+        return run_command.build_trainer(run_command.setup_cfg(train.parse_args(argv)))
 
     return build
 

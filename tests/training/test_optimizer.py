@@ -49,20 +49,17 @@ def test_groups_keep_their_own_rates():
     assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.5]
 
 
-class TwoParts(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.base = nn.Linear(2, 2)
-        self.head = nn.Linear(2, 1)
+@pytest.mark.parametrize("name", ["adam", "amsgrad", "adamw", "radam"])
+def test_eps_where_the_config_has_it(name):
+    node = optim_cfg(NAME=name)
+    assert build_optimizer(nn.Linear(2, 2), node).param_groups[0]["eps"] == 1e-8
+    node.EPS = 1e-3
+    assert build_optimizer(nn.Linear(2, 2), node).param_groups[0]["eps"] == 1e-3
 
 
-@pytest.mark.parametrize("new_layers", ["head", ("head",)])
-def test_staged_rates(new_layers):
-    model = TwoParts()
-    node = optim_cfg(LR=0.1, STAGED_LR=True, NEW_LAYERS=new_layers, BASE_LR_MULT=0.5)
-    slow, fast = build_optimizer(model, node).param_groups
-    assert (slow["lr"], fast["lr"]) == (0.05, 0.1)
-    assert slow["params"] == list(model.base.parameters()) and fast["params"] == list(model.head.parameters())
+def test_staged_rates_are_refused():
+    with pytest.raises(ConfigError, match="OPTIM.STAGED_LR is True, expected False"):
+        build_optimizer(nn.Linear(2, 2), optim_cfg(STAGED_LR=True))
 
 
 def test_unknown_optimiser():

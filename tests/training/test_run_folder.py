@@ -11,6 +11,7 @@ import train
 from mocoop.results.record import FILE_NAME
 from mocoop.training.run_folder import LOCK, SILENT_SECONDS, FolderInUseError, hold
 from tests.faults.runs import BY_STEPS
+from tests.trainers.test_train import command
 
 FOREIGN_LOCK = {"host": "another-host", "pid": 1, "started": "2030-01-01T00:00:00+00:00"}
 
@@ -106,3 +107,16 @@ def test_another_evaluation_in_the_same_folder_is_refused(runs, capsys):
     assert "finished already" in capsys.readouterr().out
     run.flags = (*flags, "2")
     assert "--load-epoch was 4, got 2" in refused(capsys, run.argv())
+
+
+@pytest.mark.parametrize("place", ["/proc/none/here", "file/run", "closed/run"])
+@pytest.mark.parametrize("flag", [[], ["--no-train"]])
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, data_root, capsys, place, flag):
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "closed").mkdir(mode=0o500)
+    if place.startswith("closed") and os.access(tmp_path / "closed", os.W_OK):
+        pytest.skip("this user may write everywhere")
+    assert train.main(command(data_root, tmp_path / place, "CoOp", *flag)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: --output-dir {tmp_path / place} cannot be used: ")
+    assert error.count("\n") == 1

@@ -3,20 +3,19 @@
 import traceback
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampler
 
-from mocoop.engine.lite.samplers import build_sampler
-from mocoop.engine.lite.transforms import plain_transform
 from mocoop.errors import ConfigError, DataError
 from mocoop.images import read_image
+
+SAMPLERS = {"RandomSampler": RandomSampler, "SequentialSampler": SequentialSampler}
 
 
 class DatasetWrapper(Dataset):
     """Reads and transforms the images of a list of Datum.
 
     With several transforms (a list) the result of the i-th, i > 1, has the key `img<i>`. In training, an image gets
-    DATALOADER.K_TRANSFORMS views, as a list if more than one; with DATALOADER.RETURN_IMG0, `img0` is the image without
-    augmentation.
+    DATALOADER.K_TRANSFORMS views, as a list if more than one.
     Raises DataError naming the file if an image is unreadable.
     """
 
@@ -26,10 +25,8 @@ class DatasetWrapper(Dataset):
         self.transform = transform
         self.is_train = is_train
         self.k_tfm = cfg.DATALOADER.K_TRANSFORMS if is_train else 1
-        self.return_img0 = cfg.DATALOADER.RETURN_IMG0
         if self.k_tfm > 1 and transform is None:
             raise ConfigError(f"DATALOADER.K_TRANSFORMS: got {self.k_tfm}, expected 1 with INPUT.NO_TRANSFORM")
-        self.to_tensor = plain_transform(cfg)
 
     def __len__(self):
         return len(self.data_source)
@@ -37,11 +34,8 @@ class DatasetWrapper(Dataset):
     def __getitem__(self, idx):
         item = self.data_source[idx]
         image = read_image(item.impath)
-        output = {"label": item.label, "domain": item.domain, "impath": item.impath, "index": idx}
-        output.update(self._transformed(image))
-        if self.return_img0:
-            output["img0"] = self.to_tensor(image)
-        return output
+        known = {"label": item.label, "domain": item.domain, "impath": item.impath, "index": idx}
+        return {**known, **self._transformed(image)}
 
     def _transformed(self, image):
         if self.transform is None:
@@ -82,8 +76,6 @@ def build_data_loader(
     sampler_type="SequentialSampler",
     data_source=None,
     batch_size=64,
-    n_domain=0,
-    n_ins=2,
     tfm=None,
     is_train=True,
     dataset_wrapper=None,
@@ -91,24 +83,23 @@ def build_data_loader(
     """Batches of `data_source`, a list of Datum.
 
     In training, an incomplete last batch is dropped unless it is the only one. Raises DataError if there is no image,
-    and ConfigError for a batch size or sampler that does not fit the data.
+    and ConfigError for a batch size or sampler that there is not.
     """
     if not data_source:
         raise DataError(f"{cfg.DATASET.NAME}: no image to {'train on' if is_train else 'evaluate on'}; check the split")
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ConfigError(f"DATALOADER.*.BATCH_SIZE: got {batch_size!r}, expected a whole number of at least 1")
+    if sampler_type not in SAMPLERS:
+        raise ConfigError(f'DATALOADER.*.SAMPLER: got "{sampler_type}", expected one of {", ".join(SAMPLERS)}')
     wrapper = dataset_wrapper or DatasetWrapper
-    loader = ReadableErrorsLoader(
+    return ReadableErrorsLoader(
         wrapper(cfg, data_source, transform=tfm, is_train=is_train),
         batch_size=batch_size,
-        sampler=build_sampler(sampler_type, data_source, batch_size, n_domain, n_ins),
+        sampler=SAMPLERS[sampler_type](data_source),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         drop_last=is_train and len(data_source) >= batch_size,
         pin_memory=torch.cuda.is_available() and cfg.USE_CUDA,
     )
-    if not len(loader):
-        raise ConfigError(f"{sampler_type}: got fewer images than one batch of {batch_size}; lower BATCH_SIZE or N_INS")
-    return loader
 
 
 def _message_from_worker(error):

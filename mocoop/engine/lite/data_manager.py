@@ -8,8 +8,8 @@ from mocoop.engine.lite.transforms import build_transform
 class DataManager:
     """Builds the dataset, its transforms and its loaders.
 
-    Attributes: dataset, train_loader_x, train_loader_u and val_loader (None without such images), test_loader,
-    num_classes, num_source_domains, lab2cname ({label: class name}).
+    Attributes: dataset, train_loader_x, val_loader (None without such images), test_loader, num_classes,
+    num_source_domains, lab2cname ({label: class name}).
     """
 
     def __init__(self, cfg, custom_tfm_train=None, custom_tfm_test=None, dataset_wrapper=None):
@@ -18,21 +18,15 @@ class DataManager:
         tfm_test = _transform(cfg, False, custom_tfm_test)
 
         def training(images, node):
-            return build_data_loader(
-                cfg, node.SAMPLER, images, node.BATCH_SIZE, node.N_DOMAIN, node.N_INS, tfm_train, True, dataset_wrapper
-            )
+            options = {"tfm": tfm_train, "dataset_wrapper": dataset_wrapper}
+            return build_data_loader(cfg, node.SAMPLER, images, node.BATCH_SIZE, **options)
 
         def testing(images):
             node = cfg.DATALOADER.TEST
             options = {"tfm": tfm_test, "is_train": False, "dataset_wrapper": dataset_wrapper}
             return build_data_loader(cfg, node.SAMPLER, images, node.BATCH_SIZE, **options)
 
-        loaders = cfg.DATALOADER
-        self.train_loader_x = training(self.dataset.train_x, loaders.TRAIN_X)
-        self.train_loader_u = None
-        if self.dataset.train_u:
-            node = loaders.TRAIN_X if loaders.TRAIN_U.SAME_AS_X else loaders.TRAIN_U
-            self.train_loader_u = training(self.dataset.train_u, node)
+        self.train_loader_x = training(self.dataset.train_x, cfg.DATALOADER.TRAIN_X)
         self.val_loader = testing(self.dataset.val) if self.dataset.val else None
         self.test_loader = testing(self.dataset.test)
         self.num_classes = self.dataset.num_classes
@@ -46,7 +40,7 @@ class DataManager:
         data = self.dataset
         rows = [("Dataset", cfg.DATASET.NAME), ("Source", cfg.DATASET.SOURCE_DOMAINS)]
         rows += [("Target", cfg.DATASET.TARGET_DOMAINS), ("# classes", f"{self.num_classes:,}")]
-        splits = {"train_x": data.train_x, "train_u": data.train_u, "val": data.val, "test": data.test}
+        splits = {"train_x": data.train_x, "val": data.val, "test": data.test}
         rows += [(f"# {name}", f"{len(images):,}") for name, images in splits.items() if images]
         rows = [(name, str(value)) for name, value in rows if value]
         width = max(len(name) for name, _ in rows)

@@ -1,12 +1,10 @@
 """What a dataset is to the engine: lists of `Datum`, in a class found by name in DATASET_REGISTRY."""
 
 import os
-import random
-from collections import defaultdict
 from operator import attrgetter
 
 from mocoop.engine.lite.registry import Registry, check_availability
-from mocoop.errors import ConfigError, DataError
+from mocoop.errors import DataError
 
 DATASET_REGISTRY = Registry("DATASET")
 
@@ -83,52 +81,3 @@ class DatasetBase:
         found = {item.label: item.classname for item in data_source}
         mapping = {label: found[label] for label in sorted(found)}
         return mapping, list(mapping.values())
-
-    def check_input_domains(self, source_domains, target_domains):
-        """Raise ConfigError unless both lists name at least one domain, and only domains of this dataset."""
-        for key, names in (("SOURCE_DOMAINS", source_domains), ("TARGET_DOMAINS", target_domains)):
-            if not names:
-                raise ConfigError(f"DATASET.{key}: got none, expected at least one of {self.domains}")
-            self.is_input_domain_valid(names)
-
-    def is_input_domain_valid(self, input_domains):
-        for name in input_domains:
-            if name not in self.domains:
-                raise ConfigError(f'{type(self).__name__}: got domain "{name}", expected one of {self.domains}')
-
-    def generate_fewshot_dataset(self, *data_sources, num_shots=-1, repeat=False):
-        """`num_shots` random images of each class from each list (all of them if `num_shots` < 1).
-
-        A class with too few images gives what it has, or repeats images if `repeat`. Draws from Python's global random
-        numbers, class by class in order of first appearance. Returns one list, or as many as were given.
-        """
-        outputs = list(data_sources)
-        if num_shots >= 1:
-            print(f"Creating a {num_shots}-shot dataset")
-            outputs = [self._few_shots(source, num_shots, repeat) for source in data_sources]
-        return outputs[0] if len(outputs) == 1 else outputs
-
-    def _few_shots(self, data_source, num_shots, repeat):
-        chosen = []
-        for items in self.split_dataset_by_label(data_source).values():
-            if len(items) >= num_shots:
-                items = random.sample(items, num_shots)
-            elif repeat:
-                items = random.choices(items, k=num_shots)
-            chosen.extend(items)
-        return chosen
-
-    def split_dataset_by_label(self, data_source) -> dict:
-        """{label: its items}, in order of first appearance."""
-        return self._split_by(data_source, "label")
-
-    def split_dataset_by_domain(self, data_source) -> dict:
-        """{domain: its items}, in order of first appearance."""
-        return self._split_by(data_source, "domain")
-
-    @staticmethod
-    def _split_by(data_source, attribute):
-        groups = defaultdict(list)
-        for item in data_source:
-            groups[getattr(item, attribute)].append(item)
-        return groups

@@ -4,11 +4,11 @@ from collections import Counter, OrderedDict
 from pathlib import Path
 
 import torch
-from sklearn.metrics import confusion_matrix, f1_score
 
 from mocoop.engine.lite.registry import Registry, check_availability
 from mocoop.errors import DataError
 from mocoop.files import atomic_write
+from mocoop.macro_f1 import macro_f1
 
 EVALUATOR_REGISTRY = Registry("EVALUATOR")
 
@@ -67,15 +67,15 @@ class Classification(EvaluatorBase):
         correct = sum(truth == guess for truth, guess in zip(self._y_true, self._y_pred))
         accuracy = 100.0 * correct / total
         present = sorted(set(self._y_true))
-        macro_f1 = 100.0 * f1_score(self._y_true, self._y_pred, average="macro", labels=present)
-        results = OrderedDict(accuracy=accuracy, error_rate=100.0 - accuracy, macro_f1=macro_f1)
+        f1 = 100.0 * macro_f1(self._y_true, self._y_pred)
+        results = OrderedDict(accuracy=accuracy, error_rate=100.0 - accuracy, macro_f1=f1)
         print(
             "=> result\n"
             f"* total: {total:,}\n"
             f"* correct: {correct:,}\n"
             f"* accuracy: {accuracy:.1f}%\n"
             f"* error: {100.0 - accuracy:.1f}%\n"
-            f"* macro_f1: {macro_f1:.1f}%"
+            f"* macro_f1: {f1:.1f}%"
         )
         if self.cfg.TEST.PER_CLASS_RESULT:
             results["perclass_accuracy"] = self._evaluate_per_class(present)
@@ -99,6 +99,8 @@ class Classification(EvaluatorBase):
         return mean
 
     def _save_confusion_matrix(self):
+        from sklearn.metrics import confusion_matrix  # a second to import, which other runs need not wait for
+
         path = Path(self.cfg.OUTPUT_DIR) / "cmat.pt"
         matrix = torch.from_numpy(confusion_matrix(self._y_true, self._y_pred, normalize="true"))
         with atomic_write(path, "wb") as handle:

@@ -11,7 +11,7 @@ from mocoop.engine.lite.evaluation import build_evaluator
 class TrainerX:
     """Builds data, model and evaluator from a config, in this order.
 
-    Attributes: cfg, device, dm, train_loader_x, train_loader_u, val_loader, test_loader, num_classes, lab2cname,
+    Attributes: cfg, device, dm, train_loader_x, val_loader, test_loader, num_classes, lab2cname,
     evaluator, output_dir.
     """
 
@@ -32,7 +32,6 @@ class TrainerX:
         """Build the loaders and what they tell about the data."""
         self.dm = DataManager(self.cfg)
         self.train_loader_x = self.dm.train_loader_x
-        self.train_loader_u = self.dm.train_loader_u
         self.val_loader = self.dm.val_loader
         self.test_loader = self.dm.test_loader
         self.num_classes = self.dm.num_classes

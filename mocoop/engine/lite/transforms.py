@@ -1,25 +1,18 @@
 """Image pipelines from the INPUT node: PIL image in, float tensor (3, H, W) out."""
 
 from torchvision.transforms import (
-    AutoAugment,
-    AutoAugmentPolicy,
     CenterCrop,
-    ColorJitter,
     Compose,
-    GaussianBlur,
     InterpolationMode,
     Normalize,
-    RandomApply,
+    RandAugment,
     RandomCrop,
-    RandomGrayscale,
     RandomHorizontalFlip,
     RandomResizedCrop,
     Resize,
     ToTensor,
 )
 
-from mocoop.engine.lite.augment import Cutout, GaussianNoise, InstanceNormalization, Random2DTranslation
-from mocoop.engine.lite.randaugment import MAX_MAGNITUDE, RandAugment, RandAugment2, RandAugmentFixMatch
 from mocoop.errors import ConfigError
 
 INTERPOLATION_MODES = {
@@ -27,11 +20,27 @@ INTERPOLATION_MODES = {
     "bicubic": InterpolationMode.BICUBIC,
     "nearest": InterpolationMode.NEAREST,
 }
+MAX_MAGNITUDE = 30  # of torchvision's RandAugment, as of Dassl's
+
+
+class InstanceNormalization:
+    """Give each channel of a (C, H, W) tensor mean 0 and standard deviation 1."""
+
+    def __init__(self, eps=1e-8):
+        self.eps = eps
+
+    def __call__(self, image):
+        mean = image.mean(dim=(1, 2), keepdim=True)
+        std = image.std(dim=(1, 2), keepdim=True)
+        return (image - mean) / (std + self.eps)
+
+    def __repr__(self):
+        return f"{type(self).__name__}(eps={self.eps})"
+
 
 # What a training pipeline may hold, in the order in which it is applied: the part for PIL images, then for tensors.
-# Each entry makes (its line in the log, the transform). The three policies are torchvision's AutoAugment.
+# Each entry makes (its line in the log, the transform).
 ON_IMAGE = {
-    "random_translation": lambda node: ("random translation", Random2DTranslation(*node.SIZE)),
     "random_crop": lambda node: (
         f"random crop (padding = {node.CROP_PADDING})",
         RandomCrop(node.SIZE, padding=node.CROP_PADDING),
@@ -41,46 +50,19 @@ ON_IMAGE = {
         RandomResizedCrop(node.SIZE, scale=node.RRCROP_SCALE, interpolation=interpolation_mode(node)),
     ),
     "random_flip": lambda node: ("random flip", RandomHorizontalFlip()),
-    "imagenet_policy": lambda node: ("imagenet policy", AutoAugment(AutoAugmentPolicy.IMAGENET)),
-    "cifar10_policy": lambda node: ("cifar10 policy", AutoAugment(AutoAugmentPolicy.CIFAR10)),
-    "svhn_policy": lambda node: ("svhn policy", AutoAugment(AutoAugmentPolicy.SVHN)),
     "randaugment": lambda node: (
         f"randaugment (n={node.RANDAUGMENT_N}, m={node.RANDAUGMENT_M})",
         RandAugment(node.RANDAUGMENT_N, node.RANDAUGMENT_M),
     ),
-    "randaugment_fixmatch": lambda node: (
-        f"randaugment_fixmatch (n={node.RANDAUGMENT_N})",
-        RandAugmentFixMatch(node.RANDAUGMENT_N),
-    ),
-    "randaugment2": lambda node: (f"randaugment2 (n={node.RANDAUGMENT_N})", RandAugment2(node.RANDAUGMENT_N)),
-    "colorjitter": lambda node: (
-        f"color jitter (brightness={node.COLORJITTER_B}, contrast={node.COLORJITTER_C}, "
-        f"saturation={node.COLORJITTER_S}, hue={node.COLORJITTER_H})",
-        ColorJitter(node.COLORJITTER_B, node.COLORJITTER_C, node.COLORJITTER_S, node.COLORJITTER_H),
-    ),
-    "randomgrayscale": lambda node: ("random gray scale", RandomGrayscale(p=node.RGS_P)),
-    "gaussian_blur": lambda node: (
-        f"gaussian blur (kernel={node.GB_K})",
-        RandomApply([GaussianBlur(node.GB_K)], p=node.GB_P),
-    ),
 }
 ON_TENSOR = {
-    "cutout": lambda node: (
-        f"cutout (n_holes={node.CUTOUT_N}, length={node.CUTOUT_LEN})",
-        Cutout(node.CUTOUT_N, node.CUTOUT_LEN),
-    ),
     "normalize": lambda node: (
         f"normalization (mean={node.PIXEL_MEAN}, std={node.PIXEL_STD})",
         Normalize(mean=node.PIXEL_MEAN, std=node.PIXEL_STD),
     ),
-    "gaussian_noise": lambda node: (
-        f"gaussian noise (mean={node.GN_MEAN}, std={node.GN_STD})",
-        GaussianNoise(node.GN_MEAN, node.GN_STD),
-    ),
     "instance_norm": lambda node: ("instance normalization", InstanceNormalization()),
 }
 CROPS = ("random_crop", "random_resized_crop")
-FOR_TESTING = ("normalize", "instance_norm")
 ALWAYS_WHEN_TESTING = "center_crop"
 
 
@@ -104,15 +86,6 @@ def build_transform(cfg, is_train=True, choices=None):
     return Compose([transform for _, transform in steps])
 
 
-def plain_transform(cfg):
-    """Resize to SIZE and normalise if INPUT.TRANSFORMS does: the image without augmentation."""
-    node = cfg.INPUT
-    steps = [Resize(node.SIZE, interpolation=interpolation_mode(node)), ToTensor()]
-    if "normalize" in node.TRANSFORMS:
-        steps.append(Normalize(mean=node.PIXEL_MEAN, std=node.PIXEL_STD))
-    return Compose(steps)
-
-
 def interpolation_mode(node) -> InterpolationMode:
     """The mode that INPUT.INTERPOLATION names. Raises ConfigError for an unknown one."""
     if node.INTERPOLATION not in INTERPOLATION_MODES:
@@ -122,7 +95,7 @@ def interpolation_mode(node) -> InterpolationMode:
 
 
 def check_input(node, choices):
-    """Raise ConfigError for a transform, size or magnitude in the INPUT node that there is not."""
+    """Raise ConfigError for a transform, size or strength in the INPUT node that there is not."""
     known = [*ON_IMAGE, *ON_TENSOR, ALWAYS_WHEN_TESTING]
     unknown = [name for name in choices if name not in known]
     if unknown:
@@ -151,7 +124,7 @@ def _test_steps(node, choices):
         (f"{_size(node)} center crop", CenterCrop(node.SIZE)),
         _to_tensor(),
     ]
-    return steps + [ON_TENSOR[name](node) for name in FOR_TESTING if name in choices]
+    return steps + [make(node) for name, make in ON_TENSOR.items() if name in choices]
 
 
 def _to_tensor():

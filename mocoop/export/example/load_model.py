@@ -6,6 +6,7 @@ import types
 from pathlib import Path
 
 import packaging.version
+import torch
 from safetensors.torch import load_file
 from torchvision import transforms as T
 
@@ -28,6 +29,10 @@ def load():
     else:
         model, _ = clip.load(info["backbone"]["name"], device="cpu")
         state = model.state_dict()
+    if info["backbone"].get("activation") == "gelu":
+        for module in model.modules():
+            if isinstance(module, clip.model.ResidualAttentionBlock):
+                module.mlp.gelu = torch.nn.GELU()
     tuned = {name.removeprefix("clip."): value for name, value in weights.items() if name.startswith("clip.")}
     model.load_state_dict({**state, **tuned})
     return model.eval(), weights, {**info, "classes": classes}, preprocessing(**info["preprocess"])

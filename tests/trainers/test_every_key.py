@@ -1,0 +1,72 @@
+"""Every key of the config with values that nobody means: a clean run, or one line and status 2."""
+
+import pytest
+from yacs.config import CfgNode
+
+import train
+from mocoop.engine import get_cfg_default
+from mocoop.methods import extend_cfg, methods
+from tests.trainers.test_train import command
+
+SMALL = ["DATASET.NUM_SHOTS", "1", "DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", "1"]
+BATCHES = ["DATALOADER.TRAIN_X.BATCH_SIZE", "4", "DATALOADER.TEST.BATCH_SIZE", "24", "DATALOADER.NUM_WORKERS", "0"]
+VALUES = {"a word": "odd", "negative": "-1", "zero": "0", "huge": "1000000000", "infinite": "1e999", "nothing": "None"}
+LISTS = {**VALUES, "negative": "(-1, -1, -1)", "zero": "(0, 0, 0)", "huge": "(1000000000,)"}
+
+
+def default():
+    cfg = get_cfg_default()
+    extend_cfg(cfg)
+    return cfg
+
+
+def leaves(node, prefix=""):
+    for key, value in node.items():
+        if isinstance(value, CfgNode):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def cases():
+    """(key, kind of value, value) for all keys; the trainer's name has tests of its own."""
+    for key, known in leaves(default()):
+        for kind, value in (LISTS if isinstance(known, (list, tuple)) else VALUES).items():
+            if key != "TRAINER.NAME":
+                yield key, kind, value
+
+
+CASES = list(cases())
+
+
+def trainer_of(key):
+    """The method whose key it is; MoCoOp for what all share."""
+    nodes = {entry.node: name for name, entry in methods().items()}
+    return nodes[key.split(".")[1]] if key.startswith("TRAINER.") else "MoCoOp"
+
+
+@pytest.fixture(scope="module")
+def outcomes(request):
+    """Counts how the runs ended, and prints it."""
+    ended = {"ran": 0, "refused": 0}
+    yield ended
+    keys = len({key for key, _, _ in CASES})
+    terminal = request.config.pluginmanager.get_plugin("terminalreporter")
+    terminal.write_line(f"\n{keys} config keys: {ended['ran']} values ran, {ended['refused']} were refused in one line")
+
+
+@pytest.mark.parametrize("key, kind, value", CASES, ids=[f"{key}-{kind}" for key, kind, _ in CASES])
+def test_a_value_runs_or_is_refused_in_one_line(runs, tmp_path, monkeypatch, capsys, outcomes, key, kind, value):
+    monkeypatch.chdir(tmp_path)
+    argv = command(runs.data, tmp_path / "out", trainer_of(key), *SMALL, *BATCHES, key, value)
+    status = train.main(argv)
+    errors = capsys.readouterr().err.splitlines()
+    outcomes["ran" if status == 0 else "refused"] += 1
+    assert status in (0, 2)
+    if status == 2:
+        assert [line for line in errors if line.startswith("error: ")] == errors[-1:]
+        assert len(errors[-1]) < 600 and "Traceback" not in "".join(errors)
+
+
+def test_all_keys_are_tried():
+    assert len(CASES) == 6 * (len(list(leaves(default()))) - 1)
