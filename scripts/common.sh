@@ -7,6 +7,7 @@
 #   SEEDS    seeds where the arguments name none       (default: 1 2 3)
 #   SOURCE   data set the xd and dg protocols train on (default: imagenet)
 #   OPTS     KEY VALUE overrides for train.py          (default: none)
+#   PLUGIN   Python files that register methods      (default: none)
 #   PYTHON   interpreter                               (default: that of .venv, else python3)
 #   DRY_RUN  1 prints the commands and runs nothing; plan prints those of finished runs too
 #

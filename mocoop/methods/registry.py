@@ -17,10 +17,9 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
+from mocoop.catalog import ENTRY_POINTS, in_order
 from mocoop.errors import ConfigError, reason_of
 from mocoop.methods.keys import Key, add_keys, key_problems
-
-ENTRY_POINTS = "mocoop.methods"
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,7 @@ class MethodEntry:
         more_problems: lists what is wrong with a config beyond what each key says, one line each.
         published: year and month of its paper, "2021-09"; tables list methods in this order.
         title: what it is, in a few words.
+        learns: whether it is trained.
     """
 
     name: str
@@ -43,6 +43,7 @@ class MethodEntry:
     more_problems: Callable[[CfgNode], list[str]]
     published: str
     title: str
+    learns: bool
 
     def add_keys(self, cfg: CfgNode) -> None:
         """Add TRAINER.<node>.* to a config, unless it is there already."""
@@ -72,6 +73,7 @@ def register_method(
     *,
     published: str,
     title: str,
+    learns: bool = True,
     node: str | None = None,
     keys: Sequence[Key] = (),
     problems: Callable[[CfgNode], list[str]] = lambda cfg: [],
@@ -82,7 +84,7 @@ def register_method(
         taken = _ENTRIES.get(name)
         if taken is not None and _origin(taken.build) != _origin(method):
             raise ValueError(f"a method called {name} is registered already, by {taken.build.__module__}")
-        method.entry = MethodEntry(name, method, node, tuple(keys), problems, published, title)
+        method.entry = MethodEntry(name, method, node, tuple(keys), problems, published, title, learns)
         _ENTRIES[name] = method.entry
         return method
 
@@ -92,7 +94,7 @@ def register_method(
 def methods() -> dict[str, MethodEntry]:
     """All registered methods by name, in the order of their papers."""
     _load_entry_points()
-    return dict(sorted(_ENTRIES.items(), key=lambda item: item[1].published))
+    return {entry.name: entry for entry in in_order(_ENTRIES.values())}
 
 
 def get_method(name: str) -> MethodEntry:

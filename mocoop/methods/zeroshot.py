@@ -18,7 +18,10 @@ def template_features(text_encoder: TextEncoder, templates: Sequence[str], class
 
 
 @register_method(
-    "ZeroshotCLIP", published="2021-02", title="one template, the one CoOp's authors wrote for the dataset"
+    "ZeroshotCLIP",
+    published="2021-02",
+    title="one template, the one CoOp's authors wrote for the dataset",
+    learns=False,
 )
 class ZeroshotCLIP(PromptMethod):
     """Class features from `templates`; with several, the normalised mean of their normalised features."""
@@ -40,7 +43,9 @@ class ZeroshotCLIP(PromptMethod):
         return {"TEMPLATES": self.templates}
 
 
-@register_method("ZeroshotCLIP2", published="2021-03", title="CLIP's selected templates and the dataset's (CoOp)")
+@register_method(
+    "ZeroshotCLIP2", published="2021-03", title="CLIP's selected templates and the dataset's (CoOp)", learns=False
+)
 class ZeroshotCLIP2(ZeroshotCLIP):
     """The mean over CLIP's selected templates and the dataset's own (CoOp, ZeroshotCLIP2)."""
 

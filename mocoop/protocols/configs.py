@@ -5,12 +5,12 @@ from pathlib import Path
 
 import yaml
 
+from mocoop.catalog import listed
 from mocoop.errors import ConfigError, DataError, reason_of
 from mocoop.files import read_text
 
 FOLDER = "configs/trainers"  # <method>/<cfg>.yaml or <method>/<cfg>/<dataset>.yaml
-METHODS = ("ZeroshotCLIP", "CoOp", "CoCoOp", "MoCoOp")  # those that a protocol compares by default
-ZERO_SHOT = ("ZeroshotCLIP", "ZeroshotCLIP2")  # those that learn nothing
+COMPARED = ("ZeroshotCLIP", "CoOp", "CoCoOp", "MoCoOp")  # the methods of a protocol where none is named
 
 
 def _coop(protocol: str, dataset: str, shots: int) -> str:
@@ -42,12 +42,22 @@ def default_configs(method: str, protocol: str, dataset: str, shots: int) -> tup
     return (*tiny, protocol, "default")
 
 
-def choose_config(checkout: Path, method: str, names: Sequence[str], dataset: str) -> tuple[str, str]:
-    """The first of these configurations that there is: its name, and its file, relative to the checkout.
+def config_folder(checkout: Path, method: str, plugins: tuple[str, ...] = ()) -> str:
+    """The folder of a method's configurations: FOLDER/<method>, relative to the checkout, if it is there.
+
+    That of a method from outside the package is configs/<method>, beside the file that declares it.
+    """
+    folder, declared = f"{FOLDER}/{method}", listed(plugins).get(method)
+    if (checkout / folder).is_dir() or declared is None:
+        return folder
+    return str(declared.file.parent / "configs" / method)
+
+
+def choose_config(checkout: Path, folder: str, names: Sequence[str], dataset: str) -> tuple[str, str]:
+    """The first of these configurations in a folder that there is: its name, and its file.
 
     The file of <cfg> is <cfg>.yaml, else <cfg>/<dataset>.yaml, else <cfg>/default.yaml. Raises ConfigError.
     """
-    folder = f"{FOLDER}/{method}"
     for name in names:
         for file in (f"{name}.yaml", f"{name}/{dataset}.yaml", f"{name}/default.yaml"):
             if (checkout / folder / file).is_file():

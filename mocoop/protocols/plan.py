@@ -9,13 +9,21 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from mocoop.catalog import Listed, listed
 from mocoop.protocol import Phase
-from mocoop.protocols.configs import FOLDER, ZERO_SHOT, choose_config, default_configs, last_epoch, names_in
+from mocoop.protocols.configs import (
+    FOLDER,
+    choose_config,
+    config_folder,
+    default_configs,
+    last_epoch,
+    names_in,
+)
 from mocoop.protocols.request import Request, check_data, completed, known
 from mocoop.results.record import FILE_NAME
 
 DATASETS = "configs/datasets"
-Place = tuple[str, Phase, str, int, int]  # method, phase, dataset, shots, seed
+Place = tuple[Phase, str, int, int]  # phase, dataset, shots, seed
 
 
 @dataclass(frozen=True)
@@ -69,15 +77,17 @@ def list_runs(request: Request, checkout: Path) -> list[Run]:
     Raises ConfigError for a method or dataset that does not exist, and for a configuration that is not there or does
     not say how many epochs it trains.
     """
-    methods, datasets = names_in(checkout / FOLDER), names_in(checkout / DATASETS)
+    methods, datasets = listed(request.plugins), names_in(checkout / DATASETS)
     for method in request.methods:
-        known("method", method, methods)
+        known("method", method, {*methods, *names_in(checkout / FOLDER)})
     for phase in request.phases:
         for dataset in request.targets(phase):
             known("source" if phase.on_source else "dataset", dataset, datasets)
-    make = functools.partial(_make_run, request, checkout, functools.cache(functools.partial(last_epoch, checkout)))
+    epoch_of = functools.cache(functools.partial(last_epoch, checkout))
     runs = {}
-    for method, phase in product(request.methods, request.phases):
+    for name, phase in product(request.methods, request.phases):
+        method = methods.get(name, Listed(name, "", "", learns=True, file=checkout))
+        make = functools.partial(_make_run, request, checkout, epoch_of, method)
         runs |= dict.fromkeys(map(make, _places(request, method, phase)))
     return list(runs)
 
@@ -87,29 +97,32 @@ def shell_word(word: str) -> str:
     return re.sub(r"[\s!\"$&'()*,;<>?\[\\\]^`{|}]|^[#~]|(?<=[:=])~", r"\\\g<0>", word) or "''"
 
 
-def _places(request: Request, method: str, phase: Phase) -> Iterator[Place]:
-    shots, targets = (0,) if method in ZERO_SHOT else request.shots, request.targets(phase)
+def _places(request: Request, method: Listed, phase: Phase) -> Iterator[Place]:
+    shots, targets = request.shots if method.learns else (0,), request.targets(phase)
     pairs = product(targets, shots) if request.is_curve else ((name, number) for number in shots for name in targets)
-    return ((method, phase, *pair, seed) for pair in pairs for seed in request.seeds)
+    return ((phase, *pair, seed) for pair in pairs for seed in request.seeds)
 
 
-def _make_run(request: Request, checkout: Path, epoch_of: Callable[[str, tuple], str], place: Place) -> Run:
-    method, phase, dataset, shots, seed = place
-    trained = phase if method in ZERO_SHOT else phase.model or phase
+def _make_run(
+    request: Request, checkout: Path, epoch_of: Callable[[str, tuple], str], method: Listed, place: Place
+) -> Run:
+    phase, dataset, shots, seed = place
+    trained = phase.model or phase if method.learns else phase
     source = request.source if trained.on_source else dataset  # what the model is, or was, trained on
-    names = (request.cfg,) if request.cfg else default_configs(method, trained.protocol, source, shots)
-    cfg, file = choose_config(checkout, method, names, source)
+    names = (request.cfg,) if request.cfg else default_configs(method.name, trained.protocol, source, shots)
+    cfg, file = choose_config(checkout, config_folder(checkout, method.name, request.plugins), names, source)
 
     def folder(phase: Phase, dataset: str) -> str:
-        return f"{request.output}/{phase.folder}/{dataset}/shots_{shots}/{method}/{cfg}/seed{seed}"
+        return f"{request.output}/{phase.folder}/{dataset}/shots_{shots}/{method.name}/{cfg}/seed{seed}"
 
-    argv = ["--root", request.data, "--seed", str(seed), "--trainer", method]
+    argv = ["--root", request.data, "--seed", str(seed), "--trainer", method.name]
+    argv += [word for plugin in request.plugins for word in ("--plugin", plugin)]
     argv += ["--dataset-config-file", f"{DATASETS}/{dataset}.yaml", "--config-file", file]
     argv += ["--output-dir", folder(phase, dataset)]
     model = None if trained is phase else folder(trained, source)
     if model:
         argv += ["--eval-only", "--model-dir", model, "--load-epoch", epoch_of(file, request.overrides)]
-    elif method in ZERO_SHOT:
+    elif not method.learns:
         argv += ["--eval-only"]
     argv += ["DATASET.NUM_SHOTS", str(shots), "DATASET.SUBSAMPLE_CLASSES", phase.classes, *request.overrides]
     return Run(folder(phase, dataset), seed, tuple(argv), model)

@@ -11,7 +11,7 @@ from mocoop.errors import DataError
 from mocoop.files import atomic_write
 from mocoop.protocol import BASE_NEW, PROTOCOLS
 from mocoop.protocols.plan import Run
-from mocoop.results.by_protocol import join, protocol_tables
+from mocoop.results.by_protocol import join, protocol_tables, without_other_models
 from mocoop.results.collect import COLUMNS, collect, layout_place, merge
 from mocoop.results.collect import Collection as Collected
 from mocoop.results.figures import routing_figure, save_figure
@@ -29,7 +29,10 @@ def finish(protocol: str, runs: list[Run], lacking: Collection[Run], checkout: P
     """
     from mocoop.report import write_report
 
-    frame, notes = join(read_runs(runs, lacking, checkout), protocol)
+    frame, others = without_other_models(read_runs(runs, lacking, checkout), protocol)
+    for problem in others:
+        logger.warning("left out: %s", problem)
+    frame, notes = join(frame, protocol)
     seeds, output = sorted({run.seed for run in runs}), (checkout / runs[0].folder).parents[6]
     folder, tables = output / protocol, protocol_tables(frame, protocol, seeds)
     tables[0].notes.extend(notes)
@@ -48,7 +51,7 @@ def read_runs(runs: Iterable[Run], lacking: Collection[Run], checkout: Path) -> 
     counted = folders.keys() - {run.name for run in lacking}
     parts = [collect(root) for root in sorted({folder.parents[5] for folder in folders.values()}) if root.is_dir()]
     for problem in (problem for part in parts for problem in part.problems):
-        if any(name in problem for name in counted):
+        if any(f"{name}{end}" in problem for name in counted for end in ":/"):
             logger.warning("left out: %s", problem)
     found = merge(parts or [Collected(pd.DataFrame(columns=COLUMNS), [])]).frame
     names = ["/".join(Path(folder).parts[-7:]) for folder in found["folder"]]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mocoop.errors import ConfigError
 from mocoop.protocol import ALIASES, CURVE, PROTOCOLS, Phase, part_of
-from mocoop.protocols.configs import METHODS
+from mocoop.protocols.configs import COMPARED
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,11 @@ class Request:
 
     protocol: its name, or that of a part, such as base2new_train. shots: several make a run each. source: the dataset
     that xd and dg train on. data, output: relative to the current folder. overrides: KEY, VALUE, ... for train.py.
+    plugins: Python files that register methods.
     """
 
     protocol: str
-    methods: tuple[str, ...] = METHODS
+    methods: tuple[str, ...] = COMPARED
     datasets: tuple[str, ...] | None = None
     seeds: tuple[int, ...] | None = None
     shots: tuple[int, ...] | None = None
@@ -31,6 +32,7 @@ class Request:
     data: str | None = None
     output: str | None = None
     overrides: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
 
     @property
     def is_curve(self) -> bool:
@@ -53,8 +55,9 @@ def completed(request: Request, checkout: Path) -> Request:
     """
     given = {name: value for name, value in os.environ.items() if value}
     protocol, _ = part_of(request.protocol)
+    plugins = request.plugins or _words("PLUGIN", given.get("PLUGIN", ""))
     data, output = request.data or given.get("DATA"), request.output or given.get("OUTPUT")
-    overrides = request.overrides or _words(given.get("OPTS", ""))
+    overrides = request.overrides or _words("OPTS", given.get("OPTS", ""))
     if len(overrides) % 2:
         raise ConfigError(f"got OPTS '{shlex.join(overrides)}', expected pairs KEY VALUE")
     return replace(
@@ -67,6 +70,7 @@ def completed(request: Request, checkout: Path) -> Request:
         data=os.path.join(os.getcwd(), data) if data else "data",
         output=os.path.join(os.getcwd(), output).removeprefix(f"{checkout}/") if output else "output",
         overrides=overrides,
+        plugins=tuple(os.path.abspath(plugin) for plugin in plugins),
     )
 
 
@@ -101,8 +105,8 @@ def whole_numbers(name: str, words: Iterable[str], pattern: str = "[0-9]+") -> t
     return tuple(map(int, words))
 
 
-def _words(opts: str) -> tuple[str, ...]:
+def _words(variable: str, text: str) -> tuple[str, ...]:
     try:
-        return tuple(shlex.split(opts))
+        return tuple(shlex.split(text))
     except ValueError:
-        raise ConfigError(f"got OPTS with an open quote: {opts}") from None
+        raise ConfigError(f"got {variable} with an open quote: {text}") from None

@@ -7,7 +7,7 @@ import pandas as pd
 
 from mocoop.errors import DataError
 from mocoop.protocol import ALIASES, PROTOCOLS, TRANSFER
-from mocoop.results.by_protocol import join, runs_of
+from mocoop.results.by_protocol import join, runs_of, without_other_models
 from mocoop.results.collect import IDENTITY, LAYOUT, collect
 
 
@@ -49,7 +49,10 @@ def find_runs(output: Path, protocol: str | None = None, seeds: list[int] | None
     if seeds is not None:
         frame = frame[frame["seed"].isin(seeds)]
     asked = [ALIASES.get(protocol, protocol)] if protocol else list(PROTOCOLS)
-    parts = {name: runs_of(frame, name) for name in asked}
+    parts = {}
+    for name in asked:
+        parts[name], others = without_other_models(runs_of(frame, name), name)
+        problems += others
     parts = {name: runs for name, runs in parts.items() if runs["accuracy"].notna().any() and _is_tested(runs, name)}
     if not parts:
         wanted = f" of protocol {asked[0]}" if protocol else ""

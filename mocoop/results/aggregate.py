@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mocoop.catalog import listed
 from mocoop.errors import DataError
 
 ENTRY = ["method", "cfg", "shots"]
 AVERAGE = "average"
 SOURCE_MARK = " (source)"
-METHOD_ORDER = ["ZeroshotCLIP", "ZeroshotCLIP2", "CoOp", "CoCoOp", "MoCoOp"]
 
 
 def harmonic_mean(base, new):
@@ -153,7 +153,7 @@ def _entries(frame: pd.DataFrame) -> pd.MultiIndex:
 
 def _rank(entry: tuple):
     method = entry[0]
-    known = METHOD_ORDER.index(method) if method in METHOD_ORDER else len(METHOD_ORDER)
+    known = list(listed()).index(method) if method in listed() else len(listed())
     return known, *entry
 
 

@@ -4,6 +4,7 @@ import pandas as pd
 
 from mocoop.protocol import BASE_NEW, CURVE, PROTOCOLS, TRANSFER
 from mocoop.results.aggregate import ENTRY, base_to_new, join_cfgs, over_seeds, seed_matrix, transfer
+from mocoop.results.collect import METRICS, WEIGHTS
 from mocoop.results.tables import (
     Table,
     accuracy_table,
@@ -20,6 +21,24 @@ def runs_of(frame: pd.DataFrame, protocol: str) -> pd.DataFrame:
     runs = frame[(frame["protocol"] + "/" + frame["phase"]).isin([p.folder for p in PROTOCOLS[protocol].phases])]
     own, entries = runs["protocol"] == protocol, pd.MultiIndex.from_frame(runs[ENTRY])
     return runs[own | entries.isin(entries[own])]
+
+
+def without_other_models(runs: pd.DataFrame, protocol: str) -> tuple[pd.DataFrame, list[str]]:
+    """The runs, those without results that tested another model than lies with their training; a line about each.
+
+    Base and new accuracy, or source and target, are joined for one model alone: where the training was repeated, the
+    older test has to be, too. Records that do not say which weights they tested are taken as they are.
+    """
+    runs, problems = runs.copy(), []
+    for phase in (phase for phase in PROTOCOLS[protocol].phases if phase.model):
+        same = [*ENTRY, "seed"] if phase.model.on_source else ["dataset", *ENTRY, "seed"]
+        trained = runs[runs["phase"] == phase.model.name].groupby(same)[WEIGHTS].agg(set)
+        for row in runs[(runs["phase"] == phase.name) & runs[WEIGHTS].notna()].itertuples():
+            models = trained.get(tuple(getattr(row, name) for name in same), set())
+            if models and row.weights_sha256 not in models and all(isinstance(model, str) for model in models):
+                runs.loc[row.Index, METRICS] = float("nan")
+                problems.append(f"{row.folder}: tested another model than the one of {phase.model.folder}; test again")
+    return runs, problems
 
 
 def join(runs: pd.DataFrame, protocol: str) -> tuple[pd.DataFrame, list[str]]:

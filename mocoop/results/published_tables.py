@@ -4,10 +4,11 @@ import math
 
 import pandas as pd
 
+from mocoop.catalog import listed
 from mocoop.errors import DataError
 from mocoop.protocol import BASE_NEW, CURVE, PROTOCOLS
 from mocoop.results import published
-from mocoop.results.aggregate import AVERAGE, ENTRY, METHOD_ORDER, SOURCE_MARK
+from mocoop.results.aggregate import AVERAGE, ENTRY, SOURCE_MARK
 from mocoop.results.coop_logs import LOG_MARK
 from mocoop.results.published import Entry, PublishedNumbers, published_method
 from mocoop.results.tables import SPREADS, Cell, Table, best_two, cells, entry_namer, shots_name
@@ -155,7 +156,7 @@ def _finder(summary: pd.DataFrame, runs: pd.DataFrame, protocol: str, numbers: P
 
 def _in_order(methods) -> list[str]:
     """Those that we have too in our order, then the others, then what is not available."""
-    first = [name for name in map(published_method, METHOD_ORDER) if name not in published.NOT_AVAILABLE]
+    first = [name for name in map(published_method, listed()) if name not in published.NOT_AVAILABLE]
     return list(dict.fromkeys([*(name for name in first if name in methods), *methods, *published.NOT_AVAILABLE]))
 
 

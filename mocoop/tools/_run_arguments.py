@@ -6,15 +6,19 @@ from pathlib import Path
 
 from mocoop.errors import ConfigError
 from mocoop.files import read_text
+from mocoop.methods import load_plugin
 from mocoop.runs.trained_run import TrainedRun, load_run
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, device: bool = True) -> None:
-    """--epoch, --backbone and --device."""
+    """--epoch, --backbone, --plugin and --device."""
     parser.add_argument(
         "--epoch", type=int, metavar="N", help="weights after N epochs (default: those it was tested with)"
     )
     parser.add_argument("--backbone", metavar="NAME|FILE", help="where the run's CLIP is, if it moved")
+    parser.add_argument(
+        "--plugin", action="append", default=[], metavar="FILE", help="Python file that registers the run's method"
+    )
     parser.set_defaults(device="cpu")
     if device:
         parser.add_argument("--device", help="cpu, cuda or cuda:1 (default: %(default)s)")
@@ -30,6 +34,8 @@ def add_class_arguments(parser: argparse.ArgumentParser) -> None:
 def open_run(path: str, args: argparse.Namespace) -> TrainedRun:
     """The run in a folder, over the classes that were asked for."""
     logging.getLogger("mocoop.methods").setLevel(logging.WARNING)  # what each prompt starts from belongs to training
+    for plugin in args.plugin:
+        load_plugin(plugin)
     run = load_run(path, epoch=args.epoch, device=args.device, backbone=args.backbone)
     names = asked_classes(args)
     return run if names is None else run.with_classes(names)

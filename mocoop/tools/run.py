@@ -1,6 +1,7 @@
 """Runs a whole protocol, several runs side by side, and ends in its tables and figures.
 
-mocoop run base2new --datasets shapes_both --seeds 1,2,3             base to new, all methods
+mocoop run base2new --datasets shapes_both --seeds 1,2,3             base to new, the four methods of the paper
+mocoop run base2new --methods CoOp,Mine --plugin mine.py             with a method of one's own
 mocoop run few_shot --methods CoOp,MoCoOp --datasets caltech101      1, 2, 4, 8 and 16 shots
 mocoop run dg --source imagenet --jobs 2                             train on the source, test on its variants
 mocoop run base2new --datasets dtd --dry-run                         print the commands of train.py
@@ -17,9 +18,10 @@ import os
 import sys
 import time
 
+from mocoop.catalog import listed
 from mocoop.checkout import find_checkout
 from mocoop.errors import ConfigError, MocoopError
-from mocoop.protocols.configs import METHODS
+from mocoop.protocols.configs import COMPARED
 from mocoop.protocols.plan import dry_run, plan_runs
 from mocoop.protocols.request import Request, find_protocol
 from mocoop.protocols.runner import run_all
@@ -31,7 +33,10 @@ logger = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("protocol", metavar="PROTOCOL", help="base2new, few_shot, xd or dg")
-    parser.add_argument("--methods", metavar="A,B", default=",".join(METHODS), help="default: %(default)s")
+    parser.add_argument("--methods", metavar="A,B", default=",".join(COMPARED), help="or all (default: %(default)s)")
+    parser.add_argument(
+        "--plugin", action="append", default=[], metavar="FILE", help="Python file that registers methods; repeatable"
+    )
     parser.add_argument("--datasets", metavar="A,B", help="configs/datasets/*.yaml (default: those of the papers)")
     parser.add_argument("--seeds", metavar="N,M", help="default: 1,2,3")
     parser.add_argument("--shots", metavar="N,M", help="images a class (default: 16; of few_shot 1,2,4,8,16)")
@@ -72,9 +77,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _request(args) -> Request:
+    methods = _names("--methods", args.methods)
     return Request(
         protocol=find_protocol(args.protocol),
-        methods=_names("--methods", args.methods),
+        methods=tuple(listed(tuple(args.plugin))) if methods == ("all",) else methods,
+        plugins=tuple(args.plugin),
         datasets=_names("--datasets", args.datasets),
         seeds=_numbers("--seeds", args.seeds),
         shots=_numbers("--shots", args.shots),

@@ -18,7 +18,7 @@ from mocoop.errors import DataError
 from mocoop.files import atomic_write
 from mocoop.protocol import ALIASES, PROTOCOLS
 from mocoop.results.aggregate import pair_folders
-from mocoop.results.by_protocol import join, protocol_tables, runs_of, summarise
+from mocoop.results.by_protocol import join, protocol_tables, runs_of, summarise, without_other_models
 from mocoop.results.collect import LAYOUT, Collection, collect, merge
 from mocoop.results.coop_logs import LOG_MARK, collect_logs, for_every_seed
 from mocoop.results.per_class import per_class_tables
@@ -87,7 +87,9 @@ def _tables(args) -> list[Table]:
     found = _collect(args)
     for problem in found.problems:
         logger.warning("left out: %s", problem)
-    runs = _select(for_every_seed(found.with_gaps()), args)
+    runs, others = without_other_models(_select(for_every_seed(found.with_gaps()), args), args.protocol)
+    for problem in others:
+        logger.warning("left out: %s", problem)
     runs, notes = (runs, []) if args.cfgs else join(runs, args.protocol)
     tables = protocol_tables(runs, args.protocol, args.seeds, args.spread)
     if args.published is not None:

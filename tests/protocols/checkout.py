@@ -14,6 +14,14 @@ from tests.results.runs import add_run
 PARTS = ("protocol", "phase", "dataset", "shots", "method", "cfg", "seed")
 
 
+def load():
+
+
+    pass
+
+
+
+
 def main(argv):
     folder = Path(argv[argv.index("--output-dir") + 1])
     run = dict(zip(PARTS, folder.parts[-7:]))

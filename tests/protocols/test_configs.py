@@ -1,7 +1,7 @@
 import pytest
 
 from mocoop.errors import ConfigError
-from mocoop.protocols.configs import choose_config, default_configs, last_epoch
+from mocoop.protocols.configs import choose_config, config_folder, default_configs, last_epoch
 
 
 @pytest.fixture
@@ -15,7 +15,9 @@ def write(tmp_path):
 
 def chosen(checkout, protocol="base2new", dataset="dtd", shots=16) -> tuple[str, str]:
     """The default of a method that nobody has told about."""
-    return choose_config(checkout, "Adapter", default_configs("Adapter", protocol, dataset, shots), dataset)
+    return choose_config(
+        checkout, config_folder(checkout, "Adapter"), default_configs("Adapter", protocol, dataset, shots), dataset
+    )
 
 
 def test_a_methods_default_is_named_after_the_protocol_else_default(tmp_path, write):

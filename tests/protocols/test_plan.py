@@ -6,7 +6,7 @@ import pytest
 
 from mocoop.errors import ConfigError
 from mocoop.protocol import PROTOCOLS, part_of
-from mocoop.protocols.configs import FOLDER, METHODS, names_in
+from mocoop.protocols.configs import COMPARED, FOLDER, names_in
 from mocoop.protocols.plan import Run, dry_run, plan_runs
 from mocoop.protocols.request import Request, find_protocol
 from tests.scripts.checkout import REPOSITORY, Checkout
@@ -156,8 +156,8 @@ def test_the_datasets_of_the_papers_and_every_method_are_there():
         assert sum((part_of(part)[1] for part in PARTS[name]), ()) == protocol.phases
         for folder in ("", "zsclip", "coop", "cocoop", "mocoop"):
             assert all((REPOSITORY / "scripts" / folder / f"{script}.sh").is_file() for script in PARTS[name])
-    assert set(METHODS) == {"ZeroshotCLIP", "CoOp", "CoCoOp", "MoCoOp"}
-    assert {*METHODS, "ZeroshotCLIP2"} <= set(names_in(REPOSITORY / FOLDER))
+    assert set(COMPARED) == {"ZeroshotCLIP", "CoOp", "CoCoOp", "MoCoOp"}
+    assert {*COMPARED, "ZeroshotCLIP2"} <= set(names_in(REPOSITORY / FOLDER))
 
 
 def test_a_method_is_known_by_its_folder_of_configurations(checkout):

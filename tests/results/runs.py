@@ -27,7 +27,7 @@ def make_config(
     }
 
 
-def make_record(accuracy=50.0, config=None, routing=None, **identity):
+def make_record(accuracy=50.0, config=None, routing=None, weights_sha256=None, **identity):
     correct = round(accuracy * 100)
     return build_record(
         config or make_config(**identity),
@@ -48,6 +48,7 @@ def make_record(accuracy=50.0, config=None, routing=None, **identity):
         seconds={"train": 2.5, "test": 0.5},
         peak_memory_mb=100.0,
         routing=routing,
+        weights_sha256=weights_sha256,
     )
 
 

@@ -21,6 +21,14 @@ ROUTING = {"groups": ["photo", "dark"], "top_k": 1, "domain_in_top_k": 90.0, "ch
            "chosen_by_domain": {"photo": [90.0, 10.0], "dark": [10.0, 90.0]}}
 
 
+def load():
+
+
+    pass
+
+
+
+
 def main(argv):
     folder = Path(argv[argv.index("--output-dir") + 1])
     print("noise", folder)
@@ -40,6 +48,12 @@ def main(argv):
 WAITING = """
 import time
 from pathlib import Path
+
+def load():
+
+    pass
+
+
 
 def main(argv):
     Path("started").touch()

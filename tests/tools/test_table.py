@@ -124,6 +124,30 @@ def test_only_broken_runs_are_an_error_that_follows_their_names(tmp_path, caplog
     assert "the run did not finish" in caplog.text
 
 
+def test_base_and_new_of_two_trainings_are_not_joined(tmp_path, capsys, caplog):
+    for seed in (1, 2):
+        add_run(tmp_path, 80.0, seed=seed, weights_sha256=f"trained-{seed}")
+    add_run(tmp_path, 60.0, phase="test_new", seed=1, weights_sha256="trained-1")
+    other = add_run(tmp_path, 60.0, phase="test_new", seed=2, weights_sha256="trained-before")
+    assert run(tmp_path) == 0
+    left_out = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
+    assert left_out == [f"left out: {other}: tested another model than the one of base2new/train_base; test again"]
+    assert "seed 2" in capsys.readouterr().out  # the gap is named
+    add_run(tmp_path, 60.0, phase="test_new", seed=2, weights_sha256="trained-2")
+    assert run(tmp_path) == 0
+    assert "80.0" in capsys.readouterr().out
+
+
+def test_targets_of_another_training_than_the_source_are_left_out(tmp_path, capsys, caplog):
+    add_run(tmp_path, 80.0, protocol="xd", phase="train", dataset="a", weights_sha256="one")
+    add_run(tmp_path, 60.0, protocol="xd", phase="test", dataset="b", weights_sha256="one")
+    add_run(tmp_path, 70.0, protocol="xd", phase="test", dataset="c", weights_sha256="two")
+    assert run(tmp_path, "--protocol", "xd") == 0
+    assert len([record for record in caplog.records if "tested another model" in record.getMessage()]) == 1
+    out = capsys.readouterr().out
+    assert "60.0" in out and "70.0" not in out
+
+
 def test_the_interval_is_wider_than_the_deviation(tmp_path, capsys):
     add_base_new(tmp_path, {1: 80.0, 2: 82.0, 3: 84.0}, {1: 70.0, 2: 70.0, 3: 70.0})
     run(tmp_path, "--spread", "ci95")

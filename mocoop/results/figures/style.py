@@ -15,8 +15,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from mocoop.catalog import listed
 from mocoop.files import atomic_write
-from mocoop.results.aggregate import METHOD_ORDER
 
 COLOURS = ["#000000", "#E69F00", "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#999999"]
 MARKERS = ["o", "P", "s", "^", "D", "v", "X", "p", "<", "*", "h", ">", "d", "8"]
@@ -68,7 +68,7 @@ def entry_looks(entries: Iterable[tuple]) -> dict[tuple, dict]:
     A known method keeps its own in every figure; its further configurations, and other methods, get those left over.
     """
     entries = list(entries)
-    fixed = {method: number for number, method in enumerate(METHOD_ORDER[: len(COLOURS)])}
+    fixed = {method: number for number, method in enumerate(list(listed())[: len(COLOURS)])}
     first = {entry[0]: entry for entry in reversed(entries)}
     numbers = {entry: fixed[method] for method, entry in first.items() if method in fixed}
     taken = set(numbers.values())
@@ -91,7 +91,7 @@ def accuracy_label(stds) -> str:
 
 def in_method_order(curves: Iterable[tuple]) -> list[tuple]:
     """Tuples that begin with a method's name, known methods first and in the order of the papers' tables."""
-    known = {method: place for place, method in enumerate(METHOD_ORDER)}
+    known = {method: place for place, method in enumerate(listed())}
     return sorted(set(curves), key=lambda curve: (known.get(curve[0], len(known)), curve))
 
 

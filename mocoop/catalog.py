@@ -1,0 +1,91 @@
+"""The methods as their files declare them, read without importing torch: for tables, plans and command lines.
+
+What is read is the decorator `@register_method("Name", published=..., ...)` above a class; its arguments have to be
+plain values.
+"""
+
+import ast
+import functools
+import importlib.util
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from mocoop.errors import ConfigError, DataError
+from mocoop.files import read_text
+
+ENTRY_POINTS = "mocoop.methods"  # the group in which installed packages name modules with methods
+DECORATOR = "register_method"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What a file says of a method.
+
+    Attributes:
+        published: year and month of its paper, "2021-09".
+        title: what it is, in a few words.
+        learns: whether it is trained.
+        file: where it is declared.
+    """
+
+    name: str
+    published: str
+    title: str
+    learns: bool
+    file: Path
+
+
+def in_order(methods: Iterable) -> list:
+    """Methods in the order of their papers, as tables list them."""
+    return sorted(methods, key=lambda method: method.published)
+
+
+@functools.cache
+def listed(plugins: tuple[str, ...] = ()) -> dict[str, Listed]:
+    """All methods by name, in the order of their papers: the package's, those of installed packages, and plugins'.
+
+    Raises ConfigError for a plugin that cannot be read, or declares none.
+    """
+    found = [method for path in _own_files() for method in _declared(path)]
+    for path in plugins:
+        declared = list(_declared(_plugin(path)))
+        if not declared:
+            raise ConfigError(f"plugin {path} registers no method, expected @{DECORATOR} above a class")
+        found += declared
+    return {method.name: method for method in in_order(found)}
+
+
+def _own_files() -> Iterator[Path]:
+    yield from sorted(Path(__file__).with_name("methods").rglob("*.py"))
+    for point in metadata.entry_points(group=ENTRY_POINTS):
+        spec = importlib.util.find_spec(point.module)
+        if spec is not None and spec.origin is not None:
+            yield Path(spec.origin)
+
+
+def _plugin(path: str) -> Path:
+    if not Path(path).is_file():
+        raise ConfigError(f"there is no plugin {path}, expected a Python file that registers a method")
+    return Path(path).resolve()
+
+
+def _declared(path: Path) -> Iterator[Listed]:
+    try:
+        tree = ast.parse(read_text(path))
+    except (DataError, SyntaxError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read as Python: {error}") from error
+    for node in ast.walk(tree):
+        for call in node.decorator_list if isinstance(node, ast.ClassDef) else ():
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") == DECORATOR:
+                yield _listed(call, path)
+
+
+def _listed(call: ast.Call, path: Path) -> Listed:
+    given = {keyword.arg: keyword.value for keyword in call.keywords if isinstance(keyword.value, ast.Constant)}
+    values = {name: given[name].value for name in ("published", "title", "learns") if name in given}
+    name = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
+    if not isinstance(name, str) or not isinstance(values.get("published"), str):
+        raise ConfigError(f"{path}: @{DECORATOR} has no plain name and published date, expected both as texts")
+    return Listed(name, values["published"], values.get("title", ""), values.get("learns", True), path)

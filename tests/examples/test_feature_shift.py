@@ -1,0 +1,60 @@
+"""A method from outside the package, through base2new, the table and a prediction."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PLUGIN = ROOT / "examples/feature_shift.py"
+
+
+@pytest.fixture(scope="module")
+def output(trained_runs, tmp_path_factory):
+    """The results of `mocoop run base2new` with the example beside a method of the package."""
+    output = tmp_path_factory.mktemp("plugin") / "output"
+    asked = ["--methods", "ZeroshotCLIP,FeatureShift", "--plugin", PLUGIN, "--datasets", "shapes_both"]
+    where = ["--data", trained_runs.data_root, "--output", output]
+    overrides = ["--", "OPTIM.MAX_EPOCH", "1", "OPTIM.LR", "1.0"]
+    done = mocoop("run", "base2new", *asked, "--seeds", "1", "--shots", "2", *where, *overrides)
+    assert done.returncode == 0, done.stderr
+    return output
+
+
+def mocoop(*arguments, **options):
+    words = [sys.executable, "-m", "mocoop.cli", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, **options)
+
+
+def test_it_stands_in_the_table_behind_the_packages_methods(output):
+    done = mocoop("table", output)
+    assert done.returncode == 0 and not done.stderr
+    rows = [line.split("|")[1:4] for line in done.stdout.splitlines() if line.startswith("| shapes_both")]
+    assert [row[1].strip() for row in rows] == ["ZeroshotCLIP", "FeatureShift"]
+    assert all(float(row[2].strip(" *")) > 10 for row in rows)  # chance is 2.5
+    assert (output / "base2new/report.html").is_file()
+
+
+def test_it_learned_and_predicts(output, trained_runs):
+    run = next(output.glob("base2new/train_base/*/*/FeatureShift/tiny/seed1"))
+    image = next((trained_runs.data_root / "shapes_both").rglob("*.png"))
+    done = mocoop("predict", run, image, "--plugin", PLUGIN)
+    assert done.returncode == 0, done.stderr
+    assert image.name in done.stdout
+    refused = mocoop("predict", run, image)
+    assert refused.returncode == 2 and "FeatureShift" in refused.stderr and refused.stderr.count("\n") == 1
+
+
+def test_the_scripts_take_it_too(tmp_path):
+    words = ["bash", "scripts/base2new_train.sh", "FeatureShift", "shapes_both", "1"]
+    environment = {**os.environ, "PLUGIN": str(PLUGIN), "DRY_RUN": "1", "PYTHON": sys.executable}
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"--plugin {PLUGIN}" in done.stdout and "examples/configs/FeatureShift/tiny.yaml" in done.stdout
+
+
+def test_it_is_as_short_as_is_said():
+    assert len(PLUGIN.read_text().splitlines()) < 60

@@ -1,0 +1,53 @@
+"""What the methods' files say, read without importing them, is what the registry holds."""
+
+import subprocess
+import sys
+
+import pytest
+
+from mocoop.catalog import listed
+from mocoop.errors import ConfigError
+from mocoop.methods import methods
+
+PLUGIN = """
+from mocoop.methods import PromptMethod, register_method
+
+@register_method("Later", published="2999-01", title="of tomorrow")
+class Later(PromptMethod):
+    pass
+"""
+
+
+def test_it_is_the_registry():
+    said = [(method.name, method.published, method.title, method.learns) for method in listed().values()]
+    assert said == [(entry.name, entry.published, entry.title, entry.learns) for entry in methods().values()]
+
+
+def test_torch_is_not_imported():
+    code = "import sys; from mocoop.catalog import listed; listed(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_plugin_is_read_without_running_it(tmp_path):
+    path = tmp_path / "later.py"
+    path.write_text(PLUGIN)
+    found = listed((str(path),))
+    assert list(found)[-1] == "Later" and found["Later"].file == path and found["Later"].learns
+    assert "Later" not in listed()
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("x = 1", "registers no method"),
+        ("def broken(", "cannot be read as Python"),
+        ("@register_method(NAME, published='2999-01')\nclass A: ...", "no plain name and published date"),
+    ],
+)
+def test_a_plugin_that_declares_nothing_is_one_line(tmp_path, text, message):
+    path = tmp_path / "plugin.py"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        listed((str(path),))
+    with pytest.raises(ConfigError, match="there is no plugin"):
+        listed((str(tmp_path / "none.py"),))
