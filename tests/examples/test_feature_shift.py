@@ -40,11 +40,11 @@ def test_it_stands_in_the_table_behind_the_packages_methods(output):
 
 def test_it_learned_and_predicts(output, trained_runs):
     run = next(output.glob("base2new/train_base/*/*/FeatureShift/tiny/seed1"))
-    image = next((trained_runs.data_root / "shapes_both").rglob("*.png"))
-    done = mocoop("predict", run, image, "--plugin", PLUGIN)
+    image = next((trained_runs.whole_root / "shapes_both").rglob("*.png"))
+    done = mocoop("predict", "--model", run, image, "--plugin", PLUGIN)
     assert done.returncode == 0, done.stderr
     assert image.name in done.stdout
-    refused = mocoop("predict", run, image)
+    refused = mocoop("predict", "--model", run, image)
     assert refused.returncode == 2 and "FeatureShift" in refused.stderr and refused.stderr.count("\n") == 1
 
 
