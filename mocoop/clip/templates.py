@@ -49,6 +49,16 @@ def single_template(dataset_name: str) -> str:
     return _bundled()["single"].get(dataset_name, DEFAULT_TEMPLATE)
 
 
+def anchor_template(method: str, dataset_name: str) -> str:
+    """The template that a method holds its prompt near on a dataset; "a photo of a {}." where its authors name none."""
+    return _bundled()["anchors"][method].get(dataset_name, DEFAULT_TEMPLATE)
+
+
+def prompt_ending(method: str, dataset_name: str) -> str:
+    """What stands behind a method's context on a dataset, with {} for the class; "{}." where its authors name none."""
+    return _bundled()["endings"][method].get(dataset_name, "{}.")
+
+
 def ensemble_templates(dataset_name: str) -> list[str]:
     """CLIP's seven selected templates, and the dataset's own one unless it is ImageNet (CoOp, ZeroshotCLIP2)."""
     templates = list(_bundled()["ensemble"])

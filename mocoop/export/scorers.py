@@ -123,4 +123,7 @@ def scorer_of(run: TrainedRun) -> Scorer:
         scorer = MixtureScorer(run)
     else:
         raise ConfigError(f"{method.entry.name} cannot be exported: its scores are not a product of features")
+    parts = method.image_parts()
+    if parts is not None and not parts.only_norms:
+        raise ConfigError(f"{method.entry.name} cannot be exported: an export has no prompts in the image tower")
     return scorer.eval().requires_grad_(False)

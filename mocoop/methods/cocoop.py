@@ -10,7 +10,7 @@ from yacs.config import CfgNode
 
 from mocoop.clip.openai import CLIP
 from mocoop.methods.base import PromptMethod
-from mocoop.methods.coop import coop_layout, log_context, noise_context, without_class_embeddings, words_context
+from mocoop.methods.coop import coop_layout, start_context, without_class_embeddings
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.registry import register_method
 
@@ -30,18 +30,15 @@ class CoCoOp(PromptMethod):
 
     def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames=None):
         super().__init__(cfg, classnames, clip_model)
-        words = self.settings.CTX_INIT
-        ctx = words_context(words, clip_model) if words else noise_context(self.settings.N_CTX, clip_model=clip_model)
-        self.ctx = nn.Parameter(ctx)
-        features, width = clip_model.text_projection.shape[1], ctx.shape[1]
+        self.ctx = start_context(self.settings, clip_model)
+        features, width = clip_model.text_projection.shape[1], self.ctx.shape[1]
         layers = OrderedDict(
             linear1=nn.Linear(features, features // 16),
             relu=nn.ReLU(inplace=True),
             linear2=nn.Linear(features // 16, width),
         )
         self.meta_net = nn.Sequential(layers).to(clip_model.dtype)
-        self.layout = coop_layout(self.classnames, len(ctx), "end")
-        log_context(ctx, words)
+        self.layout = coop_layout(self.classnames, len(self.ctx), "end")
 
     def predict_features(self, image_features: Tensor) -> dict[str, Tensor]:
         shift = self.meta_net(image_features).unsqueeze(1)  # (B, 1, width)

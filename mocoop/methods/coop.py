@@ -64,6 +64,14 @@ def noise_context(*shape: int, clip_model: CLIP) -> Tensor:
     return nn.init.normal_(torch.empty(*shape, width, dtype=clip_model.dtype), std=0.02)
 
 
+def start_context(settings: CfgNode, clip_model: CLIP) -> nn.Parameter:
+    """The context (n, width) of a method with the keys CTX_INIT and N_CTX: from words, else from noise."""
+    words = settings.CTX_INIT
+    ctx = words_context(words, clip_model) if words else noise_context(settings.N_CTX, clip_model=clip_model)
+    log_context(ctx, words)
+    return nn.Parameter(ctx)
+
+
 def log_context(ctx: Tensor, words: str) -> None:
     logger.info("context of %d tokens, starting from %s", ctx.shape[-2], repr(words) if words else "noise")
 
@@ -81,6 +89,11 @@ def coop_layout(classnames: Sequence[str], n_ctx: int, position: str, class_spec
         else:
             prompts.append([name, Context(start, n_ctx), "."])
     return PromptLayout(prompts, names=classnames)
+
+
+def only_ctx(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state without what trainers save beside the context: embeddings of class names, and layers that none uses."""
+    return {name: value for name, value in state.items() if name == "ctx"}
 
 
 def without_class_embeddings(state: dict[str, Tensor]) -> dict[str, Tensor]:

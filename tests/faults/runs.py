@@ -3,6 +3,7 @@
 from functools import cache
 from pathlib import Path
 
+from mocoop.catalog import listed
 from mocoop.shapes.sets import ShapesSet
 from mocoop.shapes.writer import write_set
 from tests.faults.outcomes import differences
@@ -10,7 +11,7 @@ from tests.faults.victims import Ending, run, training
 
 ROOT = Path(__file__).parents[2]
 STEPS, TEST_BATCHES, EPOCHS = 12, 3, 4
-METHODS = ("CoOp", "CoCoOp", "MoCoOp")
+METHODS = tuple(name for name, method in listed().items() if method.learns)
 SETTINGS = {
     "DATASET.NUM_SHOTS": 2,
     "DATASET.SUBSAMPLE_CLASSES": "base",

@@ -27,7 +27,7 @@ def killed_at(run, moment: int) -> None:
 def trials(method: str):
     draw = random.Random(f"kills of {method}")
     for number in range(TRIALS):
-        marks = [] if number < QUICK[method] else [pytest.mark.slow]
+        marks = [] if number < QUICK.get(method, 1) else [pytest.mark.slow]
         yield pytest.param(method, draw.randint(1, MOMENTS), OFTEN[number % len(OFTEN)], marks=marks)
 
 

@@ -1,0 +1,57 @@
+"""KgCoOp, knowledge-guided context optimisation (arXiv 2303.13283): CoOp held near a hand-written prompt."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+from torch.nn import functional as F
+from yacs.config import CfgNode
+
+from mocoop.clip.openai import CLIP
+from mocoop.clip.templates import anchor_template
+from mocoop.methods.base import PromptMethod, batch_accuracy
+from mocoop.methods.coop import coop_layout, only_ctx, start_context
+from mocoop.methods.keys import Key, common_keys
+from mocoop.methods.registry import register_method
+from mocoop.methods.zeroshot import template_features
+
+KEYS = (
+    Key("N_CTX", 4, "number of context vectors, if CTX_INIT is empty", at_least=1, structural=True),
+    Key("CTX_INIT", "a photo of a", "words that the context starts from", structural=True),
+    Key("W", 8.0, "weight of the distance to the hand-written prompt", at_least=0.0),
+    *common_keys(prec="fp16"),
+)
+
+
+def anchor_distance(text_features: Tensor, anchors: Tensor) -> Tensor:
+    """1 - the mean cosine of normalised features (C, D) with theirs, half of the paper's mean squared distance."""
+    return 1 - F.cosine_similarity(text_features, anchors.to(text_features.dtype), dim=-1, eps=1e-7).mean()
+
+
+@register_method("KgCoOp", node="KGCOOP", keys=KEYS, published="2023-03", title="knowledge-guided context optimisation")
+class KgCoOp(PromptMethod):
+    """Learns `ctx` (n, width)."""
+
+    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames=None):
+        super().__init__(cfg, classnames, clip_model)
+        self.ctx = start_context(self.settings, clip_model)
+        self.layout = coop_layout(self.classnames, len(self.ctx), "end")
+        self.template = anchor_template("KgCoOp", cfg.DATASET.NAME)
+        self.anchors: Tensor | None = None  # (C, D), when training needs them
+
+    def encode_classes(self) -> Tensor:
+        return F.normalize(self.text_encoder([self.ctx], [self.layout])[0], dim=-1)
+
+    def loss(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
+        if self.anchors is None:
+            self.anchors = template_features(self.text_encoder, [self.template], self.classnames)
+        text_features = self.class_features()
+        logits = self.logit_scale * self.image_features(image) @ text_features.t()
+        ce, kg = F.cross_entropy(logits, label), anchor_distance(text_features, self.anchors)
+        return {"loss": ce + self.settings.W * kg, "loss_ce": ce, "loss_kg": kg, "acc": batch_accuracy(logits, label)}
+
+    @property
+    def knowledge(self) -> list[str]:
+        return ["template of the dataset"]
+
+    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return only_ctx(state)

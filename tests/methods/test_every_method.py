@@ -1,0 +1,123 @@
+"""Every registered method, through all that can be done with one. What a method cannot do, it says by name.
+
+Killing and resuming each is in tests/faults/test_kills_in_training.py; exports are run in tests/export.
+"""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import train
+from mocoop import cli
+from mocoop.catalog import listed
+from mocoop.errors import ConfigError
+from mocoop.export import export_run
+from mocoop.images import read_image
+from mocoop.methods import get_method, methods
+from mocoop.results.predictions import read_predictions
+from mocoop.results.record import read_record
+from mocoop.runs.trained_run import load_run
+from mocoop.training.run_state import MODEL
+
+ROOT = Path(__file__).parents[2]
+LEARNING = [name for name, method in listed().items() if method.learns]
+
+
+def evaluated(runs, tmp_path, name: str, *opts) -> Path:
+    """The folder of an evaluation of the reference run."""
+    flags = ["--eval-only", "--model-dir", str(runs.reference(name))] if name in LEARNING else []
+    run = runs.new(name, *opts, flags=flags)
+    run.out = tmp_path / "evaluated"
+    assert train.main(run.argv()) == 0
+    return run.out
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_it_trains_and_is_compared_with_zero_shot(runs, name):
+    record = read_record(runs.reference(name) / "result.json")
+    assert (record["status"], record["method"]) == ("done", name)
+    assert record["zero_shot"]["images"] > 0 and record["weights_sha256"]
+    assert record["metrics"]["accuracy"] > 100 / 6  # chance
+    untrained = get_method(name).build
+    assert record["knowledge"] == untrained.knowledge.fget(load_run(runs.reference(name)).method)
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_it_is_tested_on_new_classes_or_says_what_binds_it(runs, tmp_path, name):
+    run = load_run(runs.reference(name))
+    if bound := run.method.bound_to_classes():
+        with pytest.raises(ConfigError, match=bound[:20]):
+            run.with_classes(["red ring"])
+        return
+    record = read_record(evaluated(runs, tmp_path, name, "DATASET.SUBSAMPLE_CLASSES", "new") / "result.json")
+    base = read_record(runs.reference(name) / "result.json")
+    assert (record["status"], record["num_classes"]) == ("done", 6)
+    assert record["weights_sha256"] == base["weights_sha256"]
+    assert not {row["classname"] for row in record["per_class"]} & {row["classname"] for row in base["per_class"]}
+
+
+@pytest.mark.parametrize("name", list(listed()))
+def test_the_feature_cache_changes_nothing(runs, tmp_path, monkeypatch, capsys, name):
+    monkeypatch.setenv("MOCOOP_CACHE", str(tmp_path / "cache"))
+    out = evaluated(runs, tmp_path, name, "TEST.FEATURE_CACHE", "True")
+    cached, plain = (read_predictions(folder / "predictions.csv") for folder in (out, runs.reference(name)))
+    assert cached["prediction"].tolist() == plain["prediction"].tolist()
+    assert cached["confidence"].tolist() == pytest.approx(plain["confidence"].tolist(), abs=2e-4)
+    depends = load_run(runs.reference(name)).method.image_learns
+    assert ("nothing is cached" in capsys.readouterr().out) == depends
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_it_predicts_as_it_was_tested(runs, name):
+    run = load_run(runs.reference(name))
+    tested = read_predictions(runs.reference(name) / "predictions.csv")
+    images = torch.stack([run.transform(read_image(runs.data / path)) for path in tested["path"]])
+    predicted = run.predict(images)["logits"].softmax(-1)
+    assert predicted.argmax(-1).tolist() == tested["prediction"].tolist()
+    assert predicted.amax(-1).tolist() == pytest.approx(tested["confidence"].tolist(), abs=2e-4)
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_plain_and_fast_encoders_agree(runs, name):
+    fast = load_run(runs.reference(name))
+    cfg = fast.cfg.clone()
+    cfg.defrost()
+    get_method(name).settings(cfg).TEXT_ENCODER = "plain"
+    build, torch_state = get_method(name).build, fast.method.learned_state()
+    plain = build(cfg, fast.classnames, copy.deepcopy(fast.method.clip_model)).eval()
+    plain.load_learned_state(torch_state)
+    image = torch.randn(3, 3, *cfg.INPUT.SIZE, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.allclose(plain(image), fast.method(image), atol=1e-3)  # of logits of up to 100
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_it_is_exported_or_refused_by_name(runs, tmp_path, name):
+    run = load_run(runs.reference(name))
+    try:
+        written = export_run(run, tmp_path / "export", onnx=False)
+    except ConfigError as error:
+        assert name in str(error)
+        return
+    description = json.loads((tmp_path / "export/model.json").read_text())
+    assert description["method"] == name and all(path.is_file() for path in written)
+
+
+@pytest.mark.parametrize("name", list(listed()))
+def test_its_keys_and_settings_are_documented(capsys, name):
+    assert cli.main(["methods", name]) == 0
+    said = capsys.readouterr().out
+    for key in methods()[name].keys:
+        assert f"TRAINER.{methods()[name].node}.{key.name} " in said and len(key.help) > 10
+    assert list((ROOT / "configs/trainers" / name).glob("tiny*.yaml"))
+    assert f"{name} " in (ROOT / "README.md").read_text() or f"## {name}" in (ROOT / "METHODS.md").read_text()
+
+
+def test_checkpoints_hold_what_is_learned_and_nothing_of_clip(runs):
+    for name in LEARNING:
+        path = max((runs.reference(name) / MODEL).glob("model.pth.tar-*"))
+        names = torch.load(path, weights_only=True)["state_dict"]
+        assert names and not [key for key in names if key.startswith("clip_model")], name
