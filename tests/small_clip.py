@@ -15,13 +15,13 @@ def plain_image_features(method, image):
     return F.normalize(functional_call(method.clip_model.visual, norms, (image,)), dim=-1)
 
 
-def small_clip(seed: int = 0, vision: str = "vit", double: bool = False) -> CLIP:
-    """A CLIP with 32 x 32 images, features of size 32 and a text tower of 3 layers of width 64.
+def small_clip(seed: int = 0, vision: str = "vit", double: bool = False, width: int = 64) -> CLIP:
+    """A CLIP with 32 x 32 images, features of size 32 and a text tower of 3 layers of width 64; `width`: the ViT's.
 
     With `double` all of it computes in fp64.
     """
     torch.manual_seed(seed)
-    tower = dict(vision_layers=2, vision_width=64, vision_patch_size=16)
+    tower = dict(vision_layers=2, vision_width=width, vision_patch_size=16)
     if vision == "rn":
         tower = dict(vision_layers=(1, 1, 1, 1), vision_width=16, vision_patch_size=None)
     text = dict(context_length=77, vocab_size=49408, transformer_width=64, transformer_heads=2, transformer_layers=3)

@@ -6,11 +6,13 @@ from functools import cache
 from pathlib import Path
 
 import train
+from mocoop.catalog import listed
 from mocoop.engine import build_trainer
 from mocoop.shapes.sets import SETS
 from mocoop.shapes.writer import ensure_set
 from mocoop.training import run_command
 from mocoop.training.seeding import set_random_seed
+from tests.shipped import small_config
 
 ROOT = Path(__file__).parents[1]
 VIT = ["--backbone", "tiny-vit"]
@@ -23,6 +25,7 @@ METHODS = {  # name of the run: (trainer, flags, overrides)
     "mocoop-vit": ("MoCoOp", VIT, ["OPTIM.LR", "0.05"]),  # tunes the image tower's LayerNorms too
     "mocoop-random": ("MoCoOp", [], ["TRAINER.MOCOOP.ROUTER", "random"]),
 }
+METHODS |= {name.lower(): (name, [], []) for name, m in listed().items() if m.learns and name.lower() not in METHODS}
 FEW = ["DATASET.NUM_SHOTS", "2", "DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", "1"]
 SPLIT, TEST_IMAGES = "split_zhou_ShapesBoth.json", 4
 LEARNS = ["OPTIM.WARMUP_EPOCH", "-1"]  # so that one epoch moves the weights
@@ -32,7 +35,7 @@ def arguments(data_root, out, name: str, *flags: str, dataset: str = "shapes_bot
     """train.py's command line of a run."""
     trainer, own_flags, overrides = METHODS[name]
     files = ["--dataset-config-file", str(ROOT / f"configs/datasets/{dataset}.yaml")]
-    files += ["--config-file", str(ROOT / f"configs/trainers/{trainer}/tiny.yaml")]
+    files += ["--config-file", str(small_config(trainer))]
     named = ["--root", str(data_root), "--seed", "1", "--trainer", trainer, "--output-dir", str(out)]
     return [*named, *files, *own_flags, *flags, *FEW, *LEARNS, *overrides]
 

@@ -59,6 +59,11 @@ def prompt_ending(method: str, dataset_name: str) -> str:
     return _bundled()["endings"][method].get(dataset_name, "{}.")
 
 
+def template_bank(method: str) -> list[str]:
+    """The templates of which a method uses all, whatever the dataset."""
+    return list(_bundled()["banks"][method])
+
+
 def ensemble_templates(dataset_name: str) -> list[str]:
     """CLIP's seven selected templates, and the dataset's own one unless it is ImageNet (CoOp, ZeroshotCLIP2)."""
     templates = list(_bundled()["ensemble"])

@@ -60,7 +60,8 @@ class PromptMethod(nn.Module):
     @property
     def image_learns(self) -> bool:
         """Whether the image features depend on what is learned: such features can be neither cached nor shared."""
-        parts = self.image_parts()
+        with torch.enable_grad():  # what is computed of learned tensors without one would seem fixed
+            parts = self.image_parts()
         return parts is not None and parts.learns
 
     def image_features(self, image: Tensor) -> Tensor:
@@ -194,6 +195,21 @@ class PromptMethod(nn.Module):
         learned = self.learned_parameters().values()
         where = self.clip_model.logit_scale
         return (*precision, where.device, self.dtype, *((id(p), p._version, p.device) for p in learned))
+
+
+def taught_classes(
+    cfg: CfgNode, choice: str, classnames: Sequence[str], all_classnames: Sequence[str] | None
+) -> tuple[list[str], Tensor]:
+    """The classes of a loss over texts, and the rows of the C trained classes among them.
+
+    Args:
+        choice: "train", or "all": those of the dataset. Trained on new classes, LASP and MoCoOp have no others at hand.
+    """
+    taught, trained_on = list(classnames), cfg.DATASET.get("SUBSAMPLE_CLASSES", "all")
+    if choice == "all" and all_classnames is not None and trained_on != "new":
+        taught = list(all_classnames) + [name for name in classnames if name not in set(all_classnames)]
+    row = {name: i for i, name in reversed(list(enumerate(taught)))}
+    return taught, torch.tensor([row[name] for name in classnames])
 
 
 def batch_accuracy(logits: Tensor, label: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """CoOp, context optimisation (arXiv 2109.01134): one soft prompt, shared by all classes or one for each."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -89,6 +89,14 @@ def coop_layout(classnames: Sequence[str], n_ctx: int, position: str, class_spec
         else:
             prompts.append([name, Context(start, n_ctx), "."])
     return PromptLayout(prompts, names=classnames)
+
+
+def only(learned: Iterable[str], state: dict[str, Tensor], renamed: Mapping[str, str]) -> dict[str, Tensor]:
+    """What is learned of a state that holds all of CLIP, under the names of here; any other state as it is."""
+    if not any(name in state for name in renamed):
+        return state
+    found = {renamed.get(name, name): value for name, value in state.items()}
+    return {name: value for name, value in found.items() if name in set(learned)}
 
 
 def only_ctx(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """Config keys, declared once: default, meaning, bounds, and whether learned tensors depend on them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from yacs.config import CfgNode
 
@@ -28,6 +28,10 @@ class Key:
     choices: tuple = ()
     at_least: float | None = None
     structural: bool = False
+
+    def with_default(self, default: object) -> "Key":
+        """The same key of a method that starts from another value."""
+        return replace(self, default=default)
 
     def problem(self, node_name: str, value: object) -> str | None:
         """What is wrong with a value, one line, or None."""

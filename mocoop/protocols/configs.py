@@ -1,6 +1,7 @@
 """Which configuration a run of a method takes, and the last epoch that it trains."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -21,25 +22,41 @@ def _coop(protocol: str, dataset: str, shots: int) -> str:
     return "vit_b16_ep100" if shots in (2, 4) else "vit_b16"
 
 
+def _prograd(protocol: str, dataset: str, shots: int) -> str:
+    if protocol != "few_shot":
+        return "default"
+    if dataset == "imagenet" or shots == 1:
+        return "rn50_ep50"
+    return "rn50_ep100" if shots in (2, 4) else "rn50"
+
+
 RULES: dict[str, Callable[[str, str, int], str]] = {  # as the methods' own repositories run them; MoCoOp as released
     "ZeroshotCLIP": lambda *_: "vit_b16",
     "ZeroshotCLIP2": lambda *_: "vit_b16",
     "CoOp": _coop,
     "CoCoOp": lambda *_: "vit_b16_c4_ep10_batch1_ctxv1",
+    "ProGrad": _prograd,
     "MoCoOp": lambda *_: "released",
 }
 
 
-def default_configs(method: str, protocol: str, dataset: str, shots: int) -> tuple[str, ...]:
+def default_configs(method: str, protocol: str, dataset: str, shots: int, shapes: str = "tiny") -> tuple[str, ...]:
     """Names of configurations; the first that exists is the default. A test takes that of its model's training.
 
-    A method without a rule of its own names its configurations `tiny`, for the Shapes sets, else after the protocol
-    that trains it, or `default`.
+    A method without a rule of its own names its configurations `shapes` for the Shapes sets, and for others after the
+    protocol that trains it, or `default`.
     """
-    tiny = ("tiny",) if dataset.startswith("shapes_") else ()
-    if method in RULES:
-        return tiny or (RULES[method](protocol, dataset, shots),)
-    return (*tiny, protocol, "default")
+    if dataset.startswith("shapes_"):
+        return (shapes,)
+    return (RULES[method](protocol, dataset, shots),) if method in RULES else (protocol, "default")
+
+
+def shapes_config(folders: Iterable[Path]) -> str:
+    """`tiny`, for the Shapes sets, if all methods have it; `tiny_vit` if one of them needs a vision transformer.
+
+    Methods that are compared are compared on one CLIP.
+    """
+    return "tiny" if all((folder / "tiny.yaml").is_file() for folder in folders) else "tiny_vit"
 
 
 def config_folder(checkout: Path, method: str, plugins: tuple[str, ...] = ()) -> str:
@@ -67,6 +84,27 @@ def choose_config(checkout: Path, folder: str, names: Sequence[str], dataset: st
     raise ConfigError(
         f"no configuration {first}.yaml or {first}/{dataset}.yaml; write it or set CFG to one of: {found}"
     )
+
+
+@dataclass(frozen=True)
+class Configs:
+    """The configurations of one method in a request.
+
+    Attributes:
+        folder: where they lie, relative to the checkout or absolute.
+        shapes: the name of the one for the Shapes sets.
+        asked: the name that was asked for, for all datasets.
+    """
+
+    checkout: Path
+    folder: str
+    shapes: str
+    asked: str | None
+
+    def choose(self, method: str, protocol: str, dataset: str, shots: int) -> tuple[str, str]:
+        """Name and file of the one to train with. Raises ConfigError where there is none."""
+        names = (self.asked,) if self.asked else default_configs(method, protocol, dataset, shots, self.shapes)
+        return choose_config(self.checkout, self.folder, names, dataset)
 
 
 def names_in(folder: Path) -> list[str]:

@@ -13,11 +13,11 @@ from mocoop.catalog import Listed, listed
 from mocoop.protocol import Phase
 from mocoop.protocols.configs import (
     FOLDER,
-    choose_config,
+    Configs,
     config_folder,
-    default_configs,
     last_epoch,
     names_in,
+    shapes_config,
 )
 from mocoop.protocols.request import Request, check_data, completed, known
 from mocoop.results.record import FILE_NAME
@@ -84,10 +84,13 @@ def list_runs(request: Request, checkout: Path) -> list[Run]:
         for dataset in request.targets(phase):
             known("source" if phase.on_source else "dataset", dataset, datasets)
     epoch_of = functools.cache(functools.partial(last_epoch, checkout))
+    folders = {name: config_folder(checkout, name, request.plugins) for name in request.methods}
+    shapes = shapes_config(checkout / folder for folder in folders.values())
     runs = {}
     for name, phase in product(request.methods, request.phases):
         method = methods.get(name, Listed(name, "", "", learns=True, file=checkout))
-        make = functools.partial(_make_run, request, checkout, epoch_of, method)
+        configs = Configs(checkout, folders[name], shapes, request.cfg)
+        make = functools.partial(_make_run, request, configs, epoch_of, method)
         runs |= dict.fromkeys(map(make, _places(request, method, phase)))
     return list(runs)
 
@@ -104,13 +107,12 @@ def _places(request: Request, method: Listed, phase: Phase) -> Iterator[Place]:
 
 
 def _make_run(
-    request: Request, checkout: Path, epoch_of: Callable[[str, tuple], str], method: Listed, place: Place
+    request: Request, configs: Configs, epoch_of: Callable[[str, tuple], str], method: Listed, place: Place
 ) -> Run:
     phase, dataset, shots, seed = place
     trained = phase.model or phase if method.learns else phase
     source = request.source if trained.on_source else dataset  # what the model is, or was, trained on
-    names = (request.cfg,) if request.cfg else default_configs(method.name, trained.protocol, source, shots)
-    cfg, file = choose_config(checkout, config_folder(checkout, method.name, request.plugins), names, source)
+    cfg, file = configs.choose(method.name, trained.protocol, source, shots)
 
     def folder(phase: Phase, dataset: str) -> str:
         return f"{request.output}/{phase.folder}/{dataset}/shots_{shots}/{method.name}/{cfg}/seed{seed}"

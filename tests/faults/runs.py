@@ -8,6 +8,7 @@ from mocoop.shapes.sets import ShapesSet
 from mocoop.shapes.writer import write_set
 from tests.faults.outcomes import differences
 from tests.faults.victims import Ending, run, training
+from tests.shipped import small_config
 
 ROOT = Path(__file__).parents[2]
 STEPS, TEST_BATCHES, EPOCHS = 12, 3, 4
@@ -75,7 +76,7 @@ class TinyRun:
             "--trainer": self.method,
             "--output-dir": self.out,
             "--dataset-config-file": ROOT / "configs/datasets/shapes_both.yaml",
-            "--config-file": ROOT / f"configs/trainers/{self.method}/tiny.yaml",
+            "--config-file": small_config(self.method),
         }
         return [*_words(flags), *self.flags, *_words(SETTINGS), *self.opts]
 

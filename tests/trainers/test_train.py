@@ -9,6 +9,7 @@ import torch
 import train
 from mocoop.results.record import read_record
 from mocoop.training import run_command
+from tests.shipped import small_config
 
 ROOT = Path(__file__).parents[2]
 TRAINERS = ["ZeroshotCLIP", "CoOp", "CoCoOp", "MoCoOp"]
@@ -16,7 +17,7 @@ FEW = ["DATASET.NUM_SHOTS", "2", "DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX
 
 
 def command(data_root, out, trainer, *more, dataset="shapes_both", config=None):
-    config = config or ROOT / f"configs/trainers/{trainer}/tiny.yaml"
+    config = config or small_config(trainer)
     flags = ["--root", str(data_root), "--seed", "1", "--trainer", trainer, "--output-dir", str(out)]
     return [
         *flags,

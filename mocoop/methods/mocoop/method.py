@@ -18,7 +18,7 @@ from mocoop.clip.openai import CLIP
 from mocoop.clip.prompts import Context, PromptLayout, count_tokens, embed_words, readable
 from mocoop.clip.templates import split_template
 from mocoop.clip.tower_parts import TowerParts
-from mocoop.methods.base import PromptMethod, batch_accuracy
+from mocoop.methods.base import PromptMethod, batch_accuracy, taught_classes
 from mocoop.methods.layer_norms import LayerNorms
 from mocoop.methods.mocoop.config import KEYS, mocoop_problems, resolve_groups
 from mocoop.methods.mocoop.losses import routing_loss, routing_target, text_supervision_loss
@@ -63,7 +63,7 @@ class MoCoOp(PromptMethod):
             self.router = RandomRouter(features, len(self.groups))
         if settings.CORRECTION == "shared":
             self.correction = nn.Parameter(torch.zeros(1, features, dtype=clip_model.dtype))
-        self._add_layouts(self._taught(cfg, all_classnames))
+        self._add_layouts(*taught_classes(cfg, settings.TEXT_LOSS_CLASSES, classnames, all_classnames))
         self.teaches_chosen_experts = _teaches_chosen_experts(cfg)
 
     def _add_experts(self, clip_model: CLIP) -> None:
@@ -76,16 +76,7 @@ class MoCoOp(PromptMethod):
     def _is_tuned(self, name: str) -> bool:
         return self.settings.FINETUNE_VIT_LN and (".ln_1." in name or ".ln_2." in name)
 
-    def _taught(self, cfg: CfgNode, all_classnames: Sequence[str] | None) -> list[str]:
-        """Names of the classes of the text loss. Training on new classes, the release has no others at hand."""
-        names, trained_on = list(self.classnames), cfg.DATASET.get("SUBSAMPLE_CLASSES", "all")
-        if self.settings.TEXT_LOSS_CLASSES == "train" or all_classnames is None or trained_on == "new":
-            return names
-        return list(all_classnames) + [name for name in names if name not in set(all_classnames)]
-
-    def _add_layouts(self, taught: list[str]) -> None:
-        row = {name: i for i, name in reversed(list(enumerate(taught)))}
-        trained_rows = torch.tensor([row[name] for name in self.classnames])
+    def _add_layouts(self, taught: list[str], trained_rows: Tensor) -> None:
         self.taught_classnames = taught
         self.register_buffer("trained_rows", trained_rows, persistent=False)  # (C,) rows of the taught classes
         self.layouts = nn.ModuleList(self._expert_layout(g, self.classnames) for g in range(len(self.groups)))

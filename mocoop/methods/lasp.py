@@ -1,0 +1,113 @@
+"""LASP, language-aware soft prompting (arXiv 2210.01115): soft prompts told apart by hand-written ones."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from yacs.config import CfgNode
+
+from mocoop.clip.hard_prompts import hard_features
+from mocoop.clip.openai import CLIP
+from mocoop.clip.templates import template_bank
+from mocoop.clip.tower_parts import TowerParts
+from mocoop.methods.base import PromptMethod, batch_accuracy, taught_classes
+from mocoop.methods.coop import coop_layout, only, start_context
+from mocoop.methods.keys import Key, common_keys
+from mocoop.methods.layer_norms import LayerNorms
+from mocoop.methods.registry import register_method
+
+KEYS = (
+    Key("N_CTX", 4, "number of context vectors, if CTX_INIT is empty", at_least=1, structural=True),
+    Key("CTX_INIT", "a photo of a", "words that the context starts from", structural=True),
+    Key("CORRECTION", True, "learn a vector that is added to all text features (released)", structural=True),
+    Key("FINETUNE_VIT_LN", True, "learn every ln_1 and ln_2 of the image transformer (released)", structural=True),
+    Key("LN_LR_MULT", 0.1, "their factor on the learning rate (released: 0.1)", at_least=0.0),
+    Key("TEXT_LOSS_WEIGHT", 5.0, "weight of the text-to-text loss (released: 5, or 10 where 50 epochs)", at_least=0.0),
+    Key("TEXT_LOSS_CLASSES", "all", "all: base and new names, if trained on base (released); train: trained ones",
+        ("all", "train")),
+    Key("NOISE", 0.05, "deviation of the noise on the hand-written features, in half of the steps", at_least=0.0),
+    Key("GRAD_CLIP_NORM", 1.0, "largest norm of the gradient (released: 1); 0: no clipping", at_least=0.0),
+    Key("GRAD_CLIP_WHEN", "amp", "amp: only with PREC amp (released); always", ("amp", "always")),
+    *common_keys(prec="amp"),
+)  # fmt: skip
+
+
+@register_method("LASP", node="LASP", keys=KEYS, published="2022-10", title="language-aware soft prompting")
+class LASP(PromptMethod):
+    """Learns `ctx` (n, width), by choice `correction` (1, D) and the image tower's LayerNorms."""
+
+    def __init__(
+        self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames: Sequence[str] | None = None
+    ):
+        super().__init__(cfg, classnames, clip_model)
+        self.ctx = start_context(self.settings, clip_model)
+        if self.settings.CORRECTION:
+            self.correction = nn.Parameter(torch.zeros(1, clip_model.text_projection.shape[1], dtype=clip_model.dtype))
+        self.layer_norms = LayerNorms(clip_model.visual, self._is_tuned)
+        self.taught_classnames, rows = taught_classes(cfg, self.settings.TEXT_LOSS_CLASSES, classnames, all_classnames)
+        self.register_buffer("trained_rows", rows, persistent=False)  # (C,) rows of the taught classes
+        self.layout = coop_layout(self.classnames, len(self.ctx), "end")
+        self.taught_layout = coop_layout(self.taught_classnames, len(self.ctx), "end")
+        self._bank: Tensor | None = None
+
+    def _is_tuned(self, name: str) -> bool:
+        return self.settings.FINETUNE_VIT_LN and (".ln_1." in name or ".ln_2." in name)
+
+    def image_parts(self) -> TowerParts | None:
+        return TowerParts(norms=self.layer_norms.substitutes()) if len(self.layer_norms) else None
+
+    def encode_classes(self) -> Tensor:
+        return self._encode(self.layout)
+
+    def _encode(self, layout) -> Tensor:
+        features = self.text_encoder([self.ctx], [layout])[0]
+        return F.normalize(features + self.correction if self.settings.CORRECTION else features, dim=-1)
+
+    def bank(self) -> Tensor:
+        """Features (T, C', D) of the hand-written templates with the names of the taught classes; frozen."""
+        if self._bank is None or self._bank.device != self.trained_rows.device:
+            self._bank = hard_features(self.text_encoder, template_bank("LASP"), self.taught_classnames)
+        return self._bank
+
+    def loss(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
+        taught = self._encode(self.taught_layout)  # (C', D)
+        logits = self.logit_scale * self.image_features(image) @ taught[self.trained_rows].t()
+        bank = self.bank()
+        if torch.rand(()) < 0.5:
+            bank = bank + self.settings.NOISE * torch.randn(bank.shape).to(bank)
+        ce, text = F.cross_entropy(logits, label), text_to_text_loss(taught, bank.to(taught.dtype), self.logit_scale)
+        total = ce + self.settings.TEXT_LOSS_WEIGHT * text
+        return {"loss": total, "loss_ce": ce, "loss_text": text, "acc": batch_accuracy(logits, label)}
+
+    def parameter_groups(self, lr: float) -> list[dict]:
+        """Context and correction at `lr`, the image tower's LayerNorms at LN_LR_MULT of it."""
+        norms = list(self.layer_norms.parameters())
+        own = [p for name, p in self.learned_parameters().items() if not name.startswith("layer_norms.")]
+        groups = [{"params": own, "lr": lr}, {"params": norms, "lr": lr * self.settings.LN_LR_MULT}]
+        return [group for group in groups if group["params"]]
+
+    @property
+    def knowledge(self) -> list[str]:
+        more = ["names of the new classes"] if len(self.taught_classnames) > len(self.classnames) else []
+        return ["templates of several datasets", *more]
+
+    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The release saves all of CLIP; `w` is the correction, at its learner, and LayerNorms lie in the tower."""
+        names = {"prompt_learner.ctx": "ctx", "prompt_learner.w": "correction", "w": "correction"}
+        norms = {f"image_encoder.{name.replace('/', '.')}": f"layer_norms.{name}" for name in self._norm_names()}
+        return only(self.learned_parameters(), state, names | norms)
+
+    def _norm_names(self) -> list[str]:
+        return [name for name, _ in self.layer_norms.named_parameters()]
+
+
+def text_to_text_loss(soft: Tensor, bank: Tensor, scale: Tensor) -> Tensor:
+    """Each hand-written feature is told from the learned ones of other classes (paper, eq. 5; softmax as released).
+
+    Args:
+        soft: (C, D) normalised features of the soft prompt. bank: (T, C, D) features of T templates.
+    """
+    logits = scale * torch.einsum("id,kjd->kji", soft, bank)  # (T, C, C): over the learned classes i
+    target = torch.arange(len(soft), device=soft.device).expand(len(bank), -1)
+    return F.cross_entropy(logits.flatten(0, 1), target.flatten())

@@ -1,0 +1,73 @@
+"""MaPLe, multi-modal prompt learning (arXiv 2210.03117): visual prompts are projections of the text prompts."""
+
+import copy
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+from yacs.config import CfgNode
+
+from mocoop.clip.openai import CLIP
+from mocoop.clip.tower_parts import TowerParts
+from mocoop.methods.base import PromptMethod
+from mocoop.methods.coop import log_context, only
+from mocoop.methods.deep_prompts import (
+    before_blocks,
+    check_depth,
+    deep_rows,
+    first_words,
+    visual_width,
+    worded_layout,
+)
+from mocoop.methods.keys import Key, common_keys
+from mocoop.methods.registry import register_method
+
+KEYS = (
+    Key("N_CTX", 2, "context vectors of a prompt, and rows of each deeper block in both towers", at_least=1,
+        structural=True),
+    Key("CTX_INIT", "a photo of a", "words that the context starts from; those it has no room for stay fixed",
+        structural=True),
+    Key("PROMPT_DEPTH", 9, "blocks of each tower that get rows of their own, the first one included", at_least=1,
+        structural=True),
+    *common_keys(prec="fp16"),
+)  # fmt: skip
+
+
+@register_method("MaPLe", node="MAPLE", keys=KEYS, published="2022-10", title="multi-modal prompt learning")
+class MaPLe(PromptMethod):
+    """Learns `ctx` (n, W), `compound_prompts_text`: (n, W) for blocks 1, 2, ..., and what projects each to the images.
+
+    `proj` maps the context, `compound_prompt_projections` the deeper rows; the latter all start as one layer.
+    Raises ConfigError for a tower that has fewer blocks, or is no transformer.
+    """
+
+    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames=None):
+        super().__init__(cfg, classnames, clip_model)
+        settings, width = self.settings, visual_width(clip_model, "MaPLe")
+        for tower in (clip_model.transformer, clip_model.visual.transformer):
+            check_depth("TRAINER.MAPLE.PROMPT_DEPTH", settings.PROMPT_DEPTH, tower)
+        ctx, rest = first_words(settings.CTX_INIT, settings.N_CTX, clip_model)
+        self.ctx = nn.Parameter(ctx)
+        log_context(ctx, settings.CTX_INIT)
+        self.layout = worded_layout(self.classnames, len(ctx), rest)
+        deeper = settings.PROMPT_DEPTH - 1
+        self.compound_prompts_text = deep_rows(deeper, *ctx.shape)
+        self.proj = nn.Linear(ctx.shape[1], width)
+        first = nn.Linear(ctx.shape[1], width)
+        self.compound_prompt_projections = nn.ModuleList(copy.deepcopy(first) for _ in range(deeper))
+
+    def encode_classes(self) -> Tensor:
+        parts = TowerParts(deep=before_blocks(self.compound_prompts_text))
+        return F.normalize(self.text_encoder([self.ctx], [self.layout], parts)[0], dim=-1)
+
+    def image_parts(self) -> TowerParts:
+        pairs = zip(self.compound_prompt_projections, self.compound_prompts_text)
+        deeper = [project(rows) for project, rows in pairs]
+        return TowerParts(tokens=self.proj(self.ctx.to(self.proj.weight.dtype)), deep=before_blocks(deeper))
+
+    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The release saves all of CLIP; what is learned lies in its prompt learner."""
+        kept = ("ctx", "compound_prompts_text.", "proj.", "compound_prompt_projections.")
+        own = [name.removeprefix("prompt_learner.") for name in state if name.startswith("prompt_learner.")]
+        names = {f"prompt_learner.{name}": name for name in own if name.startswith(kept)}
+        return only(names.values(), state, names)

@@ -1,0 +1,93 @@
+"""ProGrad, prompt-aligned gradient (arXiv 2205.14865): CoOp that takes no step against what CLIP knows."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from yacs.config import CfgNode
+
+from mocoop.clip.openai import CLIP
+from mocoop.clip.prompts import Context, PromptLayout, count_tokens, embed_words, readable
+from mocoop.clip.templates import anchor_template, split_template
+from mocoop.methods.base import PromptMethod, batch_accuracy
+from mocoop.methods.coop import log_context, noise_context, only_ctx
+from mocoop.methods.keys import Key, common_keys
+from mocoop.methods.registry import register_method
+from mocoop.methods.zeroshot import template_features
+
+KEYS = (
+    Key("N_CTX", 16, "number of context vectors", at_least=1, structural=True),
+    Key("CTX_INIT", True, "start the last ones from the words of the dataset's template", structural=True),
+    Key("LAMBDA", 1.0, "share of the conflicting gradient that is taken away", at_least=0.0),
+    Key("T", 1.0, "temperature of the distillation from zero-shot CLIP", at_least=1e-3),
+    *common_keys(prec="fp16"),
+)
+
+
+@register_method("ProGrad", node="PROGRAD", keys=KEYS, published="2022-05", title="prompt-aligned gradient")
+class ProGrad(PromptMethod):
+    """Learns `ctx` (n, width)."""
+
+    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames=None):
+        super().__init__(cfg, classnames, clip_model)
+        self.template = anchor_template("ProGrad", cfg.DATASET.NAME)
+        words = split_template(self.template)[0] if self.settings.CTX_INIT else ""
+        ctx, rest = padded_context(words, self.settings.N_CTX, clip_model)
+        self.ctx = nn.Parameter(ctx)
+        log_context(ctx, words)
+        prompts = [[Context(0, len(ctx)), f"{rest} {readable(name)}.".strip()] for name in self.classnames]
+        self.layout = PromptLayout(prompts, names=self.classnames)
+        self.teacher: Tensor | None = None  # (C, D), when training needs it
+
+    def encode_classes(self) -> Tensor:
+        return F.normalize(self.text_encoder([self.ctx], [self.layout])[0], dim=-1)
+
+    def loss(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """Cross-entropy, which is minimised, and the distillation loss, whose gradient it must not go against."""
+        if self.teacher is None:
+            self.teacher = template_features(self.text_encoder, [self.template], self.classnames)
+        features = self.image_features(image)
+        logits = self.predict_features(features)["logits"]
+        taught = self.logit_scale * features @ self.teacher.to(features.dtype).t()
+        temperature = self.settings.T
+        log_p = F.log_softmax(logits / temperature, dim=-1)
+        kl = -(F.softmax(taught / temperature, dim=-1) * log_p).sum(-1).mean() * temperature**2
+        return {"loss": F.cross_entropy(logits, label), "loss_kl": kl, "acc": batch_accuracy(logits, label)}
+
+    def backward(self, parts: dict[str, Tensor]) -> None:
+        learned = list(self.learned_parameters().values())
+        general = torch.autograd.grad(parts["loss_kl"], learned, retain_graph=True)
+        own = torch.autograd.grad(parts["loss"], learned)
+        for p, g, g_kl in zip(learned, own, general):
+            p.grad = without_conflict(g, g_kl, self.settings.LAMBDA)
+
+    @property
+    def knowledge(self) -> list[str]:
+        return ["template of the dataset"]
+
+    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return only_ctx(state)
+
+
+def padded_context(words: str, length: int, clip_model: CLIP) -> tuple[Tensor, str]:
+    """Context (length, width) that ends in the words' embeddings, and the words that stay fixed behind it.
+
+    As released, as many tokens are learned as there are words: where a comma makes one more, the last word is fixed.
+    Raises nothing for more words than fit: then the first `length` tokens are learned.
+    """
+    if not words:
+        return noise_context(length, clip_model=clip_model), ""
+    learned = min(len(words.split()), length)
+    embedded = embed_words(words, clip_model.token_embedding)
+    ctx = torch.zeros(length, embedded.shape[1], dtype=clip_model.dtype, device=embedded.device)
+    ctx[length - learned :] = embedded[:learned].to(ctx.dtype)
+    fixed = count_tokens(words) - learned
+    return ctx, " ".join(words.split()[len(words.split()) - fixed :]) if fixed else ""
+
+
+def without_conflict(g: Tensor, g_kl: Tensor, share: float) -> Tensor:
+    """g without `share` of its part along g_kl where the two point apart by more than 90 degrees (paper, eq. 4)."""
+    direction = g_kl.float() / g_kl.float().norm()
+    along = (g.float() * direction).sum()
+    return torch.where(along < 0, g.float() - share * along * direction, g.float()).to(g.dtype)

@@ -1,0 +1,94 @@
+"""PromptSRC, self-regulating prompts (arXiv 2307.06948): IVLP held near CLIP, and its weights averaged over epochs."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from yacs.config import CfgNode
+
+from mocoop.clip.openai import CLIP
+from mocoop.clip.prompts import hard_prompts
+from mocoop.clip.templates import fill, template_bank
+from mocoop.errors import CheckpointError
+from mocoop.methods.base import batch_accuracy
+from mocoop.methods.ivlp import IVLP
+from mocoop.methods.ivlp import KEYS as IVLP_KEYS
+from mocoop.methods.keys import Key
+from mocoop.methods.registry import register_method
+
+_RELEASED = {"N_CTX_TEXT": 4, "N_CTX_VISION": 4, "PROMPT_DEPTH_TEXT": 9, "PROMPT_DEPTH_VISION": 9}
+KEYS = (
+    *(key.with_default(_RELEASED.get(key.name, key.default)) for key in IVLP_KEYS),
+    Key("TEXT_LOSS_WEIGHT", 25.0, "weight of the distance to CLIP's text features", at_least=0.0),
+    Key("IMAGE_LOSS_WEIGHT", 10.0, "weight of the distance to CLIP's image features", at_least=0.0),
+    Key("GPA_MEAN", 15.0, "epoch that the average of the weights is centred on"),
+    Key("GPA_STD", 1.0, "deviation of the average's weights, in epochs", at_least=1e-3),
+)
+
+
+@register_method("PromptSRC", node="PROMPTSRC", keys=KEYS, published="2023-07", title="self-regulating prompts")
+class PromptSRC(IVLP):
+    """Learns what IVLP does; after the last epoch it is the Gaussian average of all epochs' weights."""
+
+    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames=None):
+        super().__init__(cfg, classnames, clip_model)
+        self._anchors: Tensor | None = None
+        self.average: dict[str, Tensor] = {}  # the sum so far, on the CPU in fp32
+
+    def anchors(self) -> Tensor:
+        """CLIP's text features (C, D): the mean over 60 templates of features as they are, then normalised."""
+        if self._anchors is None or self._anchors.device != self.ctx.device:
+            self._anchors = F.normalize(self._mean_features(), dim=-1)
+        return self._anchors
+
+    @torch.no_grad()
+    def _mean_features(self) -> Tensor:
+        templates, device = template_bank("PromptSRC"), self.ctx.device
+        with torch.autocast(device.type, enabled=False):
+            total = 0.0
+            for template in templates:
+                layout = hard_prompts([fill(template, name) for name in self.classnames]).to(device)
+                total = total + self.text_encoder([None], [layout])[0]
+        return total / len(templates)
+
+    def loss(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """Cross-entropy and three distances to CLIP, as released: means over elements, for logits too."""
+        settings, text, own = self.settings, self.class_features(), self.image_features(image)
+        frozen_text, frozen = self.anchors().to(text.dtype), self.frozen_image_features(image)
+        logits, frozen_logits = (self.logit_scale * a @ b.t() for a, b in ((own, text), (frozen, frozen_text)))
+        parts = {
+            "loss_ce": F.cross_entropy(logits, label),
+            "loss_text": settings.TEXT_LOSS_WEIGHT * F.l1_loss(text, frozen_text),
+            "loss_image": settings.IMAGE_LOSS_WEIGHT * F.l1_loss(own, frozen),
+            "loss_logits": F.kl_div(
+                F.log_softmax(logits, dim=1), F.log_softmax(frozen_logits, dim=1), reduction="sum", log_target=True
+            )
+            / logits.numel(),
+        }
+        return {"loss": sum(parts.values()), "acc": batch_accuracy(logits, label), **parts}
+
+    def after_epoch(self, epoch: int, epochs: int) -> None:
+        """Add the weights as they are now to the average; after the last epoch take it."""
+        share = gaussian_share(epoch, epochs, self.settings.GPA_MEAN, self.settings.GPA_STD)
+        state = {name: value.float() for name, value in self.learned_state().items()}
+        self.average = {name: self.average.get(name, 0.0) + share * value for name, value in state.items()}
+        if epoch == epochs:
+            self.load_learned_state(self.average)
+
+    def extra_state(self) -> dict:
+        return {"average": self.average} if self.average else {}
+
+    def load_extra_state(self, state: dict) -> None:
+        average, own = state.get("average", {}), self.learned_state()
+        if average and {name: value.shape for name, value in average.items()} != {n: v.shape for n, v in own.items()}:
+            raise CheckpointError("the average of the weights does not fit PromptSRC: its names or shapes differ")
+        self.average = dict(average)
+
+
+def gaussian_share(epoch: int, epochs: int, mean: float, std: float) -> float:
+    """The share of an epoch, of 1 to `epochs`, in the Gaussian average; all of them sum to 1."""
+    logs = [-0.5 * ((e - mean) / std) ** 2 for e in range(1, epochs + 1)]
+    top = max(logs)
+    return math.exp(logs[epoch - 1] - top) / sum(math.exp(value - top) for value in logs)

@@ -1,0 +1,52 @@
+"""VPT, visual prompt tuning for CLIP: deep prompts in the image tower alone (baseline of arXiv 2210.03117)."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+from yacs.config import CfgNode
+
+from mocoop.clip.openai import CLIP
+from mocoop.clip.tower_parts import TowerParts
+from mocoop.methods.base import PromptMethod
+from mocoop.methods.coop import only
+from mocoop.methods.deep_prompts import before_blocks, check_depth, deep_rows, visual_width
+from mocoop.methods.keys import Key, common_keys
+from mocoop.methods.registry import register_method
+from mocoop.methods.zeroshot import template_features
+
+KEYS = (
+    Key("N_CTX_VISION", 8, "rows beside an image's patches", at_least=1, structural=True),
+    Key("PROMPT_DEPTH_VISION", 12, "blocks that get rows of their own, the first one included", at_least=1,
+        structural=True),
+    Key("CTX_INIT", "a photo of a", "words before the class name; nothing of them is learned", structural=True),
+    *common_keys(prec="fp16"),
+)  # fmt: skip
+
+
+@register_method("VPT", node="VPT", keys=KEYS, published="2022-03", title="visual prompt tuning")
+class VPT(PromptMethod):
+    """Learns `visual_prompts`: (m, W') for blocks 0, 1, ... Raises ConfigError as IVLP does."""
+
+    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames=None):
+        super().__init__(cfg, classnames, clip_model)
+        settings, width = self.settings, visual_width(clip_model, "VPT")
+        check_depth("TRAINER.VPT.PROMPT_DEPTH_VISION", settings.PROMPT_DEPTH_VISION, clip_model.visual.transformer)
+        self.visual_prompts = deep_rows(settings.PROMPT_DEPTH_VISION, settings.N_CTX_VISION, width)
+        self._text_features: Tensor | None = None
+
+    def encode_classes(self) -> Tensor:
+        if self._text_features is None or self._text_features.device != self.logit_scale.device:
+            template = f"{self.settings.CTX_INIT} {{}}.".strip()
+            self._text_features = template_features(self.text_encoder, [template], self.classnames)
+        return self._text_features.to(self.dtype)
+
+    def image_parts(self) -> TowerParts:
+        first, *deeper = self.visual_prompts
+        return TowerParts(tokens=first, deep=before_blocks(deeper))
+
+    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The release saves all of CLIP, and prompts where they are put in."""
+        names = {"image_encoder.VPT": "visual_prompts.0"}
+        for name in (name for name in state if name.endswith(".VPT_shallow")):
+            names[name] = f"visual_prompts.{name.split('.')[3]}"
+        return only(names.values(), state, names)

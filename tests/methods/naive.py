@@ -1,0 +1,185 @@
+"""What the papers' codes compute, class by class and image by image, through CLIP's own blocks. Slow and plain."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mocoop.clip.openai import EOT_TOKEN, SOT_TOKEN, tokenizer
+from mocoop.clip.templates import template_bank
+
+
+def unit(x: Tensor) -> Tensor:
+    return x / x.norm(dim=-1, keepdim=True)
+
+
+def embedded(clip, text: str) -> Tensor:
+    """Embeddings (n, W) of a text's tokens."""
+    return clip.token_embedding.weight[torch.tensor(tokenizer.encode(text), dtype=torch.long)]
+
+
+def text_feature(clip, middle: Tensor, deep=None) -> Tensor:
+    """The feature (D,) of [SOT] middle [EOT]; `deep`: {block: rows that take the place of those behind SOT}."""
+    ends = clip.token_embedding.weight[torch.tensor([SOT_TOKEN, EOT_TOKEN])]
+    x = torch.cat([ends[:1], middle, ends[1:]])
+    x = x + clip.positional_embedding[: len(x)]
+    for i, block in enumerate(clip.transformer.resblocks):
+        if deep and i in deep:
+            x = torch.cat([x[:1], deep[i], x[1 + len(deep[i]) :]])
+        x = _block(block, x, block.attn_mask[: len(x), : len(x)].to(x.dtype))
+    return clip.ln_final(x)[-1] @ clip.text_projection
+
+
+def image_feature(clip, image: Tensor, rows=(), norms=None) -> Tensor:
+    """The feature (D,) of an image (3, H, W); `rows`: those beside its patches, for blocks 0, 1, ...
+
+    norms: {name of a LayerNorm's parameter: value} in place of CLIP's own.
+    """
+    visual = clip.visual
+    if norms:
+        return torch.func.functional_call(visual, dict(norms), (image[None],))[0]
+    patches = visual.conv1(image[None]).flatten(2)[0].t()
+    x = torch.cat([visual.class_embedding[None], patches]) + visual.positional_embedding
+    for i, block in enumerate(visual.transformer.resblocks):
+        if i == 0:
+            x = visual.ln_pre(torch.cat([x, rows[0]]) if len(rows) else x)
+        elif i < len(rows):
+            x = torch.cat([x[: -len(rows[i])], rows[i]])
+        x = _block(block, x, None)
+    return visual.ln_post(x[0]) @ visual.proj
+
+
+def _block(block, x: Tensor, mask) -> Tensor:
+    y = block.ln_1(x)[:, None]
+    x = x + block.attn(y, y, y, need_weights=False, attn_mask=mask)[0][:, 0]
+    return x + block.mlp(block.ln_2(x))
+
+
+def hard_feature(clip, text: str) -> Tensor:
+    return text_feature(clip, embedded(clip, text))
+
+
+def image_features(clip, images, rows=(), norms=None) -> Tensor:
+    return torch.stack([unit(image_feature(clip, image, rows, norms)) for image in images])
+
+
+def prompted(method, names, rest: str = "", deep=None) -> Tensor:
+    """Normalised features of [ctx] rest name. for each name."""
+    clip = method.clip_model
+    texts = [f"{rest} {name}.".strip() for name in names]
+    return torch.stack([unit(text_feature(clip, torch.cat([method.ctx, embedded(clip, t)]), deep)) for t in texts])
+
+
+def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
+    return -torch.stack([torch.log_softmax(row, -1)[y] for row, y in zip(logits, label)]).mean()
+
+
+# --- the methods, on OxfordPets ---------------------------------------------------------------------------------------
+
+
+def coop(method, image, label, names, more):
+    clip = method.clip_model
+    logits = clip.logit_scale.exp() * image_features(clip, image) @ prompted(method, names).t()
+    return {"loss": cross_entropy(logits, label)}
+
+
+def kgcoop(method, image, label, names, more):
+    clip, text = method.clip_model, prompted(method, names)
+    anchors = torch.stack([unit(hard_feature(clip, f"a photo of a {name}, a type of pet.")) for name in names])
+    ce = cross_entropy(clip.logit_scale.exp() * image_features(clip, image) @ text.t(), label)
+    kg = 1 - torch.stack([a @ b for a, b in zip(text, anchors)]).mean()
+    return {"loss": ce + 8 * kg, "loss_ce": ce, "loss_kg": kg}
+
+
+def prograd(method, image, label, names, more):
+    clip = method.clip_model
+    features, scale = image_features(clip, image), clip.logit_scale.exp()
+    logits = scale * features @ prompted(method, names, rest="a").t()  # of "a type of pet, a photo of a", "a" is fixed
+    taught = torch.stack([unit(hard_feature(clip, f"a type of pet, a photo of a {name}.")) for name in names])
+    p = torch.softmax(scale * features @ taught.t(), -1)
+    kl = torch.stack([-(q * torch.log_softmax(row, -1)).sum() for q, row in zip(p, logits)]).mean()
+    return {"loss": cross_entropy(logits, label), "loss_kl": kl}
+
+
+def lasp(method, image, label, names, more):
+    clip, scale = method.clip_model, method.clip_model.logit_scale.exp()
+    norms = {name.replace("/", "."): value for name, value in method.layer_norms.named_parameters()}
+    soft = [text_feature(clip, torch.cat([method.ctx, embedded(clip, f"{name}.")])) for name in [*names, *more]]
+    soft = unit(torch.stack(soft) + method.correction)
+    ce = cross_entropy(scale * image_features(clip, image, norms=norms) @ soft[: len(names)].t(), label)
+    terms = []
+    for template in template_bank("LASP"):
+        for j, name in enumerate([*names, *more]):
+            hard = unit(hard_feature(clip, template.format(name)))
+            terms.append(-torch.log_softmax(scale * soft @ hard, -1)[j])
+    text = torch.stack(terms).mean()
+    return {"loss": ce + 5 * text, "loss_ce": ce, "loss_text": text}
+
+
+def tcp(method, image, label, names, more):
+    clip, net = method.clip_model, method.meta_net
+    text, kg = [], []
+    for name in names:
+        anchor = unit(hard_feature(clip, f"a photo of a {name}, a type of pet."))
+        hidden = net.linear1.weight @ anchor + net.linear1.bias
+        hidden = hidden * torch.sigmoid(1.702 * hidden)
+        rows = (net.linear2.weight @ hidden + net.linear2.bias).view(method.ctx.shape)
+        middle = torch.cat([method.ctx, embedded(clip, f"{name}, a type of pet.")])
+        text.append(unit(text_feature(clip, middle, {method.settings.BLOCK: rows})))
+        kg.append(text[-1] @ anchor)
+    ce = cross_entropy(clip.logit_scale.exp() * image_features(clip, image) @ torch.stack(text).t(), label)
+    kg = 1 - torch.stack(kg).mean()
+    return {"loss": ce + 8 * kg, "loss_ce": ce, "loss_kg": kg}
+
+
+def ivlp(method, image, label, names, more):
+    clip, deep = method.clip_model, dict(enumerate(method.text_prompts, 1))
+    text = prompted(method, names, "of a", deep)
+    features = image_features(clip, image, list(method.visual_prompts))
+    return {"loss": cross_entropy(clip.logit_scale.exp() * features @ text.t(), label)}
+
+
+def vpt(method, image, label, names, more):
+    clip = method.clip_model
+    text = torch.stack([unit(hard_feature(clip, f"a photo of a {name}.")) for name in names])
+    features = image_features(clip, image, list(method.visual_prompts))
+    return {"loss": cross_entropy(clip.logit_scale.exp() * features @ text.t(), label)}
+
+
+def maple(method, image, label, names, more):
+    clip, deep = method.clip_model, dict(enumerate(method.compound_prompts_text, 1))
+    layers = [method.proj, *method.compound_prompt_projections]
+    sources = [method.ctx, *method.compound_prompts_text]
+    rows = [source @ layer.weight.t() + layer.bias for layer, source in zip(layers, sources)]
+    features = image_features(clip, image, rows)
+    text = prompted(method, names, "of a", deep)
+    return {"loss": cross_entropy(clip.logit_scale.exp() * features @ text.t(), label)}
+
+
+def promptsrc(method, image, label, names, more):
+    clip, deep, scale = method.clip_model, dict(enumerate(method.text_prompts, 1)), method.clip_model.logit_scale.exp()
+    text = prompted(method, names, "", deep)
+    own, frozen = image_features(clip, image, list(method.visual_prompts)), image_features(clip, image)
+    means = [sum(hard_feature(clip, t.format(name)) for t in template_bank("PromptSRC")) / 60 for name in names]
+    anchors = unit(torch.stack(means))
+    logits, frozen_logits = scale * own @ text.t(), scale * frozen @ anchors.t()
+    p0, logp0, logp = F.softmax(frozen_logits, 1), F.log_softmax(frozen_logits, 1), F.log_softmax(logits, 1)
+    parts = {
+        "loss_ce": cross_entropy(logits, label),
+        "loss_text": 25 * (text - anchors).abs().mean(),
+        "loss_image": 10 * (own - frozen).abs().mean(),
+        "loss_logits": (p0 * (logp0 - logp)).sum() / (len(image) * len(names)),
+    }
+    return {"loss": sum(parts.values()), **parts}
+
+
+REFERENCES = {
+    "CoOp": (coop, {"CTX_INIT": "a photo of a"}),
+    "KgCoOp": (kgcoop, {}),
+    "ProGrad": (prograd, {}),
+    "LASP": (lasp, {"NOISE": 0.0}),
+    "TCP": (tcp, {"BLOCK": 2}),
+    "IVLP": (ivlp, {"PROMPT_DEPTH_TEXT": 3, "PROMPT_DEPTH_VISION": 2}),
+    "VPT": (vpt, {"PROMPT_DEPTH_VISION": 2, "N_CTX_VISION": 3}),
+    "MaPLe": (maple, {"PROMPT_DEPTH": 2}),
+    "PromptSRC": (promptsrc, {"PROMPT_DEPTH_TEXT": 2, "PROMPT_DEPTH_VISION": 2}),
+}

@@ -1,0 +1,11 @@
+"""The settings that the project ships."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def small_config(trainer: str) -> Path:
+    """A method's configuration for Shapes and an embedded CLIP: the ResNet, or the ViT where the method needs one."""
+    folder = ROOT / "configs/trainers" / trainer
+    return next(path for path in (folder / "tiny.yaml", folder / "tiny_vit.yaml") if path.is_file())
