@@ -1,0 +1,75 @@
+"""METHODS.md: a section for each method, with the numbers of values that learn and the published averages."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from yacs.config import CfgNode
+
+from mocoop.catalog import listed
+from mocoop.clip.openai import CLIP
+from mocoop.methods import build_method, extend_cfg, get_method
+from mocoop.results.published import AVERAGE, load_published, published_method
+
+TEXT = (Path(__file__).parents[2] / "METHODS.md").read_text(encoding="utf-8")
+SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", TEXT, flags=re.M | re.S))
+LEARN = {  # ViT-B/16, from the released codes
+    "KgCoOp": 2_048,
+    "ProGrad": 8_192,
+    "LASP": 39_424,
+    "MaPLe": 3_555_072,
+    "IVLP": 30_720,
+    "VPT": 73_728,
+    "PromptSRC": 46_080,
+    "TCP": 331_904,
+}
+
+
+@pytest.fixture(scope="module")
+def vit_b16():
+    """A CLIP of ViT-B/16's shapes without memory."""
+    with torch.device("meta"):
+        return CLIP(512, 224, 12, 768, 16, 77, 49408, 512, 8, 12).requires_grad_(False)
+
+
+def learned(name: str, clip_model, **keys) -> int:
+    cfg = CfgNode({"TRAINER": {"NAME": name}, "DATASET": {"NAME": "OxfordPets"}, "TRAIN": {}, "TEST": {}})
+    extend_cfg(cfg)
+    for key, value in keys.items():
+        get_method(name).settings(cfg)[key] = value
+    method = build_method(cfg, ["cat", "dog"], clip_model)
+    return sum(p.numel() for p in method.learned_parameters().values())
+
+
+def test_each_method_has_a_section_in_the_order_of_their_papers():
+    assert list(SECTIONS) == list(listed())
+
+
+@pytest.mark.parametrize("name", list(listed()))
+def test_as_many_values_learn_as_it_says(vit_b16, name):
+    said = re.search(r"Learns: ([\d,]+) values", SECTIONS[name])[1]
+    count = learned(name, vit_b16)
+    assert said == f"{count:,}"
+    assert LEARN.get(name, count) == count
+
+
+@pytest.mark.parametrize(
+    "keys, count",
+    [
+        ({"N_CTX_TEXT": 4, "N_CTX_VISION": 4, "PROMPT_DEPTH_TEXT": 9, "PROMPT_DEPTH_VISION": 9}, 46_080),
+        ({"N_CTX_TEXT": 4, "PROMPT_DEPTH_VISION": 0}, 24_576),
+    ],
+)
+def test_the_other_two_of_ivlp(vit_b16, keys, count):
+    assert learned("IVLP", vit_b16, **keys) == count
+
+
+@pytest.mark.parametrize("name", [name for name in listed() if "Published: 8" in SECTIONS.get(name, "")])
+def test_published_averages_are_those_of_the_file(name):
+    said = re.search(r"Published: ([\d., ]+)\.\n", SECTIONS[name])[1].split(", ")
+    frame = load_published().frame
+    rows = frame[(frame["method"] == published_method(name)) & (frame["protocol"] == "base2new")]
+    rows = rows[rows["dataset"] == AVERAGE]
+    for split, value in zip(("base", "new", "H"), said):
+        assert float(value) in rows.loc[rows["split"] == split, "value"].tolist(), split
