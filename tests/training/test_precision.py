@@ -4,10 +4,12 @@ import logging
 
 import pytest
 import torch
-from yacs.config import CfgNode
 
-from mocoop.methods import build_method, extend_cfg
+from mocoop.catalog import listed
+from mocoop.methods import build_method
 from mocoop.training.precision import Precision
+from tests.methods.naive import REFERENCES
+from tests.methods.test_coop_and_cocoop import config
 from tests.small_clip import small_clip
 
 CPU = torch.device("cpu")
@@ -39,18 +41,19 @@ def test_on_a_gpu_half_precision_weights_are_tested_as_they_are():
     assert Precision("amp", torch.device("cuda")).tested == "fp32"
 
 
-@pytest.mark.parametrize("trainer", ["CoOp", "CoCoOp", "MoCoOp"])
+@pytest.mark.parametrize("trainer", [name for name, method in listed().items() if method.learns])
 @pytest.mark.parametrize("prec", ["bf16", "amp"])
 def test_a_step_changes_what_learns_and_is_near_fp32(trainer, prec):
-    cfg = CfgNode({"TRAINER": {"NAME": trainer}, "DATASET": {"NAME": "OxfordPets"}, "TRAIN": {}, "TEST": {}})
-    extend_cfg(cfg)
     torch.manual_seed(0)
+    cfg = config(trainer, **REFERENCES.get(trainer, (None, {}))[1])
     method = build_method(cfg, ["cat", "oak tree", "dog"], small_clip()).train()
     image, label = torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 2, 0])
+    torch.manual_seed(1)
     exact = method.loss(image, label)["loss"]
     precision = Precision(prec, CPU)
     optimizer = torch.optim.SGD(method.parameter_groups(0.1), lr=0.1)
     before = method.learned_state()
+    torch.manual_seed(1)
     with precision.autocast():
         parts = method.loss(image, label)
     precision.backward(method, parts)
