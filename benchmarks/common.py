@@ -54,12 +54,13 @@ def groups(count: int) -> dict[str, list[str]]:
     return dict(list(template_groups(own.get(count, "ImageNet")).items())[:count])
 
 
-def method(name: str, clip_model: CLIP, classes: int, experts: int, text_encoder: str, **keys):
-    """A method as released, over `classes` base classes of twice as many."""
+def method(name: str, clip_model: CLIP, classes: int, experts: int, text_encoder: str, batch: int = 32, **keys):
+    """A method as released, over `classes` base classes of twice as many, trained in batches of `batch`."""
     cfg = get_cfg_default()
     extend_cfg(cfg)
     cfg.TRAINER.NAME, cfg.DATASET.NAME = name, "ImageNet"
     cfg.TRAINER.COOP.CTX_INIT = cfg.TRAINER.COCOOP.CTX_INIT = "a photo of a"
+    cfg.DATALOADER.TRAIN_X.BATCH_SIZE = batch
     chosen = groups(experts)
     cfg.TRAINER.MOCOOP.GROUPS, cfg.TRAINER.MOCOOP.GROUP_NAMES = list(chosen.values()), list(chosen)
     cfg.TRAINER.MOCOOP.TOP_K = min(2, experts)
@@ -94,12 +95,18 @@ def relative_difference(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a.double() - b.double()).norm() / b.double().norm())
 
 
+def matmul_rates(size: int = 1536, device: str = "cpu", dtype: torch.dtype = torch.float32) -> dict[str, float]:
+    """Rates of a square matrix product in GFLOP/s, by library."""
+    a, b = torch.randn(2, size, size, device=device, dtype=dtype).unbind(0)
+    products = {"torch's own product": lambda: a @ b}
+    if device == "cpu":
+        products |= {"oneDNN": lambda: frozen_linear(a, b)}
+    return {name: 2 * size**3 / seconds(product, repeats=5) / 1e9 for name, product in products.items()}
+
+
 def matmul_gflops(size: int = 1536, device: str = "cpu", dtype: torch.dtype = torch.float32) -> float:
     """The machine's best rate of a square matrix product, in GFLOP/s."""
-    a, b = torch.randn(2, size, size, device=device, dtype=dtype).unbind(0)
-    return (
-        2 * size**3 / min(seconds(product, repeats=5) for product in (lambda: a @ b, lambda: frozen_linear(a, b))) / 1e9
-    )
+    return max(matmul_rates(size, device, dtype).values())
 
 
 def peak_memory_gb(device: str = "cpu") -> float:
@@ -141,8 +148,10 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 def report(rows: Sequence[dict], args: argparse.Namespace, **more) -> None:
     """Print the rows as a table, and write them, and what else is known, as json where asked."""
+    rates = matmul_rates(device=args.device)
     print(machine(args.device))
+    print("matrix products, GFLOP/s: " + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items()))
     print(pd.DataFrame(rows).to_string(index=False, na_rep="-", float_format=lambda x: f"{x:.4g}"))
     if args.json:
-        record = {"machine": machine(args.device), "rows": list(rows), **more}
+        record = {"machine": machine(args.device), "gflops": rates, "rows": list(rows), **more}
         args.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

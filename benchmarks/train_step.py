@@ -1,6 +1,8 @@
 """One training step with the fast or the plain text encoder, each in a process of its own: seconds and peak memory.
 
 python -m benchmarks.train_step --method mocoop -C 50 -E 6 [--batch 4] [--plain]
+python -m benchmarks.train_step --method all --plain                   every method
+python -m benchmarks.train_step -C 1000 -E 20 --batch 1 --taught all   ImageNet's shape, all experts taught
 """
 
 import json
@@ -14,11 +16,12 @@ from mocoop.training.precision import Precision
 NAMES = {name.lower(): name for name, entry in methods().items() if entry.node}
 
 
-def step(method, precision: Precision, optimizer, image, label) -> torch.Tensor:
+def step(method, precision: Precision, optimizer, image, label) -> None:
+    optimizer.zero_grad()
     with precision.autocast():
-        loss = method.loss(image, label)["loss"]
-    precision.step(loss, method, optimizer)
-    return loss
+        parts = method.loss(image, label)
+    precision.backward(method, parts)
+    precision.update(method, optimizer, 0.0)
 
 
 def child(args) -> dict:
@@ -27,8 +30,10 @@ def child(args) -> dict:
     keys = {"TEXT_CHUNK": args.chunk}
     if args.frozen_image:
         keys["FINETUNE_VIT_LN"] = False
+    if args.taught:
+        keys["TEXT_LOSS_EXPERTS"] = args.taught
     method = common.method(
-        NAMES[args.method], common.vit_b16(args.device), args.classes, args.experts, args.kind, **keys
+        NAMES[args.method], common.vit_b16(args.device), args.classes, args.experts, args.kind, args.batch, **keys
     )
     precision = Precision(args.prec, device)
     optimizer = torch.optim.SGD(method.train().parameter_groups(0.002), lr=0.002, momentum=0.9)
@@ -49,28 +54,35 @@ def child(args) -> dict:
 
 
 def main(args) -> None:
+    rows = [row for name in (NAMES if args.method == "all" else [args.method]) for row in rows_of(name, args)]
+    common.report(rows, args)
+
+
+def rows_of(name: str, args) -> list[dict]:
+    """A method's fast step, and its plain one where asked."""
     rows = []
     shape = {"-C": args.classes, "-E": args.experts, "--batch": args.batch, "--chunk": args.chunk, "--prec": args.prec}
-    shape |= {"--method": args.method, "--device": args.device, "--threads": args.threads}
+    shape |= {"--method": name, "--device": args.device, "--threads": args.threads}
     words = [str(word) for pair in shape.items() for word in pair] + ["--frozen-image"] * args.frozen_image
+    words += ["--taught", args.taught] * bool(args.taught)
     for kind in ("fast", "plain") if args.plain else ("fast",):
         found = common.in_own_process("benchmarks.train_step", *words, "--kind", kind)
-        rows.append(
-            {"method": args.method, "C": args.classes, "E": args.experts, "batch": args.batch, "encoder": kind} | found
-        )
-    common.report(rows, args)
+        shown = {"method": name, "C": args.classes, "E": args.experts if name == "mocoop" else None}
+        rows.append({**shown, "batch": args.batch, "prec": args.prec, "encoder": kind, **found})
     if len(rows) == 2 and all("s/step" in row for row in rows):
-        print(f"fast is {rows[1]['s/step'] / rows[0]['s/step']:.1f} times faster")
+        rows[0]["times faster"] = rows[1]["s/step"] / rows[0]["s/step"]
+    return rows
 
 
 def cli():
     made = common.parser(__doc__.splitlines()[0])
-    made.add_argument("--method", choices=sorted(NAMES), default="mocoop")
+    made.add_argument("--method", choices=[*sorted(NAMES), "all"], default="mocoop")
     made.add_argument("-C", "--classes", type=int, default=50, help="base classes, of twice as many")
     made.add_argument("-E", "--experts", type=int, default=6)
     made.add_argument("--batch", type=int, default=4)
     made.add_argument("--prec", default="fp32", choices=("fp32", "amp", "bf16", "fp16"))
     made.add_argument("--chunk", type=int, default=0, help="TEXT_CHUNK; 0: automatic")
+    made.add_argument("--taught", choices=("all", "chosen"), help="TEXT_LOSS_EXPERTS of MoCoOp")
     made.add_argument("--frozen-image", action="store_true", help="FINETUNE_VIT_LN False")
     made.add_argument("--plain", action="store_true", help="time the plain encoder too, if it fits into memory")
     made.add_argument("--plain-repeats", type=int, default=1)
