@@ -66,12 +66,6 @@ def load_clip(cfg: CfgNode) -> CLIP:
     return model.float().eval().requires_grad_(False)
 
 
-def activation_of(clip_model: CLIP) -> str:
-    """What the MLPs of a CLIP compute, quick_gelu or gelu."""
-    gelu = clip_model.transformer.resblocks[0].mlp.gelu
-    return "quick_gelu" if isinstance(gelu, clip_modules.QuickGELU) else "gelu"
-
-
 def is_available(name: str) -> bool:
     """Whether `load_clip` knows the name: an embedded CLIP, one of OpenAI's, or a file that is there."""
     return name in EMBEDDED or name in MODEL_URLS or bool(name) and Path(name).expanduser().is_file()

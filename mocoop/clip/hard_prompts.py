@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mocoop.clip.feature_cache import cached_tensor, key_of, tensors_sha256
+from mocoop.clip.openai import activation_of
 from mocoop.clip.prompts import hard_prompts
 from mocoop.clip.templates import fill
 from mocoop.clip.text_encoder import TextEncoder
@@ -30,5 +31,5 @@ def hard_features(encoder: TextEncoder, templates: Sequence[str], classnames: Se
             return F.normalize(encoder([None] * len(layouts), layouts), dim=-1)
 
     tower = ((name, value) for name, value in clip_model.state_dict().items() if name.startswith(_TEXT_TOWER))
-    key = key_of(tensors_sha256(tower), encoder.kind, device.type, texts)
+    key = key_of(tensors_sha256(tower), activation_of(clip_model), encoder.kind, device.type, texts)
     return cached_tensor("text", key, compute).to(device)

@@ -69,10 +69,10 @@ def plain_features(visual: nn.Module, image: Tensor, parts: TowerParts) -> Tenso
 def embed(visual: nn.Module, image: Tensor, parts: TowerParts) -> Tensor:
     """The input of the first block, (B, 1 + patches + n, W)."""
     patches = visual.conv1(image).flatten(2).transpose(1, 2)  # (B, patches, W)
-    first = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
+    first = visual.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
     x = torch.cat([first, patches], dim=1) + visual.positional_embedding.to(patches.dtype)
     if parts.tokens is not None:
-        x = torch.cat([x, parts.tokens.to(x.dtype).expand(len(x), -1, -1)], dim=1)
+        x = torch.cat([x, parts.tokens.to(x.dtype).expand(x.shape[0], -1, -1)], dim=1)
     return layer_norm(visual.ln_pre, "ln_pre", parts)(x)
 
 

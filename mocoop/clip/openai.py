@@ -32,3 +32,9 @@ MODEL_URLS = dict(importlib.import_module("clip.clip")._MODELS)
 CONTEXT_LENGTH = 77
 SOT_TOKEN = tokenizer.encoder["<|startoftext|>"]
 EOT_TOKEN = tokenizer.encoder["<|endoftext|>"]
+
+
+def activation_of(clip_model: CLIP) -> str:
+    """What the MLPs of a CLIP compute, quick_gelu or gelu; its weights do not tell."""
+    gelu = clip_model.transformer.resblocks[0].mlp.gelu
+    return "quick_gelu" if isinstance(gelu, clip_modules.QuickGELU) else "gelu"

@@ -3,7 +3,7 @@
 import torch
 
 from mocoop import __version__
-from mocoop.clip.backbone import activation_of
+from mocoop.clip.openai import activation_of
 from mocoop.errors import ConfigError
 from mocoop.export.clip_weights import backbone_sha256
 from mocoop.runs.trained_run import TrainedRun

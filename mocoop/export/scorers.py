@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mocoop.clip.image_encoder import plain_features
 from mocoop.clip.openai import CLIP
 from mocoop.clip.prompts import PromptLayout
+from mocoop.clip.tower_parts import TowerParts
 from mocoop.errors import ConfigError
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.cocoop import CoCoOp
@@ -39,9 +41,15 @@ class Scorer(nn.Module):
             self.clip_model = copy.deepcopy(method.clip_model)
             self.clip_model.load_state_dict(norms, strict=False)
         self.register_buffer("scale", method.logit_scale.detach().clone())
+        self.visual_prompts = nn.ParameterList([rows.detach().clone() for rows in visual_prompts(parts)])
 
     def image_features(self, image: Tensor) -> Tensor:
-        return F.normalize(self.clip_model.visual(image), dim=-1)
+        visual = self.clip_model.visual
+        if not len(self.visual_prompts):
+            return F.normalize(visual(image), dim=-1)
+        first, *deeper = self.visual_prompts
+        parts = TowerParts(tokens=first, deep=dict(enumerate(deeper, start=1)))
+        return F.normalize(plain_features(visual, image, parts), dim=-1)
 
     def tensors(self) -> dict[str, Tensor]:
         """What is written of it: its own tensors, and under "clip." those that CLIP gets in place of its own."""
@@ -91,6 +99,21 @@ class ConditionalScorer(Scorer):
         return self.scale * torch.einsum("bd,bcd->bc", features, text)
 
 
+def visual_prompts(parts: TowerParts | None) -> list[Tensor]:
+    """The rows beside an image's patches, for blocks 0, 1, ...; none for a tower without."""
+    if parts is None or parts.tokens is None:
+        return []
+    return [parts.tokens, *(parts.deep[block] for block in sorted(parts.deep))]
+
+
+def is_exportable(parts: TowerParts | None) -> bool:
+    """Whether nothing is in the image tower but LayerNorms, and rows for the first blocks without a gap."""
+    if parts is None or parts.only_norms:
+        return True
+    rows_alone = parts.tokens is not None and not (parts.inserted or parts.adapters or parts.lora)
+    return rows_alone and sorted(parts.deep) == list(range(1, len(parts.deep) + 1))
+
+
 def encode_contexts(clip_model: CLIP, contexts: Tensor, layout: PromptLayout) -> Tensor:
     """Text features (B, C, D) of one layout with B contexts (B, n, width), in operations that can be traced for any B.
 
@@ -116,6 +139,10 @@ def scorer_of(run: TrainedRun) -> Scorer:
     Raises ConfigError for a method that no scorer computes.
     """
     method = run.method
+    if not is_exportable(method.image_parts()):
+        raise ConfigError(
+            f"{method.entry.name} cannot be exported: an export's image tower takes rows for its first blocks alone"
+        )
     is_product = type(method).predict_features is PromptMethod.predict_features
     if isinstance(method, CoCoOp):
         scorer = ConditionalScorer(run)
@@ -123,7 +150,4 @@ def scorer_of(run: TrainedRun) -> Scorer:
         scorer = MixtureScorer(run)
     else:
         raise ConfigError(f"{method.entry.name} cannot be exported: its scores are not a product of features")
-    parts = method.image_parts()
-    if parts is not None and not parts.only_norms:
-        raise ConfigError(f"{method.entry.name} cannot be exported: an export has no prompts in the image tower")
     return scorer.eval().requires_grad_(False)

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from mocoop.clip.feature_cache import ImageFeatureCache, cache_folder, key_of, module_sha256
+from mocoop.clip.openai import activation_of
 from mocoop.methods.base import PromptMethod
 from mocoop.training.precision import Precision
 
@@ -64,6 +65,6 @@ def _cached_batches(loader: DataLoader, method: PromptMethod, precision: Precisi
 
 def _key(loader: DataLoader, method: PromptMethod, precision: Precision) -> str:
     versions = [torch.__version__, torchvision.__version__, PIL.__version__]
-    computed = [precision.tested, precision.device.type, method.image_encoder.is_fast]
+    computed = [precision.tested, precision.device.type, method.image_encoder.is_fast, activation_of(method.clip_model)]
     transform = re.sub(r" at 0x[0-9a-f]+", "", repr(loader.dataset.transform))  # addresses change with each process
     return key_of(module_sha256(method.clip_model.visual), transform, computed, versions)

@@ -8,8 +8,8 @@ from pathlib import Path
 from torch import Tensor
 from yacs.config import CfgNode
 
-from mocoop.clip.backbone import activation_of
 from mocoop.clip.feature_cache import tensors_sha256
+from mocoop.clip.openai import activation_of
 from mocoop.config import fill
 from mocoop.errors import CheckpointError, quoted
 from mocoop.methods import get_method

@@ -8,8 +8,11 @@ from safetensors.torch import save_file
 from torch import nn
 from yacs.config import CfgNode
 
-from mocoop.clip.backbone import activation_of, load_clip
+from mocoop.clip.backbone import load_clip
+from mocoop.clip.hard_prompts import hard_features
 from mocoop.clip.image_encoder import ImageEncoder
+from mocoop.clip.openai import activation_of
+from mocoop.clip.text_encoder import TextEncoder
 from mocoop.errors import CheckpointError, ConfigError
 from mocoop.training.checkpoint import load_checkpoint
 from mocoop.training.learner import load_weights
@@ -49,6 +52,13 @@ def test_both_encoders_compute_with_it(weights):
     reference = exact.encode_image(image)
     assert torch.allclose(ImageEncoder(exact)(image), reference, atol=1e-5)
     assert not torch.allclose(quick.encode_image(image), reference, atol=1e-3)
+
+
+def test_cached_features_of_one_are_not_taken_for_the_other(weights, tmp_path, monkeypatch):
+    monkeypatch.setenv("MOCOOP_CACHE", str(tmp_path / "cache"))
+    models = [load_clip(config(weights, name)) for name in ("quick_gelu", "gelu")]
+    quick, exact = (hard_features(TextEncoder(model), ["a {}."], ["cat", "dog"]) for model in models)
+    assert not torch.allclose(quick, exact, atol=1e-3)
 
 
 def test_an_unknown_activation_is_one_line(weights):

@@ -38,6 +38,22 @@ def load():
     return model.eval(), weights, {**info, "classes": classes}, preprocessing(**info["preprocess"])
 
 
+def image_features(model, weights, images):
+    """(B, D); with the rows, if there are any, that the run puts beside an image's patches, before each block anew."""
+    rows = [weights[f"visual_prompts.{i}"] for i in range(sum(name.startswith("visual_prompts.") for name in weights))]
+    if not rows:
+        return model.encode_image(images)
+    visual = model.visual
+    x = visual.conv1(images).flatten(2).transpose(1, 2)
+    x = torch.cat([visual.class_embedding.expand(len(x), 1, -1), x], dim=1) + visual.positional_embedding
+    x = visual.ln_pre(torch.cat([x, rows[0].expand(len(x), -1, -1)], dim=1))
+    for i, block in enumerate(visual.transformer.resblocks):
+        if 0 < i < len(rows):
+            x = torch.cat([x[:, : -len(rows[i])], rows[i].expand(len(x), -1, -1)], dim=1)
+        x = block(x.transpose(0, 1)).transpose(0, 1)
+    return visual.ln_post(x[:, 0]) @ visual.proj
+
+
 def preprocessing(size, interpolation, mean, std):
     """PIL image to tensor (3, H, W)."""
     resize = T.Resize(max(size), interpolation=T.InterpolationMode(interpolation))

@@ -3,7 +3,7 @@
 import sys
 
 import torch
-from load_model import load
+from load_model import image_features, load
 from PIL import Image
 from torch.nn.functional import normalize
 
@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 @torch.no_grad()
 def logits(model, weights, info, images):
     """(B, 3, H, W) to (B, classes). Where there are several experts, the router picks and weighs some of them."""
-    features = normalize(model.encode_image(images), dim=-1)
+    features = normalize(image_features(model, weights, images), dim=-1)
     scores = torch.einsum("bd,ecd->bec", features, weights["text_features"])  # of each expert
     if "router.weight" not in weights:
         return weights["scale"] * scores[:, 0]
