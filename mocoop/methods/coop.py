@@ -1,7 +1,7 @@
 """CoOp, context optimisation (arXiv 2109.01134): one soft prompt, shared by all classes or one for each."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -91,12 +91,11 @@ def coop_layout(classnames: Sequence[str], n_ctx: int, position: str, class_spec
     return PromptLayout(prompts, names=classnames)
 
 
-def only(learned: Iterable[str], state: dict[str, Tensor], renamed: Mapping[str, str]) -> dict[str, Tensor]:
-    """What is learned of a state that holds all of CLIP, under the names of here; any other state as it is."""
-    if not any(name in state for name in renamed):
+def renamed(state: dict[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
+    """Of a state that holds all of CLIP, what has a name here: {theirs: ours}. Any other state as it is."""
+    if not any(name in state for name in names):
         return state
-    found = {renamed.get(name, name): value for name, value in state.items()}
-    return {name: value for name, value in found.items() if name in set(learned)}
+    return {ours: state[theirs] for theirs, ours in names.items() if theirs in state}
 
 
 def only_ctx(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from yacs.config import CfgNode
 from mocoop.clip.openai import CLIP
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.methods.base import PromptMethod
-from mocoop.methods.coop import log_context, only
+from mocoop.methods.coop import log_context, renamed
 from mocoop.methods.deep_prompts import (
     before_blocks,
     check_depth,
@@ -75,4 +75,4 @@ class IVLP(PromptMethod):
             tower, _, _, block, _ = name.split(".")
             is_text = tower == "text_encoder"
             names[name] = f"text_prompts.{int(block) - 1}" if is_text else f"visual_prompts.{block}"
-        return only(names.values(), state, names)
+        return renamed(state, names)

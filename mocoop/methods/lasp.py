@@ -12,7 +12,7 @@ from mocoop.clip.openai import CLIP
 from mocoop.clip.templates import template_bank
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.methods.base import PromptMethod, batch_accuracy, taught_classes
-from mocoop.methods.coop import coop_layout, only, start_context
+from mocoop.methods.coop import coop_layout, renamed, start_context
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.layer_norms import LayerNorms
 from mocoop.methods.registry import register_method
@@ -96,7 +96,7 @@ class LASP(PromptMethod):
         """The release saves all of CLIP; `w` is the correction, at its learner, and LayerNorms lie in the tower."""
         names = {"prompt_learner.ctx": "ctx", "prompt_learner.w": "correction", "w": "correction"}
         norms = {f"image_encoder.{name.replace('/', '.')}": f"layer_norms.{name}" for name in self._norm_names()}
-        return only(self.learned_parameters(), state, names | norms)
+        return renamed(state, names | norms)
 
     def _norm_names(self) -> list[str]:
         return [name for name, _ in self.layer_norms.named_parameters()]

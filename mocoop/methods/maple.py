@@ -10,7 +10,7 @@ from yacs.config import CfgNode
 from mocoop.clip.openai import CLIP
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.methods.base import PromptMethod
-from mocoop.methods.coop import log_context, only
+from mocoop.methods.coop import log_context, renamed
 from mocoop.methods.deep_prompts import (
     before_blocks,
     check_depth,
@@ -70,4 +70,4 @@ class MaPLe(PromptMethod):
         kept = ("ctx", "compound_prompts_text.", "proj.", "compound_prompt_projections.")
         own = [name.removeprefix("prompt_learner.") for name in state if name.startswith("prompt_learner.")]
         names = {f"prompt_learner.{name}": name for name in own if name.startswith(kept)}
-        return only(names.values(), state, names)
+        return renamed(state, names)

@@ -8,7 +8,7 @@ from yacs.config import CfgNode
 from mocoop.clip.openai import CLIP
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.methods.base import PromptMethod
-from mocoop.methods.coop import only
+from mocoop.methods.coop import renamed
 from mocoop.methods.deep_prompts import before_blocks, check_depth, deep_rows, visual_width
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.registry import register_method
@@ -49,4 +49,4 @@ class VPT(PromptMethod):
         names = {"image_encoder.VPT": "visual_prompts.0"}
         for name in (name for name in state if name.endswith(".VPT_shallow")):
             names[name] = f"visual_prompts.{name.split('.')[3]}"
-        return only(names.values(), state, names)
+        return renamed(state, names)

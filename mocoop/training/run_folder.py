@@ -27,7 +27,7 @@ from mocoop.results.record import (
     write_record,
 )
 from mocoop.training.checkpoint import load_checkpoint
-from mocoop.training.run_state import MODEL, find_checkpoint, learned_state, weights_sha256
+from mocoop.training.run_state import MODEL, find_checkpoint, learned_state, model_folder, weights_sha256
 
 LOCK = "run.lock"
 HEARTBEAT_SECONDS = 20.0
@@ -77,7 +77,7 @@ class RunFolder:
         if not self.command.get("eval_only") or not folder or tested is None:
             return False
         try:
-            path = find_checkpoint(Path(folder) / MODEL, self.command.get("load_epoch"))
+            path = find_checkpoint(model_folder(folder), self.command.get("load_epoch"))
             return weights_sha256(learned_state(load_checkpoint(path), path)) != tested
         except CheckpointError:
             return False  # moved away or damaged: what was measured stands

@@ -20,6 +20,7 @@ from mocoop.training.seeding import random_state
 
 FORMAT = 1
 MODEL = "prompt_learner"  # the folder of the checkpoints, as CoOp names it
+FOREIGN_MODELS = ("MultiModalPromptLearner", "VLPromptLearner")  # as MaPLe, and IVLP and PromptSRC name it
 _DESCRIPTION = {"name": str, "backbone": str, "classnames": list, "structure": dict, "config": dict}
 
 
@@ -105,6 +106,12 @@ def description(checkpoint: dict, path) -> dict | None:
     if not all(isinstance(name, str) for name in made["classnames"]):
         raise CheckpointError(f"{path} does not describe its method: expected texts in method.classnames")
     return made
+
+
+def model_folder(run: str | Path) -> Path:
+    """Where the checkpoints of a run lie, of ours or of another trainer of CoOp's kind."""
+    found = (Path(run) / name for name in (MODEL, *FOREIGN_MODELS) if (Path(run) / name).is_dir())
+    return next(found, Path(run) / MODEL)
 
 
 def find_checkpoint(folder: Path, epoch: int | None = None) -> Path:

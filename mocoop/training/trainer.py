@@ -31,6 +31,7 @@ from mocoop.training.run_state import (
     check_made_for,
     find_checkpoint,
     learned_state,
+    model_folder,
     structure_of,
     weights_sha256,
     with_structure,
@@ -179,7 +180,7 @@ class PromptTrainer(TrainerX):
             raise ConfigError(
                 f"{self.cfg.TRAINER.NAME} learns, and --model-dir is empty: name the folder of the run to evaluate"
             )
-        path = find_checkpoint(Path(directory) / MODEL, epoch)
+        path = find_checkpoint(model_folder(directory), epoch)
         checkpoint = load_checkpoint(path)
         check_made_for(self.cfg, checkpoint, path)
         self._take_structure(structure_of(checkpoint, path), path)
