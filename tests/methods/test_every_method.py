@@ -13,14 +13,23 @@ import torch
 import train
 from mocoop import cli
 from mocoop.catalog import listed
+from mocoop.clip.backbone import load_clip
+from mocoop.engine import DataManager
 from mocoop.errors import ConfigError
 from mocoop.export import export_run
 from mocoop.images import read_image
-from mocoop.methods import get_method, methods
+from mocoop.methods import build_method, get_method, methods
 from mocoop.results.predictions import read_predictions
 from mocoop.results.record import read_record
 from mocoop.runs.trained_run import load_run
+from mocoop.training import run_command
+from mocoop.training.batches import reproducible
+from mocoop.training.checkpoint import load_checkpoint
+from mocoop.training.optimizer import build_optimizer
 from mocoop.training.run_state import MODEL
+from mocoop.training.schedule import build_lr_scheduler
+from mocoop.training.seeding import set_random_seed
+from tests.faults.outcomes import differences
 
 ROOT = Path(__file__).parents[2]
 LEARNING = [name for name, method in listed().items() if method.learns]
@@ -121,3 +130,41 @@ def test_checkpoints_hold_what_is_learned_and_nothing_of_clip(runs):
         path = max((runs.reference(name) / MODEL).glob("model.pth.tar-*"))
         names = torch.load(path, weights_only=True)["state_dict"]
         assert names and not [key for key in names if key.startswith("clip_model")], name
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_a_loop_of_ones_own_makes_the_same_run(runs, name):
+    cfg = run_command.setup_cfg(train.parse_args(runs.new(name).argv()))
+    set_random_seed(cfg.SEED)
+    data = DataManager(cfg)
+    loader, dataset, epochs = reproducible(data.train_loader_x, cfg.SEED), data.dataset, cfg.OPTIM.MAX_EPOCH
+    method = build_method(cfg, dataset.classnames, load_clip(cfg), dataset.all_classnames).train()
+    optimizer = build_optimizer(None, cfg.OPTIM, method.parameter_groups(cfg.OPTIM.LR))
+    scheduler = build_lr_scheduler(optimizer, cfg.OPTIM)
+    for epoch in range(epochs):
+        loader.batch_sampler.start_at(epoch)
+        for batch in loader:
+            optimizer.zero_grad()
+            method.backward(method.loss(batch["img"], batch["label"]))
+            optimizer.step()
+        scheduler.step()
+        method.after_epoch(epoch + 1, epochs)
+    expected = load_checkpoint(runs.reference(name) / MODEL / f"model.pth.tar-{epochs}")["state_dict"]
+    for key, value in method.learned_state().items():
+        assert torch.equal(value, expected[key]), key
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_loader_workers_change_nothing(runs, name):
+    run = runs.new(name, "DATALOADER.NUM_WORKERS", "2")
+    assert run.start().status == 0
+    assert differences(run.out, runs.reference(name)) == []
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_a_whole_run_of_the_plain_encoders_ends_near_the_fast_one(runs, name):
+    run = runs.new(name, f"TRAINER.{get_method(name).node}.TEXT_ENCODER", "plain")
+    assert run.start().status == 0
+    plain, fast = (load_checkpoint(out / MODEL / "model.pth.tar-4") for out in (run.out, runs.reference(name)))
+    for key, value in fast["state_dict"].items():
+        assert torch.allclose(plain["state_dict"][key], value, rtol=1e-2, atol=1e-4), key
