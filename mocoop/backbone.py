@@ -1,5 +1,169 @@
-"""The public name of `load_clip`, wherever its code lives."""
+"""Loading CLIP: by OpenAI's name, from a file, or the small ones that the project carries."""
 
-from mocoop.clip.backbone import load_clip
+import importlib
+import logging
+import urllib.error
+import warnings
+from pathlib import Path
 
-__all__ = ["load_clip"]
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from yacs.config import CfgNode
+
+from mocoop import tiny
+from mocoop.clip.jit_archive import is_jit_archive, read_jit_archive
+from mocoop.clip.openai import CLIP, MODEL_URLS, clip_modules
+from mocoop.errors import CheckpointError, ConfigError, reason_of
+from mocoop.files import file_sha256
+from mocoop.torch_file import check_torch_file
+
+EMBEDDED = {"tiny": "rn", "tiny-vit": "vit"}
+ACTIVATIONS = ("auto", "quick_gelu", "gelu")
+WEIGHTS_FOLDER = Path("~/.cache/clip")  # where OpenAI's package keeps its downloads
+
+logger = logging.getLogger(__name__)
+
+
+def add_backbone_config(cfg: CfgNode) -> None:
+    """Add the keys of MODEL.BACKBONE that `load_clip` reads beside its NAME."""
+    # of the MLPs; auto: quick_gelu for OpenAI's own weights, by their hash, and for others with a line that says so
+    cfg.MODEL.BACKBONE.ACTIVATION = "auto"
+
+
+def load_clip(cfg: CfgNode) -> CLIP:
+    """The CLIP that MODEL.BACKBONE.NAME names: frozen, in evaluation mode, fp32, on the CPU.
+
+    The name is one of OpenAI's ("ViT-B/16"; downloaded on first use and checked against its SHA-256), the path of a
+    file (OpenAI's JIT archive, a state dict saved with torch.save, or safetensors), or "tiny" or "tiny-vit".
+    MODEL.BACKBONE.ACTIVATION says what its MLPs compute: weights do not tell, and the wrong one only costs accuracy.
+
+    Raises:
+        ConfigError: for a name that is none of these, or an unknown activation.
+        CheckpointError: for a file that is damaged, unsafe or not a CLIP, or a download that fails.
+    """
+    name, activation = cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.get("ACTIVATION", "auto")
+    if activation not in ACTIVATIONS:
+        raise ConfigError(f"MODEL.BACKBONE.ACTIVATION is {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
+    if name in EMBEDDED:
+        model = tiny.load(EMBEDDED[name])
+    elif name in MODEL_URLS:
+        model = _build(_read_weights(_download(name)), name)
+    elif name and Path(name).expanduser().is_file():
+        path = Path(name).expanduser()
+        model = _build(_read_weights(path), name)
+        if activation == "auto" and file_sha256(path) not in _published_hashes():
+            logger.warning(
+                "%s: weights do not say their activation, QuickGELU is assumed, as in OpenAI's models; for most models "
+                "of LAION set MODEL.BACKBONE.ACTIVATION gelu",
+                name,
+            )
+    else:
+        known = ", ".join([*MODEL_URLS, *EMBEDDED])
+        raise ConfigError(f"MODEL.BACKBONE.NAME is {name!r}, expected one of {known}, or the path of a CLIP file")
+    if activation == "gelu":
+        _use_gelu(model)
+    return model.float().eval().requires_grad_(False)
+
+
+def is_available(name: str) -> bool:
+    """Whether `load_clip` knows the name: an embedded CLIP, one of OpenAI's, or a file that is there."""
+    return name in EMBEDDED or name in MODEL_URLS or bool(name) and Path(name).expanduser().is_file()
+
+
+def check_input_size(cfg: CfgNode, clip_model: CLIP) -> None:
+    """Raises ConfigError unless INPUT.SIZE is the size that the image tower was made for."""
+    expected = clip_model.visual.input_resolution
+    if tuple(cfg.INPUT.SIZE) != (expected, expected):
+        raise ConfigError(
+            f"INPUT.SIZE is {tuple(cfg.INPUT.SIZE)}, expected {(expected, expected)} for {cfg.MODEL.BACKBONE.NAME}"
+        )
+
+
+def check_classnames(cfg: CfgNode, classnames: list[str]) -> None:
+    """Warn of words that an embedded CLIP was never trained on."""
+    name = cfg.MODEL.BACKBONE.NAME
+    words = tiny.untrained_words(EMBEDDED[name], classnames) if name in EMBEDDED else []
+    if words:
+        shown = ", ".join(words[:8]) + (", ..." if len(words) > 8 else "")
+        logger.warning("%s has never seen these words, its features of them mean nothing: %s", name, shown)
+
+
+def _download(name: str) -> Path:
+    url, folder = MODEL_URLS[name], WEIGHTS_FOLDER.expanduser()
+    download = importlib.import_module("clip.clip")._download
+    try:
+        return Path(download(url, str(folder)))
+    except (urllib.error.URLError, OSError, RuntimeError) as error:
+        raise CheckpointError(
+            f"cannot download {name} ({error}): fetch {url} yourself and put it into {folder}"
+        ) from error
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except Exception as error:  # damage shows as many kinds of errors
+            raise CheckpointError(f"cannot read {path} as CLIP weights: {reason_of(error)}") from error
+    if is_jit_archive(path):
+        return _read_jit(path)
+    try:
+        check_torch_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged or unsafe file
+        raise CheckpointError(f"cannot read {path} as CLIP weights: {reason_of(error)}") from error
+    return state["state_dict"] if isinstance(state, dict) and "state_dict" in state else state
+
+
+def _read_jit(path: Path) -> dict[str, Tensor]:
+    try:
+        return read_jit_archive(path)
+    except CheckpointError:
+        if file_sha256(path) not in _published_hashes():
+            raise
+        return torch.jit.load(path, map_location="cpu").state_dict()  # OpenAI's own file, by its hash
+
+
+def _published_hashes() -> set[str]:
+    return {url.split("/")[-2] for url in MODEL_URLS.values()}
+
+
+def _use_gelu(model: CLIP) -> None:
+    for module in model.modules():
+        if isinstance(module, clip_modules.ResidualAttentionBlock):
+            module.mlp.gelu = nn.GELU()
+
+
+def _build(state: dict[str, Tensor], name: str) -> CLIP:
+    if not isinstance(state, dict) or "visual.proj" not in state and "visual.attnpool.c_proj.weight" not in state:
+        raise CheckpointError(f"{name} holds no CLIP weights: expected OpenAI's names, such as visual.conv1.weight")
+    weights = {key: value for key, value in state.items() if key not in _NOT_WEIGHTS}
+    try:
+        _check_tensors(weights)
+        _check_shapes(weights)
+        model = clip_modules.build_model(dict(weights)).float()
+        model.load_state_dict({key: value.float() for key, value in weights.items()})  # build_model rounds to fp16
+    except Exception as error:  # sizes are read off the weights, and wrong ones fail in many ways
+        raise CheckpointError(f"{name} is not a complete CLIP of OpenAI's: {reason_of(error)}") from error
+    return model
+
+
+def _check_tensors(weights: dict) -> None:
+    for name, value in weights.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor) or value.layout != torch.strided:
+            raise ValueError(f"{name} is no dense tensor")
+        if value.numel() > value.untyped_storage().nbytes() // value.element_size():
+            raise ValueError(f"{name} of size {tuple(value.shape)} repeats values that are stored once")
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise ValueError(f"{name} holds numbers that are not finite")
+
+
+def _check_shapes(weights: dict[str, Tensor]) -> None:
+    """Raise RuntimeError for shapes that do not fit together, before memory is taken for what they ask for."""
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nothing can be copied into parameters without memory
+        clip_modules.build_model(dict(weights))
+
+
+_NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")

@@ -34,7 +34,7 @@ def check_output(folder: Path) -> Iterator[Finding]:
 
 def check_caches() -> Iterator[Finding]:
     """Whether features and weights can be kept; a run does without, but recomputes or cannot download."""
-    from mocoop.clip.backbone import WEIGHTS_FOLDER
+    from mocoop.backbone import WEIGHTS_FOLDER
     from mocoop.clip.feature_cache import cache_folder
 
     features = cache_folder()

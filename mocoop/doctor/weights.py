@@ -10,7 +10,7 @@ from mocoop.files import file_sha256
 def check_embedded() -> Iterator[Finding]:
     """Raises CheckpointError for one that is damaged."""
     from mocoop import tiny
-    from mocoop.clip.backbone import EMBEDDED
+    from mocoop.backbone import EMBEDDED
 
     for name, stored in EMBEDDED.items():
         tiny.load(stored)  # compares the hash
@@ -19,7 +19,7 @@ def check_embedded() -> Iterator[Finding]:
 
 def check_downloaded(folder: Path | None = None) -> Iterator[Finding]:
     """Every file of OpenAI's in `folder`, by default where their package keeps them, against its published hash."""
-    from mocoop.clip.backbone import WEIGHTS_FOLDER
+    from mocoop.backbone import WEIGHTS_FOLDER
     from mocoop.clip.openai import MODEL_URLS
 
     folder = (folder or WEIGHTS_FOLDER).expanduser()

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mocoop.clip.backbone import EMBEDDED
+from mocoop.backbone import EMBEDDED
 from mocoop.clip.openai import CLIP, MODEL_URLS
 from mocoop.files import file_sha256
 from mocoop.tiny import weights_file

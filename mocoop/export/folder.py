@@ -7,7 +7,7 @@ from pathlib import Path
 
 from safetensors.torch import save
 
-from mocoop.clip.backbone import load_clip
+from mocoop.backbone import load_clip
 from mocoop.clip.openai import MODEL_URLS
 from mocoop.errors import ConfigError
 from mocoop.export.clip_weights import clip_state

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from yacs.config import CfgNode
 
-from mocoop.clip.backbone import add_backbone_config
+from mocoop.backbone import add_backbone_config
 from mocoop.clip.openai import CLIP
 from mocoop.data.config import add_folder_config
 from mocoop.errors import ConfigError

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from mocoop.clip.backbone import check_classnames, check_input_size, is_available, load_clip
+from mocoop.backbone import check_classnames, check_input_size, is_available, load_clip
 from mocoop.config import fill
 from mocoop.engine import build_transform, get_cfg_default
 from mocoop.errors import CheckpointError, ConfigError, quoted

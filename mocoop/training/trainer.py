@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from mocoop.clip.backbone import check_classnames, check_input_size, load_clip
+from mocoop.backbone import check_classnames, check_input_size, load_clip
 from mocoop.engine import TrainerX
 from mocoop.errors import ConfigError
 from mocoop.methods import build_method, config_problems, get_method

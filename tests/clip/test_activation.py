@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 from yacs.config import CfgNode
 
-from mocoop.clip.backbone import load_clip
+from mocoop.backbone import load_clip
 from mocoop.clip.hard_prompts import hard_features
 from mocoop.clip.image_encoder import ImageEncoder
 from mocoop.clip.openai import activation_of

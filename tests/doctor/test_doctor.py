@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mocoop import tiny
-from mocoop.clip.backbone import EMBEDDED
+from mocoop.backbone import EMBEDDED
 from mocoop.clip.openai import MODEL_URLS
 from mocoop.doctor import diagnose, places, software, weights
 from mocoop.doctor.finding import NOTE, OK, PROBLEM, Finding

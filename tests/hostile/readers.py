@@ -7,7 +7,7 @@ from pathlib import Path
 
 import datasets  # noqa: F401  (registers them)
 import train
-from mocoop.clip.backbone import load_clip
+from mocoop.backbone import load_clip
 from mocoop.clip.templates import template_problem
 from mocoop.config import merge_file, merge_overrides
 from mocoop.data.check import check

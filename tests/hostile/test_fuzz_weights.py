@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from mocoop.clip.backbone import load_clip
+from mocoop.backbone import load_clip
 from mocoop.clip.openai import CLIP
 from mocoop.methods import build_method
 from mocoop.training.checkpoint import load_checkpoint

@@ -12,8 +12,8 @@ import torch
 
 import train
 from mocoop import cli
+from mocoop.backbone import load_clip
 from mocoop.catalog import listed
-from mocoop.clip.backbone import load_clip
 from mocoop.engine import DataManager
 from mocoop.errors import ConfigError
 from mocoop.export import export_run

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from yacs.config import CfgNode
 
-from mocoop.clip.backbone import check_input_size, load_clip
+from mocoop.backbone import check_input_size, load_clip
 from mocoop.clip.jit_archive import is_jit_archive
 from mocoop.clip.openai import CLIP
 from mocoop.errors import CheckpointError, ConfigError
