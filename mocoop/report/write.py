@@ -1,7 +1,9 @@
 """Gathers a report and writes it."""
 
+import contextlib
 import logging
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mocoop.errors import ConfigError
@@ -16,8 +18,24 @@ from mocoop.report.training_section import training_section
 from mocoop.results.figures import save_figure
 
 DEFAULT_NAME = "report.html"
+# what these say of each model that is loaded belongs to training
+QUIET = ("mocoop.backbone", "mocoop.methods", "mocoop.runs.trained_run", "mocoop.training.precision")
 
 logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def quiet(names: Iterable[str]) -> Iterator[None]:
+    """Only errors of these loggers are heard meanwhile."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)
 
 
 def write_report(
@@ -52,7 +70,8 @@ def write_report(
     if figures is not None:
         check_folder(Path(figures), force)
     runs = find_runs(output, protocol, seeds)
-    sections = gather(runs, data_root, similarity)
+    with quiet(QUIET):
+        sections = gather(runs, data_root, similarity)
 
     if figures is not None:
         save_figures(sections, Path(figures))

@@ -7,15 +7,9 @@ mocoop report output --figures figures            each figure as a PDF, too
 """
 
 import argparse
-import contextlib
-import logging
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mocoop.protocol import ALIASES, PROTOCOLS
-
-# what these say of each model that is loaded belongs to training
-QUIET = ("mocoop.clip", "mocoop.methods", "mocoop.runs.trained_run", "mocoop.training.precision")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,33 +30,18 @@ def run(args: argparse.Namespace) -> int:
     """Writes the report and prints where it is."""
     from mocoop.report import write_report
 
-    with quiet(QUIET):
-        path = write_report(
-            Path(args.output),
-            args.to,
-            args.protocol,
-            seeds=args.seeds,
-            data_root=args.root,
-            similarity=not args.no_similarity,
-            figures=args.figures,
-            force=args.force,
-        )
+    path = write_report(
+        Path(args.output),
+        args.to,
+        args.protocol,
+        seeds=args.seeds,
+        data_root=args.root,
+        similarity=not args.no_similarity,
+        figures=args.figures,
+        force=args.force,
+    )
     print(path)
     return 0
-
-
-@contextlib.contextmanager
-def quiet(names: Iterable[str]) -> Iterator[None]:
-    """Only errors of these loggers are heard meanwhile."""
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels):
-            logger.setLevel(level)
 
 
 def _numbers(text: str) -> list[int]:
