@@ -17,11 +17,11 @@ from mocoop.clip.openai import CLIP
 from mocoop.methods import build_method
 from mocoop.training.checkpoint import load_checkpoint
 from mocoop.training.run_state import check_made_for, learned_state, with_structure
-from tests.clip.test_backbone import save_jit
 from tests.hostile.fuzz import FUZZ, odd_json, spoiled, spoiled_json, value_or_refusal
 from tests.hostile.readers import CLIP as SMALL
 from tests.hostile.readers import config
 from tests.hostile.weights import learned, saved
+from tests.test_backbone import save_jit
 
 
 @pytest.fixture(autouse=True)
