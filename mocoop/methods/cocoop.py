@@ -15,7 +15,7 @@ from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.registry import register_method
 
 KEYS = (
-    Key("N_CTX", 16, "number of context vectors, if CTX_INIT is empty", at_least=1, structural=True),
+    Key("N_CTX", 16, "number of context vectors, if CTX_INIT is empty", at_least=1, at_most=75, structural=True),
     Key("CTX_INIT", "", "words that the context starts from; their tokens give its length", structural=True),
     *common_keys(prec="fp16"),
 )

@@ -16,7 +16,7 @@ from mocoop.methods.registry import register_method
 
 POSITIONS = ("end", "middle", "front")
 KEYS = (
-    Key("N_CTX", 16, "number of context vectors, if CTX_INIT is empty", at_least=1, structural=True),
+    Key("N_CTX", 16, "number of context vectors, if CTX_INIT is empty", at_least=1, at_most=75, structural=True),
     Key("CSC", False, "class-specific context: vectors of its own for each class", structural=True),
     Key("CTX_INIT", "", "words that the context starts from; their tokens give its length", structural=True),
     Key("CLASS_TOKEN_POSITION", "end", "where the class name stands in the context", POSITIONS, structural=True),

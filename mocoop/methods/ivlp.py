@@ -25,8 +25,9 @@ from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.registry import register_method
 
 KEYS = (
-    Key("N_CTX_TEXT", 2, "context vectors of a prompt, and rows of each deeper block", at_least=1, structural=True),
-    Key("N_CTX_VISION", 2, "rows beside an image's patches", at_least=0, structural=True),
+    Key("N_CTX_TEXT", 2, "context vectors of a prompt, and rows of each deeper block", at_least=1, at_most=75,
+        structural=True),
+    Key("N_CTX_VISION", 2, "rows beside an image's patches", at_least=0, at_most=1024, structural=True),
     Key("CTX_INIT", "a photo of a", "words that the context starts from; those it has no room for stay fixed",
         structural=True),
     Key("PROMPT_DEPTH_TEXT", 12, "blocks of the text tower that get rows of their own, the first one included",

@@ -17,7 +17,7 @@ class Key:
     Attributes:
         help: what it means, its unit and choices, one line.
         choices: the values that are accepted; empty: any.
-        at_least: the smallest number that is accepted.
+        at_least, at_most: the smallest and the largest number that is accepted.
         structural: whether the learned tensors mean something else under another value. Such a key travels with a
             checkpoint and wins over the config of an evaluation.
     """
@@ -28,6 +28,7 @@ class Key:
     choices: tuple = ()
     at_least: float | None = None
     structural: bool = False
+    at_most: float | None = None
 
     def with_default(self, default: object) -> "Key":
         """The same key of a method that starts from another value."""
@@ -40,6 +41,8 @@ class Key:
             return f"{name} is {value!r}, expected one of {', '.join(map(repr, self.choices))}"
         if self.at_least is not None and value < self.at_least:
             return f"{name} is {value}, expected {self.at_least} or more"
+        if self.at_most is not None and value > self.at_most:
+            return f"{name} is {value}, expected {self.at_most} or less"
         return None
 
 

@@ -15,7 +15,7 @@ from mocoop.methods.registry import register_method
 from mocoop.methods.zeroshot import template_features
 
 KEYS = (
-    Key("N_CTX", 4, "number of context vectors, if CTX_INIT is empty", at_least=1, structural=True),
+    Key("N_CTX", 4, "number of context vectors, if CTX_INIT is empty", at_least=1, at_most=75, structural=True),
     Key("CTX_INIT", "a photo of a", "words that the context starts from", structural=True),
     Key("W", 8.0, "weight of the distance to the hand-written prompt", at_least=0.0),
     *common_keys(prec="fp16"),

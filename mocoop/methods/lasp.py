@@ -18,7 +18,7 @@ from mocoop.methods.layer_norms import LayerNorms
 from mocoop.methods.registry import register_method
 
 KEYS = (
-    Key("N_CTX", 4, "number of context vectors, if CTX_INIT is empty", at_least=1, structural=True),
+    Key("N_CTX", 4, "number of context vectors, if CTX_INIT is empty", at_least=1, at_most=75, structural=True),
     Key("CTX_INIT", "a photo of a", "words that the context starts from", structural=True),
     Key("CORRECTION", True, "learn a vector that is added to all text features (released)", structural=True),
     Key("FINETUNE_VIT_LN", True, "learn every ln_1 and ln_2 of the image transformer (released)", structural=True),

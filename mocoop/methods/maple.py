@@ -24,7 +24,7 @@ from mocoop.methods.registry import register_method
 
 KEYS = (
     Key("N_CTX", 2, "context vectors of a prompt, and rows of each deeper block in both towers", at_least=1,
-        structural=True),
+        at_most=75, structural=True),
     Key("CTX_INIT", "a photo of a", "words that the context starts from; those it has no room for stay fixed",
         structural=True),
     Key("PROMPT_DEPTH", 9, "blocks of each tower that get rows of their own, the first one included", at_least=1,

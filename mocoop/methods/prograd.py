@@ -17,7 +17,7 @@ from mocoop.methods.registry import register_method
 from mocoop.methods.zeroshot import template_features
 
 KEYS = (
-    Key("N_CTX", 16, "number of context vectors", at_least=1, structural=True),
+    Key("N_CTX", 16, "number of context vectors", at_least=1, at_most=75, structural=True),
     Key("CTX_INIT", True, "start the last ones from the words of the dataset's template", structural=True),
     Key("LAMBDA", 1.0, "share of the conflicting gradient that is taken away", at_least=0.0),
     Key("T", 1.0, "temperature of the distillation from zero-shot CLIP", at_least=1e-3),

@@ -20,7 +20,7 @@ from mocoop.methods.registry import register_method
 from mocoop.methods.zeroshot import template_features
 
 KEYS = (
-    Key("N_CTX", 4, "number of context vectors, and of class-specific rows", at_least=1, structural=True),
+    Key("N_CTX", 4, "number of context vectors, and of class-specific rows", at_least=1, at_most=75, structural=True),
     Key("CTX_INIT", "", "words that the context starts from; empty: noise, as released", structural=True),
     Key("BLOCK", 8, "block of the text tower, from 0, before which the class-specific rows are put in", at_least=1,
         structural=True),

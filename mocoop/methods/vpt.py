@@ -15,7 +15,7 @@ from mocoop.methods.registry import register_method
 from mocoop.methods.zeroshot import template_features
 
 KEYS = (
-    Key("N_CTX_VISION", 8, "rows beside an image's patches", at_least=1, structural=True),
+    Key("N_CTX_VISION", 8, "rows beside an image's patches", at_least=1, at_most=1024, structural=True),
     Key("PROMPT_DEPTH_VISION", 12, "blocks that get rows of their own, the first one included", at_least=1,
         structural=True),
     Key("CTX_INIT", "a photo of a", "words before the class name; nothing of them is learned", structural=True),

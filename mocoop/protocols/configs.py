@@ -46,17 +46,19 @@ def default_configs(method: str, protocol: str, dataset: str, shots: int, shapes
     A method without a rule of its own names its configurations `shapes` for the Shapes sets, and for others after the
     protocol that trains it, or `default`.
     """
-    if dataset.startswith("shapes_"):
-        return (shapes,)
-    return (RULES[method](protocol, dataset, shots),) if method in RULES else (protocol, "default")
+    small = (shapes,) if dataset.startswith("shapes_") else ()
+    if method in RULES:
+        return small or (RULES[method](protocol, dataset, shots),)
+    return (*small, protocol, "default")
 
 
 def shapes_config(folders: Iterable[Path]) -> str:
-    """`tiny`, for the Shapes sets, if all methods have it; `tiny_vit` if one of them needs a vision transformer.
+    """`tiny`, for the Shapes sets; `tiny_vit` if one of the methods has that alone, as it needs a vision transformer.
 
     Methods that are compared are compared on one CLIP.
     """
-    return "tiny" if all((folder / "tiny.yaml").is_file() for folder in folders) else "tiny_vit"
+    found = [{name for name in ("tiny", "tiny_vit") if (folder / f"{name}.yaml").is_file()} for folder in folders]
+    return "tiny_vit" if {"tiny_vit"} in found else "tiny"
 
 
 def config_folder(checkout: Path, method: str, plugins: tuple[str, ...] = ()) -> str:

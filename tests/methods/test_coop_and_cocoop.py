@@ -14,6 +14,13 @@ from mocoop.methods.coop import coop_layout
 from tests.small_clip import small_clip
 
 NAMES = ["cat", "hot_air_balloon", "oak tree"]
+SMALL = {  # of methods with rows deep in a tower: blocks that the small CLIP has
+    "TCP": {"BLOCK": 2},
+    "IVLP": {"PROMPT_DEPTH_TEXT": 3, "PROMPT_DEPTH_VISION": 2},
+    "VPT": {"PROMPT_DEPTH_VISION": 2},
+    "MaPLe": {"PROMPT_DEPTH": 2},
+    "PromptSRC": {"PROMPT_DEPTH_TEXT": 2, "PROMPT_DEPTH_VISION": 2},
+}
 READABLE = ["cat", "hot air balloon", "oak tree"]
 
 
@@ -160,7 +167,7 @@ def test_plain_and_fast_encoders_train_alike_for_fifty_steps(trainer):
 
 @pytest.mark.parametrize("trainer", [name for name in methods() if name != "CoCoOp"])
 def test_classes_are_encoded_once_until_something_learned_changes(trainer):
-    method, image = build(trainer).eval(), images(2)
+    method, image = build(trainer, **SMALL.get(trainer, {})).double().eval(), images(2)
     with torch.no_grad():
         first = method(image)
         calls = method.text_encoder.calls
@@ -170,7 +177,7 @@ def test_classes_are_encoded_once_until_something_learned_changes(trainer):
             p.add_(0.1)
         if method.learned_parameters():
             assert not torch.equal(method(image), first)
-            assert method.text_encoder.calls == calls + 1
+            assert method.text_encoder.calls == calls + (trainer != "VPT")  # whose text is fixed
 
 
 def test_no_graph_is_built_for_a_frozen_image_tower():

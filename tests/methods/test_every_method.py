@@ -161,6 +161,7 @@ def test_loader_workers_change_nothing(runs, name):
     assert differences(run.out, runs.reference(name)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LEARNING)
 def test_a_whole_run_of_the_plain_encoders_ends_near_the_fast_one(runs, name):
     run = runs.new(name, f"TRAINER.{get_method(name).node}.TEXT_ENCODER", "plain")

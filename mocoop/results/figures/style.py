@@ -68,7 +68,7 @@ def entry_looks(entries: Iterable[tuple]) -> dict[tuple, dict]:
     A known method keeps its own in every figure; its further configurations, and other methods, get those left over.
     """
     entries = list(entries)
-    fixed = {method: number for number, method in enumerate(list(listed())[: len(COLOURS)])}
+    fixed = {method: number for number, method in enumerate(listed())}
     first = {entry[0]: entry for entry in reversed(entries)}
     numbers = {entry: fixed[method] for method, entry in first.items() if method in fixed}
     taken = set(numbers.values())
