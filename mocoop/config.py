@@ -4,6 +4,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -37,6 +38,31 @@ class _Loader(yaml.SafeLoader):
                     raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a key may be: one of `choices`, or a number, or several, within bounds."""
+
+    at_least: float | None = None
+    at_most: float | None = None
+    choices: tuple = ()
+
+    def problem(self, key: str, value: object) -> str | None:
+        """What is wrong with a value, one line, or None."""
+        if self.choices:
+            expected = ", ".join(map(repr, self.choices))
+            return None if value in self.choices else f"{key} is {value!r}, expected one of {expected}"
+        if self.at_least is None and self.at_most is None:
+            return None
+        for number in value if isinstance(value, (list, tuple)) else [value]:
+            if not isinstance(number, (int, float)):
+                return f"{key} is {value!r}, expected numbers"
+            if self.at_least is not None and number < self.at_least:
+                return f"{key} is {value}, expected {self.at_least} or more"
+            if self.at_most is not None and number > self.at_most:
+                return f"{key} is {value}, expected {self.at_most} or less"
+        return None
 
 
 def merge_file(cfg: CfgNode, path: str) -> None:

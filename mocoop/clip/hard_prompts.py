@@ -16,8 +16,10 @@ _TEXT_TOWER = ("transformer.", "token_embedding.", "positional_embedding", "ln_f
 
 
 @torch.no_grad()
-def hard_features(encoder: TextEncoder, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
-    """Normalised features (T, C, D) of T templates filled with C class names.
+def hard_features(
+    encoder: TextEncoder, templates: Sequence[str], classnames: Sequence[str], normalised: bool = True
+) -> Tensor:
+    """Features (T, C, D) of T templates filled with C class names, normalised unless told otherwise.
 
     Raises ConfigError for a class name that makes a template too long for CLIP's context.
     """
@@ -28,8 +30,9 @@ def hard_features(encoder: TextEncoder, templates: Sequence[str], classnames: Se
     def compute() -> Tensor:
         layouts = [hard_prompts(row).to(device) for row in texts]
         with torch.autocast(device.type, enabled=False):
-            return F.normalize(encoder([None] * len(layouts), layouts), dim=-1)
+            features = encoder([None] * len(layouts), layouts)
+            return F.normalize(features, dim=-1) if normalised else features
 
     tower = ((name, value) for name, value in clip_model.state_dict().items() if name.startswith(_TEXT_TOWER))
-    key = key_of(tensors_sha256(tower), activation_of(clip_model), encoder.kind, device.type, texts)
+    key = key_of(tensors_sha256(tower), activation_of(clip_model), encoder.kind, device.type, texts, normalised)
     return cached_tensor("text", key, compute).to(device)

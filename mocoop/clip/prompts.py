@@ -40,6 +40,15 @@ def count_tokens(text: str) -> int:
     return len(encode(text))
 
 
+def split_words(words: str, length: int) -> tuple[str, str]:
+    """The first words, which make `length` tokens, and the rest. Raises ConfigError where that would cut a word."""
+    parts = words.split()
+    for k in range(len(parts) + 1):
+        if count_tokens(" ".join(parts[:k])) == length:
+            return " ".join(parts[:k]), " ".join(parts[k:])
+    raise ConfigError(f"{length} context vectors end within a word of {quoted(words)}; choose another number of them")
+
+
 def readable(classname: str) -> str:
     """A class name as it stands in a prompt: underscores are spaces."""
     return classname.replace("_", " ")

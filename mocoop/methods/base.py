@@ -9,7 +9,7 @@ A method is a module that knows no engine. From Python, or in any loop of one's 
 Scaling, clipping and the optimiser's step belong to whoever drives it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +50,7 @@ class PromptMethod(nn.Module):
         self.text_encoder = TextEncoder(clip_model, kind, self.settings.get("TEXT_CHUNK", 0))
         self.image_encoder = ImageEncoder(clip_model, kind)
         self._class_features: tuple[tuple, Tensor] | None = None
+        self._frozen: dict[str, Tensor] = {}
 
     # --- features -------------------------------------------------------------------------------------------------
 
@@ -88,6 +89,13 @@ class PromptMethod(nn.Module):
         if self._class_features is None or self._class_features[0] != state:
             self._class_features = (state, self.encode_classes())
         return self._class_features[1]
+
+    def frozen(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
+        """What `compute` gives, without a graph, computed once on the method's device and kept under a name."""
+        if name not in self._frozen or self._frozen[name].device != self.logit_scale.device:
+            with torch.no_grad():
+                self._frozen[name] = compute()
+        return self._frozen[name]
 
     # --- predictions ----------------------------------------------------------------------------------------------
 

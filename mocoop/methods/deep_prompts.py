@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from mocoop.clip.openai import CLIP, clip_modules
-from mocoop.clip.prompts import Context, PromptLayout, count_tokens, embed_words, readable
+from mocoop.clip.prompts import Context, PromptLayout, count_tokens, readable, split_words
+from mocoop.clip.tower_parts import TowerParts
 from mocoop.errors import ConfigError
-from mocoop.methods.coop import noise_context
+from mocoop.methods.coop import noise_context, words_context
 
 STD = 0.02
 
@@ -17,12 +18,12 @@ def first_words(words: str, length: int, clip_model: CLIP) -> tuple[Tensor, str]
     """A context (length, width) that starts as the first tokens of `words`, and the words that stay fixed behind it.
 
     Of "a photo of a", two learn and "of a" stands in every prompt, as in the code of MaPLe and its kin. Where there
-    are fewer words than vectors, all start from noise.
+    are fewer words than vectors, all start from noise. Raises ConfigError where the vectors end within a word.
     """
     if not words or count_tokens(words) < length:
         return noise_context(length, clip_model=clip_model), ""
-    embedded = embed_words(words, clip_model.token_embedding).to(clip_model.dtype)
-    return embedded[:length].clone(), " ".join(words.split()[length:])
+    first, rest = split_words(words, length)
+    return words_context(first, clip_model), rest
 
 
 def worded_layout(classnames: Sequence[str], length: int, rest: str) -> PromptLayout:
@@ -39,6 +40,12 @@ def deep_rows(count: int, length: int, width: int) -> nn.ParameterList:
 def before_blocks(rows: Sequence[Tensor]) -> dict[int, Tensor]:
     """The first rows before block 1, the next before block 2, ..."""
     return dict(enumerate(rows, start=1))
+
+
+def beside_patches(rows: Sequence[Tensor]) -> TowerParts:
+    """Rows beside an image's patches: the first from the start on, the next before block 1, ..."""
+    first, *deeper = rows
+    return TowerParts(tokens=first, deep=before_blocks(deeper))
 
 
 def visual_width(clip_model: CLIP, method: str) -> int:

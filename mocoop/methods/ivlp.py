@@ -15,6 +15,7 @@ from mocoop.methods.base import PromptMethod
 from mocoop.methods.coop import log_context, renamed
 from mocoop.methods.deep_prompts import (
     before_blocks,
+    beside_patches,
     check_depth,
     deep_rows,
     first_words,
@@ -64,10 +65,7 @@ class IVLP(PromptMethod):
         return F.normalize(self.text_encoder([self.ctx], [self.layout], parts)[0], dim=-1)
 
     def image_parts(self) -> TowerParts | None:
-        if not len(self.visual_prompts):
-            return None
-        first, *deeper = self.visual_prompts
-        return TowerParts(tokens=first, deep=before_blocks(deeper))
+        return beside_patches(self.visual_prompts) if len(self.visual_prompts) else None
 
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The release saves all of CLIP, and prompts where they are put in."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from yacs.config import CfgNode
 
 from mocoop.clip.text_encoder import KINDS
+from mocoop.config import Limits
 
 PRECISIONS = ("fp32", "fp16", "amp", "bf16")
 
@@ -36,14 +37,8 @@ class Key:
 
     def problem(self, node_name: str, value: object) -> str | None:
         """What is wrong with a value, one line, or None."""
-        name = f"TRAINER.{node_name}.{self.name}"
-        if self.choices and value not in self.choices:
-            return f"{name} is {value!r}, expected one of {', '.join(map(repr, self.choices))}"
-        if self.at_least is not None and value < self.at_least:
-            return f"{name} is {value}, expected {self.at_least} or more"
-        if self.at_most is not None and value > self.at_most:
-            return f"{name} is {value}, expected {self.at_most} or less"
-        return None
+        limits = Limits(self.at_least, self.at_most, self.choices)
+        return limits.problem(f"TRAINER.{node_name}.{self.name}", value)
 
 
 def common_keys(prec: str) -> tuple[Key, ...]:

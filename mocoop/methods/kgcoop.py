@@ -35,18 +35,19 @@ class KgCoOp(PromptMethod):
         super().__init__(cfg, classnames, clip_model)
         self.ctx = start_context(self.settings, clip_model)
         self.layout = coop_layout(self.classnames, len(self.ctx), "end")
-        self.template = anchor_template("KgCoOp", cfg.DATASET.NAME)
-        self.anchors: Tensor | None = None  # (C, D), when training needs them
+        self.template = anchor_template(self.entry.name, cfg.DATASET.NAME)
+
+    def anchors(self) -> Tensor:
+        """Features (C, D) of the classes' hand-written prompts."""
+        return self.frozen("anchors", lambda: template_features(self.text_encoder, [self.template], self.classnames))
 
     def encode_classes(self) -> Tensor:
         return F.normalize(self.text_encoder([self.ctx], [self.layout])[0], dim=-1)
 
     def loss(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
-        if self.anchors is None:
-            self.anchors = template_features(self.text_encoder, [self.template], self.classnames)
         text_features = self.class_features()
         logits = self.logit_scale * self.image_features(image) @ text_features.t()
-        ce, kg = F.cross_entropy(logits, label), anchor_distance(text_features, self.anchors)
+        ce, kg = F.cross_entropy(logits, label), anchor_distance(text_features, self.anchors())
         return {"loss": ce + self.settings.W * kg, "loss_ce": ce, "loss_kg": kg, "acc": batch_accuracy(logits, label)}
 
     @property

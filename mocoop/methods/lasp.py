@@ -49,7 +49,6 @@ class LASP(PromptMethod):
         self.register_buffer("trained_rows", rows, persistent=False)  # (C,) rows of the taught classes
         self.layout = coop_layout(self.classnames, len(self.ctx), "end")
         self.taught_layout = coop_layout(self.taught_classnames, len(self.ctx), "end")
-        self._bank: Tensor | None = None
 
     def _is_tuned(self, name: str) -> bool:
         return self.settings.FINETUNE_VIT_LN and (".ln_1." in name or ".ln_2." in name)
@@ -66,9 +65,8 @@ class LASP(PromptMethod):
 
     def bank(self) -> Tensor:
         """Features (T, C', D) of the hand-written templates with the names of the taught classes; frozen."""
-        if self._bank is None or self._bank.device != self.trained_rows.device:
-            self._bank = hard_features(self.text_encoder, template_bank("LASP"), self.taught_classnames)
-        return self._bank
+        templates = template_bank("LASP")
+        return self.frozen("bank", lambda: hard_features(self.text_encoder, templates, self.taught_classnames))
 
     def loss(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
         taught = self._encode(self.taught_layout)  # (C', D)

@@ -13,6 +13,7 @@ from mocoop.methods.base import PromptMethod
 from mocoop.methods.coop import log_context, renamed
 from mocoop.methods.deep_prompts import (
     before_blocks,
+    beside_patches,
     check_depth,
     deep_rows,
     first_words,
@@ -62,8 +63,8 @@ class MaPLe(PromptMethod):
 
     def image_parts(self) -> TowerParts:
         pairs = zip(self.compound_prompt_projections, self.compound_prompts_text)
-        deeper = [project(rows) for project, rows in pairs]
-        return TowerParts(tokens=self.proj(self.ctx.to(self.proj.weight.dtype)), deep=before_blocks(deeper))
+        first = self.proj(self.ctx.to(self.proj.weight.dtype))
+        return beside_patches([first, *(project(rows) for project, rows in pairs)])
 
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The release saves all of CLIP; what is learned lies in its prompt learner."""

@@ -8,10 +8,10 @@ from torch.nn import functional as F
 from yacs.config import CfgNode
 
 from mocoop.clip.openai import CLIP
-from mocoop.clip.prompts import Context, PromptLayout, count_tokens, embed_words, readable
+from mocoop.clip.prompts import Context, PromptLayout, readable, split_words
 from mocoop.clip.templates import anchor_template, split_template
 from mocoop.methods.base import PromptMethod, batch_accuracy
-from mocoop.methods.coop import log_context, noise_context, only_ctx
+from mocoop.methods.coop import log_context, noise_context, only_ctx, words_context
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.registry import register_method
 from mocoop.methods.zeroshot import template_features
@@ -38,18 +38,16 @@ class ProGrad(PromptMethod):
         log_context(ctx, words)
         prompts = [[Context(0, len(ctx)), f"{rest} {readable(name)}.".strip()] for name in self.classnames]
         self.layout = PromptLayout(prompts, names=self.classnames)
-        self.teacher: Tensor | None = None  # (C, D), when training needs it
 
     def encode_classes(self) -> Tensor:
         return F.normalize(self.text_encoder([self.ctx], [self.layout])[0], dim=-1)
 
     def loss(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Cross-entropy, which is minimised, and the distillation loss, whose gradient it must not go against."""
-        if self.teacher is None:
-            self.teacher = template_features(self.text_encoder, [self.template], self.classnames)
+        teacher = self.frozen("teacher", lambda: template_features(self.text_encoder, [self.template], self.classnames))
         features = self.image_features(image)
         logits = self.predict_features(features)["logits"]
-        taught = self.logit_scale * features @ self.teacher.to(features.dtype).t()
+        taught = self.logit_scale * features @ teacher.to(features.dtype).t()
         temperature = self.settings.T
         log_p = F.log_softmax(logits / temperature, dim=-1)
         kl = -(F.softmax(taught / temperature, dim=-1) * log_p).sum(-1).mean() * temperature**2
@@ -74,16 +72,13 @@ def padded_context(words: str, length: int, clip_model: CLIP) -> tuple[Tensor, s
     """Context (length, width) that ends in the words' embeddings, and the words that stay fixed behind it.
 
     As released, as many tokens are learned as there are words: where a comma makes one more, the last word is fixed.
-    Raises nothing for more words than fit: then the first `length` tokens are learned.
+    Raises ConfigError for more words than vectors, where these end within a word.
     """
     if not words:
         return noise_context(length, clip_model=clip_model), ""
-    learned = min(len(words.split()), length)
-    embedded = embed_words(words, clip_model.token_embedding)
-    ctx = torch.zeros(length, embedded.shape[1], dtype=clip_model.dtype, device=embedded.device)
-    ctx[length - learned :] = embedded[:learned].to(ctx.dtype)
-    fixed = count_tokens(words) - learned
-    return ctx, " ".join(words.split()[len(words.split()) - fixed :]) if fixed else ""
+    first, rest = split_words(words, min(len(words.split()), length))
+    ctx = words_context(first, clip_model)
+    return F.pad(ctx, (0, 0, length - len(ctx), 0)), rest
 
 
 def without_conflict(g: Tensor, g_kl: Tensor, share: float) -> Tensor:

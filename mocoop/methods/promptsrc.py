@@ -3,14 +3,13 @@
 import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
+from mocoop.clip.hard_prompts import hard_features
 from mocoop.clip.openai import CLIP
-from mocoop.clip.prompts import hard_prompts
-from mocoop.clip.templates import fill, template_bank
+from mocoop.clip.templates import template_bank
 from mocoop.errors import CheckpointError
 from mocoop.methods.base import batch_accuracy
 from mocoop.methods.ivlp import IVLP
@@ -34,24 +33,15 @@ class PromptSRC(IVLP):
 
     def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames=None):
         super().__init__(cfg, classnames, clip_model)
-        self._anchors: Tensor | None = None
         self.average: dict[str, Tensor] = {}  # the sum so far, on the CPU in fp32
 
     def anchors(self) -> Tensor:
         """CLIP's text features (C, D): the mean over 60 templates of features as they are, then normalised."""
-        if self._anchors is None or self._anchors.device != self.ctx.device:
-            self._anchors = F.normalize(self._mean_features(), dim=-1)
-        return self._anchors
+        return self.frozen("anchors", self._mean_features)
 
-    @torch.no_grad()
     def _mean_features(self) -> Tensor:
-        templates, device = template_bank("PromptSRC"), self.ctx.device
-        with torch.autocast(device.type, enabled=False):
-            total = 0.0
-            for template in templates:
-                layout = hard_prompts([fill(template, name) for name in self.classnames]).to(device)
-                total = total + self.text_encoder([None], [layout])[0]
-        return total / len(templates)
+        features = hard_features(self.text_encoder, template_bank("PromptSRC"), self.classnames, normalised=False)
+        return F.normalize(features.mean(0), dim=-1)
 
     def loss(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Cross-entropy and three distances to CLIP, as released: means over elements, for logits too."""

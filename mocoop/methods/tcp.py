@@ -9,15 +9,12 @@ from yacs.config import CfgNode
 
 from mocoop.clip.openai import CLIP, clip_modules
 from mocoop.clip.prompts import Context, PromptLayout, readable
-from mocoop.clip.templates import anchor_template, prompt_ending
+from mocoop.clip.templates import prompt_ending
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.errors import ConfigError
-from mocoop.methods.base import PromptMethod, batch_accuracy
-from mocoop.methods.coop import start_context
 from mocoop.methods.keys import Key, common_keys
-from mocoop.methods.kgcoop import anchor_distance
+from mocoop.methods.kgcoop import KgCoOp
 from mocoop.methods.registry import register_method
-from mocoop.methods.zeroshot import template_features
 
 KEYS = (
     Key("N_CTX", 4, "number of context vectors, and of class-specific rows", at_least=1, at_most=75, structural=True),
@@ -30,8 +27,10 @@ KEYS = (
 
 
 @register_method("TCP", node="TCP", keys=KEYS, published="2023-11", title="textual-based class-aware prompt tuning")
-class TCP(PromptMethod):
+class TCP(KgCoOp):
     """Learns `ctx` (n, width) and `meta_net`, which makes n rows for each class of its hand-written prompt's feature.
+
+    The loss is KgCoOp's.
 
     Raises ConfigError for a text tower without the block.
     """
@@ -41,7 +40,6 @@ class TCP(PromptMethod):
         blocks = len(clip_model.transformer.resblocks)
         if self.settings.BLOCK >= blocks:
             raise ConfigError(f"TRAINER.TCP.BLOCK is {self.settings.BLOCK}, expected 1 to {blocks - 1} for this CLIP")
-        self.ctx = start_context(self.settings, clip_model)
         width, features = self.ctx.shape[1], clip_model.text_projection.shape[1]
         layers = OrderedDict(
             linear1=nn.Linear(features, features // 4),
@@ -53,29 +51,11 @@ class TCP(PromptMethod):
         prompts = [[Context(0, len(self.ctx)), ending.format(readable(name))] for name in self.classnames]
         self.layout = PromptLayout(prompts, names=self.classnames)
         self.rows_shape = (1, len(self.classnames), len(self.ctx), width)
-        self.template = anchor_template("TCP", cfg.DATASET.NAME)
-        self._anchors: Tensor | None = None
-
-    def anchors(self) -> Tensor:
-        """Features (C, D) of the classes' hand-written prompts; frozen, computed once."""
-        if self._anchors is None or self._anchors.device != self.ctx.device:
-            self._anchors = template_features(self.text_encoder, [self.template], self.classnames)
-        return self._anchors
 
     def encode_classes(self) -> Tensor:
         rows = self.meta_net(self.anchors().to(self.dtype)).view(self.rows_shape)
         parts = TowerParts(deep={self.settings.BLOCK: rows})
         return F.normalize(self.text_encoder([self.ctx], [self.layout], parts)[0], dim=-1)
-
-    def loss(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
-        text_features = self.class_features()
-        logits = self.logit_scale * self.image_features(image) @ text_features.t()
-        ce, kg = F.cross_entropy(logits, label), anchor_distance(text_features, self.anchors())
-        return {"loss": ce + self.settings.W * kg, "loss_ce": ce, "loss_kg": kg, "acc": batch_accuracy(logits, label)}
-
-    @property
-    def knowledge(self) -> list[str]:
-        return ["template of the dataset"]
 
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The release saves the embeddings of the class names, too."""

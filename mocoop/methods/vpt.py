@@ -9,7 +9,7 @@ from mocoop.clip.openai import CLIP
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.coop import renamed
-from mocoop.methods.deep_prompts import before_blocks, check_depth, deep_rows, visual_width
+from mocoop.methods.deep_prompts import beside_patches, check_depth, deep_rows, visual_width
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.registry import register_method
 from mocoop.methods.zeroshot import template_features
@@ -32,17 +32,14 @@ class VPT(PromptMethod):
         settings, width = self.settings, visual_width(clip_model, "VPT")
         check_depth("TRAINER.VPT.PROMPT_DEPTH_VISION", settings.PROMPT_DEPTH_VISION, clip_model.visual.transformer)
         self.visual_prompts = deep_rows(settings.PROMPT_DEPTH_VISION, settings.N_CTX_VISION, width)
-        self._text_features: Tensor | None = None
 
     def encode_classes(self) -> Tensor:
-        if self._text_features is None or self._text_features.device != self.logit_scale.device:
-            template = f"{self.settings.CTX_INIT} {{}}.".strip()
-            self._text_features = template_features(self.text_encoder, [template], self.classnames)
-        return self._text_features.to(self.dtype)
+        template = f"{self.settings.CTX_INIT} {{}}.".strip()
+        fixed = self.frozen("text", lambda: template_features(self.text_encoder, [template], self.classnames))
+        return fixed.to(self.dtype)
 
     def image_parts(self) -> TowerParts:
-        first, *deeper = self.visual_prompts
-        return TowerParts(tokens=first, deep=before_blocks(deeper))
+        return beside_patches(self.visual_prompts)
 
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The release saves all of CLIP, and prompts where they are put in."""

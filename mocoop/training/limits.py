@@ -1,35 +1,14 @@
 """Bounds of the config keys that the engine and every trainer read, checked before anything is built."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from yacs.config import CfgNode
+
+from mocoop.config import Limits
 
 MOST_WORKERS = 1024
 MOST_EPOCHS = 1_000_000
 SEEDS = 2**32  # of NumPy's generator
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a key may be: one of `choices`, or a number, or several, within bounds."""
-
-    at_least: float | None = None
-    at_most: float | None = None
-    choices: tuple = ()
-
-    def problem(self, key: str, value: object) -> str | None:
-        """What is wrong with a value, one line, or None."""
-        if self.choices:
-            return None if value in self.choices else f"{key} is {value!r}, expected one of {', '.join(self.choices)}"
-        for number in value if isinstance(value, (list, tuple)) else [value]:
-            if not isinstance(number, (int, float)):
-                return f"{key} is {value!r}, expected numbers"
-            if self.at_least is not None and number < self.at_least:
-                return f"{key} is {value}, expected {self.at_least} or more"
-            if self.at_most is not None and number > self.at_most:
-                return f"{key} is {value}, expected {self.at_most} or less"
-        return None
 
 
 LIMITS = {
@@ -38,7 +17,6 @@ LIMITS = {
     "INPUT.CROP_PADDING": Limits(0, 8192),
     "INPUT.RRCROP_SCALE": Limits(1e-4, 1),
     "INPUT.RANDAUGMENT_N": Limits(0, 100),
-    "INPUT.RANDAUGMENT_M": Limits(0, 30),
     "DATASET.NUM_SHOTS": Limits(-1),
     "DATASET.SUBSAMPLE_CLASSES": Limits(choices=("all", "base", "new")),
     "DATALOADER.NUM_WORKERS": Limits(0, MOST_WORKERS),

@@ -1,0 +1,24 @@
+"""Contexts that start from some words of a sentence, the rest of which stays."""
+
+import pytest
+
+from mocoop.clip.prompts import count_tokens, split_words
+from mocoop.errors import ConfigError
+from tests.methods.test_coop_and_cocoop import build
+
+
+def test_a_sentence_is_split_between_words_and_counted_in_tokens():
+    assert split_words("a photo of a", 2) == ("a photo", "of a")
+    assert split_words("a type of pet, a photo of a", 8) == ("a type of pet, a photo of", "a")
+    assert split_words("a photo of a", 4) == ("a photo of a", "")
+    assert count_tokens("pet,") == 2
+
+
+def test_a_word_is_not_cut():
+    with pytest.raises(ConfigError, match="4 context vectors end within a word of 'a type of pet, a photo of a'"):
+        build("ProGrad", N_CTX=4)
+
+
+def test_no_word_stands_twice_where_there_are_fewer_vectors_than_words():
+    method = build("ProGrad", N_CTX=5)
+    assert method.layout.lengths[0] == 1 + 5 + count_tokens("a photo of a cat.") + 1
