@@ -1,24 +1,16 @@
 """A run's folder while a process works in it: one process at a time, one set of settings, a status that is true.
 
-`run.lock` names host and process, and its time of change is the heartbeat; it is locked while the process lives, so
-that a killed one leaves no trace that counts. `result.json` has the status: running, failed with the error, or done.
+`result.json` has the status: running, failed with the error, or done.
 """
 
 import errno
-import fcntl
-import json
 import os
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import TextIO
 
-from mocoop.errors import CheckpointError, ConfigError, DataError, MocoopError
-from mocoop.files import parse_json, remove_temporary_files
+from mocoop.errors import CheckpointError, ConfigError, DataError
+from mocoop.files import remove_temporary_files
 from mocoop.results.record import (
     FILE_NAME,
     config_differences,
@@ -27,19 +19,11 @@ from mocoop.results.record import (
     write_record,
 )
 from mocoop.training.checkpoint import load_checkpoint
+from mocoop.training.folder_lock import locked
 from mocoop.training.run_state import MODEL, find_checkpoint, learned_state, model_folder, weights_sha256
 
-LOCK = "run.lock"
-HEARTBEAT_SECONDS = 20.0
-SILENT_SECONDS = 6 * HEARTBEAT_SECONDS  # without a heartbeat for so long, a process of another host is taken for dead
 SHOWN_DIFFERENCES = 8
 FOLDERS_OF_A_RUN = 7  # <protocol>/<phase>/<dataset>/shots_<n>/<Trainer>/<cfg>/seed<k>
-
-_held: set[TextIO] = set()  # open lock files
-
-
-class FolderInUseError(MocoopError):
-    """Another process works in the folder."""
 
 
 class RunFolder:
@@ -116,21 +100,10 @@ def hold(folder, cfg, command: dict) -> Iterator[RunFolder]:
     Raises FolderInUseError, and ConfigError where no folder can be made.
     """
     path = writable_folder(folder)
-    file = _lock(path / LOCK)
-    for place in (path, path / MODEL):
-        remove_temporary_files(place)  # of a process that was killed in the middle of a write
-    ended = threading.Event()
-    beat = threading.Thread(target=_beat, args=(path / LOCK, ended), daemon=True)
-    beat.start()
-    _held.add(file)
-    try:
+    with locked(path):
+        for place in (path, path / MODEL):
+            remove_temporary_files(place)  # of a process that was killed in the middle of a write
         yield RunFolder(path, cfg, command)
-    finally:
-        ended.set()
-        beat.join()
-        (path / LOCK).unlink(missing_ok=True)  # while locked: nobody else can hold it
-        _held.remove(file)
-        file.close()
 
 
 def writable_folder(folder) -> Path:
@@ -147,78 +120,6 @@ def writable_folder(folder) -> Path:
             f"--output-dir {path} cannot be used: {error.strerror}; choose a folder that can be written"
         ) from error
     return path
-
-
-def _let_go() -> None:
-    """A file is locked as long as any process has it open: data loader workers would outlive a killed run with it."""
-    for file in _held:
-        file.close()
-    _held.clear()
-
-
-os.register_at_fork(after_in_child=_let_go)
-
-
-def _lock(path: Path) -> TextIO:
-    while True:
-        file = open(path, "a+", encoding="utf-8")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise _in_use(path, file) from None
-        if _is_current(path, file):
-            break
-        file.close()  # its holder has just ended and removed it
-    holder = _holder(file)
-    if (
-        holder.get("host") not in (None, socket.gethostname())
-        and time.time() - os.fstat(file.fileno()).st_mtime < SILENT_SECONDS
-    ):
-        raise _in_use(path, file)
-    file.truncate(0)
-    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    json.dump({"host": socket.gethostname(), "pid": os.getpid(), "started": started}, file)
-    file.flush()
-    return file
-
-
-def _is_current(path: Path, file) -> bool:
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
-    except FileNotFoundError:
-        return False
-
-
-def _holder(file) -> dict:
-    file.seek(0)
-    try:
-        found = parse_json(file.read())
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _in_use(path: Path, file) -> FolderInUseError:
-    holder, silence = _holder(file), _silence(file)
-    file.close()
-    who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')} since {holder.get('started', '?')}"
-    return FolderInUseError(
-        f"{path.parent} is in use by {who} (last heartbeat {silence:.0f} s ago); "
-        "wait for it, or choose another --output-dir"
-    )
-
-
-def _silence(file) -> float:
-    """Seconds since the last heartbeat."""
-    return max(0.0, time.time() - os.fstat(file.fileno()).st_mtime)
-
-
-def _beat(path: Path, ended: threading.Event) -> None:
-    while not ended.wait(HEARTBEAT_SECONDS):
-        try:
-            os.utime(path)
-        except OSError:
-            pass  # a file system that is away for a moment does not end the run
 
 
 def _differences(recorded: dict | None, wanted: dict) -> list[str]:

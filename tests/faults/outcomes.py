@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from mocoop.results import history, predictions, record
-from mocoop.training.run_folder import LOCK
+from mocoop.training.folder_lock import LOCK
 from mocoop.training.run_state import MODEL
 
 OF_THE_PROCESS = ("seconds", "peak_memory_mb", "finished", "train_seconds")

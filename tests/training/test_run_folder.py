@@ -9,7 +9,8 @@ import pytest
 
 import train
 from mocoop.results.record import FILE_NAME
-from mocoop.training.run_folder import LOCK, SILENT_SECONDS, FolderInUseError, hold
+from mocoop.training.folder_lock import LOCK, SILENT_SECONDS, FolderInUseError, holder_of
+from mocoop.training.run_folder import hold
 from tests.faults.runs import BY_STEPS
 from tests.trainers.test_train import command
 
@@ -55,6 +56,21 @@ def test_the_heartbeat_of_another_host_counts(tmp_path):
     os.utime(lock, (silent, silent))
     with hold(tmp_path, None, {}):
         assert json.loads(lock.read_text())["host"] == socket.gethostname()
+
+
+def test_who_works_in_a_folder_can_be_asked_without_being_in_the_way(tmp_path):
+    lock = tmp_path / LOCK
+    assert holder_of(tmp_path) is None
+    with hold(tmp_path, None, {}):
+        assert holder_of(tmp_path)["pid"] == os.getpid()
+    lock.write_text(json.dumps(FOREIGN_LOCK))
+    assert holder_of(tmp_path) == FOREIGN_LOCK
+    silent = time.time() - SILENT_SECONDS - 1
+    os.utime(lock, (silent, silent))
+    assert holder_of(tmp_path) is None
+    for pid in (2**22 + 1, "?", None):  # above any process's number on Linux
+        lock.write_text(json.dumps(FOREIGN_LOCK | {"host": socket.gethostname(), "pid": pid}))
+        assert holder_of(tmp_path) is None
 
 
 def test_a_finished_run_is_skipped(runs, capsys):
