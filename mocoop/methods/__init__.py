@@ -44,6 +44,9 @@ def add_trainer_config(cfg: CfgNode) -> None:
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"  # all, base (first half of the classes) or new (the rest)
     if "OPTIM" in cfg:
         cfg.OPTIM.EPS = 1e-8  # adam and its kin: added to the denominator
+        cfg.OPTIM.MAX_ITER = 0  # train so many iterations, not MAX_EPOCH epochs; WARMUP_EPOCH, STEPSIZE count them too
+        cfg.OPTIM.ITERS_PER_SHOT = 0  # without MAX_ITER: iterations for each of DATASET.NUM_SHOTS
+        cfg.OPTIM.MIN_LR = 0.0  # cosine: the rate that it ends at
     cfg.TRAIN.CHECKPOINT_MINUTES = 10.0  # minutes between saved states within an epoch, 0: never
     cfg.TRAIN.CHECKPOINT_STEPS = 0  # steps between saved states within an epoch, 0: never
     cfg.TRAIN.COMPILE = False  # torch.compile for the image tower: minutes of compiling first

@@ -114,13 +114,16 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name.removesuffix(".yaml") for path in folder.glob("*"))
 
 
-def last_epoch(checkout: Path, file: str, overrides: Sequence[str]) -> str:
-    """OPTIM.MAX_EPOCH of a configuration, or that of KEY, VALUE, ... overrides. Raises ConfigError if there is none."""
-    given = dict(zip(overrides[::2], overrides[1::2]))
-    if "OPTIM.MAX_EPOCH" in given:
-        return given["OPTIM.MAX_EPOCH"]
+def last_epoch(checkout: Path, file: str, overrides: Sequence[str]) -> str | None:
+    """OPTIM.MAX_EPOCH of a configuration, with KEY, VALUE, ... overrides; None if it trains by iterations.
+
+    How many epochs those make depends on the data. Raises ConfigError for a configuration that says neither.
+    """
     try:
-        return str(yaml.safe_load(read_text(checkout / file, "config file"))["OPTIM"]["MAX_EPOCH"])
+        optim = yaml.safe_load(read_text(checkout / file, "config file"))["OPTIM"]
+        optim = {**optim, **{k.removeprefix("OPTIM."): v for k, v in zip(overrides[::2], overrides[1::2])}}
+        by_iterations = any(str(optim.get(key, 0)) != "0" for key in ("MAX_ITER", "ITERS_PER_SHOT"))
+        return None if by_iterations else str(optim["MAX_EPOCH"])
     except DataError as error:
         raise ConfigError(str(error)) from error
     except yaml.YAMLError as error:

@@ -107,7 +107,7 @@ def _places(request: Request, method: Listed, phase: Phase) -> Iterator[Place]:
 
 
 def _make_run(
-    request: Request, configs: Configs, epoch_of: Callable[[str, tuple], str], method: Listed, place: Place
+    request: Request, configs: Configs, epoch_of: Callable[[str, tuple], str | None], method: Listed, place: Place
 ) -> Run:
     phase, dataset, shots, seed = place
     trained = phase.model or phase if method.learns else phase
@@ -123,7 +123,8 @@ def _make_run(
     argv += ["--output-dir", folder(phase, dataset)]
     model = None if trained is phase else folder(trained, source)
     if model:
-        argv += ["--eval-only", "--model-dir", model, "--load-epoch", epoch_of(file, request.overrides)]
+        epoch = epoch_of(file, request.overrides)
+        argv += ["--eval-only", "--model-dir", model, *(["--load-epoch", epoch] if epoch else [])]
     elif not method.learns:
         argv += ["--eval-only"]
     argv += ["DATASET.NUM_SHOTS", str(shots), "DATASET.SUBSAMPLE_CLASSES", phase.classes, *request.overrides]

@@ -9,10 +9,11 @@ import random
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 WORKERS_GRACE_SECONDS = 30
 
@@ -27,17 +28,18 @@ class PlacedBatches(Sampler):
     def __init__(self, batch_sampler: Sampler, stream: int):
         self.batch_sampler, self.stream = batch_sampler, stream
         self.epoch = self.skip = 0
+        self.end: int | None = None
 
-    def start_at(self, epoch: int, batch: int = 0) -> None:
-        """Let the next pass be that of `epoch`, without its first `batch` batches; both counted from 0."""
-        self.epoch, self.skip = epoch, batch
+    def start_at(self, epoch: int, batch: int = 0, end: int | None = None) -> None:
+        """Let the next pass be that of `epoch`, of its batches `batch` to `end` - 1, or to the last; all from 0."""
+        self.epoch, self.skip, self.end = epoch, batch, end
 
     def __len__(self) -> int:
         return len(self.batch_sampler)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         place, skip = 0, self.skip
-        for number, batch in enumerate(self.batch_sampler):
+        for number, batch in enumerate(islice(self.batch_sampler, self.end)):
             if number >= skip:
                 yield [(index, _seed(self.stream, self.epoch, place + i)) for i, index in enumerate(batch)]
             place += len(batch)
@@ -58,11 +60,18 @@ class SeededDataset(Dataset):
             return self.dataset[index]
 
 
-def reproducible(loader: DataLoader, stream: int) -> DataLoader:
-    """A loader of the same batches, whose `batch_sampler` is `PlacedBatches`."""
+def reproducible(loader: DataLoader, stream: int, keep_last: bool = False) -> DataLoader:
+    """A loader of the same batches, whose `batch_sampler` is `PlacedBatches`.
+
+    Args:
+        keep_last: whether a last batch that is short is kept, if the loader drops it.
+    """
+    batches = loader.batch_sampler
+    if keep_last:
+        batches = BatchSampler(batches.sampler, batches.batch_size, drop_last=False)
     return type(loader)(
         SeededDataset(loader.dataset),
-        batch_sampler=PlacedBatches(loader.batch_sampler, stream),
+        batch_sampler=PlacedBatches(batches, stream),
         num_workers=loader.num_workers,
         pin_memory=loader.pin_memory,
         collate_fn=loader.collate_fn,

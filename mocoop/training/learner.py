@@ -13,7 +13,7 @@ from mocoop.methods.base import PromptMethod
 from mocoop.training.optimizer import build_optimizer
 from mocoop.training.precision import Precision
 from mocoop.training.run_state import check_activation, learned_state
-from mocoop.training.schedule import build_lr_scheduler
+from mocoop.training.schedule import build_lr_scheduler, iterations
 
 ADVICE = "lower OPTIM.LR or use a higher PREC; the last saved state is kept"
 
@@ -25,15 +25,16 @@ class Learner:
 
     Attributes:
         optimizer, scheduler: None for a method that learns nothing.
+        by_iteration: whether the schedule moves on after each step, not after each epoch.
     """
 
     def __init__(self, cfg: CfgNode, method: PromptMethod, precision: Precision):
         self.method, self.precision = method, precision
-        self.clip_norm = grad_clip_norm(cfg)
+        self.clip_norm, self.by_iteration = grad_clip_norm(cfg), iterations(cfg) > 0
         self.optimizer = self.scheduler = None
         if method.learned_parameters():
             self.optimizer = build_optimizer(None, cfg.OPTIM, param_groups=method.parameter_groups(cfg.OPTIM.LR))
-            self.scheduler = build_lr_scheduler(self.optimizer, cfg.OPTIM)
+            self.scheduler = build_lr_scheduler(self.optimizer, cfg.OPTIM, iterations(cfg))
 
     @property
     def learns(self) -> bool:
@@ -60,9 +61,15 @@ class Learner:
         self.precision.update(self.method, self.optimizer, self.clip_norm)
         return dict(zip(parts, torch.stack([value.detach().float() for value in parts.values()]).tolist()))
 
+    def end_step(self) -> None:
+        """Move the schedule on, if that is due after each step."""
+        if self.by_iteration:
+            self.scheduler.step()
+
     def end_epoch(self, epoch: int, epochs: int) -> None:
-        """Move the schedule on, then let the method act; `epoch` from 1 to `epochs`."""
-        self.scheduler.step()
+        """Move the schedule on, unless each step does, then let the method act; `epoch` from 1 to `epochs`."""
+        if not self.by_iteration:
+            self.scheduler.step()
         self.method.after_epoch(epoch, epochs)
 
     def _gradients(self, image: Tensor, label: Tensor, batch: dict, place: str) -> dict[str, Tensor] | None:

@@ -8,6 +8,7 @@ from mocoop.config import Limits
 
 MOST_WORKERS = 1024
 MOST_EPOCHS = 1_000_000
+MOST_ITERATIONS = 1_000_000_000
 SEEDS = 2**32  # of NumPy's generator
 
 
@@ -31,6 +32,9 @@ LIMITS = {
     "OPTIM.ADAM_BETA2": Limits(0, 0.9999999),
     "OPTIM.EPS": Limits(0),
     "OPTIM.MAX_EPOCH": Limits(at_most=MOST_EPOCHS),
+    "OPTIM.MAX_ITER": Limits(0, MOST_ITERATIONS),
+    "OPTIM.ITERS_PER_SHOT": Limits(0, MOST_ITERATIONS),
+    "OPTIM.MIN_LR": Limits(0),
     "OPTIM.WARMUP_CONS_LR": Limits(0),
     "OPTIM.WARMUP_MIN_LR": Limits(0),
     "TRAIN.PRINT_FREQ": Limits(1),

@@ -4,6 +4,7 @@ States are saved after epochs (TRAIN.CHECKPOINT_FREQ, and always after the last)
 (TRAIN.CHECKPOINT_MINUTES, TRAIN.CHECKPOINT_STEPS), and on SIGTERM or Ctrl-C.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -21,6 +22,7 @@ from mocoop.training.progress import Progress
 from mocoop.training.resume_files import newest_state, progress, save_for_resuming
 from mocoop.training.run_folder import refuse_other_settings
 from mocoop.training.run_state import MODEL, check_made_for, pack
+from mocoop.training.schedule import iterations
 from mocoop.training.seeding import random_state, restore_random_state
 from mocoop.training.stopping import StopRequest
 
@@ -28,7 +30,7 @@ CHECKPOINT_MINUTES = 10.0  # if the config, of a CoOp checkout say, lacks TRAIN.
 
 
 class TrainingLoop:
-    """Epochs of steps.
+    """Epochs of steps; of a run that trains by iterations the last one ends where these do.
 
     Args:
         loader: of `mocoop.training.batches.reproducible`.
@@ -38,6 +40,7 @@ class TrainingLoop:
 
     Attributes:
         epoch, batch: those in progress, from 0.
+        epochs: how many there are.
         seconds_before: seconds of training before this process continued it.
     """
 
@@ -56,6 +59,8 @@ class TrainingLoop:
         self.folder, self.manifest_sha256 = Path(folder), manifest_sha256
         self.stop, self.validate = stop, validate
         self.epoch = self.batch = 0
+        self.steps = iterations(cfg) or cfg.OPTIM.MAX_EPOCH * len(loader)
+        self.epochs = math.ceil(self.steps / len(loader))
         self.best_result, self.seconds_before, self.started = -float("inf"), 0.0, time.time()
         self._interrupted: dict | None = None
 
@@ -64,7 +69,7 @@ class TrainingLoop:
         first = self._resume()
         self.journal.start()
         self.started = time.time()
-        for self.epoch in range(first, self.cfg.OPTIM.MAX_EPOCH):
+        for self.epoch in range(first, self.epochs):
             self._run_epoch()
             self._after_epoch()
 
@@ -77,14 +82,15 @@ class TrainingLoop:
     def _run_epoch(self) -> None:
         """One pass over the training batches, or what is left of it, with Dassl's log lines."""
         self.learner.method.train()
-        count, frequency, meters = len(self.loader), self.cfg.TRAIN.PRINT_FREQ, Progress()
+        count, frequency, meters = self._batches_of_epoch(), self.cfg.TRAIN.PRINT_FREQ, Progress()
         self._saved = time.monotonic()
         with closing(self._batches()) as batches:  # ends the loader's workers, however the epoch ends
             for self.batch, batch in batches:
                 meters.data_ready()
                 meters.batch_done(self._step(batch))
                 if (self.batch + 1) % frequency == 0 or count < frequency:
-                    print(meters.line(self.epoch, self.cfg.OPTIM.MAX_EPOCH, self.batch, count, self.learner.lr))
+                    left = self.steps - self._steps_done()
+                    print(meters.line(self.epoch, self.epochs, self.batch, count, left, self.learner.lr))
                 for name, meter in meters.losses.meters.items():
                     self.journal.scalar(f"train/{name}", meter.avg, self._steps_done() - 1)
                 self.journal.scalar("train/lr", self.learner.lr, self._steps_done() - 1)
@@ -94,8 +100,9 @@ class TrainingLoop:
     def _step(self, batch: dict) -> dict[str, float]:
         values = self.learner.step(batch, self._place())
         lr = self.learner.lr
-        if self.batch + 1 == len(self.loader):
-            self.learner.end_epoch(self.epoch + 1, self.cfg.OPTIM.MAX_EPOCH)
+        self.learner.end_step()
+        if self.batch + 1 == self._batches_of_epoch():
+            self.learner.end_epoch(self.epoch + 1, self.epochs)
         self.journal.step(self._steps_done(), self.epoch + 1, lr, values)
         return values
 
@@ -107,7 +114,7 @@ class TrainingLoop:
             start = interrupted["batch"]
             restore_random_state(interrupted["epoch_random_state"])
         self._epoch_random_state = random_state()
-        self.loader.batch_sampler.start_at(self.epoch, start)
+        self.loader.batch_sampler.start_at(self.epoch, start, self._batches_of_epoch())
         batches = enumerate(self.loader, start)
         found = next(batches, None)  # the order has been drawn
         if interrupted is not None:
@@ -115,6 +122,9 @@ class TrainingLoop:
         while found is not None:
             yield found
             found = next(batches, None)
+
+    def _batches_of_epoch(self) -> int:
+        return min(len(self.loader), self.steps - self.epoch * len(self.loader))
 
     def _steps_done(self) -> int:
         return self.epoch * len(self.loader) + self.batch + 1
@@ -130,7 +140,7 @@ class TrainingLoop:
             if result > self.best_result:
                 self.best_result = result
                 self._save_epoch(BEST_MODEL, val_result=result)
-        if done == self.cfg.OPTIM.MAX_EPOCH or (frequency > 0 and done % frequency == 0):
+        if done == self.epochs or (frequency > 0 and done % frequency == 0):
             self._save_epoch()
 
     # --- states ---------------------------------------------------------------------------------------------------
@@ -161,6 +171,7 @@ class TrainingLoop:
             self.learner.method,
             self.learner.stateful_parts(),
             epoch=epochs,
+            epochs=self.epochs,
             best_result=self.best_result,
             stream=self.loader.batch_sampler.stream,
             train_seconds=self.seconds(),

@@ -26,9 +26,8 @@ class Progress:
         self.batch_time.update(time.perf_counter() - self._start)
         self.losses.update(losses)
 
-    def line(self, epoch, max_epoch, batch, num_batches, lr) -> str:
+    def line(self, epoch, max_epoch, batch, num_batches, batches_left, lr) -> str:
         """Dassl's log line for `batch` of `epoch`, both counted from 0."""
-        batches_left = num_batches - batch - 1 + (max_epoch - epoch - 1) * num_batches
         eta = datetime.timedelta(seconds=int(self.batch_time.avg * batches_left))
         return " ".join(
             [

@@ -43,6 +43,7 @@ def pack(
     stateful_parts: dict,
     *,
     epoch: int,
+    epochs: int,
     best_result: float,
     stream: int,
     train_seconds: float,
@@ -55,7 +56,7 @@ def pack(
 
     Args:
         stateful_parts: optimizer, scheduler and scaler, by these names.
-        epoch: whole epochs seen. batch: batches seen of the next, None between epochs.
+        epoch: whole epochs seen, of `epochs` that the run trains. batch: batches seen of the next, None between epochs.
         best_result, val_result: the best accuracy on the validation images so far, and this epoch's.
         stream: what the run's random numbers are drawn from (`mocoop.training.batches`).
         manifest_sha256: of the training images.
@@ -65,6 +66,7 @@ def pack(
         "state_dict": method.learned_state(),
         "extra_state": method.extra_state(),
         "epoch": epoch,
+        "epochs": epochs,
         "method": describe_method(cfg, method),
         **{name: part.state_dict() for name, part in stateful_parts.items()},
         "best_result": float(max(best_result, val_result) if val_result is not None else best_result),

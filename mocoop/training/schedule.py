@@ -1,13 +1,29 @@
 """Learning-rate schedules as pure functions of the epoch, and the torch scheduler that follows one.
 
-The values are those of Dassl 0.6.3 on the versions of torch it was written for.
+The values are those of Dassl 0.6.3 on the versions of torch it was written for. A run that trains by iterations follows
+the same functions with an iteration for an epoch.
 """
 
 import math
 
 from torch.optim.lr_scheduler import LRScheduler
+from yacs.config import CfgNode
 
 from mocoop.errors import ConfigError
+
+
+def iterations(cfg: CfgNode) -> int:
+    """How many iterations a run trains, by OPTIM.MAX_ITER or ITERS_PER_SHOT; 0 if it trains OPTIM.MAX_EPOCH epochs."""
+    optim = cfg.OPTIM  # a CoOp checkout's config lacks the keys
+    return optim.get("MAX_ITER", 0) or optim.get("ITERS_PER_SHOT", 0) * cfg.DATASET.NUM_SHOTS
+
+
+def check_length(cfg: CfgNode) -> None:
+    """Raises ConfigError for a config that trains nothing."""
+    if iterations(cfg) < 0:
+        raise ConfigError(f"DATASET.NUM_SHOTS is {cfg.DATASET.NUM_SHOTS}, expected 1 or more with OPTIM.ITERS_PER_SHOT")
+    if not iterations(cfg) and cfg.OPTIM.MAX_EPOCH < 1:
+        raise ConfigError(f"OPTIM.MAX_EPOCH is {cfg.OPTIM.MAX_EPOCH}, expected 1 or more to train")
 
 
 def single_step(epoch: int, size: int, gamma: float) -> float:
@@ -49,24 +65,27 @@ def after_warmup(epoch: int, length: int, decay, recount: bool) -> float:
     return decay(epoch) / start if start else 0.0
 
 
-def build_schedule(optim_cfg):
-    """The function (base rate, epoch) -> rate that the OPTIM node describes. Raises ConfigError for unknown values."""
-    decay = _build_decay(optim_cfg)
-    length = optim_cfg.WARMUP_EPOCH
+def build_schedule(optim_cfg, total: int):
+    """The function (base rate, epoch) -> rate that the OPTIM node describes, over `total` epochs.
+
+    Raises ConfigError for unknown values.
+    """
+    decay = _build_decay(optim_cfg, total)
+    length, least = optim_cfg.WARMUP_EPOCH, optim_cfg.get("MIN_LR", 0.0) * (optim_cfg.LR_SCHEDULER == "cosine")
     if length <= 0:
-        return lambda base, epoch: base * decay(epoch)
+        return lambda base, epoch: least + (base - least) * decay(epoch)
     warmup, first_rate = _choose_warmup(optim_cfg)
 
     def schedule(base, epoch):
         if epoch < length:
             return warmup(base, epoch, length, first_rate)
-        return base * after_warmup(epoch, length, decay, optim_cfg.WARMUP_RECOUNT)
+        return least + (base - least) * after_warmup(epoch, length, decay, optim_cfg.WARMUP_RECOUNT)
 
     return schedule
 
 
-def _build_decay(optim_cfg):
-    kind, stepsize, gamma, total = (optim_cfg[key] for key in ("LR_SCHEDULER", "STEPSIZE", "GAMMA", "MAX_EPOCH"))
+def _build_decay(optim_cfg, total: int):
+    kind, stepsize, gamma = (optim_cfg[key] for key in ("LR_SCHEDULER", "STEPSIZE", "GAMMA"))
     if kind == "cosine":
         return lambda epoch: cosine(epoch, total)
     if kind == "single_step":
@@ -116,6 +135,10 @@ class EpochScheduler(LRScheduler):
             group["lr"] = rate
 
 
-def build_lr_scheduler(optimizer, optim_cfg) -> EpochScheduler:
-    """The scheduler that the OPTIM node describes: LR_SCHEDULER, STEPSIZE, GAMMA, MAX_EPOCH and WARMUP_*."""
-    return EpochScheduler(optimizer, build_schedule(optim_cfg))
+def build_lr_scheduler(optimizer, optim_cfg, total: int = 0) -> EpochScheduler:
+    """The scheduler that the OPTIM node describes: LR_SCHEDULER, STEPSIZE, GAMMA, MAX_EPOCH, MIN_LR and WARMUP_*.
+
+    Args:
+        total: of the iterations, for a run that trains by them: then `step` once per iteration.
+    """
+    return EpochScheduler(optimizer, build_schedule(optim_cfg, total or optim_cfg.MAX_EPOCH))

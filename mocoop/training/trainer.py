@@ -36,6 +36,7 @@ from mocoop.training.run_state import (
     weights_sha256,
     with_structure,
 )
+from mocoop.training.schedule import check_length, iterations
 from mocoop.training.stopping import StopRequest, stop_requests
 from mocoop.training.tester import Tester, Weights
 
@@ -69,7 +70,7 @@ class PromptTrainer(TrainerX):
         """The engine's loaders; the training one depends on the seed alone."""
         super().build_data_loader()
         stream = self.cfg.SEED if self.cfg.SEED >= 0 else secrets.randbits(32)
-        self.train_loader_x = reproducible(self.train_loader_x, stream)
+        self.train_loader_x = reproducible(self.train_loader_x, stream, keep_last=iterations(self.cfg) > 0)
         for loader in filter(None, (self.val_loader, self.test_loader)):
             loader.worker_init_fn = leave_stopping_to_main
 
@@ -119,8 +120,7 @@ class PromptTrainer(TrainerX):
 
     def _learn(self) -> float:
         """Train to the end; the seconds that took, in all processes that worked on it."""
-        if self.cfg.OPTIM.MAX_EPOCH < 1:
-            raise ConfigError(f"OPTIM.MAX_EPOCH is {self.cfg.OPTIM.MAX_EPOCH}, expected 1 or more to train")
+        check_length(self.cfg)
         loop = TrainingLoop(
             self.cfg,
             self.learner,
@@ -134,7 +134,7 @@ class PromptTrainer(TrainerX):
         loop.run()
         remove_resume_files(Path(self.output_dir) / MODEL)
         sha256 = weights_sha256(self.model.learned_state())
-        self.weights = Weights(self.cfg.OPTIM.MAX_EPOCH, "last_step", sha256)
+        self.weights = Weights(loop.epochs, "last_step", sha256)
         return loop.seconds()
 
     def _test_after_training(self, seconds: float) -> None:
@@ -204,5 +204,6 @@ def _selection(checkpoint: dict, path: Path) -> str:
     """How the weights in a file were chosen."""
     if path.name == BEST_MODEL:
         return "best_val"
-    epochs = checkpoint.get("method", {}).get("config", {}).get("OPTIM", {}).get("MAX_EPOCH")
+    asked = checkpoint.get("method", {}).get("config", {}).get("OPTIM", {}).get("MAX_EPOCH")
+    epochs = checkpoint.get("epochs", asked)  # earlier versions did not say
     return "last_step" if checkpoint["epoch"] == epochs else "epoch"

@@ -56,6 +56,18 @@ def test_killed_again_and_again(runs, ledger, method, seed):
         run.must_end_as_if_nothing_had_happened()
 
 
+@pytest.mark.parametrize("moment", [14, pytest.param(23, marks=pytest.mark.slow)])
+def test_killed_where_iterations_are_counted(runs, ledger, moment):
+    """Ten of them, three an epoch, of which the last batch is short: the rate falls in mid-epoch."""
+    opts = ["OPTIM.MAX_ITER", "10", "DATALOADER.TRAIN_X.BATCH_SIZE", "5"]
+    whole, broken = runs.new("CoOp", *opts), runs.new("CoOp", *opts, *BY_STEPS)
+    assert whole.start().status == 0
+    with ledger.fault("kill in training"):
+        killed_at(broken, moment)
+        assert broken.start().status == 0
+        assert differences(broken.out, whole.out) == []
+
+
 def test_killed_before_anything_was_saved(runs, ledger):
     run = runs.new("CoOp")
     with ledger.fault("kill in training"):

@@ -59,6 +59,13 @@ def test_the_last_epoch_is_that_of_the_last_override_else_of_the_file(tmp_path, 
     assert last_epoch(tmp_path, "configs/trainers/A/a.yaml", ("OPTIM.MAX_EPOCH", "2", "OPTIM.MAX_EPOCH", "3")) == "3"
 
 
+@pytest.mark.parametrize("key", ["MAX_ITER", "ITERS_PER_SHOT"])
+def test_iterations_make_epochs_that_only_the_data_tell(tmp_path, write, key):
+    write("A/a.yaml", f"OPTIM: {{{key}: 7, MAX_EPOCH: 3}}\n")
+    assert last_epoch(tmp_path, "configs/trainers/A/a.yaml", ("OPTIM.MAX_EPOCH", "2")) is None
+    assert last_epoch(tmp_path, "configs/trainers/A/a.yaml", (f"OPTIM.{key}", "0")) == "3"
+
+
 @pytest.mark.parametrize("text", ["", "3\n", "OPTIM:\n  LR: 1\n", "OPTIM: 3\n", "{", "\0"])
 def test_a_file_without_epochs_is_one_line(tmp_path, write, text):
     write("A/a.yaml", text)

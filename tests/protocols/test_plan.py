@@ -85,6 +85,11 @@ def test_overrides_reach_every_command_and_the_epoch_to_load(checkout):
     assert option(tested, "--load-epoch") == "2"
 
 
+def test_the_last_model_is_tested_where_iterations_are_counted(checkout):
+    _, tested = plan(checkout, overrides=("OPTIM.MAX_ITER", "20"))
+    assert "--load-epoch" not in tested.argv and "--model-dir" in tested.argv
+
+
 def test_folders_are_passed_on(checkout, tmp_path):
     (tmp_path / "my data").mkdir()
     (run, _) = plan(checkout, data=str(tmp_path / "my data"), output=str(tmp_path / "out"))
