@@ -45,6 +45,6 @@ setup(
         "onnx": ["onnx", "onnxruntime"],
         "tensorboard": ["tensorboard"],
         "wandb": ["wandb"],
-        "test": ["hypothesis", "onnx", "onnxruntime", "pytest", "pytest-timeout", "tensorboard"],
+        "test": ["hypothesis", "onnx", "onnxruntime", "pytest", "pytest-timeout", "pytest-xdist", "tensorboard"],
     },
 )

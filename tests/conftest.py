@@ -7,6 +7,7 @@ import torch
 
 import datasets  # noqa: F401 (registers the datasets)
 import trainers  # noqa: F401 (registers the trainers)
+from tests import counts
 
 torch.set_num_threads(1)
 # Started in the background a shell's child ignores Ctrl-C, and so would all that the tests start to interrupt.
@@ -41,3 +42,18 @@ def runs(tmp_path_factory):
 def no_cached_features(monkeypatch):
     """Every test computes its features, unless it asks for a cache of its own."""
     monkeypatch.setenv("MOCOOP_CACHE", "off")
+
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):  # this is a process of pytest-xdist
+        session.config.workeroutput["counts"] = counts.to_plain()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    counts.add_plain(getattr(node, "workeroutput", {}).get("counts", {"figures": [], "notes": []}))
+
+
+def pytest_terminal_summary(terminalreporter):
+    for line in counts.lines():
+        terminalreporter.write_line(line)

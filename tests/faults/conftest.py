@@ -4,25 +4,27 @@ python -m pytest tests/faults            the quick half, below a minute
 python -m pytest tests/faults -m ""      all of it
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 
-from tests.faults.ledger import Ledger
-
-LEDGER = pytest.StashKey[Ledger]()
+from tests.counts import NOTES, count
 
 
-def pytest_configure(config):
-    config.stash[LEDGER] = Ledger()
+class Ledger:
+    """How many faults were injected, and how many survived: followed by the right result, or a clear refusal."""
 
+    notes = NOTES
 
-def pytest_terminal_summary(terminalreporter, config):
-    ledger = config.stash[LEDGER]
-    if ledger.injected or ledger.notes:
-        terminalreporter.section("faults survived, of those injected")
-        for line in [*ledger.lines(), *ledger.notes]:
-            terminalreporter.write_line(line)
+    @contextmanager
+    def fault(self, kind: str, number: int = 1) -> Iterator[None]:
+        """A fault, or several in a row; survived if the block ends without an exception."""
+        count("faults", kind, injected=number, survived=0)
+        yield
+        count("faults", kind, survived=number)
 
 
 @pytest.fixture
-def ledger(request) -> Ledger:
-    return request.config.stash[LEDGER]
+def ledger() -> Ledger:
+    return Ledger()

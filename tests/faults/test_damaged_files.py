@@ -75,7 +75,7 @@ def test_a_truncated_file(runs, copy, ledger, file, length):
 
 @pytest.mark.parametrize("length", [pytest.param(length, marks=slow) for length in LENGTHS])
 def test_truncated_states_leave_the_epochs(runs, copy, ledger, length):
-    with ledger.fault("truncated file", count=2):
+    with ledger.fault("truncated file", number=2):
         for name in (NEWEST, PREVIOUS):
             truncate(copy.out / MODEL / name, length)
         ending = copy.start()
@@ -85,7 +85,7 @@ def test_truncated_states_leave_the_epochs(runs, copy, ledger, length):
 
 
 def test_all_states_truncated(copy, ledger):
-    with ledger.fault("truncated file", count=3):
+    with ledger.fault("truncated file", number=3):
         for name in (NEWEST, PREVIOUS, "model.pth.tar-2"):
             truncate(copy.out / MODEL / name, "half")
         for _ in range(2):  # and it stays refused
@@ -186,7 +186,7 @@ def test_a_truncated_subset_is_not_trained_on(runs, broken_off, tmp_path, ledger
     shutil.copytree(broken_off.out, run.out)
     manifest = next(root.rglob("shot_2-seed_1.jsonl"))
     lines = manifest.read_text(encoding="utf-8").splitlines(keepends=True)
-    with ledger.fault("truncated file", count=2):
+    with ledger.fault("truncated file", number=2):
         manifest.write_text("".join(lines)[: -len(lines[-1]) // 2], encoding="utf-8")
         assert f"{manifest}, line" in run.start().refusal
         manifest.write_text("".join(lines[:-6]), encoding="utf-8")

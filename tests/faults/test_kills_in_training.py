@@ -50,7 +50,7 @@ def test_killed_again_and_again(runs, ledger, method, seed):
     """Every process lives for a few steps only; since each saves every second step, the run gets on."""
     draw = random.Random(f"{method} {seed}")
     run = runs.new(method, *BY_STEPS, *(WORKERS if seed == 3 else []))
-    with ledger.fault("kill in training, one of several", count=DEATHS):
+    with ledger.fault("kill in training, one of several", number=DEATHS):
         for _ in range(DEATHS):
             killed_at(run, draw.randint(7, 9))
         run.must_end_as_if_nothing_had_happened()

@@ -5,15 +5,14 @@ never a path outside of the folder. With MOCOOP_FUZZ=deep thousands of files are
 """
 
 import os
-from collections import Counter
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from mocoop.errors import MocoopError
+from tests.counts import count
 
 LONGEST = 500  # characters of a message that names one fault
-OUTCOMES: Counter = Counter()
 
 _COMMON = {
     "deadline": None,
@@ -79,13 +78,7 @@ def value_or_refusal(kind: str, read, *arguments, longest: int = LONGEST):
     except MocoopError as error:
         message = str(error)
         assert message and message.isprintable() and len(message) <= longest, message[: 2 * longest]
-        OUTCOMES[kind, "refused"] += 1
+        count("fuzzed", kind, refused=1)
         return None
-    OUTCOMES[kind, "read"] += 1
+    count("fuzzed", kind, read=1)
     return value
-
-
-def summary() -> list[str]:
-    """One line for each kind of file that was fuzzed."""
-    kinds = dict.fromkeys(kind for kind, _ in OUTCOMES)
-    return [f"fuzzed {kind}: {OUTCOMES[kind, 'refused']} refused, {OUTCOMES[kind, 'read']} read" for kind in kinds]

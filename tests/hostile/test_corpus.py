@@ -3,6 +3,7 @@
 import pytest
 
 from mocoop.errors import MocoopError
+from tests.counts import count
 from tests.hostile.box import Box
 from tests.hostile.corpus import entries
 from tests.hostile.readers import READERS, WHERE
@@ -29,14 +30,15 @@ def refusal(reader, box, path) -> str | None:
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("entry", entries(), ids=str)
-def test_is_refused_or_read_as_plain_data(entry, box, hostile_tally, capsys):
+def test_is_refused_or_read_as_plain_data(entry, box, capsys):
     path = box.home / WHERE[entry.kind]
     path.parent.mkdir(parents=True, exist_ok=True)
     if entry.kind == "csv":
         box.add_traps()
     entry.make(path)
     messages = [refusal(reader, box, path) for reader in READERS[entry.kind]]
-    hostile_tally.count(entry, refused=messages[-1] is not None, executed=box.was_executed())
+    outcome = "read" if messages[-1] is None else "refused"
+    count("hostile files", entry.kind, **{outcome: 1}, executed=box.was_executed())
     assert not box.was_executed()
     box.check_untouched()
     if entry.harmless:

@@ -6,6 +6,7 @@ from yacs.config import CfgNode
 import train
 from mocoop.engine import get_cfg_default
 from mocoop.methods import extend_cfg, methods
+from tests.counts import count
 from tests.trainers.test_train import command
 
 SMALL = ["DATASET.NUM_SHOTS", "1", "DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", "1"]
@@ -45,23 +46,13 @@ def trainer_of(key):
     return nodes[key.split(".")[1]] if key.startswith("TRAINER.") else "MoCoOp"
 
 
-@pytest.fixture(scope="module")
-def outcomes(request):
-    """Counts how the runs ended, and prints it."""
-    ended = {"ran": 0, "refused": 0}
-    yield ended
-    keys = len({key for key, _, _ in CASES})
-    terminal = request.config.pluginmanager.get_plugin("terminalreporter")
-    terminal.write_line(f"\n{keys} config keys: {ended['ran']} values ran, {ended['refused']} were refused in one line")
-
-
 @pytest.mark.parametrize("key, kind, value", CASES, ids=[f"{key}-{kind}" for key, kind, _ in CASES])
-def test_a_value_runs_or_is_refused_in_one_line(runs, tmp_path, monkeypatch, capsys, outcomes, key, kind, value):
+def test_a_value_runs_or_is_refused_in_one_line(runs, tmp_path, monkeypatch, capsys, key, kind, value):
     monkeypatch.chdir(tmp_path)
     argv = command(runs.data, tmp_path / "out", trainer_of(key), *SMALL, *BATCHES, key, value)
     status = train.main(argv)
     errors = capsys.readouterr().err.splitlines()
-    outcomes["ran" if status == 0 else "refused"] += 1
+    count("values of config keys", kind, **{"ran" if status == 0 else "refused": 1})
     assert status in (0, 2)
     if status == 2:
         assert [line for line in errors if line.startswith("error: ")] == errors[-1:]
