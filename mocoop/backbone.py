@@ -15,8 +15,7 @@ from mocoop import tiny
 from mocoop.clip.jit_archive import is_jit_archive, read_jit_archive
 from mocoop.clip.openai import CLIP, MODEL_URLS, clip_modules
 from mocoop.errors import CheckpointError, ConfigError, reason_of
-from mocoop.files import file_sha256
-from mocoop.torch_file import check_torch_file
+from mocoop.files import check_zip, file_sha256
 
 EMBEDDED = {"tiny": "rn", "tiny-vit": "vit"}
 ACTIVATIONS = ("auto", "quick_gelu", "gelu")
@@ -109,7 +108,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     if is_jit_archive(path):
         return _read_jit(path)
     try:
-        check_torch_file(path)
+        check_zip(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged or unsafe file
         raise CheckpointError(f"cannot read {path} as CLIP weights: {reason_of(error)}") from error

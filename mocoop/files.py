@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import stat
+import zipfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -73,6 +74,14 @@ def file_sha256(path) -> str:
         for block in iter(lambda: handle.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+def check_zip(path: str | os.PathLike) -> None:
+    """Raise zipfile.BadZipFile where a zip file has a wrong checksum: torch reads tensors without looking at theirs."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if (damaged := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
 
 
 def check_plain_file(path: str | os.PathLike, error: type[MocoopError] = DataError) -> os.stat_result:

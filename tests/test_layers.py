@@ -7,8 +7,8 @@ from pathlib import Path
 LIBRARY = Path(__file__).parents[1] / "mocoop"
 LAYERS = [
     {"errors", "names", "__version__"},
-    {"files", "pickle_check", "macro_f1"},
-    {"images", "torch_file", "catalog", "config", "protocol"},
+    {"files", "macro_f1"},
+    {"images", "catalog", "config", "protocol"},
     {"clip", "shapes"},
     {"tiny"},
     {"backbone", "engine"},
@@ -16,7 +16,7 @@ LAYERS = [
     {"methods", "results"},
     {"training"},
     {"runs"},
-    {"export", "report", "doctor"},
+    {"export", "report"},
     {"protocols"},
     {"tools"},
     {"cli"},

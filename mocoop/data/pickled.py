@@ -4,7 +4,6 @@ A pickle is a program. This reader knows one class, Dassl's `Datum`, for which i
 asks for anything else is refused before anything of it is called.
 """
 
-import io
 import os
 import pickle
 from collections.abc import Sequence
@@ -14,7 +13,6 @@ from mocoop.data.manifest import Record
 from mocoop.data.paths import check_path
 from mocoop.errors import DataError, one_line, quoted, reason_of
 from mocoop.files import check_plain_file
-from mocoop.pickle_check import check_pickle
 
 DATUM = ("dassl.data.datasets.base_dataset", "Datum")
 LARGEST = 1 << 30  # bytes
@@ -54,9 +52,7 @@ def _load(path: str | os.PathLike):
     if check_plain_file(path, ValueError).st_size > LARGEST:
         raise ValueError(f"it has more than {LARGEST} bytes")
     with open(path, "rb") as file:
-        content = file.read()
-    check_pickle(content)
-    return _DatumUnpickler(io.BytesIO(content)).load()
+        return _DatumUnpickler(file).load()
 
 
 def _record(datum) -> Record:
@@ -70,22 +66,18 @@ def _record(datum) -> Record:
 
 
 def write_pickled_subset(file, train: Sequence[Item], val: Sequence[Item] | None) -> None:
-    """Write the pickle CoOp would load, to a binary file; Dassl need not be installed.
-
-    The stream is put together from pickle's own pieces, because pickling by reference would need the class at hand.
-    """
+    """Write the pickle CoOp would load, to a binary file; Dassl need not be installed."""
     splits = {"train": train} if val is None else {"train": train, "val": val}
-    file.write(pickle.PROTO + b"\x02" + pickle.EMPTY_DICT + pickle.MARK)
-    for split, items in splits.items():
-        file.write(_fragment(split) + pickle.EMPTY_LIST + pickle.MARK)
-        for item in items:
-            state = {"_impath": item.impath, "_label": item.label, "_domain": item.domain, "_classname": item.classname}
-            new = pickle.GLOBAL + "{}\n{}\n".format(*DATUM).encode() + pickle.EMPTY_TUPLE + pickle.NEWOBJ
-            file.write(new + _fragment(state) + pickle.BUILD)
-        file.write(pickle.APPENDS)
-    file.write(pickle.SETITEMS + pickle.STOP)
+    content = pickle.dumps({split: [_datum(item) for item in items] for split, items in splits.items()}, protocol=2)
+    file.write(content.replace(_named(_Datum.__module__, "_Datum"), _named(*DATUM)))
 
 
-def _fragment(value) -> bytes:
-    """The opcodes that push `value`: its pickle without the protocol header and the final stop."""
-    return pickle.dumps(value, protocol=2)[2:-1]
+def _datum(item: Item) -> _Datum:
+    datum = _Datum()
+    datum._impath, datum._label, datum._domain, datum._classname = item.impath, item.label, item.domain, item.classname
+    return datum
+
+
+def _named(module: str, name: str) -> bytes:
+    """How a pickle of protocol 2 names a class; the line breaks can be in no path and no class name."""
+    return pickle.GLOBAL + f"{module}\n{name}\n".encode()

@@ -7,12 +7,23 @@ Optional things that are absent are notes, and no reason for a status other than
 """
 
 import argparse
+import importlib.util
 import os
-from functools import partial
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
-from mocoop.doctor import diagnose, places, software, weights
-from mocoop.doctor.finding import PROBLEM
+from mocoop.errors import MocoopError, reason_of
+
+OK, NOTE, PROBLEM = "ok", "note", "PROBLEM"
+LEAST_FREE = 1.0  # GiB
+EXTRAS = {
+    "tensorboard": "training curves for TensorBoard",
+    "wandb": "logs at Weights & Biases (TRAIN.WANDB)",
+    "onnx": "model.onnx in mocoop export",
+    "onnxruntime": "comparing model.onnx with the model",
+}
+Findings = Iterator[tuple[str, str, str]]  # OK, NOTE (something optional is absent) or PROBLEM; about what; the finding
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,22 +34,113 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints what was found; returns 1 when there is a problem."""
-    named = args.root or os.environ.get("DATA")
-    checks = [
-        ("Python", software.check_python),
-        ("torch", software.check_torch),
-        ("engine", software.check_engine),
-        ("clip", software.check_clip),
-        ("embedded CLIP", weights.check_embedded),
-        ("CLIP weights", weights.check_downloaded),
-        ("data root", partial(places.check_data, Path(named or "data").expanduser(), bool(named))),
-        ("output", partial(places.check_output, args.output.expanduser())),
-        ("caches", places.check_caches),
-        ("extras", software.check_extras),
-    ]
+    checks = {
+        "software": check_software,
+        "embedded CLIP": check_embedded,
+        "CLIP weights": check_downloaded,
+        "data root": lambda: check_data(args.root or os.environ.get("DATA")),
+        "output": lambda: check_folder("output", args.output),
+        "caches": check_caches,
+    }
     problems = 0
-    for finding in diagnose(checks):
-        problems += finding.state == PROBLEM
-        print(f"{finding.state:<8} {finding.about:<14} {finding.text}", flush=True)
+    for name, check in checks.items():
+        for state, about, text in diagnose(name, check):
+            problems += state == PROBLEM
+            print(f"{state:<8} {about:<14} {text}", flush=True)
     print(f"{problems} problem{'s' if problems > 1 else ''} found" if problems else "no problem found")
     return 1 if problems else 0
+
+
+def diagnose(about: str, check) -> Findings:
+    """What a check finds; that it cannot be run is a problem."""
+    try:
+        yield from check()
+    except (MocoopError, ImportError, OSError) as error:
+        yield PROBLEM, about, reason_of(error)
+
+
+def check_software() -> Findings:
+    """Raises ImportError if a package is missing, and EngineError or ConfigError for an engine that cannot be used."""
+    from mocoop.clip.openai import clip
+    from mocoop.engine import BACKEND
+    from mocoop.training.environment import collect_env_info
+
+    for line in collect_env_info().splitlines():
+        about, _, version = line.partition(": ")
+        yield OK, about, version
+    yield OK, "engine", BACKEND
+    yield OK, "clip", os.path.dirname(clip.__file__)
+    for name, use in EXTRAS.items():
+        if importlib.util.find_spec(name) is None:
+            yield NOTE, name, f"not installed; for {use}: pip install {name}"
+
+
+def check_embedded() -> Findings:
+    """Raises CheckpointError for embedded weights that are damaged."""
+    from mocoop import tiny
+    from mocoop.backbone import EMBEDDED
+
+    for name, stored in EMBEDDED.items():
+        tiny.load(stored)  # compares the hash
+        yield OK, name, "embedded, its sha256 as it should be"
+
+
+def check_downloaded(folder: Path | None = None) -> Findings:
+    """Every file of OpenAI's in `folder`, by default where their package keeps them, against its published hash."""
+    from mocoop.backbone import WEIGHTS_FOLDER
+    from mocoop.clip.openai import MODEL_URLS
+    from mocoop.files import file_sha256
+
+    folder = (folder or WEIGHTS_FOLDER).expanduser()
+    for name, url in MODEL_URLS.items():
+        expected, path = url.split("/")[-2], folder / url.split("/")[-1]
+        if not path.is_file():
+            continue
+        if (sha256 := file_sha256(path)) == expected:
+            yield OK, name, f"{path}, sha256 as published"
+        else:
+            yield PROBLEM, name, f"{path} has sha256 {sha256[:16]}..., expected {expected[:16]}...: remove it"
+
+
+def check_data(root: str | Path | None) -> Findings:
+    """Which datasets are in the data root; that it is absent is a problem only if it was named."""
+    from mocoop.checkout import import_datasets
+
+    folder = Path(root or "data").expanduser().absolute()
+    if not folder.is_dir():
+        yield PROBLEM if root else NOTE, "data root", f"there is no folder {folder}; name yours with --root, or $DATA"
+        return
+    registry = import_datasets()
+    found = [
+        name
+        for name in sorted(registry.registered_names())
+        if (place := registry.get(name).dataset_dir) and (folder / place).is_dir()
+    ]
+    listed = f"{', '.join(found)}; `mocoop datasets check NAME` looks at their files" if found else "no dataset in it"
+    yield OK if found else NOTE, "data root", f"{folder}: {listed}"
+
+
+def check_folder(about: str, folder: Path) -> Findings:
+    """Whether a folder, or the nearest one above it that exists, can be written to and has room."""
+    existing = folder = folder.expanduser().absolute()
+    while not existing.exists():
+        existing = existing.parent
+    free = shutil.disk_usage(existing).free / 2**30
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        yield PROBLEM, about, f"{existing} cannot be written to; name another folder"
+    elif free < LEAST_FREE:
+        yield PROBLEM, about, f"{folder}, {free:.1f} GiB free, expected {LEAST_FREE:.0f} or more: make room"
+    else:
+        yield OK, about, f"{folder}, {free:,.1f} GiB free"
+
+
+def check_caches() -> Findings:
+    """Whether features and weights can be kept; a run does without, but recomputes or cannot download."""
+    from mocoop.backbone import WEIGHTS_FOLDER
+    from mocoop.clip.feature_cache import cache_folder
+
+    if cache_folder() is None:
+        yield NOTE, "feature cache", "off (MOCOOP_CACHE)"
+    for about, folder in (("feature cache", cache_folder()), ("weights folder", WEIGHTS_FOLDER)):
+        for state, _, text in check_folder(about, folder) if folder else ():
+            yield NOTE if state == PROBLEM else OK, about, text

@@ -13,8 +13,7 @@ from pathlib import Path
 import torch
 
 from mocoop.errors import CheckpointError, DataError, one_line, quoted, reason_of
-from mocoop.files import atomic_write, read_text
-from mocoop.torch_file import check_torch_file
+from mocoop.files import atomic_write, check_zip, read_text
 from mocoop.training.foreign_pickle import stand_ins
 
 POINTER = "checkpoint"
@@ -55,7 +54,7 @@ def load_checkpoint(fpath) -> dict:
     if not path.is_file():
         raise CheckpointError(f'no checkpoint file "{path}"; check the folder and the epoch')
     try:
-        check_torch_file(path)
+        check_zip(path)
         with stand_ins():
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

@@ -39,8 +39,6 @@ RAW = {
     "name in parts": b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c" + bytes([len(TOUCH)]) + TOUCH.encode() + b"\x85R.",
     "extension registry": b"\x80\x02\x82\x01.",
     "persistent id": b"\x80\x02Pos.system\n.",
-    "memo bomb": b"\x80\x02Nr\xff\xff\xff\x7f.",
-    "tuples too deep to hash": b"\x80\x02}N" + b"\x85" * 1_000_000 + b"Ns.",
     "length beyond the file": b"\x80\x04\x8e\xff\xff\xff\xff\xff\x00\x00\x00.",
     "no end": b"\x80\x02}",
     "empty": b"",

@@ -1,6 +1,14 @@
+import os
+import shutil
+
 import pytest
 
-from mocoop.doctor import software
+from mocoop import tiny
+from mocoop.backbone import EMBEDDED
+from mocoop.clip.openai import MODEL_URLS
+from mocoop.errors import CheckpointError
+from mocoop.tools import doctor as checks
+from mocoop.tools.doctor import NOTE, OK, PROBLEM
 from tests.tools.tool import Tool
 
 
@@ -20,9 +28,53 @@ def test_all_in_order(doctor, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_cause_is_named_and_the_status_says_so(doctor, tmp_path, monkeypatch):
-    monkeypatch.setattr(software, "OLDEST_PYTHON", (4, 0))
-    status, out, _ = doctor("--root", tmp_path / "gone", "--output", tmp_path)
+def test_a_check_that_cannot_be_run_hides_no_other(doctor, tmp_path, monkeypatch):
+    def damaged(name):
+        raise CheckpointError(f"{name}: the file is damaged, install the library again")
+
+    monkeypatch.setattr(tiny, "load", damaged)
+    (tmp_path / "file").touch()
+    status, out, _ = doctor("--root", tmp_path / "gone", "--output", tmp_path / "file/below")
     problems = [line for line in out.splitlines() if line.startswith("PROBLEM")]
-    assert status == 1 and out.splitlines()[-1] == "2 problems found"
-    assert "expected 4.0 or newer" in problems[0] and "gone; name yours with --root" in problems[1]
+    assert status == 1 and out.splitlines()[-1] == "3 problems found"
+    assert f"{EMBEDDED['tiny']}: the file is damaged" in problems[0] and "gone; name yours with --root" in problems[1]
+    assert f"{tmp_path}/file cannot be written to" in problems[2]
+
+
+def test_extras_that_are_absent_are_notes(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    notes = {about: text for state, about, text in checks.check_software() if state == NOTE}
+    assert notes.keys() == checks.EXTRAS.keys() and "pip install onnx" in notes["onnx"]
+
+
+def test_downloaded_weights_are_compared_with_the_published_hash(tmp_path, monkeypatch):
+    assert list(checks.check_downloaded(tmp_path)) == []
+    (tmp_path / MODEL_URLS["ViT-B/16"].split("/")[-1]).write_bytes(b"half a download")
+    ((state, about, text),) = checks.check_downloaded(tmp_path)
+    assert (state, about) == (PROBLEM, "ViT-B/16") and "expected 5806e77cd80f8b59...: remove it" in text
+    monkeypatch.setattr("mocoop.files.file_sha256", lambda path: MODEL_URLS["ViT-B/16"].split("/")[-2])
+    assert [state for state, *_ in checks.check_downloaded(tmp_path)] == [OK]
+
+
+def test_the_data_root(tmp_path):
+    ((state, _, text),) = checks.check_data(tmp_path)
+    assert state == NOTE and "no dataset in it" in text
+    (tmp_path / "oxford_pets").mkdir()
+    ((state, _, text),) = checks.check_data(tmp_path)
+    assert state == OK and ": OxfordPets; `mocoop datasets check NAME`" in text
+
+
+def test_folders_that_are_full_or_cannot_be_written(tmp_path, monkeypatch):
+    ((state, _, text),) = checks.check_folder("output", tmp_path / "deep/er")
+    assert state == OK and "GiB free" in text and list(tmp_path.iterdir()) == []
+    usage = shutil.disk_usage(tmp_path)._replace(free=1 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    ((state, _, text),) = checks.check_folder("output", tmp_path)
+    assert state == PROBLEM and "0.0 GiB free, expected 1 or more" in text
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    ((state, _, text),) = checks.check_folder("output", tmp_path)
+    assert state == PROBLEM and "cannot be written to; name another folder" in text
+    monkeypatch.setenv("MOCOOP_CACHE", str(tmp_path))
+    assert {state for state, *_ in checks.check_caches()} == {NOTE}
+    monkeypatch.setenv("MOCOOP_CACHE", "off")
+    assert next(checks.check_caches()) == (NOTE, "feature cache", "off (MOCOOP_CACHE)")
