@@ -95,18 +95,13 @@ def relative_difference(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a.double() - b.double()).norm() / b.double().norm())
 
 
-def matmul_rates(size: int = 1536, device: str = "cpu", dtype: torch.dtype = torch.float32) -> dict[str, float]:
+def matmul_rates(size: int = 1536, device: str = "cpu") -> dict[str, float]:
     """Rates of a square matrix product in GFLOP/s, by library."""
-    a, b = torch.randn(2, size, size, device=device, dtype=dtype).unbind(0)
+    a, b = torch.randn(2, size, size, device=device).unbind(0)
     products = {"torch's own product": lambda: a @ b}
     if device == "cpu":
         products |= {"oneDNN": lambda: frozen_linear(a, b)}
     return {name: 2 * size**3 / seconds(product, repeats=5) / 1e9 for name, product in products.items()}
-
-
-def matmul_gflops(size: int = 1536, device: str = "cpu", dtype: torch.dtype = torch.float32) -> float:
-    """The machine's best rate of a square matrix product, in GFLOP/s."""
-    return max(matmul_rates(size, device, dtype).values())
 
 
 def peak_memory_gb(device: str = "cpu") -> float:
@@ -125,14 +120,11 @@ def in_own_process(module: str, *arguments: str) -> dict:
 
 def machine(device: str = "cpu") -> str:
     """The machine in words."""
-    name = platform.processor() or platform.machine()
+    name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
-    if info.is_file():
-        name = next(
-            (line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line), name
-        )
-    if device == "cuda":
-        name = torch.cuda.get_device_name()
+    if device == "cpu" and info.is_file():
+        lines = info.read_text().splitlines()
+        name = next((line.split(":")[1].strip() for line in lines if "model name" in line), name)
     return f"{name}, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
 
 
@@ -142,8 +134,26 @@ def parser(description: str) -> argparse.ArgumentParser:
     made.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     made.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     made.add_argument("--json", type=Path, help="write the rows to this file too")
+    made.add_argument("--kind", choices=("fast", "plain"), default="fast", help=argparse.SUPPRESS)
     made.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     return made
+
+
+def words(args: argparse.Namespace, *options: str) -> list[str]:
+    """Options that were given, or have a default, as the command line of a process of its own."""
+    return [
+        word for name in options if (value := getattr(args, name)) is not None for word in (f"--{name}", str(value))
+    ]
+
+
+def start(cli: argparse.ArgumentParser, main: Callable, child: Callable) -> None:
+    """Runs `main`, or in a process of its own `child`, whose figures it prints as json."""
+    args = cli.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.child:
+        print(json.dumps(child(args)))
+    else:
+        main(args)
 
 
 def report(rows: Sequence[dict], args: argparse.Namespace, **more) -> None:

@@ -3,8 +3,6 @@
 python -m benchmarks.evaluate [--method mocoop] [-C 1000] [-E 20] [--images 32] [--plain]
 """
 
-import json
-
 import torch
 
 from benchmarks import common
@@ -57,9 +55,7 @@ def one_by_one(args) -> dict:
 
 
 def main(args) -> None:
-    shape = {"-C": args.classes, "-E": args.experts, "--images": args.images, "--batch": args.batch}
-    shape |= {"--method": args.method, "--device": args.device, "--threads": args.threads}
-    words = [str(word) for pair in shape.items() for word in pair]
+    words = common.words(args, "classes", "experts", "images", "batch", "method", "device", "threads")
     label = {"method": args.method, "C": args.classes, "E": args.experts}
     rows = [label | {"encoder": "fast"} | common.in_own_process("benchmarks.evaluate", *words)]
     if args.method == "cocoop":
@@ -79,11 +75,5 @@ if __name__ == "__main__":
     cli.add_argument("-E", "--experts", type=int, default=20)
     cli.add_argument("--images", type=int, default=32)
     cli.add_argument("--batch", type=int, default=8)
-    cli.add_argument("--kind", choices=("fast", "plain"), default="fast")
     cli.add_argument("--one-by-one", action="store_true")
-    options = cli.parse_args()
-    torch.set_num_threads(options.threads)
-    if options.child:
-        print(json.dumps(one_by_one(options) if options.one_by_one else child(options)))
-    else:
-        main(options)
+    common.start(cli, main, lambda args: one_by_one(args) if args.one_by_one else child(args))

@@ -3,8 +3,6 @@
 python -m benchmarks.text_encoder [-E 5] [-C 100] [--threads 1]
 """
 
-import json
-
 import torch
 from torch import nn
 
@@ -85,11 +83,14 @@ def child(args) -> dict:
 
 
 def main(args) -> None:
-    kinds = ("fast", "plain")  # the memory first, while this process itself takes little
-    memory = {kind: common.in_own_process("benchmarks.text_encoder", *_shape(args), "--kind", kind) for kind in kinds}
+    kinds = ("fast", "plain")[: 1 + bool(args.plain_repeats)]
+    shape = common.words(args, "experts", "classes", "threads", "device", "chunk")
+    memory = {}  # first, while this process itself takes little
+    for kind in kinds:
+        memory[kind] = common.in_own_process("benchmarks.text_encoder", *shape, "--kind", kind)
     clip_model = common.vit_b16(args.device)
     contexts, layouts = prompts(clip_model, args.experts, args.classes)
-    peak, rows, results = common.matmul_gflops(device=args.device), [], {}
+    peak, rows, results = max(common.matmul_rates(device=args.device).values()), [], {}
     for kind, repeats in zip(kinds, (5, args.plain_repeats)):
         encoder = TextEncoder(clip_model, kind, args.chunk)
         runs = [forward_backward(encoder, contexts, layouts) for _ in range(repeats)]
@@ -105,6 +106,8 @@ def main(args) -> None:
                 "peak memory GB": memory[kind].get("memory", memory[kind].get("error")),
             }
         )
+    if len(kinds) == 1:
+        return common.report(rows, args)
     fp32 = difference(results["fast"], results["plain"])
     ratio = rows[1]["forward+backward s"] / rows[0]["forward+backward s"]
     common.report(rows, args, ratio=ratio, difference=fp32, double=double_differences())
@@ -125,21 +128,10 @@ def double_differences() -> dict[str, dict[str, float]]:
     return found
 
 
-def _shape(args) -> list[str]:
-    options = {"-E": args.experts, "-C": args.classes, "--threads": args.threads, "--device": args.device}
-    return [str(word) for pair in {**options, "--chunk": args.chunk}.items() for word in pair]
-
-
 if __name__ == "__main__":
     cli = common.parser(__doc__.splitlines()[0])
     cli.add_argument("-E", "--experts", type=int, default=5)
     cli.add_argument("-C", "--classes", type=int, default=100)
     cli.add_argument("--chunk", type=int, default=0, help="prompts per chunk; 0: automatic")
-    cli.add_argument("--plain-repeats", type=int, default=1, help="runs of the plain encoder, the best counts")
-    cli.add_argument("--kind", choices=("fast", "plain"), default="fast")
-    options = cli.parse_args()
-    torch.set_num_threads(options.threads)
-    if options.child:
-        print(json.dumps(child(options)))
-    else:
-        main(options)
+    cli.add_argument("--plain-repeats", type=int, default=1, help="runs of the plain encoder, the best counts; 0: none")
+    common.start(cli, main, child)

@@ -5,8 +5,6 @@ python -m benchmarks.train_step --method all --plain                   every met
 python -m benchmarks.train_step -C 1000 -E 20 --batch 1 --taught all   ImageNet's shape, all experts taught
 """
 
-import json
-
 import torch
 
 from benchmarks import common
@@ -70,10 +68,8 @@ def main(args) -> None:
 def rows_of(name: str, args) -> list[dict]:
     """A method's fast step, and its plain one where asked."""
     rows = []
-    shape = {"-C": args.classes, "-E": args.experts, "--batch": args.batch, "--chunk": args.chunk, "--prec": args.prec}
-    shape |= {"--method": name, "--device": args.device, "--threads": args.threads}
-    words = [str(word) for pair in shape.items() for word in pair] + ["--frozen-image"] * args.frozen_image
-    words += ["--taught", args.taught] * bool(args.taught)
+    words = common.words(args, "classes", "experts", "batch", "chunk", "prec", "device", "threads", "taught")
+    words += ["--method", name] + ["--frozen-image"] * args.frozen_image
     for kind in ("fast", "plain") if args.plain else ("fast",):
         found = common.in_own_process("benchmarks.train_step", *words, "--kind", kind)
         shown = {"method": name, "C": args.classes, "E": args.experts if name == "mocoop" else None}
@@ -95,14 +91,8 @@ def cli():
     made.add_argument("--frozen-image", action="store_true", help="FINETUNE_VIT_LN False")
     made.add_argument("--plain", action="store_true", help="time the plain encoder too, if it fits into memory")
     made.add_argument("--plain-repeats", type=int, default=1)
-    made.add_argument("--kind", choices=("fast", "plain"), default="fast")
     return made
 
 
 if __name__ == "__main__":
-    options = cli().parse_args()
-    torch.set_num_threads(options.threads)
-    if options.child:
-        print(json.dumps(child(options)))
-    else:
-        main(options)
+    common.start(cli(), main, child)
