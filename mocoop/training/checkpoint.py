@@ -25,23 +25,14 @@ def epoch_model(epoch: int) -> str:
     return f"model.pth.tar-{epoch}"
 
 
-def save_checkpoint(state, save_dir, is_best=False, remove_module_from_keys=True, model_name="") -> Path:
-    """Write `state` to `save_dir` as `model_name`, by default after `state["epoch"]`, and point `checkpoint` to it.
-
-    `state["state_dict"]` loses the prefix "module." of its keys, unless told otherwise. With `is_best` the same
-    is written as model-best.pth.tar.
-    """
-    if remove_module_from_keys:
-        state = {**state, "state_dict": _without_module_prefix(state["state_dict"])}
+def save_checkpoint(state, save_dir, model_name="") -> Path:
+    """Write `state` to `save_dir` as `model_name`, by default after `state["epoch"]`, and point `checkpoint` to it."""
     path = Path(save_dir) / (model_name or epoch_model(state["epoch"]))
     save_state(state, path)
     print(f"Checkpoint saved to {path}")
     if path.name != BEST_MODEL:  # a run goes on from its last epoch, not from its best
         with atomic_write(path.parent / POINTER) as handle:
             handle.write(f"{path.name}\n")
-    if is_best:
-        save_state(state, path.parent / BEST_MODEL)
-        print(f'Best checkpoint saved to "{path.parent / BEST_MODEL}"')
     return path
 
 

@@ -23,7 +23,7 @@ class Journal:
     def __init__(self, cfg: CfgNode, folder: str | Path):
         self.cfg, self.folder = cfg, Path(folder)
         self.history: HistoryWriter | None = None
-        self.tensorboard, self.wandb = None, wandb_log.NoLog()
+        self.tensorboard = self.wandb = None
         self.epoch = 0
 
     def start(self) -> None:
@@ -40,7 +40,8 @@ class Journal:
     def scalar(self, tag: str, value: float, step: int) -> None:
         if self.tensorboard is not None:
             self.tensorboard.add_scalar(tag, value, step)
-        self.wandb.scalar(tag, value, step)
+        if self.wandb is not None:
+            self.wandb.scalar(tag, value, step)
 
     def results(self, split: str, values: dict[str, float]) -> None:
         """What a test of a split gave."""
@@ -53,11 +54,8 @@ class Journal:
             self.history.flush()
 
     def close(self) -> None:
-        if self.history is not None:
-            self.history.close()
-        if self.tensorboard is not None:
-            self.tensorboard.close()
-        self.wandb.finish()
+        for log in filter(None, (self.history, self.tensorboard, self.wandb)):
+            log.close()
 
 
 def _tensorboard(folder: Path):

@@ -91,8 +91,8 @@ class TrainingLoop:
                 if (self.batch + 1) % frequency == 0 or count < frequency:
                     left = self.steps - self._steps_done()
                     print(meters.line(self.epoch, self.epochs, self.batch, count, left, self.learner.lr))
-                for name, meter in meters.losses.meters.items():
-                    self.journal.scalar(f"train/{name}", meter.avg, self._steps_done() - 1)
+                for name, average in meters.losses.items():
+                    self.journal.scalar(f"train/{name}", average.mean, self._steps_done() - 1)
                 self.journal.scalar("train/lr", self.learner.lr, self._steps_done() - 1)
                 self._save_if_due()
                 meters.start_batch()

@@ -2,41 +2,54 @@
 
 import datetime
 import time
+from collections import defaultdict
 
-from mocoop.training.meters import AverageMeter, MetricMeter
+
+class Average:
+    """The last of some values, and their mean; as text, `last (mean)` in a number's format."""
+
+    def __init__(self):
+        self.last = self.total = self.count = 0
+
+    def update(self, value) -> None:
+        """`value`: a number or a one-element tensor."""
+        self.last = value.item() if hasattr(value, "item") else value
+        self.total += self.last
+        self.count += 1
+
+    @property
+    def mean(self) -> float:
+        return self.total / max(1, self.count)
+
+    def __format__(self, spec: str) -> str:
+        return f"{self.last:{spec}} ({self.mean:{spec}})"
 
 
 class Progress:
     """Losses and times of the batches of one epoch. Call in turn `start_batch`, `data_ready`, `batch_done`."""
 
     def __init__(self):
-        self.losses = MetricMeter()
-        self.batch_time = AverageMeter()
-        self.data_time = AverageMeter()
+        self.losses: dict[str, Average] = defaultdict(Average)
+        self.batch_time, self.data_time = Average(), Average()
         self.start_batch()
 
-    def start_batch(self):
+    def start_batch(self) -> None:
         self._start = time.perf_counter()
 
-    def data_ready(self):
+    def data_ready(self) -> None:
         self.data_time.update(time.perf_counter() - self._start)
 
-    def batch_done(self, losses):
-        """`losses`: {name: value} of this batch, or None."""
+    def batch_done(self, losses: dict) -> None:
+        """`losses`: {name: value} of this batch."""
         self.batch_time.update(time.perf_counter() - self._start)
-        self.losses.update(losses)
+        for name, value in losses.items():
+            self.losses[name].update(value)
 
-    def line(self, epoch, max_epoch, batch, num_batches, batches_left, lr) -> str:
+    def line(self, epoch: int, max_epoch: int, batch: int, num_batches: int, batches_left: int, lr: float) -> str:
         """Dassl's log line for `batch` of `epoch`, both counted from 0."""
-        eta = datetime.timedelta(seconds=int(self.batch_time.avg * batches_left))
-        return " ".join(
-            [
-                f"epoch [{epoch + 1}/{max_epoch}]",
-                f"batch [{batch + 1}/{num_batches}]",
-                f"time {self.batch_time.val:.3f} ({self.batch_time.avg:.3f})",
-                f"data {self.data_time.val:.3f} ({self.data_time.avg:.3f})",
-                f"{self.losses}",
-                f"lr {lr:.4e}",
-                f"eta {eta}",
-            ]
+        eta = datetime.timedelta(seconds=int(self.batch_time.mean * batches_left))
+        losses = " ".join(f"{name} {average:.4f}" for name, average in self.losses.items())
+        return (
+            f"epoch [{epoch + 1}/{max_epoch}] batch [{batch + 1}/{num_batches}] time {self.batch_time:.3f} "
+            f"data {self.data_time:.3f} {losses} lr {lr:.4e} eta {eta}"
         )

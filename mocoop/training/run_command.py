@@ -1,7 +1,6 @@
 """A command line of train.py, carried out: the config it means, the run's folder and log, training and testing."""
 
 import argparse
-import contextlib
 import difflib
 import logging
 import os
@@ -17,7 +16,7 @@ from mocoop.methods import extend_cfg, load_plugin
 from mocoop.training.environment import collect_env_info
 from mocoop.training.failures import explain
 from mocoop.training.limits import limit_problems
-from mocoop.training.log_file import setup_logger
+from mocoop.training.log_file import logged
 from mocoop.training.registration import register_trainers
 from mocoop.training.run_folder import hold, writable_folder
 from mocoop.training.seeding import set_random_seed
@@ -145,16 +144,6 @@ def make_reproducible(cfg) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for
     torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.benchmark = torch.cuda.is_available() and cfg.USE_CUDA and not deterministic
-
-
-@contextlib.contextmanager
-def logged(folder: str):
-    """What is printed meanwhile goes to log.txt too."""
-    log = setup_logger(folder)
-    try:
-        yield
-    finally:
-        log.close()
 
 
 def execute(args: argparse.Namespace) -> int:

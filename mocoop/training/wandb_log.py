@@ -6,20 +6,10 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
-from mocoop.errors import ConfigError
+from mocoop.errors import ConfigError, reason_of
 from mocoop.results.record import plain_config
 
 ID_FILE = "wandb.id"  # in a run's folder, so that a run that goes on after a break stays one run there
-
-
-class NoLog:
-    """What is used where nothing is to be logged."""
-
-    def scalar(self, tag: str, value: float, step: int | None) -> None:
-        pass
-
-    def finish(self) -> None:
-        pass
 
 
 class WandbLog:
@@ -29,11 +19,8 @@ class WandbLog:
         self.run = run
         self._sections: set[str] = set()
 
-    def scalar(self, tag: str, value: float, step: int | None) -> None:
+    def scalar(self, tag: str, value: float, step: int) -> None:
         """Log a value; `step` counts batches or epochs, as the caller does for this section of tags."""
-        if step is None:
-            self.run.log({tag: value})
-            return
         section = tag.partition("/")[0]
         counter = f"{section}/step"
         if section not in self._sections:
@@ -42,19 +29,19 @@ class WandbLog:
             self.run.define_metric(f"{section}/*", step_metric=counter)
         self.run.log({tag: value, counter: step})
 
-    def finish(self) -> None:
+    def close(self) -> None:
         """Send what is left, and end the run there."""
         self.run.finish()
 
 
-def start(cfg: CfgNode, folder: str | Path) -> WandbLog | NoLog:
-    """A log for the run in `folder`.
+def start(cfg: CfgNode, folder: str | Path) -> WandbLog | None:
+    """A log for the run in `folder`; None unless TRAIN.WANDB names a project.
 
-    Raises ConfigError where TRAIN.WANDB names a project and wandb is not installed or cannot be started.
+    Raises ConfigError if it does and wandb is not installed or cannot be started.
     """
     project = cfg.TRAIN.get("WANDB", "")
     if not project:
-        return NoLog()
+        return None
     try:
         wandb = importlib.import_module("wandb")
     except ImportError as error:
@@ -66,10 +53,9 @@ def start(cfg: CfgNode, folder: str | Path) -> WandbLog | NoLog:
     try:
         return WandbLog(wandb.init(project=project, name=name, **options))
     except Exception as error:  # wandb raises many kinds, for a missing login or network
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(
-            f'TRAIN.WANDB is "{project}", but Weights & Biases cannot be started ({reason}): run `wandb login`, set '
-            "WANDB_MODE=offline, or leave TRAIN.WANDB empty"
+            f'TRAIN.WANDB is "{project}", but Weights & Biases cannot be started ({reason_of(error)}): run `wandb login`, '
+            "set WANDB_MODE=offline, or leave TRAIN.WANDB empty"
         ) from error
 
 

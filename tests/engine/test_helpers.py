@@ -1,16 +1,14 @@
-"""Seeding, the log file, meters and the description of the environment."""
+"""Seeding, the log file, its lines and the description of the environment."""
 
-import logging
 import random
 import sys
 
 import numpy as np
-import pytest
 import torch
 
 from mocoop.training.environment import collect_env_info
-from mocoop.training.log_file import setup_logger
-from mocoop.training.meters import AverageMeter, MetricMeter
+from mocoop.training.log_file import logged
+from mocoop.training.progress import Progress
 from mocoop.training.seeding import random_state, restore_random_state, set_random_seed
 
 
@@ -36,27 +34,21 @@ def test_random_state_survives_a_file(tmp_path):
     assert [draw(), draw()] == expected
 
 
-def test_logger_copies_stdout_until_closed(tmp_path, capsys):
+def test_what_is_printed_is_in_the_log_at_once(tmp_path, capsys):
     console = sys.stdout
-    logger = setup_logger(str(tmp_path / "run"))
-    print("seen twice")
-    logger.close()
-    logger.close()
+    with logged(str(tmp_path / "run")) as tee:
+        print("seen twice")
+        assert (tmp_path / "run" / "log.txt").read_text() == "seen twice\n"
+        assert tee.isatty() is False
     print("seen once")
     assert sys.stdout is console
     assert (tmp_path / "run" / "log.txt").read_text() == "seen twice\n"
     assert capsys.readouterr().out == "seen twice\nseen once\n"
 
 
-def test_what_is_printed_is_in_the_file_at_once(tmp_path):
-    with setup_logger(tmp_path / "x.log"):
-        print("a line")
-        assert (tmp_path / "x.log").read_text() == "a line\n"
-
-
 def test_an_older_log_is_kept(tmp_path):
     for text in ("first", "second", "third"):
-        with setup_logger(tmp_path):
+        with logged(tmp_path):
             print(text)
     texts = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert texts.pop("log.txt") == "first\n"
@@ -64,42 +56,15 @@ def test_an_older_log_is_kept(tmp_path):
     assert all(name.startswith("log.txt-20") for name in texts)
 
 
-def test_loggers_nest_and_one_without_a_file_does_nothing(tmp_path):
-    console = sys.stdout
-    outer = setup_logger(tmp_path / "outer.txt")
-    inner = setup_logger()
-    print("x")
-    inner.close()
-    outer.close()
-    assert sys.stdout is console and (tmp_path / "outer.txt").read_text() == "x\n"
-
-
-def test_logging_handlers_can_write_through_it(tmp_path):
-    with setup_logger(tmp_path) as tee:
-        handler = logging.StreamHandler(tee)
-        handler.emit(logging.LogRecord("n", logging.INFO, "", 0, "through logging", None, None))
-        assert tee.isatty() is False
-    assert (tmp_path / "log.txt").read_text() == "through logging\n"
-
-
-def test_average_meter():
-    meter = AverageMeter()
-    meter.update(torch.tensor(2.0))
-    meter.update(5.0, n=2)
-    assert (meter.val, meter.avg, meter.count) == (5.0, 4.0, 3)
-    smooth = AverageMeter(ema=True)
-    smooth.update(10.0)
-    assert smooth.avg == pytest.approx(1.0)
-
-
-def test_metric_meter():
-    meter = MetricMeter()
-    meter.update({"loss": torch.tensor(1.0), "acc": 50})
-    meter.update({"loss": 2.0})
-    meter.update(None)
-    assert str(meter) == "loss 2.0000 (1.5000) acc 50.0000 (50.0000)"
-    with pytest.raises(TypeError, match="got list"):
-        meter.update([1.0])
+def test_the_line_of_a_training_log():
+    progress = Progress()
+    for losses in ({"loss": torch.tensor(1.0), "acc": 50}, {"loss": 2.0}):
+        progress.start_batch()
+        progress.data_ready()
+        progress.batch_done(losses)
+    line = progress.line(epoch=1, max_epoch=3, batch=1, num_batches=4, batches_left=6, lr=0.002)
+    assert line.startswith("epoch [2/3] batch [2/4] time 0.0") and line.endswith("lr 2.0000e-03 eta 0:00:00")
+    assert " loss 2.0000 (1.5000) acc 50.0000 (50.0000) " in line
 
 
 def test_environment_names_what_matters():

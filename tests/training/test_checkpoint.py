@@ -34,18 +34,12 @@ def state_of(model, optimizer, **more):
 
 def test_files_and_pointer(tmp_path, capsys):
     model, optimizer = trained()
-    save_checkpoint(state_of(model, optimizer), tmp_path / "m", is_best=True)
+    for name in ("", "model-best.pth.tar"):
+        save_checkpoint(state_of(model, optimizer), tmp_path / "m", name)
     assert sorted(os.listdir(tmp_path / "m")) == ["checkpoint", "model-best.pth.tar", "model.pth.tar-2"]
     assert (tmp_path / "m" / "checkpoint").read_text() == "model.pth.tar-2\n"
     assert f"Checkpoint saved to {tmp_path}/m/model.pth.tar-2" in capsys.readouterr().out
     assert torch.equal(load_checkpoint(tmp_path / "m" / "model-best.pth.tar")["state_dict"]["bias"], model.bias)
-
-
-def test_module_prefix_goes_and_the_state_is_not_touched(tmp_path):
-    state = {"state_dict": {"module.w": torch.ones(1)}, "epoch": 1}
-    path = save_checkpoint(state, tmp_path)
-    assert list(load_checkpoint(path)["state_dict"]) == ["w"]
-    assert list(state["state_dict"]) == ["module.w"]
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path):
