@@ -54,8 +54,8 @@ def start(cfg: CfgNode, folder: str | Path) -> WandbLog | None:
         return WandbLog(wandb.init(project=project, name=name, **options))
     except Exception as error:  # wandb raises many kinds, for a missing login or network
         raise ConfigError(
-            f'TRAIN.WANDB is "{project}", but Weights & Biases cannot be started ({reason_of(error)}): run `wandb login`, '
-            "set WANDB_MODE=offline, or leave TRAIN.WANDB empty"
+            f'TRAIN.WANDB is "{project}", but Weights & Biases cannot be started ({reason_of(error)}): run '
+            "`wandb login`, set WANDB_MODE=offline, or leave TRAIN.WANDB empty"
         ) from error
 
 
