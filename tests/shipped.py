@@ -9,3 +9,8 @@ def small_config(trainer: str) -> Path:
     """A method's configuration for Shapes and an embedded CLIP: the ResNet, or the ViT where the method needs one."""
     folder = ROOT / "configs/trainers" / trainer
     return next(path for path in (folder / "tiny.yaml", folder / "tiny_vit.yaml") if path.is_file())
+
+
+def counts_iterations(trainer: str) -> bool:
+    """Whether it trains by iterations, not by epochs."""
+    return "ITERS_PER_SHOT" in small_config(trainer).read_text(encoding="utf-8")

@@ -14,6 +14,7 @@ from mocoop.clip.openai import CLIP
 from mocoop.clip.prompts import PromptLayout
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.errors import ConfigError
+from mocoop.export.clip_weights import tuned_state
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.cocoop import CoCoOp
 from mocoop.methods.mocoop.method import MoCoOp
@@ -28,20 +29,19 @@ class Scorer(nn.Module):
         run: on the CPU.
 
     Attributes:
-        clip_model: CLIP with what the run put into its image tower.
+        clip_model: CLIP with what the run changed in it.
         tuned: the parameters that differ from CLIP's own, by their names in OpenAI's model.
     """
 
     def __init__(self, run: TrainedRun):
         super().__init__()
-        method, parts = run.method, run.method.image_parts()
-        norms = {f"visual.{name}": value.detach() for name, value in parts.norms.items()} if parts else {}
-        self.clip_model, self.tuned = method.clip_model, list(norms)
-        if norms:
+        method, tuned = run.method, tuned_state(run.method)
+        self.clip_model, self.tuned = method.clip_model, list(tuned)
+        if tuned:
             self.clip_model = copy.deepcopy(method.clip_model)
-            self.clip_model.load_state_dict(norms, strict=False)
+            self.clip_model.load_state_dict(tuned, strict=False)
         self.register_buffer("scale", method.logit_scale.detach().clone())
-        self.visual_prompts = nn.ParameterList([rows.detach().clone() for rows in visual_prompts(parts)])
+        self.visual_prompts = nn.ParameterList([rows.detach().clone() for rows in visual_prompts(method.image_parts())])
 
     def image_features(self, image: Tensor) -> Tensor:
         visual = self.clip_model.visual
@@ -107,10 +107,10 @@ def visual_prompts(parts: TowerParts | None) -> list[Tensor]:
 
 
 def is_exportable(parts: TowerParts | None) -> bool:
-    """Whether nothing is in the image tower but LayerNorms, and rows for the first blocks without a gap."""
-    if parts is None or parts.only_norms:
+    """Whether all in the image tower is a change of its weights, or rows for the first blocks without a gap."""
+    if parts is None or not (parts.tokens is not None or parts.deep or parts.inserted or parts.adapters):
         return True
-    rows_alone = parts.tokens is not None and not (parts.inserted or parts.adapters or parts.lora)
+    rows_alone = parts.tokens is not None and not (parts.inserted or parts.adapters)
     return rows_alone and sorted(parts.deep) == list(range(1, len(parts.deep) + 1))
 
 

@@ -58,6 +58,10 @@ class PromptMethod(nn.Module):
         """What the method puts into the image tower: prompts, adapters, LayerNorms; None for CLIP's own tower."""
         return None
 
+    def text_parts(self) -> TowerParts | None:
+        """What the method puts into the text tower, if that is the same for all prompts; None for CLIP's own tower."""
+        return None
+
     @property
     def image_learns(self) -> bool:
         """Whether the image features depend on what is learned: such features can be neither cached nor shared."""

@@ -51,7 +51,7 @@ def beside_patches(rows: Sequence[Tensor]) -> TowerParts:
 def visual_width(clip_model: CLIP, method: str) -> int:
     """Width of the image transformer. Raises ConfigError for a ResNet, which takes no prompts."""
     if not isinstance(clip_model.visual, clip_modules.VisionTransformer):
-        raise ConfigError(f"{method} puts prompts into the image tower and needs a vision transformer, got a ResNet")
+        raise ConfigError(f"{method} works inside the image tower and needs a vision transformer, got a ResNet")
     return clip_model.visual.class_embedding.shape[0]
 
 

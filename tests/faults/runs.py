@@ -8,7 +8,7 @@ from mocoop.shapes.sets import ShapesSet
 from mocoop.shapes.writer import write_set
 from tests.faults.outcomes import differences
 from tests.faults.victims import Ending, run, training
-from tests.shipped import small_config
+from tests.shipped import counts_iterations, small_config
 
 ROOT = Path(__file__).parents[2]
 STEPS, TEST_BATCHES, EPOCHS = 12, 3, 4
@@ -78,7 +78,8 @@ class TinyRun:
             "--dataset-config-file": ROOT / "configs/datasets/shapes_both.yaml",
             "--config-file": small_config(self.method),
         }
-        return [*_words(flags), *self.flags, *_words(SETTINGS), *self.opts]
+        length = {"OPTIM.MAX_ITER": STEPS} if counts_iterations(self.method) else {}
+        return [*_words(flags), *self.flags, *_words(SETTINGS | length), *self.opts]
 
     def start(self, *faults) -> Ending:
         """Give the command in a process of its own, with faults."""

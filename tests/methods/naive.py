@@ -54,6 +54,20 @@ def _block(block, x: Tensor, mask) -> Tensor:
     return x + block.mlp(block.ln_2(x))
 
 
+def with_weights(clip, weights: dict, compute):
+    """What `compute` gives for a CLIP in which some parameters have other values."""
+
+    class Computed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.clip = clip
+
+        def forward(self):
+            return compute(self.clip)
+
+    return torch.func.functional_call(Computed(), {f"clip.{name}": value for name, value in weights.items()}, ())
+
+
 def hard_feature(clip, text: str) -> Tensor:
     return text_feature(clip, embedded(clip, text))
 
@@ -172,6 +186,23 @@ def promptsrc(method, image, label, names, more):
     return {"loss": sum(parts.values()), **parts}
 
 
+def photos_of(clip, image, label, names):
+    """The loss of CLIP itself with "a photo of a name."."""
+    text = torch.stack([unit(hard_feature(clip, f"a photo of a {name}.")) for name in names])
+    return cross_entropy(clip.logit_scale.exp() * image_features(clip, image) @ text.t(), label)
+
+
+def clip_lora(method, image, label, names, more):
+    clip, merged = method.clip_model, {}
+    for tower, updates in (("", method.text_lora), ("visual.", method.image_lora)):
+        for i, update in enumerate(updates):
+            name = f"{tower}transformer.resblocks.{i}.attn.in_proj_weight"
+            q, k, v = clip.get_parameter(name).chunk(3)
+            own = [w + (b @ a) / 2**0.5 for w, a, b in zip((q, k, v), update.a, update.b)]
+            merged[name] = torch.cat(own)
+    return {"loss": with_weights(clip, merged, lambda clip: photos_of(clip, image, label, names))}
+
+
 REFERENCES = {
     "CoOp": (coop, {"CTX_INIT": "a photo of a"}),
     "KgCoOp": (kgcoop, {}),
@@ -181,5 +212,6 @@ REFERENCES = {
     "IVLP": (ivlp, {"PROMPT_DEPTH_TEXT": 3, "PROMPT_DEPTH_VISION": 2}),
     "VPT": (vpt, {"PROMPT_DEPTH_VISION": 2, "N_CTX_VISION": 3}),
     "MaPLe": (maple, {"PROMPT_DEPTH": 2}),
+    "CLIPLoRA": (clip_lora, {"DROPOUT": 0.0}),
     "PromptSRC": (promptsrc, {"PROMPT_DEPTH_TEXT": 2, "PROMPT_DEPTH_VISION": 2}),
 }

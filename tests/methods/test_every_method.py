@@ -27,7 +27,7 @@ from mocoop.training.batches import reproducible
 from mocoop.training.checkpoint import load_checkpoint
 from mocoop.training.optimizer import build_optimizer
 from mocoop.training.run_state import MODEL
-from mocoop.training.schedule import build_lr_scheduler
+from mocoop.training.schedule import build_lr_scheduler, iterations
 from mocoop.training.seeding import set_random_seed
 from tests.faults.outcomes import differences
 
@@ -137,17 +137,21 @@ def test_a_loop_of_ones_own_makes_the_same_run(runs, name):
     cfg = run_command.setup_cfg(train.parse_args(runs.new(name).argv()))
     set_random_seed(cfg.SEED)
     data = DataManager(cfg)
-    loader, dataset, epochs = reproducible(data.train_loader_x, cfg.SEED), data.dataset, cfg.OPTIM.MAX_EPOCH
+    steps, dataset, epochs = iterations(cfg), data.dataset, cfg.OPTIM.MAX_EPOCH
+    loader = reproducible(data.train_loader_x, cfg.SEED, keep_last=steps > 0)
     method = build_method(cfg, dataset.classnames, load_clip(cfg), dataset.all_classnames).train()
     optimizer = build_optimizer(None, cfg.OPTIM, method.parameter_groups(cfg.OPTIM.LR))
-    scheduler = build_lr_scheduler(optimizer, cfg.OPTIM)
+    scheduler = build_lr_scheduler(optimizer, cfg.OPTIM, steps)
     for epoch in range(epochs):
         loader.batch_sampler.start_at(epoch)
         for batch in loader:
             optimizer.zero_grad()
             method.backward(method.loss(batch["img"], batch["label"]))
             optimizer.step()
-        scheduler.step()
+            if steps:
+                scheduler.step()
+        if not steps:
+            scheduler.step()
         method.after_epoch(epoch + 1, epochs)
     expected = load_checkpoint(runs.reference(name) / MODEL / f"model.pth.tar-{epochs}")["state_dict"]
     for key, value in method.learned_state().items():

@@ -23,6 +23,7 @@ LEARN = {  # ViT-B/16, from the released codes
     "VPT": 73_728,
     "PromptSRC": 46_080,
     "TCP": 331_904,
+    "CLIPLoRA": 184_320,
 }
 
 

@@ -46,15 +46,19 @@ def test_averages_over_the_eleven_come_out_of_the_values_per_dataset(numbers, me
     assert average.source.startswith("average of the values of arXiv:")
 
 
-def test_every_stated_average_and_h_follows_from_the_others_but_those_of_one_method(numbers):
+def test_every_stated_average_and_h_follows_from_the_others_but_those_of_three_methods(numbers):
     methods = numbers.frame["method"].unique().tolist()
-    assert all(numbers.disagreements(protocol, methods) == [] for protocol in ("few_shot", "xd", "dg"))
+    assert all(numbers.disagreements(protocol, methods) == [] for protocol in ("xd", "dg"))
+    averages = numbers.disagreements("few_shot", methods)  # of one paper, the values per data set of another
+    assert [line.partition(":")[0] for line in averages] == [f"CLIP-LoRA, Average, {n} shots" for n in (1, 4, 16)]
     lines = numbers.disagreements("base2new", methods)
     assert [line.partition(":")[0] for line in lines] == [
         "KgCoOp, Flowers102, 16 shots",
         "KgCoOp, Food101, 16 shots",
         "KgCoOp, FGVCAircraft, 16 shots",
         *["KgCoOp, Average, 16 shots"] * 3,
+        *["MMA, Average, 16 shots"] * 2,
+        "MMA, UCF101, 16 shots",  # printed under another method's name
     ]
     assert "states H 83.06, its base and new make 82.65" in lines[0]
     assert "states base 80.73, the values per data set make 80.83" in lines[3]
@@ -62,6 +66,7 @@ def test_every_stated_average_and_h_follows_from_the_others_but_those_of_one_met
 
 def test_stated_h_is_that_of_base_and_new(numbers):
     rows = numbers.frame[(numbers.frame.protocol == "base2new") & (numbers.frame.method != "KgCoOp")]
+    rows = rows[(rows.method != "MMA") | (rows.key != "ucf101")]
     table = rows.pivot_table(index=["method", "key", "source"], columns="split", values="value")
     assert len(table) > 50
     assert (harmonic_mean(table["base"], table["new"]) - table["H"]).abs().max() < 0.0101
@@ -95,7 +100,7 @@ def test_all_names_of_a_dataset_mean_the_same(numbers, names):
 
 
 def test_papers_names_of_methods():
-    assert [published_method(name) for name in ("ZeroshotCLIP", "CoOp", "MoCoOp")] == ["CLIP", "CoOp", "MoCoOp"]
+    assert [published_method(name) for name in ("ZeroshotCLIP", "CoOp", "CLIPLoRA")] == ["CLIP", "CoOp", "CLIP-LoRA"]
 
 
 def test_our_names_find_published_numbers(numbers):

@@ -1,0 +1,49 @@
+"""CLIP-LoRA (arXiv 2405.18541): low-rank updates of the attention of both towers."""
+
+import math
+from collections.abc import Sequence
+
+from torch import nn
+from yacs.config import CfgNode
+
+from mocoop.clip.lora import LoRA
+from mocoop.clip.openai import CLIP
+from mocoop.clip.tower_parts import TowerParts
+from mocoop.methods.deep_prompts import visual_width
+from mocoop.methods.keys import Key, common_keys
+from mocoop.methods.registry import register_method
+from mocoop.methods.tuned_towers import TunedTowers
+
+KEYS = (
+    Key("RANK", 2, "rank of each update", at_least=1, at_most=1024, structural=True),
+    Key("ALPHA", 1.0, "an update is multiplied by ALPHA / sqrt(RANK)", at_least=0.0, structural=True),
+    Key("DROPOUT", 0.25, "share of an update's inputs that are dropped in training", at_least=0.0, at_most=1.0),
+    Key("TOWERS", "both", "which towers are updated: text, image or both", ("both", "text", "image"), structural=True),
+    *common_keys(prec="amp"),
+)
+
+
+@register_method("CLIPLoRA", node="CLIPLORA", keys=KEYS, published="2024-05", title="low-rank updates of both towers")
+class CLIPLoRA(TunedTowers):
+    """Learns `text_lora` and `image_lora`: A (r, W) and B (W, r) of each block's queries, keys and values.
+
+    Raises ConfigError where the image tower is to be updated and is no transformer.
+    """
+
+    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames=None):
+        super().__init__(cfg, classnames, clip_model)
+        self.text_lora, self.image_lora = nn.ModuleList(), nn.ModuleList()
+        if self.settings.TOWERS != "image":
+            self.text_lora = self._updates(clip_model.transformer, clip_model.ln_final.weight.shape[0])
+        if self.settings.TOWERS != "text":
+            self.image_lora = self._updates(clip_model.visual.transformer, visual_width(clip_model, "CLIPLoRA"))
+
+    def _updates(self, tower: nn.Module, width: int) -> nn.ModuleList:
+        rank, alpha, dropout = self.settings.RANK, self.settings.ALPHA, self.settings.DROPOUT
+        return nn.ModuleList(LoRA(width, rank, alpha / math.sqrt(rank), dropout) for _ in tower.resblocks)
+
+    def text_parts(self) -> TowerParts:
+        return TowerParts(lora=dict(enumerate(self.text_lora)))
+
+    def image_parts(self) -> TowerParts:
+        return TowerParts(lora=dict(enumerate(self.image_lora)))

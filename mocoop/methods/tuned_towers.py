@@ -1,0 +1,25 @@
+"""What methods share that change both of CLIP's towers and leave the prompt as it is: "a photo of a name."."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+from torch.nn import functional as F
+from yacs.config import CfgNode
+
+from mocoop.clip.openai import CLIP
+from mocoop.clip.prompts import hard_prompts
+from mocoop.clip.templates import fill
+from mocoop.methods.base import PromptMethod
+
+TEMPLATE = "a photo of a {}."
+
+
+class TunedTowers(PromptMethod):
+    """Subclasses say what they put into the towers: `text_parts`, `image_parts`."""
+
+    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames=None):
+        super().__init__(cfg, classnames, clip_model)
+        self.layout = hard_prompts([fill(TEMPLATE, name) for name in self.classnames])
+
+    def encode_classes(self) -> Tensor:
+        return F.normalize(self.text_encoder([None], [self.layout], self.text_parts())[0], dim=-1)
