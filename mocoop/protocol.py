@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 ELEVEN = "imagenet caltech101 oxford_pets stanford_cars oxford_flowers food101 fgvc_aircraft sun397 dtd eurosat ucf101"
 SHIFTED = "imagenetv2 imagenet_sketch imagenet_a imagenet_r"
 BASE_NEW, CURVE, TRANSFER = "base_new", "curve", "transfer"  # what runs are compared by
+BOTH = "base+new"  # the DATASET.SUBSAMPLE_CLASSES of tests on base and new images among all names
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,19 @@ PROTOCOLS = {
             "which it has never seen: new classes are told apart by their names alone.",
             "H": "The harmonic mean of base and new accuracy, 2 · base · new / (base + new). It is high only if both "
             "are.",
+        },
+    ),
+    "base2new_all": Protocol(
+        "Base and new classes among all names",
+        "Each method learns from a few images of the base classes of a dataset, as in base to new. Its model is then "
+        "tested on images of base and of new classes, and has the names of all of them to choose from.",
+        (_TRAIN_BASE, Phase("base2new_all", "test_all", BOTH, _TRAIN_BASE)),
+        tuple(ELEVEN.split()),
+        BASE_NEW,
+        terms={
+            "among all names": "The generalised setting: a model does not know whether an image shows a base or a new "
+            "class. Base, new and H come from one test of one model; they are lower than those among the names of "
+            "each half.",
         },
     ),
     "few_shot": Protocol(

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from mocoop.data.item import Item, Splits
 from mocoop.errors import ConfigError, DataError, quoted
 from mocoop.names import name_problem
+from mocoop.protocol import BOTH
 
-SUBSETS = ("all", "base", "new")
+SUBSETS = ("all", "base", "new", BOTH)
 
 
 def class_names(items: Sequence[Item], source: str) -> list[str]:
@@ -53,17 +54,22 @@ def check_labels(splits: Splits, names: Sequence[str], source: str) -> None:
                 )
 
 
-def subsample_classes(splits: Splits, subset: str) -> Splits:
-    """Keep the base classes (the first half, rounded up), the new ones (the rest) or all; labels count from 0 again.
+def base_count(classes: int) -> int:
+    """How many of a dataset's classes are base classes: the first half, rounded up.
 
-    The halves of CoOp's base-to-new protocol (CoCoOp, arXiv 2203.05557, section 4.1). Domains are kept.
+    The halves of CoOp's base-to-new protocol (CoCoOp, arXiv 2203.05557, section 4.1).
     """
+    return (classes + 1) // 2
+
+
+def subsample_classes(splits: Splits, subset: str) -> Splits:
+    """Keep the base classes, the new ones, or all (also `base+new`); labels count from 0 again, domains are kept."""
     if subset not in SUBSETS:
         raise ConfigError(f"DATASET.SUBSAMPLE_CLASSES: got {subset!r}, expected one of {', '.join(SUBSETS)}")
-    if subset == "all":
+    if subset in ("all", BOTH):
         return splits
     labels = sorted({item.label for item in splits.train})
-    half = (len(labels) + 1) // 2
+    half = base_count(len(labels))
     kept = labels[:half] if subset == "base" else labels[half:]
     new_label = {label: index for index, label in enumerate(kept)}
     return Splits(*(items and _relabel(items, new_label) for items in splits))

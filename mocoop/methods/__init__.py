@@ -41,7 +41,7 @@ def extend_cfg(cfg: CfgNode) -> None:
 
 def add_trainer_config(cfg: CfgNode) -> None:
     """The keys that every method's trainer reads; in a config without one, its default counts."""
-    cfg.DATASET.SUBSAMPLE_CLASSES = "all"  # all, base (first half of the classes) or new (the rest)
+    cfg.DATASET.SUBSAMPLE_CLASSES = "all"  # all, base (first half of the classes), new (the rest); in tests base+new
     if "OPTIM" in cfg:
         cfg.OPTIM.EPS = 1e-8  # adam and its kin: added to the denominator
         cfg.OPTIM.MAX_ITER = 0  # train so many iterations, not MAX_EPOCH epochs; WARMUP_EPOCH, STEPSIZE count them too

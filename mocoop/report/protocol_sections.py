@@ -15,9 +15,12 @@ from mocoop.results.published_tables import beside_table
 from mocoop.results.tables import Cell, Table, entry_namer
 
 TRANSFER_ABOUT = "Accuracy in percent on the source and on each target; the average is that of the targets."
+BASE_NEW_ABOUT = (
+    "Accuracy on base and on new classes and their harmonic mean H, in percent, per dataset and on average. A dash "
+    "stands where a seed is missing."
+)
 TABLES_ABOUT = {  # by the table's title; tables that only say the same again are left out
-    "Base to new": "Accuracy on base and on new classes and their harmonic mean H, in percent, per dataset and on "
-    "average. A dash stands where a seed is missing.",
+    **{p.title: BASE_NEW_ABOUT for p in PROTOCOLS.values() if p.measure == BASE_NEW},
     "Few-shot": "Accuracy in percent by the number of training images per class. A dash stands where a seed is "
     "missing.",
     "Routing": "In how many percent of the images the expert that is named like the image's true style is among those "

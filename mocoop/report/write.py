@@ -53,7 +53,7 @@ def write_report(
 
     Args:
         path: by default report.html in `output`, where an earlier report is replaced.
-        protocol: base2new, few_shot, xd or dg; by default all that there are.
+        protocol: one of PROTOCOLS; by default all that there are.
         seeds: those that are expected; by default all that occur.
         data_root: where the images are, by default where the runs read them.
         similarity: load the trained models of a method that routes, to compare its experts.

@@ -13,6 +13,7 @@ import pandas as pd
 
 from mocoop.catalog import listed
 from mocoop.errors import DataError
+from mocoop.results.collect import SIDES
 
 ENTRY = ["method", "cfg", "shots"]
 AVERAGE = "average"
@@ -68,16 +69,13 @@ def interval(std, seeds):
 
 
 def base_to_new(frame: pd.DataFrame, seeds: list[int] | None = None) -> pd.DataFrame:
-    """Base, new and H of the runs of protocol base2new, with rows as in `seed_matrix`.
+    """Base, new and H of the runs of protocol base2new or base2new_all, with rows as in `seed_matrix`.
 
     H is the harmonic mean of the mean base and the mean new accuracy, as the papers compute it, also in the rows of
     the average; `h_std` is the deviation of the seeds' own H. `base_lacking` and `new_lacking` list missing seeds.
     Raises DataError if there is no such run.
     """
-    runs = frame[frame["phase"].isin(["train_base", "test_new"])]
-    if runs.empty:
-        raise DataError("got no run of train_base or test_new, expected runs of protocol base2new")
-    both = [seed_matrix(runs[runs["phase"] == phase], seeds, like=runs) for phase in ("train_base", "test_new")]
+    both = side_matrices(frame, seeds)
     base, new = (over_seeds(matrix) for matrix in both)
     return pd.DataFrame(
         {
@@ -92,6 +90,20 @@ def base_to_new(frame: pd.DataFrame, seeds: list[int] | None = None) -> pd.DataF
             "new_lacking": new["lacking"],
         }
     )
+
+
+def side_matrices(frame: pd.DataFrame, seeds: list[int] | None = None) -> list[pd.DataFrame]:
+    """`seed_matrix` of base and of new accuracy: of the tests of both, where there are any, else of a test for each.
+
+    Raises DataError if there is no such run.
+    """
+    together = frame[frame["phase"] == "test_all"]
+    if len(together):
+        return [seed_matrix(together, seeds, column) for column in SIDES]
+    runs = frame[frame["phase"].isin(["train_base", "test_new"])]
+    if runs.empty:
+        raise DataError("got no run of train_base or test_new, nor of test_all, expected some of base2new")
+    return [seed_matrix(runs[runs["phase"] == phase], seeds, like=runs) for phase in ("train_base", "test_new")]
 
 
 def transfer(frame: pd.DataFrame, seeds: list[int] | None = None) -> pd.DataFrame:

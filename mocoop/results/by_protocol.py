@@ -61,7 +61,7 @@ def protocol_tables(
     measure, title = PROTOCOLS[protocol].measure, PROTOCOLS[protocol].title
     if measure == BASE_NEW:
         routes = runs["domain_in_top_k"].notna().any()
-        return [base_new_table(runs, seeds, spread), *([routing_table(runs, seeds, spread)] if routes else [])]
+        return [base_new_table(runs, seeds, spread, title), *([routing_table(runs, seeds, spread)] if routes else [])]
     if measure == TRANSFER:
         return [transfer_table(runs, seeds, title, spread)]
     shots = list(runs.groupby("shots"))

@@ -12,11 +12,13 @@ from pathlib import Path
 import pandas as pd
 
 from mocoop.errors import DataError
+from mocoop.protocol import BOTH
 from mocoop.results.record import FILE_NAME, read_record
 
 LAYOUT = "<protocol>/<phase>/<dataset>/shots_<n>/<Trainer>/<cfg>/seed<k>"
 IDENTITY = ["protocol", "phase", "dataset", "shots", "method", "cfg", "seed"]
-METRICS = ["accuracy", "macro_f1", "top5", "per_class_mean", "ece"]
+SIDES = ["base_accuracy", "new_accuracy"]  # of one test on base and new images
+METRICS = ["accuracy", "macro_f1", "top5", "per_class_mean", "ece", *SIDES]
 _FROM_RECORD = ["subsample_classes", "backbone", "epoch", "selection", "num_classes", "num_test", "engine"]
 _HASHES = ["manifest_sha256", "config_sha256"]
 WEIGHTS = "weights_sha256"  # of what was tested; None for what learns nothing and for records that do not say it
@@ -28,7 +30,7 @@ _RUN_FOLDER = re.compile(
     r"/(?P<method>[^/]+)/(?P<cfg>[^/]+)/seed(?P<seed>\d+)"
 )
 _SEED_FOLDER = re.compile(r"seed\d+")
-_CLASSES_OF_PHASE = {"train_base": "base", "test_new": "new", "train_all": "all"}
+_CLASSES_OF_PHASE = {"train_base": "base", "test_new": "new", "train_all": "all", "test_all": BOTH}
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,19 @@ def compute_metrics(predicted, labels) -> dict[str, float]:
     }
 
 
+def compute_sides(predicted, labels, base: int) -> dict[str, float]:
+    """Top-1 accuracy on the images of base classes (labels below `base`) and on those of new ones, among all names.
+
+    Arguments as in `compute_metrics`. Raises MocoopError if a side has no image.
+    """
+    ranking, labels = _checked(predicted, labels)
+    correct, is_base = ranking.predictions == labels, labels < base
+    if is_base.all() or not is_base.any():
+        raise MocoopError(f"got test images of {'base' if is_base.all() else 'new'} classes alone, expected both")
+    means = {"base": correct[is_base].mean(), "new": correct[~is_base].mean()}
+    return {f"{side}_accuracy": float(100.0 * mean) for side, mean in means.items()}
+
+
 def per_class(predicted, labels, classnames: list[str]) -> list[dict]:
     """One row per class, in label order: label, classname, total, correct, accuracy (None where total is 0)."""
     ranking, labels = _checked(predicted, labels)

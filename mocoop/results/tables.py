@@ -21,7 +21,7 @@ from mocoop.results.aggregate import (
 from mocoop.results.routing import chance_in_top_k
 
 BASE_NEW_COLUMNS = {"base": "Base", "new": "New", "h": "H"}
-PHASE_NAMES = {"train_base": "base classes", "test_new": "new classes"}
+PHASE_NAMES = {"train_base": "base classes", "test_new": "new classes", "test_all": "base and new classes"}
 SPREADS = {
     "std": "Mean ± sample standard deviation over seeds, in percent.",
     "ci95": "Mean ± half the 95 % confidence interval over seeds (Student's t), in percent.",
@@ -55,8 +55,10 @@ class Table:
     spread: str = "std"
 
 
-def base_new_table(runs: pd.DataFrame, seeds: list[int] | None = None, spread: str = "std") -> Table:
-    """Base, new and H of each dataset and of their average, for runs of protocol base2new."""
+def base_new_table(
+    runs: pd.DataFrame, seeds: list[int] | None = None, spread: str = "std", title: str = "Base to new classes"
+) -> Table:
+    """Base, new and H of each dataset and of their average, for runs of protocol base2new or base2new_all."""
     summary = base_to_new(runs, seeds)
     name = entry_namer(summary)
     rows = []
@@ -66,7 +68,7 @@ def base_new_table(runs: pd.DataFrame, seeds: list[int] | None = None, spread: s
         rows += [None] if rows else []
         rows += [[dataset, *row] for row in zip(names, *columns)]
     notes = [f"{SPREADS[spread]} {H_NOTE}", *base_new_gaps(summary), *mixed_settings(runs)]
-    return Table("Base to new", ["Dataset", "Method", *BASE_NEW_COLUMNS.values()], rows, notes, spread)
+    return Table(title, ["Dataset", "Method", *BASE_NEW_COLUMNS.values()], rows, notes, spread)
 
 
 def ablation_table(runs: pd.DataFrame, labels: dict, seeds: list[int] | None = None, spread: str = "std") -> Table:

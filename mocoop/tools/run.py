@@ -7,7 +7,7 @@ mocoop run dg --source imagenet --jobs 2                             train on th
 mocoop run base2new --datasets dtd --dry-run                         print the commands of train.py
 mocoop run base2new --datasets dtd -- OPTIM.LR 0.01                  KEY VALUE overrides for train.py
 
-PROTOCOL is base2new, few_shot, xd (cross_dataset) or dg (domain_generalization). The runs are those of
+PROTOCOL is base2new, base2new_all, few_shot, xd (cross_dataset) or dg (domain_generalization). The runs are those of
 scripts/<protocol>.sh, in the same folders, and the scripts' environment variables count where an option is not given.
 What has finished is not run again; the same command resumes what was interrupted.
 """
@@ -21,6 +21,7 @@ import time
 from mocoop.catalog import listed
 from mocoop.checkout import find_checkout
 from mocoop.errors import ConfigError, MocoopError
+from mocoop.protocol import PROTOCOLS
 from mocoop.protocols.configs import COMPARED
 from mocoop.protocols.plan import dry_run, plan_runs
 from mocoop.protocols.request import Request, find_protocol
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("protocol", metavar="PROTOCOL", help="base2new, few_shot, xd or dg")
+    parser.add_argument("protocol", metavar="PROTOCOL", help=", ".join(PROTOCOLS))
     parser.add_argument("--methods", metavar="A,B", default=",".join(COMPARED), help="or all (default: %(default)s)")
     parser.add_argument(
         "--plugin", action="append", default=[], metavar="FILE", help="Python file that registers methods; repeatable"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from mocoop.results.metrics import compute_metrics, concatenate, per_class, rank
+from mocoop.results.metrics import compute_metrics, compute_sides, concatenate, per_class, rank
 from mocoop.results.predictions import predictions_frame
 from mocoop.results.routing import summarise_routing
 
@@ -30,10 +30,13 @@ class Measurement:
             self.experts.append(prediction["experts"].cpu())
             self.gates.append(prediction["gates"].float().cpu())
 
-    def summary(self, classnames: list[str]) -> dict:
-        """`metrics` and `per_class` of the run's record."""
+    def summary(self, classnames: list[str], base: int | None = None) -> dict:
+        """`metrics` and `per_class` of the run's record; with those of both sides where the first `base` are base."""
         ranking, labels = concatenate(self.rankings), torch.cat(self.labels).numpy()
-        return {"metrics": compute_metrics(ranking, labels), "per_class": per_class(ranking, labels, classnames)}
+        metrics = compute_metrics(ranking, labels)
+        if base is not None:
+            metrics |= compute_sides(ranking, labels, base)
+        return {"metrics": metrics, "per_class": per_class(ranking, labels, classnames)}
 
     def routing(self, group_names: list[str], domain_names: list[str]) -> dict | None:
         """`routing` of the run's record; None for a method that does not route."""

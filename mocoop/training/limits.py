@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from yacs.config import CfgNode
 
 from mocoop.config import Limits
+from mocoop.data.classes import SUBSETS
 
 MOST_WORKERS = 1024
 MOST_EPOCHS = 1_000_000
@@ -19,7 +20,7 @@ LIMITS = {
     "INPUT.RRCROP_SCALE": Limits(1e-4, 1),
     "INPUT.RANDAUGMENT_N": Limits(0, 100),
     "DATASET.NUM_SHOTS": Limits(-1),
-    "DATASET.SUBSAMPLE_CLASSES": Limits(choices=("all", "base", "new")),
+    "DATASET.SUBSAMPLE_CLASSES": Limits(choices=SUBSETS),
     "DATALOADER.NUM_WORKERS": Limits(0, MOST_WORKERS),
     "DATALOADER.K_TRANSFORMS": Limits(1, 1),
     "DATALOADER.TRAIN_X.BATCH_SIZE": Limits(1),

@@ -9,8 +9,10 @@ from pathlib import Path
 import torch
 from yacs.config import CfgNode
 
+from mocoop.data.classes import base_count
 from mocoop.engine import BACKEND
 from mocoop.methods.base import PromptMethod
+from mocoop.protocol import BOTH
 from mocoop.results.predictions import FILE_NAME as PREDICTIONS
 from mocoop.results.predictions import write_predictions
 from mocoop.results.record import FILE_NAME, build_record, write_record
@@ -93,10 +95,14 @@ class Tester:
             command=command,
             seconds={"train": train_seconds, "test": time.time() - self.started},
             peak_memory_mb=peak_memory_mb(self.precision.device),
-            **self.measurement.summary(dataset.classnames),
+            **self.measurement.summary(dataset.classnames, self._base_classes(dataset)),
         )
         if self.zero_shot and self.zero_shot["below"]:
             values = (self.zero_shot[key] for key in ("method_accuracy", "accuracy", "images"))
             logger.warning("worse than untrained: %.1f %%, zero-shot CLIP %.1f %% (on %d of the images)", *values)
         write_predictions(folder / PREDICTIONS, self.measurement.predictions(*names, self.cfg.DATASET.ROOT))
         write_record(folder / FILE_NAME, record)
+
+    def _base_classes(self, dataset) -> int | None:
+        """How many of the classes are base classes, if base and new ones are told apart."""
+        return base_count(len(dataset.classnames)) if self.cfg.DATASET.get("SUBSAMPLE_CLASSES") == BOTH else None

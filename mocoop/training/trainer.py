@@ -15,6 +15,7 @@ from mocoop.backbone import check_classnames, check_input_size, load_clip
 from mocoop.engine import TrainerX
 from mocoop.errors import ConfigError
 from mocoop.methods import build_method, config_problems, get_method
+from mocoop.protocol import BOTH
 from mocoop.results.record import plain_config
 from mocoop.training.batches import leave_stopping_to_main, reproducible
 from mocoop.training.checkpoint import BEST_MODEL, load_checkpoint, load_pretrained_weights
@@ -121,6 +122,8 @@ class PromptTrainer(TrainerX):
     def _learn(self) -> float:
         """Train to the end; the seconds that took, in all processes that worked on it."""
         check_length(self.cfg)
+        if self.cfg.DATASET.get("SUBSAMPLE_CLASSES") == BOTH:
+            raise ConfigError(f"DATASET.SUBSAMPLE_CLASSES is {BOTH}, which is for tests; train on base or all classes")
         loop = TrainingLoop(
             self.cfg,
             self.learner,

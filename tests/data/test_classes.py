@@ -18,7 +18,7 @@ def test_base_is_the_first_half_rounded_up_and_new_the_rest():
         assert {i.classname: i.label for i in base[part]} == {"ant": 0, "bee": 1, "cat": 2}
         assert {i.classname: i.label for i in new[part]} == {"dog": 0, "elk": 1}
         assert sorted(i.impath for i in base[part] + new[part]) == sorted(i.impath for i in SPLITS[part])
-    assert subsample_classes(SPLITS, "all") == SPLITS
+    assert subsample_classes(SPLITS, "all") == subsample_classes(SPLITS, "base+new") == SPLITS
 
 
 def test_order_and_domain_are_kept():
@@ -29,7 +29,7 @@ def test_order_and_domain_are_kept():
 
 
 def test_an_unknown_subset_is_refused():
-    with pytest.raises(ConfigError, match="SUBSAMPLE_CLASSES.*'old'.*all, base, new"):
+    with pytest.raises(ConfigError, match="SUBSAMPLE_CLASSES.*'old'.*all, base, new, base\\+new"):
         subsample_classes(SPLITS, "old")
 
 

@@ -68,6 +68,24 @@ def test_it_is_tested_on_new_classes_or_says_what_binds_it(runs, tmp_path, name)
     assert not {row["classname"] for row in record["per_class"]} & {row["classname"] for row in base["per_class"]}
 
 
+@pytest.mark.parametrize("name", [name for name in listed() if name in LEARNING[:2] + ["ZeroshotCLIP", "MoCoOp"]])
+def test_base_and_new_images_are_tested_among_all_names(runs, tmp_path, name):
+    """One test of one model; the sides are those of the predictions, and harder than each half by itself."""
+    folder = evaluated(runs, tmp_path, name, "DATASET.SUBSAMPLE_CLASSES", "base+new")
+    record, predictions = read_record(folder / "result.json"), read_predictions(folder / "predictions.csv")
+    alone = read_record(runs.reference(name) / "result.json")
+    assert (record["num_classes"], record["subsample_classes"]) == (12, "base+new")
+    assert record["weights_sha256"] == alone["weights_sha256"]
+    for side, of_side in (
+        ("base", predictions[predictions["label"] < 6]),
+        ("new", predictions[predictions["label"] > 5]),
+    ):
+        right = (of_side["label"] == of_side["prediction"]).mean()
+        assert record["metrics"][f"{side}_accuracy"] == pytest.approx(100 * right)
+    assert record["metrics"]["base_accuracy"] <= alone["metrics"]["accuracy"]
+    assert set(predictions["prediction"]) > set(range(6))
+
+
 @pytest.mark.parametrize("name", list(listed()))
 def test_the_feature_cache_changes_nothing(runs, tmp_path, monkeypatch, capsys, name):
     monkeypatch.setenv("MOCOOP_CACHE", str(tmp_path / "cache"))

@@ -4,7 +4,7 @@ import json
 
 from mocoop.results.record import FILE_NAME, build_record
 
-PHASE_CLASSES = {"train_base": "base", "test_new": "new"}
+PHASE_CLASSES = {"train_base": "base", "test_new": "new", "test_all": "base+new"}
 
 
 def make_config(
@@ -27,7 +27,7 @@ def make_config(
     }
 
 
-def make_record(accuracy=50.0, config=None, routing=None, weights_sha256=None, **identity):
+def make_record(accuracy=50.0, config=None, routing=None, weights_sha256=None, sides=None, **identity):
     correct = round(accuracy * 100)
     return build_record(
         config or make_config(**identity),
@@ -39,6 +39,7 @@ def make_record(accuracy=50.0, config=None, routing=None, weights_sha256=None, *
             "top5": 100.0,
             "per_class_mean": accuracy,
             "ece": 3.0,
+            **(sides or {}),
         },
         per_class=[{"label": 0, "classname": "cat", "total": 10000, "correct": correct, "accuracy": accuracy}],
         epoch=10,
@@ -70,13 +71,16 @@ def add_run(
     cfg="tiny",
     seed=1,
     routing=None,
+    sides=None,
     **config,
 ):
     """Writes the result.json of one run where the scripts would; returns its folder."""
     folder = root / protocol / phase / dataset / f"shots_{shots}" / method / cfg / f"seed{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     classes = PHASE_CLASSES.get(phase, "all")
-    record = make_record(accuracy, routing=routing, method=method, shots=shots, seed=seed, classes=classes, **config)
+    record = make_record(
+        accuracy, routing=routing, sides=sides, method=method, shots=shots, seed=seed, classes=classes, **config
+    )
     (folder / FILE_NAME).write_text(json.dumps(record))
     return folder
 

@@ -53,6 +53,16 @@ def test_average_is_over_datasets_and_its_h_of_the_averages(tmp_path):
     assert row.base_std == pytest.approx(3 / math.sqrt(2))
 
 
+def test_base_and_new_of_one_test(tmp_path):
+    """Of the protocol base2new_all; its trainings say nothing of either."""
+    for seed, (base, new) in enumerate([(60.0, 40.0), (64.0, 50.0)], start=1):
+        add_run(tmp_path, 90.0, phase="train_base", seed=seed)
+        sides = {"base_accuracy": base, "new_accuracy": new}
+        add_run(tmp_path, 50.0, protocol="base2new_all", phase="test_all", seed=seed, sides=sides)
+    row = summary_of(tmp_path).iloc[0]
+    assert (row.base, row.new, row.h) == pytest.approx((62.0, 45.0, harmonic_mean(62.0, 45.0)))
+
+
 def test_a_missing_seed_is_a_gap_and_named(tmp_path):
     add_base_new(tmp_path, {1: 80.0, 2: 81.0, 3: 82.0}, {1: 70.0, 3: 71.0})
     row = summary_of(tmp_path).iloc[0]

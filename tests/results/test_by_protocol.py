@@ -45,7 +45,8 @@ def test_configurations_are_joined_where_each_dataset_is_trained_on(tmp_path):
 @pytest.mark.parametrize(
     "protocol, titles",
     [
-        ("base2new", ["Base to new"]),
+        ("base2new", ["Base to new classes"]),
+        ("base2new_all", ["Base and new classes among all names"]),
         ("few_shot", ["Few-shot"]),
         ("xd", ["Cross-dataset transfer"]),
         ("dg", ["Domain generalization"]),
@@ -62,4 +63,4 @@ def test_routing_follows_base_to_new(tmp_path):
     routing = make_routing(["photo", "dark"], 1, 94.0)
     add_run(tmp_path, 80.0, method="MoCoOp", routing=routing)
     titles = [table.title for table in protocol_tables(collect(tmp_path).frame, "base2new")]
-    assert titles == ["Base to new", "Routing"]
+    assert titles == ["Base to new classes", "Routing"]

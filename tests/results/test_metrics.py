@@ -4,7 +4,7 @@ import torch
 from sklearn.metrics import f1_score
 
 from mocoop.errors import MocoopError
-from mocoop.results.metrics import calibration_error, compute_metrics, concatenate, per_class, rank
+from mocoop.results.metrics import calibration_error, compute_metrics, compute_sides, concatenate, per_class, rank
 
 
 def naive_metrics(logits, labels):
@@ -36,6 +36,18 @@ def test_metrics_equal_a_loop_over_images(batch):
     for name, value in naive_metrics(*batch).items():
         assert metrics[name] == pytest.approx(value)
     assert metrics["accuracy"] + metrics["error_rate"] == pytest.approx(100)
+
+
+def test_sides_are_those_of_their_own_images_among_all_names(batch):
+    logits, labels = batch
+    right = {"base": [], "new": []}
+    for row, label in zip(logits, labels):
+        right["base" if label < 4 else "new"].append(int(np.argmax(row)) == label)
+    sides = compute_sides(logits, labels, 4)
+    assert sides == {f"{side}_accuracy": pytest.approx(100 * np.mean(hits)) for side, hits in right.items()}
+    for base, alone in ((0, "new"), (9, "base")):
+        with pytest.raises(MocoopError, match=f"of {alone} classes alone, expected both"):
+            compute_sides(logits, labels, base)
 
 
 def test_macro_f1_is_dassls_over_the_labels_present(batch):

@@ -111,7 +111,7 @@ def test_tables_runs_and_figures_are_written(checkout):
     text = (folder / "table.md").read_text()
     assert text in checkout.first.stdout
     assert [line for line in text.splitlines() if line.startswith("#")] == [
-        "### Base to new",
+        "### Base to new classes",
         "### Routing",
         "### Ablations",
     ]

@@ -280,6 +280,7 @@ ADAPTER = "OPTIM:\n  MAX_EPOCH: 8\n"
         ("coop/base2new_train.sh", "base2new_train.sh", ["caltech101", 2]),
         ("mocoop/few_shot.sh", "few_shot.sh", ["imagenet", 4, 16]),
         ("cocoop/xd_train.sh", "xd_train.sh", []),
+        ("zsclip/base2new_all_test.sh", "base2new_all_test.sh", ["caltech101", 1]),
         ("zsclip/dg_test.sh", "dg_test.sh", ["imagenet_sketch", 1]),
     ],
 )
@@ -292,6 +293,7 @@ def test_a_script_for_every_method_does_what_that_of_one_does(checkout, habit, s
     "script, dataset, phases",
     [
         ("base2new", "caltech101", ["base2new/train_base/caltech101", "base2new/test_new/caltech101"]),
+        ("base2new_all", "caltech101", ["base2new/train_base/caltech101", "base2new_all/test_all/caltech101"]),
         ("few_shot", "caltech101", ["few_shot/train_all/caltech101"] * 5),
         ("xd", "caltech101", ["xd/train/imagenet", "xd/test/caltech101"]),
         ("dg", "imagenet_sketch", ["xd/train/imagenet", "dg/test/imagenet_sketch"]),

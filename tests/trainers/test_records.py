@@ -40,6 +40,21 @@ def test_no_epoch_is_no_training(data_root, tmp_path, capsys, epochs):
     assert f"OPTIM.MAX_EPOCH is {epochs}, expected 1 or more" in line
 
 
+def test_base_and_new_classes_together_are_for_tests(data_root, tmp_path, capsys):
+    line = refused(capsys, command(data_root, tmp_path, "CoOp", *TINY, "DATASET.SUBSAMPLE_CLASSES", "base+new"))
+    assert "DATASET.SUBSAMPLE_CLASSES is base+new, which is for tests" in line
+
+
+def test_prompts_of_the_trained_classes_are_no_others(data_root, start, tmp_path, capsys):
+    """A gap that says why, in a test among all names as in one on new classes."""
+    own = ["TRAINER.COOP.CSC", "True", "TRAINER.COOP.CTX_INIT", "", "OPTIM.MAX_EPOCH", "1"]
+    start("run", "CoOp", *own)
+    argv = command(data_root, tmp_path / "all", "CoOp", *TINY, *own, "DATASET.SUBSAMPLE_CLASSES", "base+new")
+    line = refused(capsys, ["--eval-only", "--model-dir", str(tmp_path / "run"), *argv])
+    assert "none for other class names" in line
+    assert "none for other class names" in json.loads((tmp_path / "all" / FILE_NAME).read_text())["error"]
+
+
 def test_selection_and_weights_are_those_that_were_tested(start, tmp_path):
     opts = ["OPTIM.MAX_EPOCH", "3", "TRAIN.CHECKPOINT_FREQ", "1", "OPTIM.LR", "0.5"]
     trained = start("run", "CoOp", *opts, "TEST.FINAL_MODEL", "best_val")

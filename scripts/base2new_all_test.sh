@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+# Tests the model of base2new_train.sh on both halves of the classes, among the names of all classes.
+# Usage: bash scripts/base2new_all_test.sh METHOD DATASET [SEED...]
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh" "$@"
