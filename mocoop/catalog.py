@@ -17,6 +17,7 @@ from mocoop.files import read_text
 
 ENTRY_POINTS = "mocoop.methods"  # the group in which installed packages name modules with methods
 DECORATOR = "register_method"
+_PLAIN = ("published", "title", "learns", "new_classes")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Listed:
         published: year and month of its paper, "2021-09".
         title: what it is, in a few words.
         learns: whether it is trained.
+        new_classes: whether it can classify others than the trained ones.
         file: where it is declared.
     """
 
@@ -35,6 +37,7 @@ class Listed:
     title: str
     learns: bool
     file: Path
+    new_classes: bool = True
 
 
 def in_order(methods: Iterable) -> list:
@@ -84,8 +87,9 @@ def _declared(path: Path) -> Iterator[Listed]:
 
 def _listed(call: ast.Call, path: Path) -> Listed:
     given = {keyword.arg: keyword.value for keyword in call.keywords if isinstance(keyword.value, ast.Constant)}
-    values = {name: given[name].value for name in ("published", "title", "learns") if name in given}
+    values = {name: given[name].value for name in _PLAIN if name in given}
     name = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
     if not isinstance(name, str) or not isinstance(values.get("published"), str):
         raise ConfigError(f"{path}: @{DECORATOR} has no plain name and published date, expected both as texts")
-    return Listed(name, values["published"], values.get("title", ""), values.get("learns", True), path)
+    told = (values["published"], values.get("title", ""), values.get("learns", True), path)
+    return Listed(name, *told, values.get("new_classes", True))

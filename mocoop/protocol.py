@@ -16,7 +16,8 @@ class Phase:
     """One kind of run, which lies in <protocol>/<name> below the output folder.
 
     classes: the DATASET.SUBSAMPLE_CLASSES that it trains or tests on. model: the phase whose model it tests; if None,
-    it trains one and tests that. on_source: it runs on the source, whichever datasets are named.
+    it trains one and tests that. on_source: it runs on the source, whichever datasets are named. same_classes: a test's
+    are among those that its model was trained on.
     """
 
     protocol: str
@@ -24,6 +25,11 @@ class Phase:
     classes: str
     model: "Phase | None" = None
     on_source: bool = False
+    same_classes: bool = False
+
+    @property
+    def has_new_classes(self) -> bool:
+        return self.model is not None and not self.same_classes
 
     @property
     def folder(self) -> str:
@@ -101,7 +107,7 @@ PROTOCOLS = {
     "dg": Protocol(
         "Domain generalization",
         "Each method learns one dataset, the source, and is then tested on versions of it that look different.",
-        (_TRAIN_SOURCE, Phase("dg", "test", "all", _TRAIN_SOURCE)),
+        (_TRAIN_SOURCE, Phase("dg", "test", "all", _TRAIN_SOURCE, same_classes=True)),
         tuple(SHIFTED.split()),
         TRANSFER,
         "domain_generalization",

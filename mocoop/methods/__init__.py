@@ -46,6 +46,7 @@ def add_trainer_config(cfg: CfgNode) -> None:
         cfg.OPTIM.EPS = 1e-8  # adam and its kin: added to the denominator
         cfg.OPTIM.MAX_ITER = 0  # train so many iterations, not MAX_EPOCH epochs; WARMUP_EPOCH, STEPSIZE count them too
         cfg.OPTIM.ITERS_PER_SHOT = 0  # without MAX_ITER: iterations for each of DATASET.NUM_SHOTS
+        cfg.OPTIM.BY_ITERATION = False  # without either: MAX_EPOCH epochs, with a rate that moves at each iteration
         cfg.OPTIM.MIN_LR = 0.0  # cosine: the rate that it ends at
     cfg.TRAIN.CHECKPOINT_MINUTES = 10.0  # minutes between saved states within an epoch, 0: never
     cfg.TRAIN.CHECKPOINT_STEPS = 0  # steps between saved states within an epoch, 0: never

@@ -2,14 +2,17 @@
 
 A method is a module that knows no engine. From Python, or in any loop of one's own:
 
+    method.fit(features)  # methods on frozen features start from those of all images
     parts = method.loss(image, label)  # {"loss": ..., parts of it, "acc": ...}
     method.backward(parts)  # fills the gradients; then the optimiser's step
     method.after_epoch(epoch, epochs)
+    method.select(features)
 
 Scaling, clipping and the optimiser's step belong to whoever drives it.
 """
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -23,12 +26,16 @@ from mocoop.clip.tower_parts import TowerParts
 from mocoop.errors import CheckpointError, one_line
 from mocoop.methods.registry import MethodEntry
 
+if TYPE_CHECKING:
+    from mocoop.methods.on_features import FewShotFeatures
+
 
 class PromptMethod(nn.Module):
     """Base of all methods. Subclasses implement `encode_classes`, and whatever else of the contract is special.
 
     What learns are the method's own parameters; CLIP is shared, and nothing in it is changed. What is put into its
-    towers is handed to them in each pass (`TowerParts`).
+    towers is handed to them in each pass (`TowerParts`). What `fit` and `select` find are persistent buffers: they are
+    kept as the parameters are, and no optimiser moves them.
 
     Args:
         cfg: the whole config; the method's keys are `self.settings`.
@@ -38,6 +45,8 @@ class PromptMethod(nn.Module):
     """
 
     entry: MethodEntry  # set by `register_method`
+    takes_steps = True  # whether training takes steps; if not, `fit` is all of it, and its epochs are empty
+    unit_features = True  # whether `image_features` are normalised
 
     def __init__(
         self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames: Sequence[str] | None = None
@@ -70,16 +79,24 @@ class PromptMethod(nn.Module):
         return parts is not None and parts.learns
 
     def image_features(self, image: Tensor) -> Tensor:
-        """Normalised image features (B, D). No graph is built unless something in the image tower learns."""
+        """Image features (B, D), normalised unless the method wants CLIP's as they are (`unit_features`).
+
+        No graph is built unless something in the image tower learns.
+        """
         parts = self.image_parts()
         learns = parts is not None and parts.learns
         with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
-            return F.normalize(self.image_encoder(image.to(self.dtype), parts), dim=-1)
+            features = self.image_encoder(image.to(self.dtype), parts)
+            return F.normalize(features, dim=-1) if self.unit_features else features
 
     @torch.no_grad()
+    def raw_image_features(self, image: Tensor) -> Tensor:
+        """Image features (B, D) of CLIP itself, not normalised."""
+        return self.image_encoder(image.to(self.dtype))
+
     def frozen_image_features(self, image: Tensor) -> Tensor:
         """Normalised image features (B, D) of CLIP itself."""
-        return F.normalize(self.image_encoder(image.to(self.dtype)), dim=-1)
+        return F.normalize(self.raw_image_features(image), dim=-1)
 
     def encode_classes(self) -> Tensor:
         """Normalised text features of the classes: (C, D), or (E, C, D) for E experts."""
@@ -112,10 +129,16 @@ class PromptMethod(nn.Module):
         return self.predict_features(self.image_features(image))
 
     def predict_features(self, image_features: Tensor) -> dict[str, Tensor]:
-        """`predict` from normalised image features (B, D)."""
+        """`predict` from what `image_features` gives, (B, D)."""
         return {"logits": self.logit_scale * image_features @ self.class_features().t()}
 
     # --- training -------------------------------------------------------------------------------------------------
+
+    def fit(self, features: "FewShotFeatures") -> None:
+        """Called once, before the first step: sets what is made of the features of all training images."""
+
+    def select(self, features: "FewShotFeatures") -> None:
+        """Called once, after the last step and before the last weights are saved: chooses on the validation images."""
 
     def loss(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
         """The "loss" to be minimised, its parts if it has any, and "acc", the accuracy of the batch in percent."""
@@ -145,17 +168,22 @@ class PromptMethod(nn.Module):
         own = ((name, p) for name, p in self.named_parameters() if not name.startswith("clip_model."))
         return {name: p for name, p in own if p.requires_grad}
 
+    def learned_tensors(self) -> dict[str, Tensor]:
+        """The parameters that training changes and the persistent buffers, by name; none of them is CLIP's."""
+        own = ((name, t) for name, t in self.state_dict(keep_vars=True).items() if not name.startswith("clip_model."))
+        return self.learned_parameters() | {name: t for name, t in own if not isinstance(t, nn.Parameter)}
+
     def learned_state(self) -> dict[str, Tensor]:
-        """Copies of the learned parameters on the CPU."""
-        return {name: p.detach().cpu().clone() for name, p in self.learned_parameters().items()}
+        """Copies of the learned tensors on the CPU."""
+        return {name: t.detach().cpu().clone() for name, t in self.learned_tensors().items()}
 
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """A state that other code saved, under this method's names and without what is not learned."""
         return state
 
     def load_learned_state(self, state: dict[str, Tensor]) -> None:
-        """Set the learned parameters. Raises CheckpointError if names or shapes differ from this method's."""
-        own, state = self.learned_parameters(), self.own_names(state)
+        """Set the learned tensors. Raises CheckpointError if names or shapes differ from this method's."""
+        own, state = self.learned_tensors(), self.own_names(state)
         problems = [f"{name} is missing" for name in own if name not in state]
         problems += [f"{one_line(name, 80)} is not a parameter of this method" for name in state if name not in own]
         problems += [
@@ -182,6 +210,10 @@ class PromptMethod(nn.Module):
         """What is learned for the trained classes alone, in words; None if other class names can take their place."""
         return None
 
+    def serves(self, trained: Sequence[str], wanted: Sequence[str]) -> bool:
+        """Whether what is learned for the trained classes alone can be used for the wanted ones."""
+        return list(trained) == list(wanted)
+
     def structure(self) -> dict:
         """The values of the structural keys, resolved; they travel with a checkpoint."""
         return {key: self.settings[key] for key in self.entry.structural_keys}
@@ -204,7 +236,7 @@ class PromptMethod(nn.Module):
 
     def _state_key(self) -> tuple:
         precision = (torch.is_autocast_enabled("cuda"), torch.is_autocast_enabled("cpu"), self.text_encoder.kind)
-        learned = self.learned_parameters().values()
+        learned = self.learned_tensors().values()
         where = self.clip_model.logit_scale
         return (*precision, where.device, self.dtype, *((id(p), p._version, p.device) for p in learned))
 

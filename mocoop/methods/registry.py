@@ -34,6 +34,7 @@ class MethodEntry:
         published: year and month of its paper, "2021-09"; tables list methods in this order.
         title: what it is, in a few words.
         learns: whether it is trained.
+        new_classes: whether it can classify others than the trained ones.
     """
 
     name: str
@@ -44,6 +45,7 @@ class MethodEntry:
     published: str
     title: str
     learns: bool
+    new_classes: bool
 
     def add_keys(self, cfg: CfgNode) -> None:
         """Add TRAINER.<node>.* to a config, unless it is there already."""
@@ -74,6 +76,7 @@ def register_method(
     published: str,
     title: str,
     learns: bool = True,
+    new_classes: bool = True,
     node: str | None = None,
     keys: Sequence[Key] = (),
     problems: Callable[[CfgNode], list[str]] = lambda cfg: [],
@@ -84,7 +87,7 @@ def register_method(
         taken = _ENTRIES.get(name)
         if taken is not None and _origin(taken.build) != _origin(method):
             raise ValueError(f"a method called {name} is registered already, by {taken.build.__module__}")
-        method.entry = MethodEntry(name, method, node, tuple(keys), problems, published, title, learns)
+        method.entry = MethodEntry(name, method, node, tuple(keys), problems, published, title, learns, new_classes)
         _ENTRIES[name] = method.entry
         return method
 

@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 
 from mocoop.catalog import Listed, listed
+from mocoop.errors import ConfigError
 from mocoop.protocol import Phase
 from mocoop.protocols.configs import (
     FOLDER,
@@ -74,8 +75,9 @@ def dry_run(request: Request, checkout: Path) -> Iterator[str]:
 def list_runs(request: Request, checkout: Path) -> list[Run]:
     """The runs of a completed request, each once: method by method, phase by phase.
 
-    Raises ConfigError for a method or dataset that does not exist, and for a configuration that is not there or does
-    not say how many epochs it trains.
+    Tests on new classes are left out for a method that has no word on them. Raises ConfigError if nothing is left, for
+    a method or dataset that does not exist, and for a configuration that is not there or does not say how many epochs
+    it trains.
     """
     methods, datasets = listed(request.plugins), names_in(checkout / DATASETS)
     for method in request.methods:
@@ -89,9 +91,14 @@ def list_runs(request: Request, checkout: Path) -> list[Run]:
     runs = {}
     for name, phase in product(request.methods, request.phases):
         method = methods.get(name, Listed(name, "", "", learns=True, file=checkout))
+        if phase.has_new_classes and not method.new_classes:
+            continue
         configs = Configs(checkout, folders[name], shapes, request.cfg)
         make = functools.partial(_make_run, request, configs, epoch_of, method)
         runs |= dict.fromkeys(map(make, _places(request, method, phase)))
+    if not runs and request.methods:
+        told = ", ".join(request.methods)
+        raise ConfigError(f"{told}: no run of {request.protocol}, which tests classes that were not trained")
     return list(runs)
 
 

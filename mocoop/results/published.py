@@ -26,7 +26,15 @@ AVERAGE = "Average"
 TRAINED_ON = {name: "ImageNet" for name, p in PROTOCOLS.items() if p.measure == TRANSFER}
 NOT_AVAILABLE = {"MoCoOp": "not available in machine-readable form"}
 
-_METHODS = {"ZeroshotCLIP": "CLIP", "CLIPLoRA": "CLIP-LoRA", "TwoSFS": "2SFS"}
+_METHODS = {
+    "ZeroshotCLIP": "CLIP",
+    "CLIPAdapter": "CLIP-Adapter",
+    "TipAdapter": "Tip-Adapter",
+    "TipAdapterF": "Tip-Adapter-F",
+    "LPPlusPlus": "LP++",
+    "CLIPLoRA": "CLIP-LoRA",
+    "TwoSFS": "2SFS",
+}
 _DATASETS = {"oxfordflowers": "flowers102", "describabletextures": "dtd"}
 _TIERS = {"quoted_in_later_paper": "quoted by a later paper"}
 _ROUNDING = 0.01 + 1e-9  # how far numbers of two decimals may lie from what is computed of others

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from mocoop.catalog import listed
 from mocoop.results.aggregate import (
     AVERAGE,
     ENTRY,
+    SOURCE_MARK,
     base_to_new,
     interval,
     mixed_settings,
@@ -116,7 +118,8 @@ def transfer_table(
     runs: pd.DataFrame, seeds: list[int] | None = None, title: str = "Transfer", spread: str = "std"
 ) -> Table:
     """Accuracy on the dataset of training (phase train), on every other one (phase test), and the others' average."""
-    return _columns_of_datasets(transfer(runs, seeds), runs, title, spread)
+    unseen = "lacking" if (runs["protocol"] == "xd").any() else ""
+    return _columns_of_datasets(transfer(runs, seeds), runs, title, spread, unseen)
 
 
 def few_shot_table(runs: pd.DataFrame, seeds: list[int] | None = None, spread: str = "std") -> Table:
@@ -137,12 +140,16 @@ def few_shot_table(runs: pd.DataFrame, seeds: list[int] | None = None, spread: s
     return Table("Few-shot", ["Dataset", "Method", *map(shots_name, shots)], rows, notes, spread)
 
 
-def _columns_of_datasets(summary: pd.DataFrame, runs: pd.DataFrame, title: str, spread: str) -> Table:
+def _columns_of_datasets(summary: pd.DataFrame, runs: pd.DataFrame, title: str, spread: str, unseen: str = "") -> Table:
     name = entry_namer(summary)
     blocks = dict(list(summary.groupby(level="dataset", sort=False)))
     columns = [cells(block, "mean", "std", spread) for block in blocks.values()]
     names = [name(index[1:]) for index in next(iter(blocks.values())).index]
-    notes = [f"{SPREADS[spread]} Bold: highest mean of its column.", *gaps(summary), *mixed_settings(runs)]
+    notes = [
+        f"{SPREADS[spread]} Bold: highest mean of its column.",
+        *gaps(summary, None, unseen),
+        *mixed_settings(runs),
+    ]
     return Table(title, ["Method", *blocks], [list(row) for row in zip(names, *columns)], notes, spread)
 
 
@@ -189,19 +196,26 @@ def shots_name(shots: int) -> str:
 
 def base_new_gaps(summary: pd.DataFrame) -> list[str]:
     """One line for each cell of `base_to_new` that lacks seeds."""
-    return gaps(summary, {"base_lacking": "base", "new_lacking": "new"})
+    return gaps(summary, {"base_lacking": "base", "new_lacking": "new"}, unseen="new_lacking")
 
 
-def gaps(summary: pd.DataFrame, columns: dict[str, str] | None = None) -> list[str]:
-    """One line for each cell that lacks seeds. columns: {column that lists them: what they lack}."""
+def gaps(summary: pd.DataFrame, columns: dict[str, str] | None = None, unseen: str = "") -> list[str]:
+    """One line for each cell that lacks seeds, and for each method that cannot have one.
+
+    columns: {column that lists them: what they lack}. unseen: the column of tests on classes that were not trained.
+    """
     lines, name, columns = [], entry_namer(summary), columns or {"lacking": ""}
+    bound = {method.name: [] for method in listed().values() if not method.new_classes}
     for index, row in summary.drop(AVERAGE, level="dataset", errors="ignore").iterrows():
-        label = f"{index[0]}, {name(index[1:])}"
-        if all(len(row[column]) == row["seeds"] for column in columns):
+        label, wanted = f"{index[0]}, {name(index[1:])}", dict(columns)
+        if unseen and index[1] in bound and not index[0].endswith(SOURCE_MARK) and row[unseen]:
+            del wanted[unseen]
+            bound[index[1]] = [f"{index[1]}: no result on new classes, as it tells only the trained ones apart"]
+        if wanted and all(len(row[column]) == row["seeds"] for column in wanted):
             lines.append(f"{label}: no result")
             continue
-        for column, phase in columns.items():
+        for column, phase in wanted.items():
             if row[column]:
                 seeds = ", ".join(map(str, row[column]))
                 lines.append(f"{label}: no {phase} result for seed {seeds}".replace("  ", " "))
-    return lines
+    return lines + [line for of_method in bound.values() for line in of_method]

@@ -65,7 +65,7 @@ class TrainedRun:
         Raises ConfigError for names that are empty, doubled or too long, and for contexts learned for each class.
         """
         names = check_names(names)
-        if (bound := self.method.bound_to_classes()) and names != self.classnames:
+        if (bound := self.method.bound_to_classes()) and not self.method.serves(self.classnames, names):
             raise ConfigError(f"{self.checkpoint} has {bound}, and none for other class names")
         check_classnames(self.cfg, names)
         learned = self.method.learned_state()
@@ -157,7 +157,7 @@ def _load_untrained(path: Path, device: torch.device, backbone: str | None) -> T
         raise CheckpointError(f"{path.parent} holds no checkpoint, and a run that is {record['status']}: run it first")
     classnames = [row["classname"] for row in record["per_class"]]
     run = _build(_restored(record["config"], path), classnames, device, backbone, None)
-    if run.method.learned_parameters():
+    if run.method.learned_tensors():
         raise CheckpointError(
             f"{path.parent} is an evaluation of {record['method']} and holds no weights: name the folder of the run "
             "that was trained"

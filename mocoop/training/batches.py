@@ -41,7 +41,7 @@ class PlacedBatches(Sampler):
         place, skip = 0, self.skip
         for number, batch in enumerate(islice(self.batch_sampler, self.end)):
             if number >= skip:
-                yield [(index, _seed(self.stream, self.epoch, place + i)) for i, index in enumerate(batch)]
+                yield [(index, seed_of(self.stream, self.epoch, place + i)) for i, index in enumerate(batch)]
             place += len(batch)
 
 
@@ -104,5 +104,6 @@ def generators_seeded(seed: int) -> Iterator[None]:
         torch.set_rng_state(states[2])
 
 
-def _seed(*parts: int) -> int:
+def seed_of(*parts: int) -> int:
+    """A seed that other parts would not give."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)

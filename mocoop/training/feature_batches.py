@@ -1,14 +1,14 @@
-"""Image features of a test loader, batch by batch: computed, or from a cache that all runs share."""
+"""Image features of a loader's images, batch by batch: computed, or from a cache that all runs share."""
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import PIL
 import torch
 import torchvision
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
 from mocoop.clip.feature_cache import ImageFeatureCache, cache_folder, key_of, module_sha256
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 def feature_batches(
     loader: DataLoader, method: PromptMethod, precision: Precision, use_cache: bool
 ) -> Iterator[tuple[Tensor, dict]]:
-    """Normalised image features (B, D) on the device, and what the loader's batch says of the images.
+    """The method's image features (B, D) on the device, and what the loader's batch says of the images.
 
     With `use_cache` (TEST.FEATURE_CACHE) no image is decoded whose file, by its bytes, has been seen with these
     weights, this transform and this precision. Features that depend on what one run learned are not cached.
@@ -32,20 +32,40 @@ def feature_batches(
         logger.info(
             "TEST.FEATURE_CACHE: nothing is cached, the image features of this %s depend on what it learned", name
         )
-    elif use_cache and cache_folder() is not None:
-        yield from _cached_batches(loader, method, precision)
+    is_cached = use_cache and not method.image_learns
+    yield from _batches(loader, method, precision, method.image_features, method.unit_features, is_cached)
+
+
+def raw_features(
+    loader: DataLoader, method: PromptMethod, precision: Precision, use_cache: bool
+) -> Iterator[tuple[Tensor, dict]]:
+    """`feature_batches` of CLIP itself, not normalised, whatever the method makes of them."""
+    return _batches(loader, method, precision, method.raw_image_features, False, use_cache)
+
+
+def _batches(
+    loader: DataLoader,
+    method: PromptMethod,
+    precision: Precision,
+    encode: Callable[[Tensor], Tensor],
+    unit: bool,
+    use_cache: bool,
+) -> Iterator[tuple[Tensor, dict]]:
+    def features(batch: dict) -> Tensor:
+        with precision.autocast(testing=True):
+            return encode(batch["img"].to(precision.device))
+
+    if use_cache and cache_folder() is not None:
+        yield from _cached_batches(loader, precision, features, image_key(loader.dataset, method, precision, unit))
         return
     for batch in tqdm(loader, disable=None):
-        yield _encode(batch, method, precision), batch
+        yield features(batch), batch
 
 
-def _encode(batch: dict, method: PromptMethod, precision: Precision) -> Tensor:
-    with precision.autocast(testing=True):
-        return method.image_features(batch["img"].to(precision.device))
-
-
-def _cached_batches(loader: DataLoader, method: PromptMethod, precision: Precision) -> Iterator[tuple[Tensor, dict]]:
-    cache = ImageFeatureCache(_key(loader, method, precision))
+def _cached_batches(
+    loader: DataLoader, precision: Precision, encode: Callable[[dict], Tensor], key: str
+) -> Iterator[tuple[Tensor, dict]]:
+    cache = ImageFeatureCache(key)
     items = loader.dataset.data_source
     digests = [cache.digest(item.impath) for item in items]
     missing = [i for i, digest in enumerate(digests) if digest not in cache.features]
@@ -53,7 +73,7 @@ def _cached_batches(loader: DataLoader, method: PromptMethod, precision: Precisi
     if missing:
         options = {"batch_size": loader.batch_size, "num_workers": loader.num_workers}
         for batch in tqdm(DataLoader(Subset(loader.dataset, missing), **options), disable=None):
-            for i, feature in zip(batch["index"].tolist(), _encode(batch, method, precision).cpu()):
+            for i, feature in zip(batch["index"].tolist(), encode(batch).cpu()):
                 cache.features[digests[i]] = feature
         cache.save()
     for start in range(0, len(items), loader.batch_size):
@@ -63,8 +83,9 @@ def _cached_batches(loader: DataLoader, method: PromptMethod, precision: Precisi
         yield features, {"label": torch.tensor(labels), "domain": torch.tensor(domains), "impath": list(paths)}
 
 
-def _key(loader: DataLoader, method: PromptMethod, precision: Precision) -> str:
+def image_key(dataset: Dataset, method: PromptMethod, precision: Precision, unit: bool) -> str:
+    """Hash of all that turns the bytes of an image's file into a feature; `unit`: whether it is normalised."""
     versions = [torch.__version__, torchvision.__version__, PIL.__version__]
     computed = [precision.tested, precision.device.type, method.image_encoder.is_fast, activation_of(method.clip_model)]
-    transform = re.sub(r" at 0x[0-9a-f]+", "", repr(loader.dataset.transform))  # addresses change with each process
-    return key_of(module_sha256(method.clip_model.visual), transform, computed, versions)
+    transform = re.sub(r" at 0x[0-9a-f]+", "", repr(dataset.transform))  # addresses change with each process
+    return key_of(module_sha256(method.clip_model.visual), transform, [*computed, unit], versions)

@@ -23,22 +23,26 @@ logger = logging.getLogger(__name__)
 class Learner:
     """Takes training steps with a method.
 
+    Args:
+        batches: of an epoch.
+
     Attributes:
-        optimizer, scheduler: None for a method that learns nothing.
+        optimizer, scheduler: None for a method that takes no steps.
         by_iteration: whether the schedule moves on after each step, not after each epoch.
     """
 
-    def __init__(self, cfg: CfgNode, method: PromptMethod, precision: Precision):
+    def __init__(self, cfg: CfgNode, method: PromptMethod, precision: Precision, batches: int):
         self.method, self.precision = method, precision
-        self.clip_norm, self.by_iteration = grad_clip_norm(cfg), iterations(cfg) > 0
+        steps = iterations(cfg, batches)
+        self.clip_norm, self.by_iteration = grad_clip_norm(cfg), steps > 0
         self.optimizer = self.scheduler = None
         if method.learned_parameters():
             self.optimizer = build_optimizer(None, cfg.OPTIM, param_groups=method.parameter_groups(cfg.OPTIM.LR))
-            self.scheduler = build_lr_scheduler(self.optimizer, cfg.OPTIM, iterations(cfg))
+            self.scheduler = build_lr_scheduler(self.optimizer, cfg.OPTIM, steps)
 
     @property
     def learns(self) -> bool:
-        return self.optimizer is not None
+        return bool(self.method.learned_tensors())
 
     @property
     def lr(self) -> float:
@@ -111,7 +115,8 @@ class Learner:
 
     def stateful_parts(self) -> dict:
         """What has a state of its own beside the method, by its name in a checkpoint."""
-        return {"optimizer": self.optimizer, "scheduler": self.scheduler, "scaler": self.precision.scaler}
+        parts = {"optimizer": self.optimizer, "scheduler": self.scheduler, "scaler": self.precision.scaler}
+        return {name: part for name, part in parts.items() if part is not None}
 
 
 def load_weights(method: PromptMethod, checkpoint: dict, path: Path) -> None:

@@ -16,6 +16,7 @@ from yacs.config import CfgNode
 from mocoop.errors import CheckpointError
 from mocoop.results.record import config_differences
 from mocoop.training.checkpoint import BEST_MODEL, save_checkpoint
+from mocoop.training.few_shot_features import RunFeatures
 from mocoop.training.journal import Journal
 from mocoop.training.learner import Learner
 from mocoop.training.progress import Progress
@@ -37,6 +38,7 @@ class TrainingLoop:
         folder: of the run; states are read from it (or from cfg.RESUME) and written to it.
         manifest_sha256: of the training images.
         validate: the accuracy on the validation images, for TEST.FINAL_MODEL best_val.
+        features: of the run's images, for methods that are fitted to them.
 
     Attributes:
         epoch, batch: those in progress, from 0.
@@ -54,28 +56,37 @@ class TrainingLoop:
         manifest_sha256: str | None,
         stop: StopRequest,
         validate: Callable[[], float],
+        features: RunFeatures,
     ):
         self.cfg, self.learner, self.loader, self.journal = cfg, learner, loader, journal
         self.folder, self.manifest_sha256 = Path(folder), manifest_sha256
-        self.stop, self.validate = stop, validate
+        self.stop, self.validate, self.features = stop, validate, features
         self.epoch = self.batch = 0
-        self.steps = iterations(cfg) or cfg.OPTIM.MAX_EPOCH * len(loader)
+        self.steps = iterations(cfg, len(loader)) or cfg.OPTIM.MAX_EPOCH * len(loader)
         self.epochs = math.ceil(self.steps / len(loader))
         self.best_result, self.seconds_before, self.started = -float("inf"), 0.0, time.time()
         self._interrupted: dict | None = None
 
     def run(self) -> None:
         """Train from the newest state to the last epoch. Raises Stopped, with the state saved, if a signal asks."""
-        first = self._resume()
+        method, first = self.learner.method, self._resume()
         self.journal.start()
         self.started = time.time()
-        for self.epoch in range(first, self.epochs):
-            self._run_epoch()
+        if first is None:
+            self._fit()
+        for self.epoch in range(first or 0, self.epochs):
+            if method.takes_steps:
+                self._run_epoch()
+            if self.epoch + 1 == self.epochs:
+                method.select(self.features)
             self._after_epoch()
 
     def seconds(self) -> float:
         """Of training so far."""
         return self.seconds_before + time.time() - self.started
+
+    def _fit(self) -> None:
+        self.learner.method.fit(self.features)
 
     # --- an epoch -------------------------------------------------------------------------------------------------
 
@@ -179,15 +190,15 @@ class TrainingLoop:
             **more,
         )
 
-    def _resume(self) -> int:
-        """Take over the newest state in the run's folder; the epoch to start or continue with, 0 without a state."""
+    def _resume(self) -> int | None:
+        """Take over the newest state in the run's folder; the epoch to continue with, None without a state."""
         source = Path(self.cfg.RESUME or self.folder)
         found = newest_state(source / MODEL) if (source / MODEL).is_dir() else None
         if found is None:
             if self.cfg.RESUME:
                 raise CheckpointError(f"no checkpoint in {source / MODEL}, expected one to resume from")
             print("No checkpoint found, train from scratch")
-            return 0
+            return None
         path, checkpoint = found
         if not self.cfg.RESUME:
             self._refuse_other_run(checkpoint)

@@ -155,7 +155,7 @@ def check_activation(method: PromptMethod, checkpoint: dict, path) -> None:
 def check_classes(method: PromptMethod, checkpoint: dict, path) -> None:
     """Raises CheckpointError if what was learned for some classes would be used for others."""
     bound, made = method.bound_to_classes(), description(checkpoint, path)
-    if bound and made is not None and made["classnames"] != method.classnames:
+    if bound and made is not None and not method.serves(made["classnames"], method.classnames):
         raise CheckpointError(f"{path} has {bound}, and none for other class names; the classes here are others")
 
 

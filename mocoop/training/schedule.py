@@ -12,10 +12,14 @@ from yacs.config import CfgNode
 from mocoop.errors import ConfigError
 
 
-def iterations(cfg: CfgNode) -> int:
-    """How many iterations a run trains, by OPTIM.MAX_ITER or ITERS_PER_SHOT; 0 if it trains OPTIM.MAX_EPOCH epochs."""
+def iterations(cfg: CfgNode, batches: int = 1) -> int:
+    """How many iterations a run trains whose schedule moves on with each of them; 0 if it moves on with each epoch.
+
+    OPTIM.MAX_ITER or ITERS_PER_SHOT says it, or with BY_ITERATION MAX_EPOCH, of epochs of so many `batches`.
+    """
     optim = cfg.OPTIM  # a CoOp checkout's config lacks the keys
-    return optim.get("MAX_ITER", 0) or optim.get("ITERS_PER_SHOT", 0) * cfg.DATASET.NUM_SHOTS
+    asked = optim.get("MAX_ITER", 0) or optim.get("ITERS_PER_SHOT", 0) * cfg.DATASET.NUM_SHOTS
+    return asked or max(optim.MAX_EPOCH, 0) * batches * optim.get("BY_ITERATION", False)
 
 
 def check_length(cfg: CfgNode) -> None:

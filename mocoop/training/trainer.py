@@ -20,6 +20,7 @@ from mocoop.results.record import plain_config
 from mocoop.training.batches import leave_stopping_to_main, reproducible
 from mocoop.training.checkpoint import BEST_MODEL, load_checkpoint, load_pretrained_weights
 from mocoop.training.evaluation import reset_peak_memory
+from mocoop.training.few_shot_features import RunFeatures
 from mocoop.training.journal import Journal
 from mocoop.training.learner import Learner, load_weights
 from mocoop.training.limits import limit_problems
@@ -90,14 +91,14 @@ class PromptTrainer(TrainerX):
             load_pretrained_weights(self.model, cfg.MODEL.INIT_WEIGHTS)
         if cfg.TRAIN.get("COMPILE", False):  # a CoOp checkout's config lacks the key
             self.model.image_encoder.compile()
-        learned = sum(p.numel() for p in self.model.learned_parameters().values())
+        learned = sum(t.numel() for t in self.model.learned_tensors().values() if t.is_floating_point())
         print(f"Building {cfg.TRAINER.NAME}: {learned:,} parameters learn")
 
     def _build_method(self, cfg, clip_model) -> None:
         dataset = self.dm.dataset
         all_classnames = getattr(dataset, "all_classnames", None)
         self.model = build_method(cfg, dataset.classnames, clip_model, all_classnames).to(self.device)
-        self.learner = Learner(cfg, self.model, self.precision)
+        self.learner = Learner(cfg, self.model, self.precision, len(self.train_loader_x))
         self._models.clear()
         self.register_model(MODEL, self.model, self.learner.optimizer, self.learner.scheduler)
 
@@ -124,6 +125,15 @@ class PromptTrainer(TrainerX):
         check_length(self.cfg)
         if self.cfg.DATASET.get("SUBSAMPLE_CLASSES") == BOTH:
             raise ConfigError(f"DATASET.SUBSAMPLE_CLASSES is {BOTH}, which is for tests; train on base or all classes")
+        features = RunFeatures(
+            self.cfg,
+            self.model,
+            self.precision,
+            self.train_loader_x,
+            self.test_loader,
+            self.dm.dataset.val,
+            self.stop,
+        )
         loop = TrainingLoop(
             self.cfg,
             self.learner,
@@ -133,6 +143,7 @@ class PromptTrainer(TrainerX):
             getattr(self.dm.dataset, "manifest_sha256", None),
             self.stop,
             validate=lambda: self.test("val"),
+            features=features,
         )
         loop.run()
         remove_resume_files(Path(self.output_dir) / MODEL)

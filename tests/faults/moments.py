@@ -64,11 +64,19 @@ class Moments:
 
 
 def training_steps(moments: Moments) -> Callable[[], None]:
-    """Before, in and after each training step."""
+    """Before, in and after each training step; before and after the fit to all images of a method without steps."""
 
     def watch() -> None:
         moments.watch_this_process()
-        step_of_loop, step = TrainingLoop._step, Learner.step
+        step_of_loop, step, fit = TrainingLoop._step, Learner.step, TrainingLoop._fit
+
+        def watched_fit(self):
+            without_steps = not self.learner.method.takes_steps
+            if without_steps:
+                moments.happen("before fit")
+            fit(self)
+            if without_steps:
+                moments.happen("after fit")
 
         def watched(self, batch):
             moments.happen("before step")
@@ -81,7 +89,7 @@ def training_steps(moments: Moments) -> Callable[[], None]:
             moments.happen("in step")
             return values
 
-        TrainingLoop._step, Learner.step = watched, watched_step
+        TrainingLoop._step, Learner.step, TrainingLoop._fit = watched, watched_step, watched_fit
 
     return watch
 

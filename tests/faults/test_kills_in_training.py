@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from mocoop.methods import get_method
 from mocoop.methods.base import PromptMethod
 from tests.faults.moments import Moments, kill, training_steps
 from tests.faults.outcomes import differences
 from tests.faults.runs import BY_STEPS, BY_TIME, METHODS, STEPS, WORKERS
 
 MOMENTS = 3 * STEPS  # before, in and after each step
+STEPPING = [name for name in METHODS if get_method(name).build.takes_steps]
 OFTEN = [BY_STEPS, BY_TIME, ["TRAIN.CHECKPOINT_STEPS", "5"], [*BY_STEPS, *WORKERS]]
 TRIALS = 20
 DEATHS = 4
@@ -28,7 +30,8 @@ def trials(method: str):
     draw = random.Random(f"kills of {method}")
     for number in range(TRIALS):
         marks = [] if number < QUICK.get(method, 1) else [pytest.mark.slow]
-        yield pytest.param(method, draw.randint(1, MOMENTS), OFTEN[number % len(OFTEN)], marks=marks)
+        moments = MOMENTS if method in STEPPING else 2
+        yield pytest.param(method, draw.randint(1, moments), OFTEN[number % len(OFTEN)], marks=marks)
 
 
 @pytest.mark.parametrize("method, moment, opts", [trial for method in METHODS for trial in trials(method)])
@@ -43,7 +46,7 @@ def test_killed_at_a_random_step(runs, ledger, method, moment, opts):
     "method, seed",
     [
         ("CoOp", 1),
-        *(pytest.param(method, seed, marks=pytest.mark.slow) for method in METHODS for seed in (2, 3)),
+        *(pytest.param(method, seed, marks=pytest.mark.slow) for method in STEPPING for seed in (2, 3)),
     ],
 )
 def test_killed_again_and_again(runs, ledger, method, seed):

@@ -25,10 +25,13 @@ from mocoop.runs.trained_run import load_run
 from mocoop.training import run_command
 from mocoop.training.batches import reproducible
 from mocoop.training.checkpoint import load_checkpoint
+from mocoop.training.few_shot_features import RunFeatures
 from mocoop.training.optimizer import build_optimizer
+from mocoop.training.precision import Precision
 from mocoop.training.run_state import MODEL
 from mocoop.training.schedule import build_lr_scheduler, iterations
 from mocoop.training.seeding import set_random_seed
+from mocoop.training.stopping import StopRequest
 from tests.faults.outcomes import differences
 
 ROOT = Path(__file__).parents[2]
@@ -155,12 +158,16 @@ def test_a_loop_of_ones_own_makes_the_same_run(runs, name):
     cfg = run_command.setup_cfg(train.parse_args(runs.new(name).argv()))
     set_random_seed(cfg.SEED)
     data = DataManager(cfg)
-    steps, dataset, epochs = iterations(cfg), data.dataset, cfg.OPTIM.MAX_EPOCH
-    loader = reproducible(data.train_loader_x, cfg.SEED, keep_last=steps > 0)
+    loader = reproducible(data.train_loader_x, cfg.SEED, keep_last=iterations(cfg) > 0)
+    dataset, epochs, steps = data.dataset, cfg.OPTIM.MAX_EPOCH, iterations(cfg, len(loader))
     method = build_method(cfg, dataset.classnames, load_clip(cfg), dataset.all_classnames).train()
-    optimizer = build_optimizer(None, cfg.OPTIM, method.parameter_groups(cfg.OPTIM.LR))
-    scheduler = build_lr_scheduler(optimizer, cfg.OPTIM, steps)
-    for epoch in range(epochs):
+    precision = Precision("fp32", torch.device("cpu"))
+    features = RunFeatures(cfg, method, precision, loader, data.test_loader, dataset.val, StopRequest())
+    method.fit(features)
+    if method.takes_steps:
+        optimizer = build_optimizer(None, cfg.OPTIM, method.parameter_groups(cfg.OPTIM.LR))
+        scheduler = build_lr_scheduler(optimizer, cfg.OPTIM, steps)
+    for epoch in range(epochs if method.takes_steps else 0):
         loader.batch_sampler.start_at(epoch)
         for batch in loader:
             optimizer.zero_grad()
@@ -171,6 +178,7 @@ def test_a_loop_of_ones_own_makes_the_same_run(runs, name):
         if not steps:
             scheduler.step()
         method.after_epoch(epoch + 1, epochs)
+    method.select(features)
     expected = load_checkpoint(runs.reference(name) / MODEL / f"model.pth.tar-{epochs}")["state_dict"]
     for key, value in method.learned_state().items():
         assert torch.equal(value, expected[key]), key

@@ -24,7 +24,10 @@ LEARN = {  # ViT-B/16, from the released codes
     "PromptSRC": 46_080,
     "TCP": 331_904,
     "CLIPLoRA": 184_320,
+    "CLIPAdapter": 131_072,
 }
+LEARN_PER_CLASS = {"LinearProbe": 513, "TipAdapter": 16 * 512, "TipAdapterF": 16 * 512, "LPPlusPlus": 514}
+SAID = re.compile(r"Learns: (?:([\d,]+) values(?! for))?(?: and )?(?:([\d,]+)(?: values)? for each class)?")
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +37,14 @@ def vit_b16():
         return CLIP(512, 224, 12, 768, 16, 77, 49408, 512, 8, 12).requires_grad_(False)
 
 
-def learned(name: str, clip_model, **keys) -> int:
-    cfg = CfgNode({"TRAINER": {"NAME": name}, "DATASET": {"NAME": "OxfordPets"}, "TRAIN": {}, "TEST": {}})
+def learned(name: str, clip_model, classes: int = 2, **keys) -> int:
+    dataset = {"NAME": "OxfordPets", "NUM_SHOTS": 16}
+    cfg = CfgNode({"TRAINER": {"NAME": name}, "DATASET": dataset, "TRAIN": {}, "TEST": {}})
     extend_cfg(cfg)
     for key, value in keys.items():
         get_method(name).settings(cfg)[key] = value
-    method = build_method(cfg, ["cat", "dog"], clip_model)
-    return sum(p.numel() for p in method.learned_parameters().values())
+    method = build_method(cfg, ["cat", "dog", "fox"][:classes], clip_model)
+    return sum(t.numel() for t in method.learned_tensors().values() if t.is_floating_point())
 
 
 def test_each_method_has_a_section_in_the_order_of_their_papers():
@@ -49,10 +53,11 @@ def test_each_method_has_a_section_in_the_order_of_their_papers():
 
 @pytest.mark.parametrize("name", list(listed()))
 def test_as_many_values_learn_as_it_says(vit_b16, name):
-    said = re.search(r"Learns: ([\d,]+) values", SECTIONS[name])[1]
-    count = learned(name, vit_b16)
-    assert said == f"{count:,}"
-    assert LEARN.get(name, count) == count
+    said = SAID.search(SECTIONS[name])
+    fixed, per_class = (int((value or "0").replace(",", "")) for value in said.groups())
+    for classes in (2, 3):
+        assert learned(name, vit_b16, classes) == fixed + classes * per_class
+    assert LEARN.get(name, fixed) == fixed and LEARN_PER_CLASS.get(name, 0) == per_class
 
 
 @pytest.mark.parametrize(
@@ -74,3 +79,14 @@ def test_published_averages_are_those_of_the_file(name):
     rows = rows[rows["dataset"] == AVERAGE]
     for split, value in zip(("base", "new", "H"), said):
         assert float(value) in rows.loc[rows["split"] == split, "value"].tolist(), split
+
+
+@pytest.mark.parametrize("name", [name for name in listed() if "Published: few-shot" in SECTIONS.get(name, "")])
+def test_published_few_shot_averages_are_those_of_the_file(name):
+    said = re.search(r"few-shot averages: ([\d., ]+) and ([\d.]+) for 1, 2, 4, 8 and 16 shots", SECTIONS[name])
+    values = [*said[1].split(", "), said[2]]
+    entries = (
+        load_published().entry("few_shot", published_method(name), "ViT-B/16", shots, AVERAGE)
+        for shots in (1, 2, 4, 8, 16)
+    )
+    assert [f"{entry.values['all']:.2f}" for entry in entries] == values

@@ -116,7 +116,7 @@ def test_what_is_not_done_is_not_finished(checkout, text):
     "request_, message",
     [
         ({"methods": ("coop",)}, "got the method 'coop', did you mean CoOp?"),
-        ({"methods": ("Adapter",)}, "got the method 'Adapter', expected one of CoCoOp, CoOp, "),
+        ({"methods": ("Nothing",)}, "got the method 'Nothing', expected one of CLIPAdapter, "),
         ({"datasets": ("caltech-101",)}, "got the dataset 'caltech-101', did you mean caltech101?"),
         ({"protocol": "xd", "source": "image-net"}, "got the source 'image-net', did you mean imagenet?"),
         ({"cfg": "rn50"}, "no configuration configs/trainers/CoOp/rn50.yaml or"),
@@ -186,3 +186,12 @@ print(len(runs), time.monotonic() - started, "torch" in sys.modules, "pandas" in
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
     number, seconds, *imported = done.stdout.split()
     assert int(number) == 4 * 11 * 2 * 23 and float(seconds) < 2 and imported == ["False", "False"]
+
+
+def test_a_method_bound_to_its_classes_is_not_tested_on_others(checkout):
+    for method, count in (("LinearProbe", 1), ("TipAdapter", 2)):
+        checkout.write(f"configs/trainers/{method}/default.yaml", "OPTIM:\n  MAX_EPOCH: 1\n")
+        assert len(plan(checkout, methods=(method,))) == count
+        assert len(plan(checkout, "dg", methods=(method,), datasets=("imagenet_sketch",), source="imagenet")) == 2
+    with pytest.raises(ConfigError, match="LinearProbe: no run of base2new_test, which tests classes that were not"):
+        plan(checkout, "base2new_test", methods=("LinearProbe",))

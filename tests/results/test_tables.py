@@ -211,3 +211,14 @@ def test_a_bar_in_a_name_does_not_end_its_markdown_cell():
 def test_a_difference_of_nothing_has_no_minus():
     table = Table("t", ["Δ"], [[Cell(-0.001, None, signed=True)], [Cell(-0.006, None, signed=True)]])
     assert [row[0] for row in markdown_rows(table)[2:]] == ["+0.00", "−0.01"]
+
+
+def test_a_method_bound_to_its_classes_has_a_named_gap(tmp_path):
+    add_base_new(tmp_path, {1: 80.0, 2: 82.0}, {1: 60.0, 2: 62.0}, dataset="a")
+    add_base_new(tmp_path, {1: 79.0}, {}, dataset="a", method="LinearProbe")
+    table = base_new_table(collect(tmp_path).frame)
+    assert markdown_rows(table)[3] == ["a", "LinearProbe", "–", "–", "–"]
+    assert table.notes[1:] == [
+        "a, LinearProbe: no base result for seed 2",
+        "LinearProbe: no result on new classes, as it tells only the trained ones apart",
+    ]

@@ -15,6 +15,8 @@ from tests.trainers.test_train import command
 SMALL = ["DATASET.NUM_SHOTS", "1", "DATASET.SUBSAMPLE_CLASSES", "base", "DATALOADER.TRAIN_X.BATCH_SIZE", "12"]
 SIX = [*SMALL, "OPTIM.MAX_ITER", "6", "OPTIM.LR", "0.05", "OPTIM.MIN_LR", "1e-3", "OPTIM.WARMUP_EPOCH", "-1"]
 
+EPOCHS = ["OPTIM.BY_ITERATION", "True", "OPTIM.MAX_EPOCH", "3"]
+
 
 @pytest.fixture(scope="module")
 def six(data_root, tmp_path_factory):
@@ -58,10 +60,10 @@ def test_it_is_evaluated_without_an_epoch_to_load(six, data_root, tmp_path):
     assert [(record["selection"], record["epoch"]) for record in (trained, tested)] == 2 * [("last_step", 2)]
 
 
-@pytest.mark.parametrize("opts, expected", [((), 0), (("OPTIM.ITERS_PER_SHOT", "500"), 2000), (SIX, 6)])
+@pytest.mark.parametrize("opts, expected", [((), 0), (("OPTIM.ITERS_PER_SHOT", "500"), 2000), (SIX, 6), (EPOCHS, 12)])
 def test_the_shots_count_unless_a_number_is_given(data_root, tmp_path, opts, expected):
     argv = command(data_root, tmp_path, "CoOp", *opts, "DATASET.NUM_SHOTS", "4")
-    assert iterations(run_command.setup_cfg(train.parse_args(argv))) == expected
+    assert iterations(run_command.setup_cfg(train.parse_args(argv)), batches=4) == expected
 
 
 def test_iterations_for_each_of_all_images_are_refused(data_root, tmp_path):

@@ -1,0 +1,98 @@
+"""Methods on CLIP's frozen features: what they are given of a run's images, the hand-written prompts beside them, and
+what is learned for each trained class."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from yacs.config import CfgNode
+
+from mocoop.clip.openai import CLIP
+from mocoop.clip.templates import ensemble_templates, single_template
+from mocoop.errors import ConfigError, quoted
+from mocoop.methods.base import PromptMethod
+from mocoop.methods.keys import Key
+from mocoop.methods.zeroshot import template_features
+
+CLASSES = Key(
+    "CLASSES", (), "names of the trained classes; training sets them, and they say whose the learned rows are",
+    structural=True,
+)  # fmt: skip
+
+
+class FewShotFeatures(Protocol):
+    """CLIP's features, not normalised, of the images that a run may learn from; for `PromptMethod.fit` and `select`."""
+
+    def training(self, views: int = 0) -> tuple[Tensor, Tensor]:
+        """Features (V, N, D) of V augmented views of all N training images, and labels (N,), in the dataset's order.
+
+        0 views: one, transformed as in tests.
+        """
+
+    def validation(self) -> tuple[Tensor, Tensor] | None:
+        """Features (M, D), transformed as in tests, and labels (M,); None if the test images stand in for these."""
+
+
+class FeatureMethod(PromptMethod):
+    """Base of methods on frozen features. What they learn, and compute, is in fp32 even if CLIP is in half precision.
+
+    Attributes:
+        templates: of the hand-written prompts.
+        feature_size: D.
+        trained: names of the T trained classes; those at hand, unless CLASSES names others.
+    """
+
+    templates_of = staticmethod(lambda dataset: [single_template(dataset)])
+
+    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames=None):
+        super().__init__(cfg, classnames, clip_model)
+        self.templates = self.templates_of(cfg.DATASET.NAME)
+        self.feature_size = clip_model.text_projection.shape[1]
+        self.trained = list(self.settings.get("CLASSES", ())) or self.classnames
+
+    def encode_classes(self) -> Tensor:
+        """Features (C, D) of the hand-written prompts."""
+        encode = (self.text_encoder, self.templates, self.classnames)
+        return at_least_fp32(self.frozen("text", lambda: template_features(*encode)))
+
+    def trained_rows(self) -> list[int]:
+        """The place of each class at hand among the trained ones; T for one that is not among them."""
+        place = {name: row for row, name in enumerate(self.trained)}
+        return [place.get(name, len(self.trained)) for name in self.classnames]
+
+    def structure(self) -> dict:
+        known = super().structure()
+        return known | {"CLASSES": list(self.trained)} if "CLASSES" in known else known
+
+    @property
+    def knowledge(self) -> list[str]:
+        return ["template of the dataset"]
+
+
+class ClassifierMethod(FeatureMethod):
+    """Base of methods that learn a classifier of the trained classes: they have no word on others."""
+
+    def classifier_rows(self) -> list[int]:
+        """`trained_rows`. Raises ConfigError if a class at hand was not trained."""
+        rows = self.trained_rows()
+        if len(self.trained) in rows:
+            name = self.classnames[rows.index(len(self.trained))]
+            raise ConfigError(f"{self.entry.name} has {self.bound_to_classes()}, got the class name {quoted(name)}")
+        return rows
+
+    def bound_to_classes(self) -> str:
+        return "a classifier of the trained classes"
+
+    def serves(self, trained: Sequence[str], wanted: Sequence[str]) -> bool:
+        return set(wanted) <= set(trained)
+
+
+def tip_templates(dataset: str) -> list[str]:
+    """Tip-Adapter's: CLIP's seven selected ones for ImageNet and its variants, else the dataset's own."""
+    return ensemble_templates("ImageNet") if dataset.startswith("ImageNet") else [single_template(dataset)]
+
+
+def at_least_fp32(x: Tensor) -> Tensor:
+    """A tensor in half precision as fp32; others as they are."""
+    return x if x.dtype == torch.float64 else x.float()

@@ -1,0 +1,90 @@
+"""CLIP's features of the images that a run may learn from, for the methods that are fitted to them as a whole."""
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from yacs.config import CfgNode
+
+from mocoop.clip.feature_cache import cached_tensor, key_of
+from mocoop.files import file_sha256
+from mocoop.methods.base import PromptMethod
+from mocoop.training.batches import leave_stopping_to_main, seed_of
+from mocoop.training.feature_batches import image_key, raw_features
+from mocoop.training.precision import Precision
+from mocoop.training.stopping import StopRequest
+
+OF_A_VIEW = 1  # tells the seeds of these augmentations from those of training
+
+
+class RunFeatures:
+    """The `FewShotFeatures` of a run. None of torch's random numbers are drawn for them.
+
+    Args:
+        loader: the training loader, of `mocoop.training.batches.reproducible`.
+        test_loader: whose transform the images get that are not augmented.
+        validation: validation images, a list of Datum.
+    """
+
+    def __init__(
+        self,
+        cfg: CfgNode,
+        method: PromptMethod,
+        precision: Precision,
+        loader: DataLoader,
+        test_loader: DataLoader,
+        validation: list,
+        stop: StopRequest,
+    ):
+        self.cfg, self.method, self.precision, self.stop = cfg, method, precision, stop
+        self.augmented, self.stream = loader.dataset, loader.batch_sampler.stream
+        self.test_data, self.val, self.loader_class = test_loader.dataset, validation, type(test_loader)
+        self.use_cache = cfg.TEST.get("FEATURE_CACHE", False)
+
+    def training(self, views: int = 0) -> tuple[Tensor, Tensor]:
+        items = self.augmented.dataset.data_source
+        label = torch.tensor([item.label for item in items], device=self.precision.device)
+        if not views:
+            return self._as_tested(items).unsqueeze(0), label
+        return self._augmented(views, items).unflatten(0, (views, len(items))), label
+
+    def validation(self) -> tuple[Tensor, Tensor] | None:
+        tested = {item.impath for item in self.test_data.data_source}
+        if not self.val or any(item.impath in tested for item in self.val):
+            return None  # nothing may be chosen on test images
+        label = torch.tensor([item.label for item in self.val], device=self.precision.device)
+        return self._as_tested(self.val), label
+
+    def _as_tested(self, items: list) -> Tensor:
+        wrapper = type(self.test_data)
+        data = wrapper(self.cfg, items, transform=self.test_data.transform, is_train=False)
+        loader = self._loader(data, batch_size=self.cfg.DATALOADER.TEST.BATCH_SIZE)
+        return self._collect(loader, self.use_cache)
+
+    def _augmented(self, views: int, items: list) -> Tensor:
+        def compute() -> Tensor:
+            seeded = [(i, seed_of(self.stream, view, i, OF_A_VIEW)) for view in range(views) for i in range(len(items))]
+            size = self.cfg.DATALOADER.TEST.BATCH_SIZE
+            batches = [seeded[start : start + size] for start in range(0, len(seeded), size)]
+            return self._collect(self._loader(self.augmented, batch_sampler=batches), use_cache=False)
+
+        if not self.use_cache:
+            return compute()
+        digests = [file_sha256(item.impath) for item in items]
+        key = key_of(image_key(self.augmented.dataset, self.method, self.precision, False), digests, self.stream, views)
+        return cached_tensor("views", key, compute).to(self.precision.device)
+
+    def _loader(self, data: Dataset, **batches) -> DataLoader:
+        return self.loader_class(
+            data,
+            num_workers=self.cfg.DATALOADER.NUM_WORKERS,
+            worker_init_fn=leave_stopping_to_main,
+            generator=torch.Generator(),
+            **batches,
+        )
+
+    def _collect(self, loader: DataLoader, use_cache: bool) -> Tensor:
+        found = []
+        for features, _ in raw_features(loader, self.method, self.precision, use_cache):
+            self.stop.raise_if_asked()
+            found.append(features)
+        return torch.cat(found)
