@@ -21,7 +21,16 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["mocoop", "mocoop.*"]),
-    package_data={"mocoop": ["**/*.json", "**/*.csv", "**/*.safetensors", "report/template/*"]},
+    package_data={
+        "mocoop": [
+            "**/*.json",
+            "**/*.csv",
+            "**/*.safetensors",
+            "report/template/*",
+            "export/card.md",
+            "serve/template/*",
+        ]
+    },
     install_requires=[
         "torch>=2.4",
         "torchvision",
@@ -45,6 +54,7 @@ setup(
         "onnx": ["onnx", "onnxruntime"],
         "tensorboard": ["tensorboard"],
         "wandb": ["wandb"],
+        "web": ["gradio>=6"],
         "test": ["hypothesis", "onnx", "onnxruntime", "pytest", "pytest-timeout", "pytest-xdist", "tensorboard"],
     },
 )

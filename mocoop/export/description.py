@@ -1,9 +1,12 @@
 """model.json: what an exported model is, as plain values."""
 
+from pathlib import Path
+
 import torch
 
 from mocoop import __version__
-from mocoop.clip.openai import activation_of
+from mocoop.backbone import EMBEDDED
+from mocoop.clip.openai import MODEL_URLS, activation_of
 from mocoop.errors import ConfigError
 from mocoop.export.clip_weights import backbone_sha256
 from mocoop.runs.trained_run import TrainedRun
@@ -24,7 +27,7 @@ def describe(run: TrainedRun, with_backbone: bool) -> dict:
         "dataset": cfg.DATASET.NAME,
         "seed": cfg.SEED,
         "backbone": {
-            "name": name,
+            "name": name if name in (*MODEL_URLS, *EMBEDDED) else Path(name).name,  # not where it lay
             "sha256": backbone_sha256(name),
             "included": with_backbone,
             "activation": activation_of(run.method.clip_model),

@@ -10,6 +10,7 @@ from safetensors.torch import save
 from mocoop.backbone import load_clip
 from mocoop.clip.openai import MODEL_URLS
 from mocoop.errors import ConfigError
+from mocoop.export.card import model_card
 from mocoop.export.clip_weights import clip_state
 from mocoop.export.description import describe
 from mocoop.export.onnx_file import check_onnx_installed, largest_difference, write_onnx
@@ -19,17 +20,23 @@ from mocoop.runs.trained_run import TrainedRun
 
 WEIGHTS, BACKBONE, ONNX = "model.safetensors", "backbone.safetensors", "model.onnx"
 DESCRIPTION, CLASSES, LOADER, EXAMPLE = "model.json", "classes.json", "load_model.py", "example.py"
+CARD = "README.md"
 
 logger = logging.getLogger(__name__)
 
 
 def export_run(
-    run: TrainedRun, folder: str | Path, onnx: bool = True, with_backbone: bool = False, force: bool = False
+    run: TrainedRun,
+    folder: str | Path,
+    onnx: bool = True,
+    with_backbone: bool = False,
+    force: bool = False,
+    card_of: Path | None = None,
 ) -> list[Path]:
     """Write a run, loaded on the CPU, with the classes that it has. The files written.
 
     CLIP's weights are written with `with_backbone`, and always for a CLIP that plain `clip.load` cannot get by name
-    as it was: one of the embedded ones, or a file of one's own.
+    as it was: one of the embedded ones, or a file of one's own. With `card_of`, the run's folder, a model card is, too.
 
     Raises ConfigError for a folder that holds something, unless `force` is given, for a missing package, and for a
     preprocessing that cannot be exported.
@@ -41,6 +48,8 @@ def export_run(
     with_backbone = with_backbone or run.cfg.MODEL.BACKBONE.NAME not in MODEL_URLS
     description, scorer = describe(run, with_backbone), scorer_of(run)
     files = {WEIGHTS: save(scorer.tensors()), CLASSES: _json(run.classnames), **_example(scorer)}
+    if card_of is not None:
+        files[CARD] = model_card(run, card_of, onnx, with_backbone).encode()
     if with_backbone:
         files[BACKBONE] = save(clip_state(load_clip(run.cfg)))  # as it was before the run
     for stale in {BACKBONE, ONNX} - set(files):  # of an earlier export, they would not belong to this one

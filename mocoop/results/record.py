@@ -183,9 +183,13 @@ def config_sha256(config) -> str:
     Left out are the seed, where things lie and how the run is watched (CHANGEABLE_KEYS); of any other absolute path
     only its last part counts.
     """
-    settings = _drop(plain_config(config), UNHASHED_KEYS)
-    text = json.dumps(_without_folders(settings), sort_keys=True)
+    text = json.dumps(portable_config(config), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def portable_config(config) -> dict:
+    """What of a configuration says what was run, and nothing of the machine: see `config_sha256`."""
+    return _without_folders(_drop(plain_config(config), UNHASHED_KEYS))
 
 
 def config_differences(recorded: dict, wanted) -> list[str]:

@@ -116,6 +116,13 @@ def model_folder(run: str | Path) -> Path:
     return next(found, Path(run) / MODEL)
 
 
+def run_folder(path: str | Path) -> Path:
+    """The folder of the run that `path` means: the folder itself, or one of its checkpoints."""
+    path = Path(path).expanduser()
+    folder = path if path.is_dir() else path.parent
+    return folder.parent if folder.name in (MODEL, *FOREIGN_MODELS) else folder
+
+
 def find_checkpoint(folder: Path, epoch: int | None = None) -> Path:
     """The checkpoint in `folder` after `epoch` epochs, else the best by validation, else the last.
 

@@ -1,0 +1,128 @@
+"""README.md of a model hub's folder: what the model is, what it reaches, how it was made and how to load it."""
+
+import inspect
+import re
+import sys
+from pathlib import Path
+
+import jinja2
+import yaml
+
+from mocoop.backbone import EMBEDDED
+from mocoop.clip.openai import MODEL_URLS
+from mocoop.data.sources import load_sources
+from mocoop.errors import ConfigError, one_line
+from mocoop.export.results_tables import results_tables
+from mocoop.results.record import FILE_NAME, portable_config, read_record
+from mocoop.results.render import to_markdown
+from mocoop.runs.trained_run import TrainedRun
+
+# OpenAI's models by their names on the hub; it has no ResNets of theirs
+HUB_NAMES = {
+    "ViT-B/32": "openai/clip-vit-base-patch32",
+    "ViT-B/16": "openai/clip-vit-base-patch16",
+    "ViT-L/14": "openai/clip-vit-large-patch14",
+    "ViT-L/14@336px": "openai/clip-vit-large-patch14-336",
+}
+CLIP_PAPER = "CLIP: https://arxiv.org/abs/2103.00020"
+SELECTIONS = {"best_val": ", with the weights that were best on the validation images"}
+
+
+def model_card(run: TrainedRun, folder: Path, onnx: bool, with_backbone: bool) -> str:
+    """The card of a run that lies in `folder`, of which nothing but settings and measurements is told.
+
+    Raises ConfigError for a run over other classes than it was tested with, DataError if it has no finished record.
+    """
+    record = read_record(folder / FILE_NAME)
+    if record["status"] != "done":
+        raise ConfigError(f"{folder}: the run is {record['status']}, expected a tested one: a card tells its results")
+    if [row["classname"] for row in record["per_class"]] != run.classnames:
+        raise ConfigError("a model card tells the results of a run: export it with the class names that it has")
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.loader = jinja2.PackageLoader("mocoop.export", ".")
+    entry, settings = run.method.entry, portable_config(record["config"])
+    settings["TRAINER"] = {name: settings["TRAINER"][name] for name in ("NAME", entry.node) if name}
+    return environment.get_template("card.md").render(
+        front_matter=_yaml(front_matter(record)),
+        title=_title(record),
+        backbone=Path(record["backbone"]).name if Path(record["backbone"]).is_absolute() else record["backbone"],
+        method=f"{entry.name} ({entry.title})" if entry.title else entry.name,
+        training=_training(record),
+        version=record["versions"]["mocoop"],
+        classes=len(run.classnames),
+        experts=len(run.group_names),
+        top_k=record["routing"] and record["routing"]["top_k"],
+        onnx=onnx,
+        tables=[to_markdown(table) for table in results_tables(folder, record)],
+        seed=record["seed"],
+        selection=SELECTIONS.get(record["selection"], ""),
+        knowledge=record.get("knowledge"),
+        settings=_yaml(settings),
+        versions=", ".join(f"{package} {version}" for package, version in record["versions"].items()),
+        clip_terms=_clip_terms(record["backbone"], with_backbone),
+        data_terms=_data_terms(record["dataset"]),
+        citations=_citations(run),
+    )
+
+
+def front_matter(record: dict) -> dict:
+    """What a hub reads: kind, licence, base model, and the run's own measurements."""
+    measured = {"accuracy": "accuracy", "macro_f1": "macro-F1", "ece": "calibration error"}
+    metrics = [
+        {"type": kind.replace("macro_", ""), "name": name, "value": round(record["metrics"][kind], 2)}
+        for kind, name in measured.items()
+        if kind in record["metrics"]
+    ]
+    dataset = {"type": record["dataset"], "name": f"{record['dataset']}, {record['subsample_classes']} classes"}
+    task = {"type": "image-classification", "name": "Image classification"}
+    results = [{"task": task, "dataset": dataset | {"split": record["split"]}, "metrics": metrics}]
+    base_model = HUB_NAMES.get(record["backbone"])
+    return {
+        "license": "mit",
+        "library_name": "mocoop",
+        "pipeline_tag": "image-classification",
+        "tags": ["clip", "prompt-learning", record["method"]],
+        **({"base_model": base_model} if base_model else {}),
+        "model-index": [{"name": _title(record), "results": results}],
+    }
+
+
+def _title(record: dict) -> str:
+    return one_line(f"{record['method']} on {record['dataset']}", 100)
+
+
+def _training(record: dict) -> str:
+    """What was learned from, in words."""
+    if record["epoch"] is None:
+        return "with hand-written prompts; nothing was learned"
+    kind = {"all": "", "base": "base ", "new": "new "}[record["subsample_classes"]]
+    images = f"{record['shots']} images of each" if record["shots"] > 0 else "all training images"
+    return f"with prompts learned from {images} of the {record['num_classes']} {kind}classes of {record['dataset']}"
+
+
+def _clip_terms(backbone: str, included: bool) -> str:
+    where = "in this folder" if included else "not in it"
+    if backbone in EMBEDDED:
+        return f"CLIP's weights are {where}; they are mocoop's own, under the MIT licence."
+    whose = "OpenAI's, under the MIT licence" if backbone in MODEL_URLS else "under the terms of whoever trained them"
+    return f"CLIP's weights are {where}; they are {whose}."
+
+
+def _data_terms(dataset: str) -> str:
+    source = load_sources().get(dataset)
+    if source is None:
+        return f"The images of {dataset}, of which none is here, are under their owners' terms."
+    return f"The images of {source.title} ({source.home}), of which none is here: {source.license}."
+
+
+def _citations(run: TrainedRun) -> list[str]:
+    """Where the method is published, as its file says, and CLIP."""
+    entry = run.method.entry
+    source = inspect.getdoc(sys.modules[entry.build.__module__]) or ""
+    papers = re.findall(r"arXiv (\d{4}\.\d{4,5})", source)
+    own = [f"{entry.name}: https://arxiv.org/abs/{number}" for number in papers[:1]]
+    return [*own, *([CLIP_PAPER] if CLIP_PAPER.split("/")[-1] not in papers else []), "mocoop: its CITATION.cff"]
+
+
+def _yaml(values: dict) -> str:
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
