@@ -16,7 +16,7 @@ LAYERS = [
     {"methods", "results"},
     {"training"},
     {"runs"},
-    {"export", "report"},
+    {"export", "report", "serve"},
     {"protocols"},
     {"tools"},
     {"cli"},

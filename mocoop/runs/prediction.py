@@ -104,10 +104,7 @@ class Predictor:
         output = {
             key: value.cpu() for key, value in self.run.predict(torch.stack([image for _, image in read])).items()
         }
-        probabilities = output["logits"].double().softmax(-1)  # (B, C)
-        if not probabilities.isfinite().all():
-            raise MocoopError(f"got NaN or infinite logits from {self.run.checkpoint}: its training diverged")
-        values, labels = probabilities.sort(dim=-1, descending=True, stable=True)
+        values, labels = probabilities(self.run, output["logits"]).sort(dim=-1, descending=True, stable=True)
         for i, (path, _) in enumerate(read):
             best = zip(labels[i, : self.top].tolist(), values[i, : self.top].tolist())
             classes = [(self.run.classnames[label], value) for label, value in best]
@@ -118,6 +115,14 @@ class Predictor:
             return []
         names = [self.run.group_names[expert] for expert in output["experts"][i].tolist()]
         return list(zip(names, output["gates"][i].float().tolist()))
+
+
+def probabilities(run: TrainedRun, logits: Tensor) -> Tensor:
+    """(B, C) on the CPU, in fp64. Raises MocoopError where the weights give no numbers."""
+    found = logits.cpu().double().softmax(-1)
+    if not found.isfinite().all():
+        raise MocoopError(f"got NaN or infinite logits from {run.checkpoint}: its training diverged")
+    return found
 
 
 def printable(path: Path) -> str:

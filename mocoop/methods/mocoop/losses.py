@@ -30,6 +30,11 @@ def text_supervision_loss(
     return (encoded * loss + (experts - encoded) * math.log(classes)) / experts
 
 
+def group_similarity(image_features: Tensor, prototypes: Tensor, label: Tensor) -> Tensor:
+    """f(x) . p[g, y], (B, E): how near each image (B, D) lies to each group's prototype (E, C, D) of its class (B,)."""
+    return torch.einsum("bd,gbd->bg", image_features, prototypes[:, label])
+
+
 def routing_target(image_features: Tensor, prototypes: Tensor, label: Tensor, bonus: float, top: int) -> Tensor:
     """Hard-prompt-guided target distribution over groups, (B, E).
 
@@ -41,7 +46,7 @@ def routing_target(image_features: Tensor, prototypes: Tensor, label: Tensor, bo
         prototypes: (E, C, D) normalised group prototypes.
         label: (B,) true classes.
     """
-    similarity = torch.einsum("bd,gbd->bg", image_features, prototypes[:, label])  # (B, E)
+    similarity = group_similarity(image_features, prototypes, label)  # (B, E)
     best = similarity.topk(min(top, similarity.shape[1]), dim=-1).indices
     return (similarity + bonus * torch.zeros_like(similarity).scatter(1, best, 1.0)).softmax(-1)
 

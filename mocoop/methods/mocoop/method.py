@@ -21,7 +21,7 @@ from mocoop.clip.tower_parts import TowerParts
 from mocoop.methods.base import PromptMethod, batch_accuracy, taught_classes
 from mocoop.methods.layer_norms import LayerNorms
 from mocoop.methods.mocoop.config import KEYS, mocoop_problems, resolve_groups
-from mocoop.methods.mocoop.losses import routing_loss, routing_target, text_supervision_loss
+from mocoop.methods.mocoop.losses import group_similarity, routing_loss, routing_target, text_supervision_loss
 from mocoop.methods.mocoop.router import RandomRouter, Router, mix_scores, top_k_gates
 from mocoop.methods.registry import register_method
 
@@ -160,8 +160,15 @@ class MoCoOp(PromptMethod):
     def _routing_target(self, image_features: Tensor, label: Tensor) -> Tensor:
         settings = self.settings
         features = image_features if settings.GATE_TARGET_GRAD else image_features.detach()
-        prototypes = self.prototypes()[:, self.trained_rows].to(features.dtype)  # (E, C, D)
+        prototypes = self._trained_prototypes(features.dtype)
         return routing_target(features, prototypes, label, settings.GATE_TARGET_BONUS, settings.GATE_TARGET_TOP)
+
+    def _trained_prototypes(self, dtype: torch.dtype) -> Tensor:
+        return self.prototypes()[:, self.trained_rows].to(dtype)  # (E, C, D)
+
+    def group_similarity(self, image_features: Tensor, label: Tensor) -> Tensor:
+        """Cosine (B, E) of images (B, D) with each group's prototype of a class (B,)."""
+        return group_similarity(image_features, self._trained_prototypes(image_features.dtype), label)
 
     def parameter_groups(self, lr: float) -> list[dict]:
         """Contexts and correction at `lr`, the router and the image tower's LayerNorms at their factors of it."""

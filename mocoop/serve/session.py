@@ -1,0 +1,100 @@
+"""The runs that a page is about, over the class names that a visitor asks for, and what they say of files."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from mocoop.data.paths import IMAGE_SUFFIXES
+from mocoop.errors import ConfigError, DataError
+from mocoop.images import read_image
+from mocoop.runs.trained_run import TrainedRun, check_names
+from mocoop.serve.answers import Answer, ask
+
+MOST_IMAGES, MOST_NAMES, BATCH = 200, 2000, 32
+THUMBNAIL = (480, 480)  # pixels
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One image: its file's name, a picture for the page, and each run's answer."""
+
+    name: str
+    picture: Image.Image
+    answers: list[Answer]
+
+    @property
+    def agreed(self) -> bool:
+        """Whether all runs name the same class."""
+        return len({answer.classes[0][0] for answer in self.answers}) == 1
+
+
+class Session:
+    """Answers for a page.
+
+    Args:
+        runs: one, or two that are compared. All answer over the class names of the first, unless others are asked for.
+
+    Raises ConfigError for a run that cannot answer over these names.
+    """
+
+    def __init__(self, runs: Sequence[TrainedRun]):
+        self.runs = list(runs)
+        self.names = list(runs[0].classnames)
+        self.over = functools.lru_cache(maxsize=4)(self._over)
+        self.over(tuple(self.names))
+
+    def _over(self, names: tuple[str, ...]) -> list[TrainedRun]:
+        return [run if run.classnames == list(names) else run.with_classes(names) for run in self.runs]
+
+    def names_in(self, text: str) -> list[str]:
+        """The class names of a text, one on each line, or on one line with commas. Raises ConfigError for bad ones."""
+        lines = [line for line in text.splitlines() if line.strip()]
+        names = lines[0].split(",") if len(lines) == 1 else lines
+        if len(names) > MOST_NAMES:
+            raise ConfigError(f"got {len(names):,} class names, expected at most {MOST_NAMES:,}")
+        return check_names(names)
+
+    def look(self, paths: Sequence[str], names: Sequence[str]) -> tuple[list[Seen], str]:
+        """What the runs say of image files, in the order of their names, and a line about what was left out, or "".
+
+        Raises ConfigError for names that cannot be used, DataError where no file is a readable image.
+        """
+        runs = self.over(tuple(names))
+        files = sorted((Path(path) for path in paths if path.lower().endswith(IMAGE_SUFFIXES)), key=lambda p: p.name)
+        left_out = [f"{len(paths) - len(files)} that are no images"] if len(paths) > len(files) else []
+        if len(files) > MOST_IMAGES:
+            left_out.append(f"{len(files) - MOST_IMAGES} beyond the first {MOST_IMAGES}")
+        seen: list[Seen] = []
+        unreadable: list[str] = []
+        for start in range(0, min(len(files), MOST_IMAGES), BATCH):
+            read = _read(files[start : min(start + BATCH, MOST_IMAGES)], unreadable)
+            images = [image for _, image in read]
+            answers = [ask(run, images) for run in runs] if images else []
+            seen += [Seen(name, _thumbnail(image), list(row)) for (name, image), *row in zip(read, *answers)]
+        if unreadable:
+            left_out.append(f"{len(unreadable)} that cannot be read ({unreadable[0]})")
+        if not seen:
+            raise DataError(f"no image could be read: got {', '.join(left_out) or 'no file'}, expected a picture")
+        return seen, f"Left out: {', '.join(left_out)}." if left_out else ""
+
+
+def _read(files: Sequence[Path], unreadable: list[str]) -> list[tuple[str, Image.Image]]:
+    read = []
+    for path in files:
+        try:
+            read.append((path.name, read_image(path)))
+        except DataError as error:
+            reason = str(error.__cause__ or error).replace(str(path), path.name)
+            unreadable.append(reason if path.name in reason else f"{path.name}: {reason}")
+    return read
+
+
+def _thumbnail(image: Image.Image) -> Image.Image:
+    if max(image.size) < 160:  # as sharp as it is, not blurred by the browser
+        return image.resize([side * (160 // max(image.size) + 1) for side in image.size], Image.Resampling.NEAREST)
+    picture = image.copy()
+    picture.thumbnail(THUMBNAIL)
+    return picture
