@@ -97,7 +97,9 @@ def test_images_names_and_errors(opened, trained_runs, tmp_path):
     cards = text_of(opened, ".mc-card")
     assert "CoOp on ShapesBoth" in cards and "MoCoOp on ShapesBoth" in cards and "answered. Nearest by" in cards
     assert text_of(opened, ".mc-answers h2") == "picture0.png"
-    opened.find_elements("css selector", "#mc-gallery button.thumbnail-item")[1].click()
+    thumbnails = "#mc-gallery button.thumbnail-item"
+    wait(lambda: len(opened.find_elements("css selector", thumbnails)) == 2)
+    opened.find_elements("css selector", thumbnails)[1].click()
     wait(lambda: text_of(opened, ".mc-answers h2") == "picture1.png")
 
     use_names(opened, "circle\ncircle")
