@@ -28,6 +28,8 @@ def _of_protocol(name: str, folder: Path, place: dict) -> list[Table]:
     rest = "/".join(folder.absolute().parts[-4:-1])  # shots, method and configuration
     dataset = "*" if protocol.measure == TRANSFER else place["dataset"]
     found = [path for phase in protocol.phases for path in sorted(output.glob(f"{phase.folder}/{dataset}/{rest}"))]
+    if name != place["protocol"] and not any(path.is_relative_to(output / name) for path in found):
+        return []  # it shares the training, and tested nothing
     runs, _ = without_other_models(runs_of(merge(list(map(collect, found))).with_gaps(), name), name)
     tables = protocol_tables(runs, name)
     if runs["seed"].nunique() == 1:
