@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from mocoop.clip.backbone import Backbone
 from mocoop.clip.frozen_linear import frozen_linear
 from mocoop.clip.openai import CLIP
 from mocoop.clip.templates import template_groups
@@ -54,7 +55,7 @@ def groups(count: int) -> dict[str, list[str]]:
     return dict(list(template_groups(own.get(count, "ImageNet")).items())[:count])
 
 
-def method(name: str, clip_model: CLIP, classes: int, experts: int, text_encoder: str, batch: int = 32, **keys):
+def method(name: str, clip_model: Backbone, classes: int, experts: int, text_encoder: str, batch: int = 32, **keys):
     """A method as released, over `classes` base classes of twice as many, trained in batches of `batch`."""
     cfg = get_cfg_default()
     extend_cfg(cfg)

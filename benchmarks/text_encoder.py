@@ -7,13 +7,14 @@ import torch
 from torch import nn
 
 from benchmarks import common
+from mocoop.clip.backbone import Backbone
 from mocoop.clip.openai import CLIP, clip_modules
 from mocoop.clip.prompts import Context, PromptLayout
 from mocoop.clip.text_encoder import TextEncoder
 from mocoop.methods.mocoop.method import initial_contexts
 
 
-def prompts(clip_model: CLIP, experts: int, classes: int) -> tuple[list[torch.Tensor], list[PromptLayout]]:
+def prompts(clip_model: Backbone, experts: int, classes: int) -> tuple[list[torch.Tensor], list[PromptLayout]]:
     """Contexts and layouts of MoCoOp's experts at their start."""
     contexts, layouts = [], []
     for templates in common.groups(experts).values():
@@ -42,7 +43,7 @@ def difference(fast: dict, plain: dict) -> dict[str, float]:
     return {"features": common.relative_difference(fast["features"], plain["features"]), "gradients": gradients}
 
 
-def flops(clip_model: CLIP, layouts: list[PromptLayout], kind: str) -> float:
+def flops(clip_model: Backbone, layouts: list[PromptLayout], kind: str) -> float:
     """FLOPs of all matrix products, forward and backward (frozen weights: no weight gradient)."""
     width, depth = clip_model.ln_final.weight.shape[0], len(clip_model.transformer.resblocks)
     total = 0

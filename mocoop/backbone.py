@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 from yacs.config import CfgNode
 
 from mocoop import tiny
 from mocoop.clip.jit_archive import is_jit_archive, read_jit_archive
-from mocoop.clip.openai import CLIP, MODEL_URLS, clip_modules
+from mocoop.clip.openai import CLIP, MODEL_URLS, build_clip, clip_modules
 from mocoop.errors import CheckpointError, ConfigError, reason_of
 from mocoop.files import check_zip, file_sha256
 
@@ -61,7 +61,7 @@ def load_clip(cfg: CfgNode) -> CLIP:
         known = ", ".join([*MODEL_URLS, *EMBEDDED])
         raise ConfigError(f"MODEL.BACKBONE.NAME is {name!r}, expected one of {known}, or the path of a CLIP file")
     if activation == "gelu":
-        _use_gelu(model)
+        model.use_gelu()
     return model.float().eval().requires_grad_(False)
 
 
@@ -128,12 +128,6 @@ def _published_hashes() -> set[str]:
     return {url.split("/")[-2] for url in MODEL_URLS.values()}
 
 
-def _use_gelu(model: CLIP) -> None:
-    for module in model.modules():
-        if isinstance(module, clip_modules.ResidualAttentionBlock):
-            module.mlp.gelu = nn.GELU()
-
-
 def _build(state: dict[str, Tensor], name: str) -> CLIP:
     if not isinstance(state, dict) or "visual.proj" not in state and "visual.attnpool.c_proj.weight" not in state:
         raise CheckpointError(f"{name} holds no CLIP weights: expected OpenAI's names, such as visual.conv1.weight")
@@ -141,7 +135,7 @@ def _build(state: dict[str, Tensor], name: str) -> CLIP:
     try:
         _check_tensors(weights)
         _check_shapes(weights)
-        model = clip_modules.build_model(dict(weights)).float()
+        model = build_clip(dict(weights)).float()
         model.load_state_dict({key: value.float() for key, value in weights.items()})  # build_model rounds to fp16
     except Exception as error:  # sizes are read off the weights, and wrong ones fail in many ways
         raise CheckpointError(f"{name} is not a complete CLIP of OpenAI's: {reason_of(error)}") from error

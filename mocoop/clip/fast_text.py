@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from mocoop.clip.openai import CLIP
+from mocoop.clip.backbone import Backbone
 from mocoop.clip.packing import (
     attend_suffixes,
     last_rows,
@@ -59,9 +59,9 @@ class Prefix:
 class FastTextTower:
     """Encodes soft prompts with the text tower of `clip_model`, which is shared, not copied. See `TextEncoder`."""
 
-    def __init__(self, clip_model: CLIP, chunk: int = 0):
+    def __init__(self, clip_model: Backbone, chunk: int = 0):
         self.clip_model = clip_model
-        self.modules = list(clip_model.transformer.resblocks)
+        self.modules = [] if clip_model.opaque_text else list(clip_model.transformer.resblocks)
         self.chunk = chunk
         self._last_chunk = 1  # prompts per chunk in the last pass
 
@@ -149,7 +149,7 @@ class FastTextTower:
             x = block.finish(x[ends], mixed, normed[ends])
         clip_model = self.clip_model
         x = layer_norm(clip_model.ln_final, "ln_final", parts)(x)
-        features = x.to(clip_model.dtype) @ clip_model.text_projection  # (G * n, D)
+        features = clip_model.project_text(x)  # (G * n, D)
         sizes = [groups * len(bucket.classes) for bucket in buckets]
         return torch.cat([part.view(groups, -1, part.shape[-1]) for part in features.split(sizes)], dim=1)
 

@@ -7,12 +7,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mocoop.clip.feature_cache import cached_tensor, key_of, tensors_sha256
-from mocoop.clip.openai import activation_of
 from mocoop.clip.prompts import hard_prompts
 from mocoop.clip.templates import fill
 from mocoop.clip.text_encoder import TextEncoder
-
-_TEXT_TOWER = ("transformer.", "token_embedding.", "positional_embedding", "ln_final.", "text_projection")
 
 
 @torch.no_grad()
@@ -24,15 +21,16 @@ def hard_features(
     Raises ConfigError for a class name that makes a template too long for CLIP's context.
     """
     clip_model = encoder.clip_model
-    device = clip_model.text_projection.device
+    device = clip_model.logit_scale.device
     texts = [[fill(template, name) for name in classnames] for template in templates]
 
     def compute() -> Tensor:
-        layouts = [hard_prompts(row).to(device) for row in texts]
+        layouts = [hard_prompts(row, clip_model.tokenizer).to(device) for row in texts]
         with torch.autocast(device.type, enabled=False):
             features = encoder([None] * len(layouts), layouts)
             return F.normalize(features, dim=-1) if normalised else features
 
-    tower = ((name, value) for name, value in clip_model.state_dict().items() if name.startswith(_TEXT_TOWER))
-    key = key_of(tensors_sha256(tower), activation_of(clip_model), encoder.kind, device.type, texts, normalised)
+    tower = ((name, value) for name, value in clip_model.state_dict().items() if "visual." not in name)
+    computed = [clip_model.anatomy, encoder.kind, device.type]
+    key = key_of(tensors_sha256(tower), computed, texts, normalised)
     return cached_tensor("text", key, compute).to(device)

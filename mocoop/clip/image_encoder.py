@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from mocoop.clip.openai import CLIP, clip_modules
+from mocoop.clip.backbone import Backbone
 from mocoop.clip.residual_block import Block, attend, layer_norm
 from mocoop.clip.tower_parts import NOTHING, TowerParts, insert_rows, replace_rows
 from mocoop.errors import ConfigError
@@ -15,13 +15,12 @@ class ImageEncoder:
 
     Args:
         kind: "fast" or "plain". Fast reads a vision transformer's class token alone in its last layer, the only
-            one that reaches the feature; a ResNet is always encoded plainly.
+            one that reaches the feature; any other tower is always encoded plainly.
     """
 
-    def __init__(self, clip_model: CLIP, kind: str = "fast"):
-        self.visual = clip_model.visual
-        self.is_vit = isinstance(self.visual, clip_modules.VisionTransformer)
-        self.is_fast = kind == "fast" and self.is_vit
+    def __init__(self, clip_model: Backbone, kind: str = "fast"):
+        self.visual, self.opaque = clip_model.visual, clip_model.opaque_image
+        self.is_fast = kind == "fast" and not self.opaque
         self._fast = fast_features
 
     def __call__(self, image: Tensor, parts: TowerParts | None = None) -> Tensor:
@@ -34,8 +33,10 @@ class ImageEncoder:
             return self._fast(self.visual, image, parts)
         if parts.only_norms:
             return functional_call(self.visual, dict(parts.norms), (image,)) if parts.norms else self.visual(image)
-        if not self.is_vit:
-            raise ConfigError("prompts, adapters and LoRA in the image tower need a vision transformer, got a ResNet")
+        if self.opaque:
+            raise ConfigError(
+                f"prompts, adapters and LoRA in the image tower need a vision transformer, got {self.opaque}"
+            )
         return plain_features(self.visual, image, parts)
 
     def compile(self) -> None:
@@ -62,7 +63,7 @@ def plain_features(visual: nn.Module, image: Tensor, parts: TowerParts) -> Tenso
     x = embed(visual, image, parts)
     for i, module in enumerate(visual.transformer.resblocks):
         x = before_block(x, i, parts)
-        x = Block(module, i, parts).plain(x.transpose(0, 1), mask=None).transpose(0, 1)
+        x = Block(module, i, parts).plain(x, mask=None)
     return project(visual, x[:, 0], parts)
 
 

@@ -9,6 +9,11 @@ import importlib.util
 import sys
 import types
 
+from torch import Tensor, nn
+
+from mocoop.clip.backbone import Backbone, Preprocessing
+from mocoop.clip.tokenizer import Tokenizer
+
 
 def _import_clip():
     if "clip" in sys.modules or importlib.util.find_spec("pkg_resources") is not None:
@@ -25,7 +30,6 @@ def _import_clip():
 
 clip = _import_clip()
 clip_modules = importlib.import_module("clip.model")
-CLIP = clip_modules.CLIP
 tokenizer = importlib.import_module("clip.clip")._tokenizer
 MODEL_URLS = dict(importlib.import_module("clip.clip")._MODELS)
 
@@ -34,7 +38,52 @@ SOT_TOKEN = tokenizer.encoder["<|startoftext|>"]
 EOT_TOKEN = tokenizer.encoder["<|endoftext|>"]
 
 
-def activation_of(clip_model: CLIP) -> str:
-    """What the MLPs of a CLIP compute, quick_gelu or gelu; its weights do not tell."""
-    gelu = clip_model.transformer.resblocks[0].mlp.gelu
-    return "quick_gelu" if isinstance(gelu, clip_modules.QuickGELU) else "gelu"
+def _text_of(token: int) -> str:
+    ends_word = tokenizer.decoder[token].endswith("</w>") or tokenizer.decoder[token].startswith("<|")
+    return tokenizer.decode([token]).strip() + ("" if ends_word else "-")
+
+
+TOKENIZER = Tokenizer("CLIP", CONTEXT_LENGTH, (SOT_TOKEN,), (EOT_TOKEN,), 0, tokenizer.encode, _text_of)
+
+
+class CLIP(clip_modules.CLIP, Backbone):
+    """OpenAI's class as it is, with what `Backbone` asks for."""
+
+    tokenizer = TOKENIZER
+
+    @property
+    def opaque_image(self) -> str | None:
+        return None if isinstance(self.visual, clip_modules.VisionTransformer) else "a ResNet"
+
+    @property
+    def embed_dim(self) -> int:
+        return self.text_projection.shape[1]
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing((self.visual.input_resolution,) * 2)
+
+    @property
+    def activation(self) -> str:
+        return "quick_gelu" if is_quick_gelu(self.transformer.resblocks[0].mlp.gelu) else "gelu"
+
+    def use_gelu(self) -> None:
+        """Compute GELU in the MLPs, as most models of LAION do, from now on."""
+        for module in self.modules():
+            if isinstance(module, clip_modules.ResidualAttentionBlock):
+                module.mlp.gelu = nn.GELU()
+
+    def halve(self) -> None:
+        clip_modules.convert_weights(self)
+
+
+def is_quick_gelu(module: nn.Module) -> bool:
+    """Whether a block's activation is QuickGELU, of OpenAI's package or of open_clip's."""
+    return type(module).__name__ == "QuickGELU"
+
+
+def build_clip(weights: dict[str, Tensor]) -> CLIP:
+    """The model that OpenAI's `build_model` makes of a state dict, which it changes."""
+    model = clip_modules.build_model(weights)
+    model.__class__ = CLIP
+    return model

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mocoop.clip.openai import CONTEXT_LENGTH, EOT_TOKEN, SOT_TOKEN, tokenizer
+from mocoop.clip.backbone import Backbone
+from mocoop.clip.openai import TOKENIZER
+from mocoop.clip.tokenizer import Tokenizer
 from mocoop.errors import ConfigError, one_line, quoted
 
 
@@ -24,27 +26,16 @@ class Context:
     length: int
 
 
-def encode(text: str) -> list[int]:
-    """The byte-pair tokens of a text, without SOT and EOT.
-
-    Raises ConfigError for a text that spells one of them out: a prompt is read where its EOT stands.
-    """
-    tokens = tokenizer.encode(text)
-    if SOT_TOKEN in tokens or EOT_TOKEN in tokens:
-        raise ConfigError(f"{quoted(text)} holds <|startoftext|> or <|endoftext|>, which mark the ends of a prompt")
-    return tokens
+def count_tokens(text: str, tokenizer: Tokenizer = TOKENIZER) -> int:
+    """Number of tokens of a text, without SOT and EOT."""
+    return len(tokenizer.encode(text))
 
 
-def count_tokens(text: str) -> int:
-    """Number of byte-pair tokens of a text, without SOT and EOT."""
-    return len(encode(text))
-
-
-def split_words(words: str, length: int) -> tuple[str, str]:
+def split_words(words: str, length: int, tokenizer: Tokenizer = TOKENIZER) -> tuple[str, str]:
     """The first words, which make `length` tokens, and the rest. Raises ConfigError where that would cut a word."""
     parts = words.split()
     for k in range(len(parts) + 1):
-        if count_tokens(" ".join(parts[:k])) == length:
+        if count_tokens(" ".join(parts[:k]), tokenizer) == length:
             return " ".join(parts[:k]), " ".join(parts[k:])
     raise ConfigError(f"{length} context vectors end within a word of {quoted(words)}; choose another number of them")
 
@@ -57,22 +48,29 @@ def readable(classname: str) -> str:
 class PromptLayout(nn.Module):
     """Where each position of each class's prompt takes its embedding from.
 
-    Attributes (C classes, 77 positions):
-        tokens: (C, 77) token ids; zeros after EOT, and at context positions.
-        ctx_index: (C, 77) row of the context tensor, -1 where the token is fixed.
+    Attributes (C classes, L positions, 77 of CLIP's):
+        tokenizer: what the tokens are of.
+        tokens: (C, L) token ids; those that pad after EOT, a word's at context positions.
+        ctx_index: (C, L) row of the context tensor, -1 where the token is fixed.
         lengths: (C,) number of positions up to and including EOT.
         prefix_length: how many leading positions are the same for all classes (EOT is never one of them).
     """
 
-    def __init__(self, prompts: Sequence[Sequence["str | Context"]], names: Sequence[str] | None = None):
+    def __init__(
+        self,
+        prompts: Sequence[Sequence["str | Context"]],
+        names: Sequence[str] | None = None,
+        tokenizer: Tokenizer = TOKENIZER,
+    ):
         """`prompts`: the pieces of each class's prompt; `names`: what to call each one in an error.
 
-        Raises ConfigError where a prompt does not fit into CLIP's 77 positions.
+        Raises ConfigError where a prompt does not fit into CLIP's positions.
         """
         super().__init__()
-        rows = [_token_row(pieces) for pieces in prompts]
-        _check_lengths(rows, names)
-        tokens = torch.zeros(len(rows), CONTEXT_LENGTH, dtype=torch.long)
+        self.tokenizer = tokenizer
+        rows = [_token_row(pieces, tokenizer) for pieces in prompts]
+        _check_lengths(rows, names, tokenizer.length)
+        tokens = torch.full((len(rows), tokenizer.length), tokenizer.pad)
         ctx_index = torch.full_like(tokens, -1)
         for c, row in enumerate(rows):
             row_tokens, row_ctx = zip(*row)
@@ -109,56 +107,57 @@ class PromptLayout(nn.Module):
         return out.index_copy(1, where, ctx[:, index[where]]) if len(where) else out
 
 
-def _token_row(pieces: Sequence["str | Context"]) -> list[tuple[int, int]]:
-    row = [(SOT_TOKEN, -1)]
+def _token_row(pieces: Sequence["str | Context"], tokenizer: Tokenizer) -> list[tuple[int, int]]:
+    row: list[tuple[int, int]] = []
     for piece in pieces:
         if isinstance(piece, Context):
-            row += [(0, piece.start + i) for i in range(piece.length)]
+            row += [(tokenizer.stand_in, piece.start + i) for i in range(piece.length)]
         else:
-            row += [(token, -1) for token in encode(piece)]
-    _check_pieces(pieces, row[1:])
-    return row + [(EOT_TOKEN, -1)]
+            row += [(token, -1) for token in tokenizer.encode(piece)]
+    _check_pieces(pieces, [token for token, _ in row], tokenizer)
+    before, after = ([(token, -1) for token in tokens] for tokens in (tokenizer.before, tokenizer.after))
+    return before + row + after
 
 
-def _check_pieces(pieces: Sequence["str | Context"], row: Sequence[tuple[int, int]]) -> None:
+def _check_pieces(pieces: Sequence["str | Context"], tokens: Sequence[int], tokenizer: Tokenizer) -> None:
     """Raise ConfigError where the tokens of the pieces are not those of the sentence that they make.
 
     CLIP's tokenizer mends texts that seem to be in a wrong encoding, and judges by all of the text.
     """
     texts = [piece for piece in pieces if isinstance(piece, str)]
-    if len(pieces) == 1 or all(text.isascii() for text in texts):
+    if len(pieces) == 1 or tokenizer == TOKENIZER and all(text.isascii() for text in texts):
         return
     words = [word for piece in pieces for word in (["x"] * piece.length if isinstance(piece, Context) else [piece])]
-    (word,) = encode("x")
-    if encode(" ".join(words)) != [token if context < 0 else word for token, context in row]:
+    if tokenizer.encode(" ".join(words)) != tokens:
         raise ConfigError(
             f"{quoted(' '.join(texts))} is read in another way in a prompt than alone, as text in a wrong encoding "
             "is; write it in other letters"
         )
 
 
-def _check_lengths(rows: Sequence[Sequence], names: Sequence[str] | None) -> None:
+def _check_lengths(rows: Sequence[Sequence], names: Sequence[str] | None, most: int) -> None:
     for c, row in enumerate(rows):
-        if len(row) > CONTEXT_LENGTH:
+        if len(row) > most:
             name = one_line(names[c], 80) if names else f"number {c}"
             raise ConfigError(
-                f'class name "{name}" makes a prompt of {len(row)} tokens, expected at most {CONTEXT_LENGTH}: '
+                f'class name "{name}" makes a prompt of {len(row)} tokens, expected at most {most}: '
                 "shorten the name or the context"
             )
 
 
 def _shared_prefix(tokens: Tensor, ctx_index: Tensor, lengths: Tensor) -> int:
-    same = (tokens == tokens[0]).all(0) & (ctx_index == ctx_index[0]).all(0)  # (77,)
+    same = (tokens == tokens[0]).all(0) & (ctx_index == ctx_index[0]).all(0)  # (L,)
     leading = int(same.long().cumprod(0).sum())
     return min(leading, int(lengths.min()) - 1)
 
 
-def hard_prompts(texts: Sequence[str]) -> PromptLayout:
+def hard_prompts(texts: Sequence[str], tokenizer: Tokenizer = TOKENIZER) -> PromptLayout:
     """The layout of ready sentences, without context. Raises ConfigError for one that is too long."""
-    return PromptLayout([[text] for text in texts], names=texts)
+    return PromptLayout([[text] for text in texts], texts, tokenizer)
 
 
-def embed_words(text: str, token_embedding: nn.Embedding) -> Tensor:
-    """(n, D) embeddings of a text's n byte-pair tokens."""
-    tokens = torch.tensor(encode(text), dtype=torch.long, device=token_embedding.weight.device)
-    return token_embedding(tokens).detach()
+def embed_words(text: str, clip_model: Backbone) -> Tensor:
+    """(n, W) embeddings of a text's n tokens."""
+    embedding = clip_model.token_embedding
+    tokens = torch.tensor(clip_model.tokenizer.encode(text), dtype=torch.long, device=embedding.weight.device)
+    return embedding(tokens).detach()

@@ -5,7 +5,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from mocoop.clip.frozen_linear import frozen_linear
-from mocoop.clip.openai import clip_modules
+from mocoop.clip.openai import is_quick_gelu
 from mocoop.clip.tower_parts import TowerParts
 
 
@@ -22,6 +22,8 @@ class Block:
         self.lora, self.adapter = parts.lora.get(index), parts.adapters.get(index)
         self.ln_1 = layer_norm(module.ln_1, f"transformer.resblocks.{index}.ln_1", parts)
         self.ln_2 = layer_norm(module.ln_2, f"transformer.resblocks.{index}.ln_2", parts)
+        same = nn.Identity()
+        self.ls_1, self.ls_2 = getattr(module, "ls_1", same), getattr(module, "ls_2", same)  # open_clip's LayerScale
 
     @property
     def heads(self) -> int:
@@ -44,29 +46,31 @@ class Block:
     def finish(self, x: Tensor, mixed: Tensor, normed: Tensor) -> Tensor:
         """The rest of the block: output projection, MLP and adapter, on states, mixed values and ln_1's output."""
         out, mlp = self.module.attn.out_proj, self.module.mlp
-        x = x + frozen_linear(mixed, out.weight, out.bias)
+        x = x + self.ls_1(frozen_linear(mixed, out.weight, out.bias))
         hidden = frozen_linear(self.ln_2(x), mlp.c_fc.weight, mlp.c_fc.bias)
-        if isinstance(mlp.gelu, clip_modules.QuickGELU):
+        if is_quick_gelu(mlp.gelu):
             # x * sigmoid(1.702 x) = silu(1.702 x) / 1.702: one tensor kept for the backward pass instead of three
             hidden = F.silu(hidden.mul_(1.702)).div_(1.702)
         else:
             hidden = mlp.gelu(hidden)
-        x = x + frozen_linear(hidden, mlp.c_proj.weight, mlp.c_proj.bias)
+        x = x + self.ls_2(frozen_linear(hidden, mlp.c_proj.weight, mlp.c_proj.bias))
         return x if self.adapter is None else x + self.adapter(normed)
 
     def plain(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """The whole block on states (L, N, W) by CLIP's own modules; the reference."""
+        """The whole block on states (N, L, W) by CLIP's own modules; the reference."""
         normed, attn = self.ln_1(x), self.module.attn
         if self.lora is None:
-            mixed = attn(normed, normed, normed, need_weights=False, attn_mask=mask)[0]
+            y = normed if attn.batch_first else normed.transpose(0, 1)
+            mixed = attn(y, y, y, need_weights=False, attn_mask=mask)[0]
+            mixed = mixed if attn.batch_first else mixed.transpose(0, 1)
         else:
-            q, k, v = (part.permute(1, 2, 0, 3) for part in self.attention_inputs(normed))  # (N, H, L, w)
+            q, k, v = (part.transpose(1, 2) for part in self.attention_inputs(normed))  # (N, H, L, w)
             scores = q @ k.transpose(2, 3) * q.shape[-1] ** -0.5
             scores = scores if mask is None else scores + mask
-            mixed = attn.out_proj((scores.softmax(-1) @ v).permute(2, 0, 1, 3).flatten(2))
+            mixed = attn.out_proj((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
         added = 0 if self.adapter is None else self.adapter(normed)
-        x = x + mixed
-        return x + self.module.mlp(self.ln_2(x)) + added
+        x = x + self.ls_1(mixed)
+        return x + self.ls_2(self.module.mlp(self.ln_2(x))) + added
 
 
 def layer_norm(module: nn.Module, name: str, parts: TowerParts):

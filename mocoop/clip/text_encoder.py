@@ -1,6 +1,6 @@
 """From soft prompts to text features: CLIP's text tower, read at EOT.
 
-Two encoders give the same numbers. `plain` runs CLIP's own transformer over all 77 positions of every prompt, as CoOp
+Two encoders give the same numbers. `plain` runs CLIP's own transformer over all positions of every prompt, as CoOp
 does; it is the reference. `fast` (fast_text.py, beside this file) computes only what reaches the EOT position, and is
 the default.
 """
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mocoop.clip.backbone import Backbone
 from mocoop.clip.fast_text import FastTextTower
-from mocoop.clip.openai import CLIP, CONTEXT_LENGTH
 from mocoop.clip.prompts import PromptLayout
 from mocoop.clip.residual_block import Block, layer_norm
 from mocoop.clip.tower_parts import NOTHING, TowerParts, insert_rows, replace_rows
@@ -25,7 +25,7 @@ class TextEncoder:
 
     Args:
         clip_model: the CLIP whose text tower is used; it is shared, not copied.
-        kind: "fast" or "plain".
+        kind: "fast" or "plain"; a tower that can only be run as a whole is always plain.
         chunk: prompts (prompt x class) encoded at a time, the rest being recomputed in the backward pass; 0 chooses
             from the memory there is. The plain encoder does not chunk.
 
@@ -33,8 +33,8 @@ class TextEncoder:
         calls: how often it was called.
     """
 
-    def __init__(self, clip_model: CLIP, kind: str = "fast", chunk: int = 0):
-        self.kind, self.clip_model = kind, clip_model
+    def __init__(self, clip_model: Backbone, kind: str = "fast", chunk: int = 0):
+        self.kind, self.clip_model = "plain" if clip_model.opaque_text else kind, clip_model
         self.tower = FastTextTower(clip_model, chunk)
         self.calls = 0
 
@@ -49,10 +49,12 @@ class TextEncoder:
             parts: what is put into the tower.
 
         Raises:
-            ConfigError: for a prompt that is shorter than the rows that are to be replaced in it.
+            ConfigError: for a prompt that is shorter than the rows that are to be replaced in it, for prompts of
+                another tokenizer, and for parts that the tower cannot take.
         """
         self.calls += 1
         parts = parts or NOTHING
+        _check_tower(self.clip_model, layouts, parts)
         _check_rows(layouts, parts)
         if self.kind == "fast":
             return self.tower(contexts, layouts, parts)
@@ -64,33 +66,40 @@ class TextEncoder:
         return self.kind == "fast" and self.tower.halve_chunk()
 
 
-def encode_plain(clip_model: CLIP, ctx: Tensor | None, layout: PromptLayout, parts: TowerParts = NOTHING) -> Tensor:
-    """Text features (C, D) of one soft prompt by CLIP's own modules over all 77 positions (CoOp, TextEncoder)."""
-    device, classes = layout.tokens.device, len(layout)
-    rows = torch.arange(classes, device=device).repeat_interleave(CONTEXT_LENGTH)
-    columns = torch.arange(CONTEXT_LENGTH, device=device).repeat(classes)
+def encode_plain(clip_model: Backbone, ctx: Tensor | None, layout: PromptLayout, parts: TowerParts = NOTHING) -> Tensor:
+    """Text features (C, D) of one soft prompt by CLIP's own modules over all L positions (CoOp, TextEncoder)."""
+    device, (classes, length) = layout.tokens.device, layout.tokens.shape
+    rows = torch.arange(classes, device=device).repeat_interleave(length)
+    columns = torch.arange(length, device=device).repeat(classes)
     ctx = None if ctx is None else ctx.unsqueeze(0)
-    x = layout.embed(ctx, clip_model.token_embedding, rows, columns).view(classes, CONTEXT_LENGTH, -1)
-    x = x.to(clip_model.dtype) + clip_model.positional_embedding.to(clip_model.dtype)  # (C, 77, width)
+    x = layout.embed(ctx, clip_model.token_embedding, rows, columns).view(classes, length, -1)
     if parts is NOTHING:
-        x = clip_model.transformer(x.permute(1, 0, 2)).permute(1, 0, 2)
-    else:
-        x = _transformer_with_parts(clip_model, x, parts)
-    x = layer_norm(clip_model.ln_final, "ln_final", parts)(x).to(clip_model.dtype)
+        return clip_model.encode_embedded(x, layout.tokens)
+    x = x.to(clip_model.dtype) + clip_model.positional_embedding.to(clip_model.dtype)  # (C, L, W)
+    x = _transformer_with_parts(clip_model, x, parts)
+    x = layer_norm(clip_model.ln_final, "ln_final", parts)(x)
     ends = layout.lengths - 1 + sum(len(rows) for rows in parts.inserted.values())
-    return x[torch.arange(classes, device=device), ends] @ clip_model.text_projection
+    return clip_model.project_text(x[torch.arange(classes, device=device), ends])
 
 
-def _transformer_with_parts(clip_model: CLIP, x: Tensor, parts: TowerParts) -> Tensor:
-    """The transformer's output (C, 77 and what was inserted, width)."""
+def _transformer_with_parts(clip_model: Backbone, x: Tensor, parts: TowerParts) -> Tensor:
+    """The transformer's output (C, L and what was inserted, W)."""
     for index, module in enumerate(clip_model.transformer.resblocks):
         if index in parts.inserted:
             x = insert_rows(x, parts.inserted[index])
         if index in parts.deep:
             x = replace_rows(x, 1, parts.deep[index][0])
         mask = torch.full((x.shape[1], x.shape[1]), float("-inf"), dtype=x.dtype, device=x.device).triu(1)
-        x = Block(module, index, parts).plain(x.permute(1, 0, 2), mask).permute(1, 0, 2)
+        x = Block(module, index, parts).plain(x, mask)
     return x
+
+
+def _check_tower(clip_model: Backbone, layouts: Sequence[PromptLayout], parts: TowerParts) -> None:
+    if any(layout.tokenizer != clip_model.tokenizer for layout in layouts):
+        own, other = clip_model.tokenizer.name, layouts[0].tokenizer.name
+        raise ConfigError(f"the prompts are made of tokens of {other}, expected those of this backbone, {own}")
+    if clip_model.opaque_text and parts is not NOTHING:
+        raise ConfigError(f"the text tower takes prompts at its input alone: it is {clip_model.opaque_text}")
 
 
 def _check_rows(layouts: Sequence[PromptLayout], parts: TowerParts) -> None:

@@ -6,7 +6,7 @@ import torch
 
 from mocoop import __version__
 from mocoop.backbone import EMBEDDED
-from mocoop.clip.openai import MODEL_URLS, activation_of
+from mocoop.clip.openai import MODEL_URLS
 from mocoop.errors import ConfigError
 from mocoop.export.clip_weights import backbone_sha256
 from mocoop.runs.trained_run import TrainedRun
@@ -30,7 +30,7 @@ def describe(run: TrainedRun, with_backbone: bool) -> dict:
             "name": name if name in (*MODEL_URLS, *EMBEDDED) else Path(name).name,  # not where it lay
             "sha256": backbone_sha256(name),
             "included": with_backbone,
-            "activation": activation_of(run.method.clip_model),
+            "activation": run.method.clip_model.activation,
         },
         "preprocess": preprocessing(run),
         "input": "(B, 3, H, W), float32, preprocessed",

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mocoop.clip.backbone import Backbone
 from mocoop.clip.image_encoder import plain_features
-from mocoop.clip.openai import CLIP
 from mocoop.clip.prompts import PromptLayout
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.errors import ConfigError
@@ -114,7 +114,7 @@ def is_exportable(parts: TowerParts | None) -> bool:
     return rows_alone and sorted(parts.deep) == list(range(1, len(parts.deep) + 1))
 
 
-def encode_contexts(clip_model: CLIP, contexts: Tensor, layout: PromptLayout) -> Tensor:
+def encode_contexts(clip_model: Backbone, contexts: Tensor, layout: PromptLayout) -> Tensor:
     """Text features (B, C, D) of one layout with B contexts (B, n, width), in operations that can be traced for any B.
 
     Positions after the longest prompt's EOT are left out; they never matter.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from yacs.config import CfgNode
 
 from mocoop.backbone import add_backbone_config
-from mocoop.clip.openai import CLIP
+from mocoop.clip.backbone import Backbone
 from mocoop.data.config import add_folder_config
 from mocoop.errors import ConfigError
 from mocoop.methods.base import PromptMethod
@@ -64,7 +64,7 @@ def config_problems(cfg: CfgNode) -> list[str]:
 
 
 def build_method(
-    cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames: Sequence[str] | None = None
+    cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames: Sequence[str] | None = None
 ) -> PromptMethod:
     """The method that TRAINER.NAME names, over the given classes.
 

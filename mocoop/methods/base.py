@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
+from mocoop.clip.backbone import Backbone
 from mocoop.clip.image_encoder import ImageEncoder
-from mocoop.clip.openai import CLIP
 from mocoop.clip.text_encoder import TextEncoder
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.errors import CheckpointError, one_line
@@ -49,7 +49,7 @@ class PromptMethod(nn.Module):
     unit_features = True  # whether `image_features` are normalised
 
     def __init__(
-        self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames: Sequence[str] | None = None
+        self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames: Sequence[str] | None = None
     ):
         super().__init__()
         self.settings = self.entry.settings(cfg)
@@ -130,7 +130,7 @@ class PromptMethod(nn.Module):
 
     def predict_features(self, image_features: Tensor) -> dict[str, Tensor]:
         """`predict` from what `image_features` gives, (B, D)."""
-        return {"logits": self.logit_scale * image_features @ self.class_features().t()}
+        return {"logits": self.logit_scale * image_features @ self.class_features().t() + self.logit_bias}
 
     # --- training -------------------------------------------------------------------------------------------------
 
@@ -233,6 +233,11 @@ class PromptMethod(nn.Module):
     @property
     def logit_scale(self) -> Tensor:
         return self.clip_model.logit_scale.exp()
+
+    @property
+    def logit_bias(self) -> Tensor | float:
+        """What all logits have in common: a softmax does not see it."""
+        return 0.0 if self.clip_model.logit_bias is None else self.clip_model.logit_bias
 
     def _state_key(self) -> tuple:
         precision = (torch.is_autocast_enabled("cuda"), torch.is_autocast_enabled("cpu"), self.text_encoder.kind)

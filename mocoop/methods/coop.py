@@ -8,8 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
-from mocoop.clip.openai import CLIP
+from mocoop.clip.backbone import Backbone
+from mocoop.clip.openai import TOKENIZER
 from mocoop.clip.prompts import Context, PromptLayout, embed_words, readable
+from mocoop.clip.tokenizer import Tokenizer
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.registry import register_method
@@ -30,7 +32,7 @@ logger = logging.getLogger(__name__)
 class CoOp(PromptMethod):
     """Learns `ctx`: (n, width), or (C, n, width) with class-specific contexts."""
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames=None):
+    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
         super().__init__(cfg, classnames, clip_model)
         settings = self.settings
         if settings.CTX_INIT:  # words are shared by all classes, as in CoOp, whatever CSC says
@@ -39,7 +41,8 @@ class CoOp(PromptMethod):
             shape = (len(self.classnames), settings.N_CTX) if settings.CSC else (settings.N_CTX,)
             ctx = noise_context(*shape, clip_model=clip_model)
         self.ctx = nn.Parameter(ctx)
-        self.layout = coop_layout(self.classnames, ctx.shape[-2], settings.CLASS_TOKEN_POSITION, ctx.dim() == 3)
+        position, tokenizer = settings.CLASS_TOKEN_POSITION, clip_model.tokenizer
+        self.layout = coop_layout(self.classnames, ctx.shape[-2], position, ctx.dim() == 3, tokenizer)
         log_context(ctx, settings.CTX_INIT)
 
     def encode_classes(self) -> Tensor:
@@ -53,18 +56,17 @@ class CoOp(PromptMethod):
         return f"a context for each of its {len(self.ctx)} classes (TRAINER.COOP.CSC)" if self.ctx.dim() == 3 else None
 
 
-def words_context(words: str, clip_model: CLIP) -> Tensor:
+def words_context(words: str, clip_model: Backbone) -> Tensor:
     """Context vectors (n, width) that start as the embeddings of the n tokens of some words."""
-    return embed_words(readable(words), clip_model.token_embedding).to(clip_model.dtype)
+    return embed_words(readable(words), clip_model).to(clip_model.dtype)
 
 
-def noise_context(*shape: int, clip_model: CLIP) -> Tensor:
+def noise_context(*shape: int, clip_model: Backbone) -> Tensor:
     """Context vectors (*shape, width) drawn from N(0, 0.02^2)."""
-    width = clip_model.ln_final.weight.shape[0]
-    return nn.init.normal_(torch.empty(*shape, width, dtype=clip_model.dtype), std=0.02)
+    return nn.init.normal_(torch.empty(*shape, clip_model.text_width, dtype=clip_model.dtype), std=0.02)
 
 
-def start_context(settings: CfgNode, clip_model: CLIP) -> nn.Parameter:
+def start_context(settings: CfgNode, clip_model: Backbone) -> nn.Parameter:
     """The context (n, width) of a method with the keys CTX_INIT and N_CTX: from words, else from noise."""
     words = settings.CTX_INIT
     ctx = words_context(words, clip_model) if words else noise_context(settings.N_CTX, clip_model=clip_model)
@@ -76,7 +78,13 @@ def log_context(ctx: Tensor, words: str) -> None:
     logger.info("context of %d tokens, starting from %s", ctx.shape[-2], repr(words) if words else "noise")
 
 
-def coop_layout(classnames: Sequence[str], n_ctx: int, position: str, class_specific: bool = False) -> PromptLayout:
+def coop_layout(
+    classnames: Sequence[str],
+    n_ctx: int,
+    position: str,
+    class_specific: bool = False,
+    tokenizer: Tokenizer = TOKENIZER,
+) -> PromptLayout:
     """[SOT] [context] [class] [.] [EOT], the class name at the end, in the middle or at the front of the context."""
     prompts = []
     for c, name in enumerate(map(readable, classnames)):
@@ -88,7 +96,7 @@ def coop_layout(classnames: Sequence[str], n_ctx: int, position: str, class_spec
             prompts.append([Context(start, half), name, Context(start + half, n_ctx - half), "."])
         else:
             prompts.append([name, Context(start, n_ctx), "."])
-    return PromptLayout(prompts, names=classnames)
+    return PromptLayout(prompts, classnames, tokenizer)
 
 
 def renamed(state: dict[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:

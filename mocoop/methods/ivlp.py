@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
-from mocoop.clip.openai import CLIP
+from mocoop.clip.backbone import Backbone
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.coop import log_context, renamed
@@ -19,6 +19,7 @@ from mocoop.methods.deep_prompts import (
     check_depth,
     deep_rows,
     first_words,
+    text_tower,
     visual_width,
     worded_layout,
 )
@@ -45,14 +46,15 @@ class IVLP(PromptMethod):
     Raises ConfigError for a tower that has fewer blocks, or is no transformer.
     """
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames=None):
+    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
         super().__init__(cfg, classnames, clip_model)
         settings, node = self.settings, f"TRAINER.{self.entry.node}"
-        check_depth(f"{node}.PROMPT_DEPTH_TEXT", settings.PROMPT_DEPTH_TEXT, clip_model.transformer)
+        tower = text_tower(clip_model, self.entry.name)
+        check_depth(f"{node}.PROMPT_DEPTH_TEXT", settings.PROMPT_DEPTH_TEXT, tower)
         ctx, rest = first_words(settings.CTX_INIT, settings.N_CTX_TEXT, clip_model)
         self.ctx = nn.Parameter(ctx)
         log_context(ctx, settings.CTX_INIT)
-        self.layout = worded_layout(self.classnames, len(ctx), rest)
+        self.layout = worded_layout(self.classnames, len(ctx), rest, clip_model.tokenizer)
         self.text_prompts = deep_rows(settings.PROMPT_DEPTH_TEXT - 1, *ctx.shape)
         self.visual_prompts = nn.ParameterList()
         if settings.PROMPT_DEPTH_VISION and settings.N_CTX_VISION:

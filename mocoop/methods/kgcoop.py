@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
-from mocoop.clip.openai import CLIP
+from mocoop.clip.backbone import Backbone
 from mocoop.clip.templates import anchor_template
 from mocoop.methods.base import PromptMethod, batch_accuracy
 from mocoop.methods.coop import coop_layout, only_ctx, start_context
@@ -31,10 +31,10 @@ def anchor_distance(text_features: Tensor, anchors: Tensor) -> Tensor:
 class KgCoOp(PromptMethod):
     """Learns `ctx` (n, width)."""
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames=None):
+    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
         super().__init__(cfg, classnames, clip_model)
         self.ctx = start_context(self.settings, clip_model)
-        self.layout = coop_layout(self.classnames, len(self.ctx), "end")
+        self.layout = coop_layout(self.classnames, len(self.ctx), "end", tokenizer=clip_model.tokenizer)
         self.template = anchor_template(self.entry.name, cfg.DATASET.NAME)
 
     def anchors(self) -> Tensor:

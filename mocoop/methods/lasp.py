@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
+from mocoop.clip.backbone import Backbone
 from mocoop.clip.hard_prompts import hard_features
-from mocoop.clip.openai import CLIP
 from mocoop.clip.templates import template_bank
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.methods.base import PromptMethod, batch_accuracy, taught_classes
@@ -38,17 +38,19 @@ class LASP(PromptMethod):
     """Learns `ctx` (n, width), by choice `correction` (1, D) and the image tower's LayerNorms."""
 
     def __init__(
-        self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames: Sequence[str] | None = None
+        self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames: Sequence[str] | None = None
     ):
         super().__init__(cfg, classnames, clip_model)
         self.ctx = start_context(self.settings, clip_model)
         if self.settings.CORRECTION:
-            self.correction = nn.Parameter(torch.zeros(1, clip_model.text_projection.shape[1], dtype=clip_model.dtype))
+            self.correction = nn.Parameter(torch.zeros(1, clip_model.embed_dim, dtype=clip_model.dtype))
         self.layer_norms = LayerNorms(clip_model.visual, self._is_tuned)
         self.taught_classnames, rows = taught_classes(cfg, self.settings.TEXT_LOSS_CLASSES, classnames, all_classnames)
         self.register_buffer("trained_rows", rows, persistent=False)  # (C,) rows of the taught classes
-        self.layout = coop_layout(self.classnames, len(self.ctx), "end")
-        self.taught_layout = coop_layout(self.taught_classnames, len(self.ctx), "end")
+        self.layout, self.taught_layout = (
+            coop_layout(names, len(self.ctx), "end", tokenizer=clip_model.tokenizer)
+            for names in (self.classnames, self.taught_classnames)
+        )
 
     def _is_tuned(self, name: str) -> bool:
         return self.settings.FINETUNE_VIT_LN and (".ln_1." in name or ".ln_2." in name)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
-from mocoop.clip.openai import CLIP
+from mocoop.clip.backbone import Backbone
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.coop import log_context, renamed
@@ -17,6 +17,7 @@ from mocoop.methods.deep_prompts import (
     check_depth,
     deep_rows,
     first_words,
+    text_tower,
     visual_width,
     worded_layout,
 )
@@ -42,15 +43,15 @@ class MaPLe(PromptMethod):
     Raises ConfigError for a tower that has fewer blocks, or is no transformer.
     """
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames=None):
+    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
         super().__init__(cfg, classnames, clip_model)
         settings, width = self.settings, visual_width(clip_model, "MaPLe")
-        for tower in (clip_model.transformer, clip_model.visual.transformer):
+        for tower in (text_tower(clip_model, "MaPLe"), clip_model.visual.transformer):
             check_depth("TRAINER.MAPLE.PROMPT_DEPTH", settings.PROMPT_DEPTH, tower)
         ctx, rest = first_words(settings.CTX_INIT, settings.N_CTX, clip_model)
         self.ctx = nn.Parameter(ctx)
         log_context(ctx, settings.CTX_INIT)
-        self.layout = worded_layout(self.classnames, len(ctx), rest)
+        self.layout = worded_layout(self.classnames, len(ctx), rest, clip_model.tokenizer)
         deeper = settings.PROMPT_DEPTH - 1
         self.compound_prompts_text = deep_rows(deeper, *ctx.shape)
         self.proj = nn.Linear(ctx.shape[1], width)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
-from mocoop.clip.openai import CLIP
+from mocoop.clip.backbone import Backbone
 from mocoop.clip.prompts import Context, PromptLayout, readable, split_words
 from mocoop.clip.templates import anchor_template, split_template
 from mocoop.methods.base import PromptMethod, batch_accuracy
@@ -29,7 +29,7 @@ KEYS = (
 class ProGrad(PromptMethod):
     """Learns `ctx` (n, width)."""
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames=None):
+    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
         super().__init__(cfg, classnames, clip_model)
         self.template = anchor_template("ProGrad", cfg.DATASET.NAME)
         words = split_template(self.template)[0] if self.settings.CTX_INIT else ""
@@ -37,7 +37,7 @@ class ProGrad(PromptMethod):
         self.ctx = nn.Parameter(ctx)
         log_context(ctx, words)
         prompts = [[Context(0, len(ctx)), f"{rest} {readable(name)}.".strip()] for name in self.classnames]
-        self.layout = PromptLayout(prompts, names=self.classnames)
+        self.layout = PromptLayout(prompts, self.classnames, clip_model.tokenizer)
 
     def encode_classes(self) -> Tensor:
         return F.normalize(self.text_encoder([self.ctx], [self.layout])[0], dim=-1)
@@ -68,7 +68,7 @@ class ProGrad(PromptMethod):
         return only_ctx(state)
 
 
-def padded_context(words: str, length: int, clip_model: CLIP) -> tuple[Tensor, str]:
+def padded_context(words: str, length: int, clip_model: Backbone) -> tuple[Tensor, str]:
     """Context (length, width) that ends in the words' embeddings, and the words that stay fixed behind it.
 
     As released, as many tokens are learned as there are words: where a comma makes one more, the last word is fixed.
@@ -76,7 +76,7 @@ def padded_context(words: str, length: int, clip_model: CLIP) -> tuple[Tensor, s
     """
     if not words:
         return noise_context(length, clip_model=clip_model), ""
-    first, rest = split_words(words, min(len(words.split()), length))
+    first, rest = split_words(words, min(len(words.split()), length), clip_model.tokenizer)
     ctx = words_context(first, clip_model)
     return F.pad(ctx, (0, 0, length - len(ctx), 0)), rest
 

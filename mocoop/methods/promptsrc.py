@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
+from mocoop.clip.backbone import Backbone
 from mocoop.clip.hard_prompts import hard_features
-from mocoop.clip.openai import CLIP
 from mocoop.clip.templates import template_bank
 from mocoop.errors import CheckpointError
 from mocoop.methods.base import batch_accuracy
@@ -31,7 +31,7 @@ KEYS = (
 class PromptSRC(IVLP):
     """Learns what IVLP does; after the last epoch it is the Gaussian average of all epochs' weights."""
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames=None):
+    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
         super().__init__(cfg, classnames, clip_model)
         self.average: dict[str, Tensor] = {}  # the sum so far, on the CPU in fp32
 

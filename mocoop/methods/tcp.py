@@ -7,11 +7,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
-from mocoop.clip.openai import CLIP, clip_modules
+from mocoop.clip.backbone import Backbone
+from mocoop.clip.openai import clip_modules
 from mocoop.clip.prompts import Context, PromptLayout, readable
 from mocoop.clip.templates import prompt_ending
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.errors import ConfigError
+from mocoop.methods.deep_prompts import text_tower
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.kgcoop import KgCoOp
 from mocoop.methods.registry import register_method
@@ -35,12 +37,12 @@ class TCP(KgCoOp):
     Raises ConfigError for a text tower without the block.
     """
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames=None):
+    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
         super().__init__(cfg, classnames, clip_model)
-        blocks = len(clip_model.transformer.resblocks)
+        blocks = len(text_tower(clip_model, "TCP").resblocks)
         if self.settings.BLOCK >= blocks:
             raise ConfigError(f"TRAINER.TCP.BLOCK is {self.settings.BLOCK}, expected 1 to {blocks - 1} for this CLIP")
-        width, features = self.ctx.shape[1], clip_model.text_projection.shape[1]
+        width, features = self.ctx.shape[1], clip_model.embed_dim
         layers = OrderedDict(
             linear1=nn.Linear(features, features // 4),
             relu=clip_modules.QuickGELU(),  # under the release's name
@@ -49,7 +51,7 @@ class TCP(KgCoOp):
         self.meta_net = nn.Sequential(layers).to(clip_model.dtype)
         ending = prompt_ending("TCP", cfg.DATASET.NAME)
         prompts = [[Context(0, len(self.ctx)), ending.format(readable(name))] for name in self.classnames]
-        self.layout = PromptLayout(prompts, names=self.classnames)
+        self.layout = PromptLayout(prompts, self.classnames, clip_model.tokenizer)
         self.rows_shape = (1, len(self.classnames), len(self.ctx), width)
 
     def encode_classes(self) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 from yacs.config import CfgNode
 
-from mocoop.clip.openai import CLIP
+from mocoop.clip.backbone import Backbone
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.coop import renamed
@@ -27,7 +27,7 @@ KEYS = (
 class VPT(PromptMethod):
     """Learns `visual_prompts`: (m, W') for blocks 0, 1, ... Raises ConfigError as IVLP does."""
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames=None):
+    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
         super().__init__(cfg, classnames, clip_model)
         settings, width = self.settings, visual_width(clip_model, "VPT")
         check_depth("TRAINER.VPT.PROMPT_DEPTH_VISION", settings.PROMPT_DEPTH_VISION, clip_model.visual.transformer)

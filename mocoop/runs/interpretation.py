@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mocoop.clip.openai import tokenizer
+from mocoop.clip.openai import TOKENIZER
 from mocoop.clip.prompts import readable
 from mocoop.clip.templates import split_template
+from mocoop.clip.tokenizer import Tokenizer
 from mocoop.errors import ConfigError
 from mocoop.methods.cocoop import CoCoOp
 from mocoop.methods.coop import words_context
@@ -81,7 +82,8 @@ class Vocabulary:
         neighbour: the median distance of a token (of 300) to the nearest other one.
     """
 
-    def __init__(self, token_embedding: Tensor):
+    def __init__(self, token_embedding: Tensor, tokenizer: Tokenizer = TOKENIZER):
+        self.tokenizer = tokenizer
         self.ids = token_embedding.abs().sum(-1).nonzero().squeeze(1)  # never trained: zero
         self.rows = token_embedding[self.ids].float().cpu()  # (V, width)
         self.squares = self.rows.square().sum(-1)
@@ -97,7 +99,7 @@ class Vocabulary:
         distances = torch.cdist(vectors, self.rows, compute_mode="donot_use_mm_for_euclid_dist")
         found = distances.topk(min(top, self.size), largest=False)
         return [
-            [(token_text(int(self.ids[row])), distance) for row, distance in zip(rows, distances)]
+            [(self.tokenizer.text_of(int(self.ids[row])), distance) for row, distance in zip(rows, distances)]
             for rows, distances in zip(found.indices.tolist(), found.values.tolist())
         ]
 
@@ -105,12 +107,6 @@ class Vocabulary:
         """(DIRECTIONS,) distances of random vectors of a norm to their nearest tokens."""
         squares = (self.squares - 2 * norm * self._products).min(-1).values + norm**2
         return squares.clamp_min(0).sqrt()
-
-
-def token_text(token: int) -> str:
-    """A token as text; one that does not end a word ends in a hyphen."""
-    ends_word = tokenizer.decoder[token].endswith("</w>") or tokenizer.decoder[token].startswith("<|")
-    return tokenizer.decode([token]).strip() + ("" if ends_word else "-")
 
 
 def interpret(run: TrainedRun, vocabulary: Vocabulary, top: int = 5) -> Iterator[Position]:
@@ -147,7 +143,9 @@ def spans_of(run: TrainedRun) -> list[Span]:
     expert = "without an image's shift" if isinstance(run.method, CoCoOp) else ""
     if not node.CTX_INIT:
         return _split(expert, ctx, None, None, node)
-    return _split(expert, ctx, words_context(node.CTX_INIT, run.method.clip_model), _words(node.CTX_INIT), node)
+    clip_model = run.method.clip_model
+    words = _words(node.CTX_INIT, clip_model.tokenizer)
+    return _split(expert, ctx, words_context(node.CTX_INIT, clip_model), words, node)
 
 
 def _expert_spans(method: MoCoOp) -> list[Span]:
@@ -158,7 +156,7 @@ def _expert_spans(method: MoCoOp) -> list[Span]:
         for side, vectors, start, text in zip(
             ("before", "after"), (method.ctx_before[g], method.ctx_after[g]), starts, words
         ):
-            first = _words(text) if method.settings.INIT == "first" else None
+            first = _words(text, method.clip_model.tokenizer) if method.settings.INIT == "first" else None
             if len(vectors):
                 spans.append(Span(name, side, vectors, start, first))
     return spans
@@ -175,5 +173,5 @@ def _split(expert: str, vectors: Tensor, start: Tensor | None, words: Sequence[s
     return [span for span in spans if len(span.vectors)]
 
 
-def _words(text: str) -> list[str]:
-    return [token_text(token) for token in tokenizer.encode(readable(text))]
+def _words(text: str, tokenizer: Tokenizer) -> list[str]:
+    return [tokenizer.text_of(token) for token in tokenizer.encode(readable(text))]

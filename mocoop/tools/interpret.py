@@ -39,7 +39,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json is not None:
         check_unused(args.json, args.force)
     trained = open_run(args.run_folder, args)
-    vocabulary = Vocabulary(trained.method.clip_model.token_embedding.weight.detach())
+    clip_model = trained.method.clip_model
+    vocabulary = Vocabulary(clip_model.token_embedding.weight.detach(), clip_model.tokenizer)
     positions = list(interpret(trained, vocabulary, args.top))
     print(f"{vocabulary.size} trained tokens; half of them have another within {vocabulary.neighbour:.3f}")
     print(fill(LEGEND, WIDTH))

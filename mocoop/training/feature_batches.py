@@ -12,7 +12,6 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
 from mocoop.clip.feature_cache import ImageFeatureCache, cache_folder, key_of, module_sha256
-from mocoop.clip.openai import activation_of
 from mocoop.methods.base import PromptMethod
 from mocoop.training.precision import Precision
 
@@ -86,6 +85,6 @@ def _cached_batches(
 def image_key(dataset: Dataset, method: PromptMethod, precision: Precision, unit: bool) -> str:
     """Hash of all that turns the bytes of an image's file into a feature; `unit`: whether it is normalised."""
     versions = [torch.__version__, torchvision.__version__, PIL.__version__]
-    computed = [precision.tested, precision.device.type, method.image_encoder.is_fast, activation_of(method.clip_model)]
+    computed = [precision.tested, precision.device.type, method.image_encoder.is_fast, method.clip_model.anatomy]
     transform = re.sub(r" at 0x[0-9a-f]+", "", repr(dataset.transform))  # addresses change with each process
     return key_of(module_sha256(method.clip_model.visual), transform, [*computed, unit], versions)

@@ -6,7 +6,7 @@ import logging
 import torch
 from torch import Tensor, nn
 
-from mocoop.clip.openai import CLIP, clip_modules
+from mocoop.clip.backbone import Backbone
 from mocoop.methods.base import PromptMethod
 
 TEST_PRECISIONS = ("peers", "train")
@@ -38,10 +38,10 @@ class Precision:
         self.tested = self.used if test == "train" or self.used == "fp16" else "fp32"
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.used == "amp")
 
-    def prepare(self, clip_model: CLIP) -> CLIP:
+    def prepare(self, clip_model: Backbone) -> Backbone:
         """CLIP with its weights in this precision."""
         if self.used == "fp16":
-            clip_modules.convert_weights(clip_model)
+            clip_model.halve()
         return clip_model
 
     def autocast(self, testing: bool = False):

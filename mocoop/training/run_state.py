@@ -9,7 +9,6 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from mocoop.clip.feature_cache import tensors_sha256
-from mocoop.clip.openai import activation_of
 from mocoop.config import fill
 from mocoop.errors import CheckpointError, quoted
 from mocoop.methods import get_method
@@ -30,7 +29,7 @@ def describe_method(cfg: CfgNode, method: PromptMethod) -> dict:
         "format": FORMAT,
         "name": cfg.TRAINER.NAME,
         "backbone": cfg.MODEL.BACKBONE.NAME,
-        "activation": activation_of(method.clip_model),
+        "activation": method.clip_model.activation,
         "classnames": list(method.classnames),
         "structure": method.structure(),
         "config": plain_config(cfg),
@@ -154,7 +153,7 @@ def check_made_for(cfg: CfgNode, checkpoint: dict, path) -> None:
 
 def check_activation(method: PromptMethod, checkpoint: dict, path) -> None:
     """Raises CheckpointError where CLIP computed with another activation when the method was trained."""
-    made, used = (description(checkpoint, path) or {}).get("activation"), activation_of(method.clip_model)
+    made, used = (description(checkpoint, path) or {}).get("activation"), method.clip_model.activation
     if made not in (None, used):
         raise CheckpointError(f"{path} was trained with MODEL.BACKBONE.ACTIVATION {quoted(made)}, got {used}")
 

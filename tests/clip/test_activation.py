@@ -11,7 +11,6 @@ from yacs.config import CfgNode
 from mocoop.backbone import load_clip
 from mocoop.clip.hard_prompts import hard_features
 from mocoop.clip.image_encoder import ImageEncoder
-from mocoop.clip.openai import activation_of
 from mocoop.clip.text_encoder import TextEncoder
 from mocoop.errors import CheckpointError, ConfigError
 from mocoop.training.checkpoint import load_checkpoint
@@ -36,7 +35,7 @@ def weights(tmp_path):
 def test_the_key_decides_and_auto_says_what_it_assumes(weights, caplog, activation, expected):
     with caplog.at_level(logging.WARNING):
         model = load_clip(config(weights, activation))
-    assert activation_of(model) == ("gelu" if activation == "gelu" else "quick_gelu")
+    assert model.activation == ("gelu" if activation == "gelu" else "quick_gelu")
     warned = [record.getMessage() for record in caplog.records]
     assert bool(warned) == (activation == "auto")
     assert all("QuickGELU is assumed" in line and "ACTIVATION gelu" in line for line in warned)
@@ -68,7 +67,7 @@ def test_an_unknown_activation_is_one_line(weights):
 
 def test_openais_own_names_are_taken_as_they_are(caplog):
     with caplog.at_level(logging.WARNING):
-        assert activation_of(load_clip(config("tiny-vit", "auto"))) == "quick_gelu"
+        assert load_clip(config("tiny-vit", "auto")).activation == "quick_gelu"
     assert not caplog.records
 
 

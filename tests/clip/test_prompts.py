@@ -26,10 +26,10 @@ def test_tokens_are_counted_not_words():
 def test_positions_of_context_name_and_ends():
     layout = PromptLayout([[Context(0, 2), "dog", Context(2, 1), "."], [Context(0, 2), "hot dog", Context(2, 1), "."]])
     dog, hot = tokenizer.encode("dog")[0], tokenizer.encode("hot dog")[0]
-    stop = tokenizer.encode(".")[0]
-    assert layout.tokens[0, :7].tolist() == [SOT_TOKEN, 0, 0, dog, 0, stop, EOT_TOKEN]
+    stop, x = tokenizer.encode(".")[0], tokenizer.encode("x")[0]
+    assert layout.tokens[0, :7].tolist() == [SOT_TOKEN, x, x, dog, x, stop, EOT_TOKEN]
     assert layout.ctx_index[0, :7].tolist() == [-1, 0, 1, -1, 2, -1, -1]
-    assert layout.tokens[1, :8].tolist() == [SOT_TOKEN, 0, 0, hot, dog, 0, stop, EOT_TOKEN]
+    assert layout.tokens[1, :8].tolist() == [SOT_TOKEN, x, x, hot, dog, x, stop, EOT_TOKEN]
     assert layout.lengths.tolist() == [7, 8]
     assert layout.prefix_length == 3
 
@@ -61,7 +61,7 @@ def test_embed_puts_each_vector_in_its_place():
 def test_embed_words_gives_the_embeddings_of_the_tokens():
     model = small_clip()
     expected = model.token_embedding.weight[tokenizer.encode("a close-up photo")]
-    assert torch.equal(embed_words("a close-up photo", model.token_embedding), expected)
+    assert torch.equal(embed_words("a close-up photo", model), expected)
 
 
 def test_a_name_too_long_for_the_context_is_named():

@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 import torch
 
-from mocoop.clip.openai import tokenizer
+from mocoop.clip.openai import TOKENIZER, tokenizer
 from mocoop.clip.prompts import embed_words
 from mocoop.errors import ConfigError
 from mocoop.methods import build_method
-from mocoop.runs.interpretation import Vocabulary, interpret, spans_of, token_text
+from mocoop.runs.interpretation import Vocabulary, interpret, spans_of
 from mocoop.runs.trained_run import load_run
 
 
@@ -28,7 +28,7 @@ def test_nearest_trained_tokens(table):
     for vector, nearest in zip(vectors, found):
         distances = (table[100:] - vector).norm(dim=-1)
         order = distances.argsort()[:4]
-        assert [token for token, _ in nearest] == [token_text(100 + int(i)) for i in order]
+        assert [token for token, _ in nearest] == [TOKENIZER.text_of(100 + int(i)) for i in order]
         assert [distance for _, distance in nearest] == pytest.approx(distances[order].tolist(), rel=1e-5)
 
 
@@ -47,8 +47,8 @@ def test_how_near_tokens_lie_to_each_other(table):
 
 def test_words_and_parts_of_words():
     pixelated = tokenizer.encode("pixelated")
-    assert [token_text(token) for token in pixelated] == ["pixel-", "ated"]
-    assert token_text(tokenizer.encoder["<|endoftext|>"]) == "<|endoftext|>"
+    assert [TOKENIZER.text_of(token) for token in pixelated] == ["pixel-", "ated"]
+    assert TOKENIZER.text_of(tokenizer.encoder["<|endoftext|>"]) == "<|endoftext|>"
 
 
 def test_experts_that_did_not_move_lie_at_the_words_they_started_from(trained_runs):
@@ -60,7 +60,7 @@ def test_experts_that_did_not_move_lie_at_the_words_they_started_from(trained_ru
     assert all(p.moved == 0 and p.nearest == [(p.start, 0.0)] and p.random_nearer == 0 for p in positions)
 
     with torch.no_grad():
-        fresh.method.ctx_before[0][1] = embed_words("circle", run.method.clip_model.token_embedding)[0]
+        fresh.method.ctx_before[0][1] = embed_words("circle", run.method.clip_model)[0]
     moved = list(interpret(fresh, vocabulary, top=1))[1]
     assert (moved.expert, moved.position, moved.start) == ("photo", 2, "photo")
     assert moved.nearest == [("circle", 0.0)] and moved.moved > 0.1

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
+from mocoop.clip.backbone import Backbone
 from mocoop.clip.hard_prompts import hard_features
-from mocoop.clip.openai import CLIP
 from mocoop.clip.prompts import Context, PromptLayout, count_tokens, embed_words, readable
 from mocoop.clip.templates import split_template
 from mocoop.clip.tower_parts import TowerParts
@@ -46,7 +46,7 @@ class MoCoOp(PromptMethod):
     """
 
     def __init__(
-        self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames: Sequence[str] | None = None
+        self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames: Sequence[str] | None = None
     ):
         super().__init__(cfg, classnames, clip_model)
         settings = self.settings
@@ -56,7 +56,7 @@ class MoCoOp(PromptMethod):
         if settings.FINETUNE_VIT_LN and not len(self.layer_norms):
             logger.info("FINETUNE_VIT_LN: this image tower has no LayerNorm, nothing is tuned in it")
         self._add_experts(clip_model)
-        features = clip_model.text_projection.shape[1]
+        features = clip_model.embed_dim
         if settings.ROUTER == "learned":
             self.router = Router(features, len(self.groups)).to(clip_model.dtype)
         else:
@@ -66,7 +66,7 @@ class MoCoOp(PromptMethod):
         self._add_layouts(*taught_classes(cfg, settings.TEXT_LOSS_CLASSES, classnames, all_classnames))
         self.teaches_chosen_experts = _teaches_chosen_experts(cfg)
 
-    def _add_experts(self, clip_model: CLIP) -> None:
+    def _add_experts(self, clip_model: Backbone) -> None:
         contexts = [initial_contexts(group, self.settings.INIT, clip_model) for group in self.groups.values()]
         self.ctx_before = nn.ParameterList([nn.Parameter(before) for before, _ in contexts])
         self.ctx_after = nn.ParameterList([nn.Parameter(after) for _, after in contexts])
@@ -92,7 +92,7 @@ class MoCoOp(PromptMethod):
         for name in map(readable, classnames):
             tail = [name, Context(before, after), "."] if after else [name + "."]
             prompts.append([Context(0, before), *tail])
-        return PromptLayout(prompts, names=classnames)
+        return PromptLayout(prompts, classnames, self.clip_model.tokenizer)
 
     def encode_classes(self) -> Tensor:
         """Normalised soft-prompt features (E, C, D) of the classes."""
@@ -134,7 +134,7 @@ class MoCoOp(PromptMethod):
     def _mix(self, image_features: Tensor, soft: Tensor, rows: Tensor, gates: Tensor) -> Tensor:
         """Logits (B, C) from soft-prompt features (E', C, D), of which each image takes the `rows` (B, K)."""
         scores = torch.einsum("bd,ecd->bec", image_features, soft)
-        return self.logit_scale * mix_scores(scores, gates, rows)
+        return self.logit_scale * mix_scores(scores, gates, rows) + self.logit_bias
 
     def loss(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Cross-entropy + TEXT_LOSS_WEIGHT * text supervision + GATE_LOSS_WEIGHT * hard-prompt-guided routing.
@@ -207,18 +207,17 @@ def _teaches_chosen_experts(cfg: CfgNode) -> bool:
     return cfg.DATALOADER.TRAIN_X.BATCH_SIZE < SMALLEST_BATCH_OF_ALL
 
 
-def initial_contexts(templates: Sequence[str], init: str, clip_model: CLIP) -> tuple[Tensor, Tensor]:
+def initial_contexts(templates: Sequence[str], init: str, clip_model: Backbone) -> tuple[Tensor, Tensor]:
     """Context vectors before (n, width) and after (m, width) the class name, from a group's templates.
 
     `first` takes the embeddings of the first template's words; `mean` averages them position by position over the
     templates with as many tokens before and after the name as the first has. Tokens are counted, not words.
     """
-    first = split_template(templates[0])
-    lengths = tuple(map(count_tokens, first))
-    chosen = [first]
-    if init == "mean":
-        chosen = [parts for t in templates if tuple(map(count_tokens, parts := split_template(t))) == lengths]
-    sides = zip(*chosen)
-    embedding, dtype = clip_model.token_embedding, clip_model.dtype
-    before, after = (torch.stack([embed_words(t, embedding) for t in side]).mean(0).to(dtype) for side in sides)
-    return before, after
+
+    def lengths(parts: tuple[str, str]) -> list[int]:
+        return [count_tokens(part, clip_model.tokenizer) for part in parts]
+
+    every = [split_template(template) for template in templates]
+    chosen = [parts for parts in every if lengths(parts) == lengths(every[0])] if init == "mean" else every[:1]
+    before, after = (torch.stack([embed_words(text, clip_model) for text in side]).mean(0) for side in zip(*chosen))
+    return before.to(clip_model.dtype), after.to(clip_model.dtype)

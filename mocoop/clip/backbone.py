@@ -1,0 +1,87 @@
+"""What the library asks of a CLIP, whoever made it."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from mocoop.clip.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How images are prepared for a CLIP.
+
+    Attributes:
+        size: height and width.
+        mean, std: of the channels, for values from 0 to 1.
+        interpolation: bicubic, bilinear or nearest.
+    """
+
+    size: tuple[int, int]
+    mean: tuple[float, ...] = (0.48145466, 0.4578275, 0.40821073)
+    std: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
+    interpolation: str = "bicubic"
+
+
+class Backbone(nn.Module):
+    """A CLIP. Attributes have the names of OpenAI's class where it has one: it is a Backbone as it is.
+
+    Attributes:
+        tokenizer: how it reads texts.
+        visual: the image tower, from images (B, 3, H, W) to features (B, D).
+        token_embedding: from tokens to vectors (..., W).
+        logit_scale, logit_bias: of scores, scale in its logarithm; no bias: None.
+        dtype: what its towers compute in.
+        opaque_text: what the text tower is, if it can only be run as a whole; None if it is causal, read at EOT and
+            built like OpenAI's: `transformer.resblocks`, `positional_embedding`, `ln_final`. Then it is computed
+            fast, and something can be put into it.
+        opaque_image: the same of the image tower; None for a vision transformer like OpenAI's.
+    """
+
+    tokenizer: Tokenizer
+    logit_bias: Tensor | None = None
+    opaque_text: str | None = None
+    opaque_image: str | None = None
+
+    @property
+    def embed_dim(self) -> int:
+        """The size of a feature."""
+        raise NotImplementedError
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        raise NotImplementedError
+
+    @property
+    def activation(self) -> str:
+        """What the MLPs compute, quick_gelu or gelu; weights do not tell."""
+        raise NotImplementedError
+
+    @property
+    def anatomy(self) -> str:
+        """What it computes, as far as weights do not tell; part of the keys of cached features."""
+        return self.activation
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """Unnormalised features (C, D) of tokens (C, L), by its own modules."""
+        raise NotImplementedError
+
+    def project_text(self, states: Tensor) -> Tensor:
+        """Unnormalised features (..., D) of a text's last states (..., W), where parts can be put into the tower."""
+        return states.to(self.dtype) @ self.text_projection
+
+    def halve(self) -> None:
+        """Compute in half precision from now on."""
+        raise NotImplementedError
+
+    @property
+    def text_width(self) -> int:
+        return self.token_embedding.weight.shape[1]
+
+    def encode_embedded(self, embedded: Tensor, tokens: Tensor) -> Tensor:
+        """Features (C, D) by its own pass over tokens (C, L), with `embedded` (C, L, W) for what it looks up."""
+        handle = self.token_embedding.register_forward_hook(lambda *_: embedded)
+        try:
+            return self.encode_text(tokens)
+        finally:
+            handle.remove()

@@ -1,0 +1,47 @@
+"""How a CLIP reads texts: their tokens, and what stands around them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mocoop.errors import ConfigError, quoted
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """A vocabulary, and how a prompt of it begins and ends.
+
+    Attributes:
+        name: what it is known by; two of one name give a text the same tokens.
+        length: the positions that a prompt has.
+        before, after: tokens in front of and behind a text, SOT and EOT.
+        pad: the token at the positions behind a prompt's end.
+        ids_of: a text's tokens, without those around it.
+        text_of: a token as text; one that does not end a word ends in a hyphen.
+    """
+
+    name: str
+    length: int
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    pad: int
+    ids_of: Callable[[str], list[int]] = field(repr=False, compare=False)
+    text_of: Callable[[int], str] = field(repr=False, compare=False)
+
+    def __deepcopy__(self, memo) -> "Tokenizer":
+        return self
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text, without those around it.
+
+        Raises ConfigError for a text that spells one of them out: a prompt is read where it ends.
+        """
+        tokens = self.ids_of(text)
+        if set(tokens) & {*self.before, *self.after}:
+            spelled = " or ".join(self.text_of(mark) for mark in (*self.before, *self.after))
+            raise ConfigError(f"{quoted(text)} holds {spelled}, which mark the ends of a prompt")
+        return tokens
+
+    @property
+    def stand_in(self) -> int:
+        """A token that neither ends nor pads a prompt: what stands at a learned position, where a token has to."""
+        return self.encode("x")[0]
