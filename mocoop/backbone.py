@@ -1,4 +1,4 @@
-"""Loading CLIP: by OpenAI's name, from a file, or the small ones that the project carries."""
+"""Loading CLIP: by OpenAI's name, by open_clip's, from a file, or the small ones that the project carries."""
 
 import importlib
 import logging
@@ -12,7 +12,9 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from mocoop import tiny
+from mocoop.clip.backbone import Backbone
 from mocoop.clip.jit_archive import is_jit_archive, read_jit_archive
+from mocoop.clip.open_clip_names import PREFIX, load_open_clip
 from mocoop.clip.openai import CLIP, MODEL_URLS, build_clip, clip_modules
 from mocoop.errors import CheckpointError, ConfigError, reason_of
 from mocoop.files import check_zip, file_sha256
@@ -30,11 +32,12 @@ def add_backbone_config(cfg: CfgNode) -> None:
     cfg.MODEL.BACKBONE.ACTIVATION = "auto"
 
 
-def load_clip(cfg: CfgNode) -> CLIP:
+def load_clip(cfg: CfgNode) -> Backbone:
     """The CLIP that MODEL.BACKBONE.NAME names: frozen, in evaluation mode, fp32, on the CPU.
 
     The name is one of OpenAI's ("ViT-B/16"; downloaded on first use and checked against its SHA-256), the path of a
-    file (OpenAI's JIT archive, a state dict saved with torch.save, or safetensors), or "tiny" or "tiny-vit".
+    file (OpenAI's JIT archive, a state dict saved with torch.save, or safetensors), "tiny" or "tiny-vit", or a name of
+    open_clip's behind "open_clip:" (see `load_open_clip`).
     MODEL.BACKBONE.ACTIVATION says what its MLPs compute: weights do not tell, and the wrong one only costs accuracy.
 
     Raises:
@@ -44,6 +47,8 @@ def load_clip(cfg: CfgNode) -> CLIP:
     name, activation = cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.get("ACTIVATION", "auto")
     if activation not in ACTIVATIONS:
         raise ConfigError(f"MODEL.BACKBONE.ACTIVATION is {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
+    if name.startswith(PREFIX):
+        return load_open_clip(name, activation).float().eval().requires_grad_(False)
     if name in EMBEDDED:
         model = tiny.load(EMBEDDED[name])
     elif name in MODEL_URLS:
@@ -59,24 +64,24 @@ def load_clip(cfg: CfgNode) -> CLIP:
             )
     else:
         known = ", ".join([*MODEL_URLS, *EMBEDDED])
-        raise ConfigError(f"MODEL.BACKBONE.NAME is {name!r}, expected one of {known}, or the path of a CLIP file")
+        expected = f"one of {known}, the path of a CLIP file, or {PREFIX}MODEL/WEIGHTS"
+        raise ConfigError(f"MODEL.BACKBONE.NAME is {name!r}, expected {expected}")
     if activation == "gelu":
         model.use_gelu()
     return model.float().eval().requires_grad_(False)
 
 
 def is_available(name: str) -> bool:
-    """Whether `load_clip` knows the name: an embedded CLIP, one of OpenAI's, or a file that is there."""
-    return name in EMBEDDED or name in MODEL_URLS or bool(name) and Path(name).expanduser().is_file()
+    """Whether `load_clip` knows the name: an embedded CLIP, one of OpenAI's or open_clip's, or a file that is there."""
+    known = name in EMBEDDED or name in MODEL_URLS or name.startswith(PREFIX)
+    return known or bool(name) and Path(name).expanduser().is_file()
 
 
-def check_input_size(cfg: CfgNode, clip_model: CLIP) -> None:
+def check_input_size(cfg: CfgNode, clip_model: Backbone) -> None:
     """Raises ConfigError unless INPUT.SIZE is the size that the image tower was made for."""
-    expected = clip_model.visual.input_resolution
-    if tuple(cfg.INPUT.SIZE) != (expected, expected):
-        raise ConfigError(
-            f"INPUT.SIZE is {tuple(cfg.INPUT.SIZE)}, expected {(expected, expected)} for {cfg.MODEL.BACKBONE.NAME}"
-        )
+    expected = clip_model.preprocessing.size
+    if tuple(cfg.INPUT.SIZE) != expected:
+        raise ConfigError(f"INPUT.SIZE is {tuple(cfg.INPUT.SIZE)}, expected {expected} for {cfg.MODEL.BACKBONE.NAME}")
 
 
 def check_classnames(cfg: CfgNode, classnames: list[str]) -> None:

@@ -28,10 +28,14 @@ class Backbone(nn.Module):
 
     Attributes:
         tokenizer: how it reads texts.
+        preprocessing: how images are prepared for it.
+        embed_dim: the size of a feature, D.
         visual: the image tower, from images (B, 3, H, W) to features (B, D).
         token_embedding: from tokens to vectors (..., W).
         logit_scale, logit_bias: of scores, scale in its logarithm; no bias: None.
         dtype: what its towers compute in.
+        activation: of its MLPs, quick_gelu or gelu; weights do not tell.
+        anatomy: what it computes, as far as weights do not tell; part of the keys of cached features.
         opaque_text: what the text tower is, if it can only be run as a whole; None if it is causal, read at EOT and
             built like OpenAI's: `transformer.resblocks`, `positional_embedding`, `ln_final`. Then it is computed
             fast, and something can be put into it.
@@ -43,32 +47,13 @@ class Backbone(nn.Module):
     opaque_text: str | None = None
     opaque_image: str | None = None
 
-    @property
-    def embed_dim(self) -> int:
-        """The size of a feature."""
-        raise NotImplementedError
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        raise NotImplementedError
-
-    @property
-    def activation(self) -> str:
-        """What the MLPs compute, quick_gelu or gelu; weights do not tell."""
-        raise NotImplementedError
-
-    @property
-    def anatomy(self) -> str:
-        """What it computes, as far as weights do not tell; part of the keys of cached features."""
-        return self.activation
-
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Unnormalised features (C, D) of tokens (C, L), by its own modules."""
         raise NotImplementedError
 
     def project_text(self, states: Tensor) -> Tensor:
-        """Unnormalised features (..., D) of a text's last states (..., W), where parts can be put into the tower."""
-        return states.to(self.dtype) @ self.text_projection
+        """Unnormalised features (..., D) of last states (..., W) at EOT, for a text tower that is not opaque."""
+        raise NotImplementedError
 
     def halve(self) -> None:
         """Compute in half precision from now on."""

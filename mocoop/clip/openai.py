@@ -12,7 +12,7 @@ import types
 from torch import Tensor, nn
 
 from mocoop.clip.backbone import Backbone, Preprocessing
-from mocoop.clip.tokenizer import Tokenizer
+from mocoop.clip.tokenizer import byte_pairs
 
 
 def _import_clip():
@@ -38,12 +38,7 @@ SOT_TOKEN = tokenizer.encoder["<|startoftext|>"]
 EOT_TOKEN = tokenizer.encoder["<|endoftext|>"]
 
 
-def _text_of(token: int) -> str:
-    ends_word = tokenizer.decoder[token].endswith("</w>") or tokenizer.decoder[token].startswith("<|")
-    return tokenizer.decode([token]).strip() + ("" if ends_word else "-")
-
-
-TOKENIZER = Tokenizer("CLIP", CONTEXT_LENGTH, (SOT_TOKEN,), (EOT_TOKEN,), 0, tokenizer.encode, _text_of)
+TOKENIZER = byte_pairs("CLIP", CONTEXT_LENGTH, tokenizer, SOT_TOKEN, EOT_TOKEN)
 
 
 class CLIP(clip_modules.CLIP, Backbone):
@@ -66,6 +61,13 @@ class CLIP(clip_modules.CLIP, Backbone):
     @property
     def activation(self) -> str:
         return "quick_gelu" if is_quick_gelu(self.transformer.resblocks[0].mlp.gelu) else "gelu"
+
+    @property
+    def anatomy(self) -> str:
+        return self.activation
+
+    def project_text(self, states: Tensor) -> Tensor:
+        return states.to(self.dtype) @ self.text_projection
 
     def use_gelu(self) -> None:
         """Compute GELU in the MLPs, as most models of LAION do, from now on."""

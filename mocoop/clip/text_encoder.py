@@ -58,8 +58,8 @@ class TextEncoder:
         _check_rows(layouts, parts)
         if self.kind == "fast":
             return self.tower(contexts, layouts, parts)
-        own = [parts.of_prompts([g], len(layouts)) for g in range(len(layouts))]
-        return torch.stack([encode_plain(self.clip_model, *prompt) for prompt in zip(contexts, layouts, own)])
+        of_each = (parts if parts is NOTHING else parts.of_prompts([g], len(layouts)) for g in range(len(layouts)))
+        return torch.stack([encode_plain(self.clip_model, *prompt) for prompt in zip(contexts, layouts, of_each)])
 
     def halve_chunk(self) -> bool:
         """Halve the chunk after an out-of-memory error; False where it cannot get smaller."""

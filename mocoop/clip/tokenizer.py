@@ -16,7 +16,7 @@ class Tokenizer:
         before, after: tokens in front of and behind a text, SOT and EOT.
         pad: the token at the positions behind a prompt's end.
         ids_of: a text's tokens, without those around it.
-        text_of: a token as text; one that does not end a word ends in a hyphen.
+        text_of: a token as text.
     """
 
     name: str
@@ -45,3 +45,13 @@ class Tokenizer:
     def stand_in(self) -> int:
         """A token that neither ends nor pads a prompt: what stands at a learned position, where a token has to."""
         return self.encode("x")[0]
+
+
+def byte_pairs(name: str, length: int, tokenizer, sot: int, eot: int) -> Tokenizer:
+    """CLIP's byte pairs, by OpenAI's code or open_clip's; as text, a token that ends no word ends in a hyphen."""
+
+    def text_of(token: int) -> str:
+        ends_word = tokenizer.decoder[token].endswith("</w>") or token in (sot, eot)
+        return tokenizer.decode([token]).strip() + ("" if ends_word else "-")
+
+    return Tokenizer(name, length, (sot,), (eot,), 0, tokenizer.encode, text_of)
