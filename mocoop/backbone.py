@@ -20,6 +20,7 @@ from mocoop.errors import CheckpointError, ConfigError, reason_of
 from mocoop.files import check_zip, file_sha256
 
 EMBEDDED = {"tiny": "rn", "tiny-vit": "vit"}
+WIDEST_VIT = 1024  # of OpenAI's; their heads are all 64 wide
 ACTIVATIONS = ("auto", "quick_gelu", "gelu")
 WEIGHTS_FOLDER = Path("~/.cache/clip")  # where OpenAI's package keeps its downloads
 
@@ -139,6 +140,7 @@ def _build(state: dict[str, Tensor], name: str) -> CLIP:
     weights = {key: value for key, value in state.items() if key not in _NOT_WEIGHTS}
     try:
         _check_tensors(weights)
+        _check_heads(weights)
         _check_shapes(weights)
         model = build_clip(dict(weights)).float()
         model.load_state_dict({key: value.float() for key, value in weights.items()})  # build_model rounds to fp16
@@ -155,6 +157,16 @@ def _check_tensors(weights: dict) -> None:
             raise ValueError(f"{name} of size {tuple(value.shape)} repeats values that are stored once")
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise ValueError(f"{name} holds numbers that are not finite")
+
+
+def _check_heads(weights: dict[str, Tensor]) -> None:
+    """Raise ValueError for a tower that would be built with other heads than it was trained with."""
+    width = len(weights["visual.conv1.weight"])
+    if "visual.proj" in weights and width > WIDEST_VIT:
+        raise ValueError(
+            f"a vision transformer of width {width} need not have heads of width 64 as those up to {WIDEST_VIT}: name "
+            f"the model, such as {PREFIX}ViT-H-14/FILE"
+        )
 
 
 def _check_shapes(weights: dict[str, Tensor]) -> None:

@@ -1,11 +1,19 @@
 """Small models of open_clip with random weights, in folders that it loads: config, weights, and a tokenizer's file."""
 
+import functools
 import json
 from pathlib import Path
 
-import open_clip
+import pytest
 import torch
 from safetensors.torch import save_file
+from yacs.config import CfgNode
+
+from mocoop.backbone import load_clip
+from mocoop.clip.backbone import Backbone
+
+open_clip = pytest.importorskip("open_clip", reason="open_clip_torch is not installed")
+pytest.importorskip("transformers", reason="transformers is not installed")
 
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 3}
 VIT = {"image_size": 32, "layers": 2, "width": 64, "patch_size": 16, "head_width": 32}
@@ -56,8 +64,31 @@ MODELS = {
 PREPARED = {"siglip": {"mean": [0.5] * 3, "std": [0.5] * 3}}
 
 
-def write_model(folder: Path, name: str, seed: int = 0) -> str:
-    """Write a model of MODELS to a folder; its name for MODEL.BACKBONE.NAME."""
+class Small:
+    """The models of MODELS by name, each made once, under a folder."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.folder, self.backbone, self.own = map(functools.cache, (self._folder, self._backbone, self._own))
+
+    def _folder(self, name: str) -> Path:
+        write_model(self.root / name, name)
+        return self.root / name
+
+    def _backbone(self, name: str) -> Backbone:
+        return load_clip(CfgNode({"MODEL": {"BACKBONE": {"NAME": f"open_clip:local-dir:{self.folder(name)}"}}}))
+
+    def _own(self, name: str) -> torch.nn.Module:
+        """open_clip's model, which computes in fp64."""
+        model = open_clip.create_model(f"local-dir:{self.folder(name)}", pretrained_text=False)
+        return model.double().eval().requires_grad_(False)
+
+    def tokenizer(self, name: str):
+        return open_clip.get_tokenizer(f"local-dir:{self.folder(name)}")
+
+
+def write_model(folder: Path, name: str, seed: int = 0) -> None:
+    """Write a model of MODELS to a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     config = json.loads(json.dumps(MODELS[name]))
     text = config["text_cfg"]
@@ -75,7 +106,6 @@ def write_model(folder: Path, name: str, seed: int = 0) -> str:
             if parameter.dim() > 1:
                 parameter.normal_(std=0.2)
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "open_clip_model.safetensors")
-    return f"open_clip:local-dir:{folder}"
 
 
 def _write_tokenizer(folder: Path, length: int) -> None:

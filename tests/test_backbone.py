@@ -151,3 +151,10 @@ def test_true_vit_b16_size_loads_by_path_and_trains_one_step(tmp_path, name):
         "correction",
         "layer_norms.transformer/resblocks/0/ln_1/weight",
     } <= set(changed)
+
+
+def test_a_tower_whose_heads_are_not_known_is_refused(tmp_path):
+    state = small_clip().state_dict() | {"visual.conv1.weight": torch.zeros(1280, 3, 14, 14)}
+    torch.save(state, tmp_path / "huge.pth")
+    with pytest.raises(CheckpointError, match="of width 1280 need not .* open_clip:ViT-H-14/FILE"):
+        load_clip(config(tmp_path / "huge.pth"))
