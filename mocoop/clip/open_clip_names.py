@@ -17,7 +17,6 @@ from torch import nn
 from mocoop.clip.open_clip import OpenCLIP, tokenizer_of
 from mocoop.clip.tokenizer import Tokenizer
 from mocoop.errors import CheckpointError, ConfigError, MocoopError, reason_of
-from mocoop.torch_file import check_torch_file
 
 PREFIX, HUB, FOLDER = "open_clip:", "hf-hub:", "local-dir:"
 
@@ -39,7 +38,6 @@ def load_open_clip(name: str, activation: str = "auto") -> OpenCLIP:
     with _quiet_root(), _offline() if is_local else contextlib.nullcontext():
         try:
             config = _config(model_name, weights, activation)
-            _check_files(model_name, weights)
             return OpenCLIP(*_created(model_name, weights, config))
         except MocoopError:
             raise
@@ -82,15 +80,6 @@ def _config(model_name: str, weights: str | None, activation: str) -> dict:
             own = "quick_gelu" if trained else "gelu"
             raise ConfigError(f"{weights} of {model_name} was trained with {own}: set MODEL.BACKBONE.ACTIVATION {own}")
     return config | {"quick_gelu": quick}
-
-
-def _check_files(model_name: str, weights: str | None) -> None:
-    """Raise what `check_torch_file` does for weights at hand that would exhaust memory."""
-    folder = Path(model_name.removeprefix(FOLDER))
-    found = list(folder.iterdir()) if model_name.startswith(FOLDER) else [Path(weights or "")]
-    for path in found:
-        if path.suffix in (".pt", ".pth", ".bin") and path.is_file():
-            check_torch_file(path)
 
 
 def _created(model_name: str, weights: str | None, config: dict) -> tuple[nn.Module, dict, Tokenizer]:

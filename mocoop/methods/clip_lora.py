@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from torch import nn
 from yacs.config import CfgNode
 
+from mocoop.clip.backbone import Backbone
 from mocoop.clip.lora import LoRA
-from mocoop.clip.openai import CLIP
 from mocoop.clip.tower_parts import TowerParts
-from mocoop.methods.deep_prompts import visual_width
+from mocoop.methods.deep_prompts import text_tower, visual_width
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.registry import register_method
 from mocoop.methods.tuned_towers import TunedTowers
@@ -30,11 +30,11 @@ class CLIPLoRA(TunedTowers):
     Raises ConfigError where the image tower is to be updated and is no transformer.
     """
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames=None):
+    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
         super().__init__(cfg, classnames, clip_model)
         self.text_lora, self.image_lora = nn.ModuleList(), nn.ModuleList()
         if self.settings.TOWERS != "image":
-            self.text_lora = self._updates(clip_model.transformer, clip_model.ln_final.weight.shape[0])
+            self.text_lora = self._updates(text_tower(clip_model, "CLIPLoRA"), clip_model.text_width)
         if self.settings.TOWERS != "text":
             self.image_lora = self._updates(clip_model.visual.transformer, visual_width(clip_model, "CLIPLoRA"))
 
