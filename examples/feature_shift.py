@@ -28,7 +28,7 @@ class FeatureShift(PromptMethod):
 
     def __init__(self, cfg, classnames, clip_model, all_classnames=None):
         super().__init__(cfg, classnames, clip_model)
-        self.shift = nn.Parameter(torch.zeros(clip_model.text_projection.shape[1]))
+        self.shift = nn.Parameter(torch.zeros(clip_model.embed_dim))
 
     def encode_classes(self) -> Tensor:
         with torch.no_grad():  # CLIP is frozen, and so are hard prompts

@@ -48,7 +48,7 @@ class FeatureMethod(PromptMethod):
     def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames=None):
         super().__init__(cfg, classnames, clip_model)
         self.templates = self.templates_of(cfg.DATASET.NAME)
-        self.feature_size = clip_model.text_projection.shape[1]
+        self.feature_size = clip_model.embed_dim
         self.trained = list(self.settings.get("CLASSES", ())) or self.classnames
 
     def encode_classes(self) -> Tensor:
