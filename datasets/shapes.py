@@ -30,46 +30,16 @@ class _Shapes(BenchmarkDataset):
         return read_styles(self.dataset_dir)
 
 
-@DATASET_REGISTRY.register()
-class ShapesColor(_Shapes):
-    """Base classes have warm colours, new ones cool colours; both have all shapes."""
-
-
-@DATASET_REGISTRY.register()
-class ShapesShape(_Shapes):
-    """Base classes have the first six shapes, new ones the others; both have all colours."""
-
-
-@DATASET_REGISTRY.register()
-class ShapesBoth(_Shapes):
-    """New classes have neither a colour nor a shape of the base classes."""
-
-
-@DATASET_REGISTRY.register()
-class ShapesBothCool(_Shapes):
-    """ShapesBoth by a camera with a cool tint."""
-
-
-@DATASET_REGISTRY.register()
-class ShapesBothSketch(_Shapes):
-    """ShapesBoth in sketches only."""
-
-
-@DATASET_REGISTRY.register()
-class ShapesBothDark(_Shapes):
-    """ShapesBoth in the dark only."""
-
-
-@DATASET_REGISTRY.register()
-class ShapesBothPixelated(_Shapes):
-    """ShapesBoth in coarse pixels only."""
-
-
-@DATASET_REGISTRY.register()
-class ShapesBothFaded(_Shapes):
-    """ShapesBoth faded, a style that pre-training knows and ShapesBoth lacks."""
-
-
-@DATASET_REGISTRY.register()
-class ShapesBothPainting(_Shapes):
-    """ShapesBoth in paintings, a style that pre-training never showed."""
+ABOUT = {
+    "ShapesColor": "Base classes have warm colours, new ones cool colours; both have all shapes.",
+    "ShapesShape": "Base classes have the first six shapes, new ones the others; both have all colours.",
+    "ShapesBoth": "New classes have neither a colour nor a shape of the base classes.",
+    "ShapesBothCool": "ShapesBoth by a camera with a cool tint.",
+    "ShapesBothSketch": "ShapesBoth in sketches only.",
+    "ShapesBothDark": "ShapesBoth in the dark only.",
+    "ShapesBothPixelated": "ShapesBoth in coarse pixels only.",
+    "ShapesBothFaded": "ShapesBoth faded, a style that pre-training knows and ShapesBoth lacks.",
+    "ShapesBothPainting": "ShapesBoth in paintings, a style that pre-training never showed.",
+}
+for _name, _about in ABOUT.items():
+    DATASET_REGISTRY.register()(type(_name, (_Shapes,), {"__doc__": _about, "__module__": __name__}))

@@ -14,7 +14,7 @@ import zipfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mocoop.errors import DataError, MocoopError, quoted, reason_of
+from mocoop.errors import ConfigError, DataError, MocoopError, reason_of
 
 LARGEST_TEXT = 1 << 30  # bytes
 TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp")  # what atomic_write calls a file while it writes it
@@ -76,6 +76,14 @@ def file_sha256(path) -> str:
     return digest.hexdigest()
 
 
+def check_unused(path: Path, force: bool = False, advice: str = "name another file, or pass --force") -> None:
+    """Raises ConfigError for a file that is to be written and exists, unless it may be replaced, or is a folder."""
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder, expected the name of a file to write")
+    if path.exists() and not force:
+        raise ConfigError(f"{path} exists and is not overwritten; {advice}")
+
+
 def check_zip(path: str | os.PathLike) -> None:
     """Raise zipfile.BadZipFile where a zip file has a wrong checksum: torch reads tensors without looking at theirs."""
     if zipfile.is_zipfile(path):
@@ -123,10 +131,7 @@ def read_text(
 
 
 def read_json(path: str | os.PathLike, kind: str = "JSON file", advice: str = ""):
-    """The content of a JSON file. Raises DataError as `read_text` does, and where the file is no JSON.
-
-    Stricter than Python's reader: numbers are finite, and no object has a key twice.
-    """
+    """The content of a JSON file. Raises DataError as `read_text` does, and where the file is no JSON."""
     text = read_text(path, kind, advice)
     try:
         return parse_json(text)
@@ -136,28 +141,8 @@ def read_json(path: str | os.PathLike, kind: str = "JSON file", advice: str = ""
 
 
 def parse_json(text: str):
-    """What a JSON text stands for, as `read_json`. Raises ValueError."""
+    """What a JSON text stands for. Raises ValueError."""
     try:
-        return json.loads(text, parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_object)
+        return json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-
-
-def _no_number(name: str):
-    raise ValueError(f"{name} is no number")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if value in (float("inf"), float("-inf")):
-        raise ValueError(f"{quoted(text)} is too large a number")
-    return value
-
-
-def _object(pairs: list[tuple]) -> dict:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        seen = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise ValueError(f"the key {quoted(twice)} stands there twice")
-    return made

@@ -9,7 +9,7 @@ from mocoop.data.manifest import Record, encode_manifest, read_manifest
 from mocoop.data.paths import check_path, relative_to
 from mocoop.data.pickled import read_pickled_subset, write_pickled_subset
 from mocoop.errors import DataError, quoted, reason_of
-from mocoop.files import atomic_write, parse_json, read_text
+from mocoop.files import atomic_write, check_unused, parse_json, read_text
 
 FORMATS = ("manifest", "coop", "2sfs")
 
@@ -52,12 +52,11 @@ def _read_2sfs(path: Path) -> list[Record]:
 def write_subset(
     form: str, stem: Path, train: list[Item], val: list[Item] | None, image_dir: str, root: str
 ) -> list[Path]:
-    """Write a subset as `stem` plus the suffixes of the format; returns the files. Raises DataError if one exists."""
+    """Write a subset as `stem` plus the suffixes of the format; returns the files. Raises ConfigError if one exists."""
     suffixes = {"manifest": (".jsonl",), "coop": (".pkl",), "2sfs": ("_train.jsonl", "_val.jsonl")}[form]
     paths = [stem.with_name(stem.name + suffix) for suffix in suffixes]
     for path in paths:
-        if path.exists():
-            raise DataError(f"{path} exists and is not overwritten; move it away or choose another --output")
+        check_unused(path, advice="move it away or choose another --output")
     if form == "coop":
         with atomic_write(paths[0], "wb") as file:
             write_pickled_subset(file, train, val)

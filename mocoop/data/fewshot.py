@@ -1,10 +1,9 @@
 """The draw of a few-shot subset: the one CoOp makes for the same seed."""
 
 import random
-from collections import defaultdict
 from collections.abc import Sequence
 
-from mocoop.data.item import Item
+from mocoop.data.item import Item, by_label
 
 VAL_SHOTS = 4
 
@@ -19,11 +18,8 @@ def draw(items: Sequence[Item], shots: int, rng: random.Random) -> list[Item]:
 
     The draw of Dassl's `DatasetBase.generate_fewshot_dataset`.
     """
-    by_label = defaultdict(list)
-    for item in items:
-        by_label[item.label].append(item)
     drawn = []
-    for members in by_label.values():
+    for members in by_label(items):
         drawn.extend(rng.sample(members, shots) if len(members) >= shots else members)
     return drawn
 

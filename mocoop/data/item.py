@@ -1,5 +1,7 @@
 """One labelled image, and the three lists of them that make a dataset."""
 
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import NamedTuple
 
 LARGEST_LABEL = 2**31 - 1
@@ -21,6 +23,14 @@ class Item(NamedTuple):
     def of(cls, datum) -> "Item":
         """An Item of anything that has a Datum's attributes."""
         return cls(datum.impath, datum.label, datum.classname, datum.domain)
+
+
+def by_label(items: Iterable[Item]) -> list[list[Item]]:
+    """The items of each label, labels in order of appearance."""
+    groups = defaultdict(list)
+    for item in items:
+        groups[item.label].append(item)
+    return list(groups.values())
 
 
 class Splits(NamedTuple):

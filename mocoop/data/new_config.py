@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mocoop.clip.templates import template_groups, template_problem
 from mocoop.data.config import folder_defaults
-from mocoop.errors import ConfigError, DataError
-from mocoop.files import atomic_write, read_text
+from mocoop.errors import DataError
+from mocoop.files import atomic_write, check_unused, read_text
 from mocoop.names import name_problem
 
 
@@ -27,8 +27,7 @@ def write_config(path: Path, root: str, settings: dict[str, str], groups: dict[s
         settings: keys of DATASET.FOLDER that differ from their defaults.
         groups: MoCoOp's groups of templates by name.
     """
-    if path.exists():
-        raise ConfigError(f"{path} exists and is not overwritten; delete it, or choose another --name")
+    check_unused(path, advice="delete it, or choose another --name")
     lines = [
         f"# DATA={shlex.quote(root)} bash scripts/mocoop/base2new_train.sh {path.stem}",
         "DATASET:",

@@ -1,10 +1,9 @@
 """A split of a user's own images: stratified by class, with as many as there are for classes of any size."""
 
 import random
-from collections import defaultdict
 from collections.abc import Sequence
 
-from mocoop.data.item import Item, Splits
+from mocoop.data.item import Item, Splits, by_label
 
 TEST_SHARE, VAL_SHARE = 0.3, 0.2
 
@@ -16,7 +15,7 @@ def split_stratified(items: Sequence[Item], rng: random.Random) -> Splits:
     an only image for training.
     """
     splits = Splits([], [], [])
-    for members in _by_label(items):
+    for members in by_label(items):
         rng.shuffle(members)
         n_test = _share(TEST_SHARE, len(members), at_least=2)
         n_val = _share(VAL_SHARE, len(members), at_least=3)
@@ -29,7 +28,7 @@ def split_stratified(items: Sequence[Item], rng: random.Random) -> Splits:
 def split_off_val(items: Sequence[Item], rng: random.Random) -> tuple[list[Item], list[Item]]:
     """(train, val): of each class 20 % for validation, at least one where there are two or more."""
     train, val = [], []
-    for members in _by_label(items):
+    for members in by_label(items):
         rng.shuffle(members)
         n_val = _share(VAL_SHARE, len(members), at_least=2)
         val.extend(members[:n_val])
@@ -39,10 +38,3 @@ def split_off_val(items: Sequence[Item], rng: random.Random) -> tuple[list[Item]
 
 def _share(share: float, total: int, at_least: int) -> int:
     return max(1, round(share * total)) if total >= at_least else 0
-
-
-def _by_label(items: Sequence[Item]) -> list[list[Item]]:
-    groups = defaultdict(list)
-    for item in items:
-        groups[item.label].append(item)
-    return list(groups.values())

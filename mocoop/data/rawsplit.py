@@ -4,10 +4,11 @@ Images of a folder are taken in sorted order; CoOp takes the order in which the 
 """
 
 import random
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 
-from mocoop.data.item import Item, Splits
+from mocoop.data.base import BenchmarkDataset
+from mocoop.data.fewshot import make_rng
+from mocoop.data.item import Item, Splits, by_label
 from mocoop.data.paths import list_folders, list_images
 from mocoop.errors import DataError
 
@@ -17,11 +18,8 @@ def split_trainval(items: Sequence[Item], rng: random.Random, val_share: float =
 
     The draw of CoOp's `OxfordPets.split_trainval`.
     """
-    by_label = defaultdict(list)
-    for item in items:
-        by_label[item.label].append(item)
     train, val = [], []
-    for members in by_label.values():
+    for members in by_label(items):
         n_val = round(len(members) * val_share)
         _check(n_val, f"class {members[0].classname!r}", len(members))
         rng.shuffle(members)
@@ -47,27 +45,22 @@ def split_classes(classes: Sequence[Sequence[Item]], rng: random.Random) -> Spli
     return splits
 
 
-def split_class_folders(
-    image_dir: str, rng: random.Random, ignored: Collection[str] = (), renamed: Mapping[str, str] | None = None
-) -> Splits:
-    """`split_classes` of a folder with one sub-folder per class, labelled in sorted order.
+class ClassFolders(BenchmarkDataset):
+    """A dataset of one folder for each class, labelled in sorted order, split by `split_classes`."""
 
-    Args:
-        image_dir: absolute folder.
-        ignored: sub-folders that are no classes.
-        renamed: class names of sub-folders that are not called like their class.
-    """
-    renamed = renamed or {}
-    folders = [name for name in list_folders(image_dir) if name not in ignored]
-    classes = []
-    for label, folder in enumerate(folders):
-        classname = renamed.get(folder, folder)
-        names = list_images(f"{image_dir}/{folder}")
-        _check(len(names), f"{image_dir}/{folder}", len(names))
-        classes.append([Item(f"{image_dir}/{folder}/{name}", label, classname) for name in names])
-    if not classes:
-        raise DataError(f"{image_dir}: got no class folder, expected one for each class")
-    return split_classes(classes, rng)
+    ignored = ()  # sub-folders that are no classes
+    renamed = {}  # class names of sub-folders that are not called like their class
+
+    def read_raw(self) -> Splits:
+        classes = []
+        for label, name in enumerate(name for name in list_folders(self.image_dir) if name not in self.ignored):
+            folder = f"{self.image_dir}/{name}"
+            images = list_images(folder)
+            _check(len(images), folder, len(images))
+            classes.append([Item(f"{folder}/{image}", label, self.renamed.get(name, name)) for image in images])
+        if not classes:
+            raise DataError(f"{self.image_dir}: got no class folder, expected one for each class")
+        return split_classes(classes, make_rng(self.seed))
 
 
 def _check(smallest: int, name: str, total: int) -> None:

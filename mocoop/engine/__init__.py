@@ -22,9 +22,9 @@ if BACKEND == "dassl":
 else:
     from mocoop.engine.lite.config import get_cfg_default
     from mocoop.engine.lite.data_manager import DataManager
-    from mocoop.engine.lite.dataset import DATASET_REGISTRY, DatasetBase, Datum
+    from mocoop.engine.lite.dataset import DatasetBase, Datum
+    from mocoop.engine.lite.registry import DATASET_REGISTRY, TRAINER_REGISTRY, build_trainer
     from mocoop.engine.lite.trainer import TrainerX
-    from mocoop.engine.lite.trainer_registry import TRAINER_REGISTRY, build_trainer
 
 __all__ = [
     "BACKEND",

@@ -10,7 +10,7 @@ from mocoop.protocol import TRAINED
 from mocoop.report.content import Folded, Listing, Section, TableBlock
 from mocoop.report.runs import Runs
 from mocoop.results.figures.style import in_method_order, shortened
-from mocoop.results.record import FILE_NAME, UNHASHED_KEYS, read_record
+from mocoop.results.record import FILE_NAME, UNHASHED_KEYS, leaves, read_record
 from mocoop.results.tables import Table
 
 ABOUT = "The settings that the methods were run with, what they cost, and on what software."
@@ -70,8 +70,8 @@ def own_settings(record: dict) -> dict[str, str]:
     own = f"TRAINER.{record['method'].upper()}."
     foreign = ("TRAINER.",) if record["epoch"] is not None else ("TRAINER.", *TRAINING_NODES)
     return {
-        key: value
-        for key, value in _flatten(config)
+        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for key, value in leaves(config)
         if key not in PER_RUN_KEYS and (key.startswith(own) or not key.startswith(foreign))
     }
 
@@ -94,14 +94,6 @@ def differences(settings: dict[str, list[dict[str, str]]]) -> Table:
 def as_lines(settings: dict[str, str]) -> str:
     """One `KEY value` per line, as train.py takes them."""
     return "\n".join(f"{key} {value}" for key, value in settings.items())
-
-
-def _flatten(config: dict, prefix: str = ""):
-    for key, value in config.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _values(found: list[dict[str, str]], key: str) -> str:

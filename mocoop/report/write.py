@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mocoop.errors import ConfigError
-from mocoop.files import atomic_write
+from mocoop.files import atomic_write, check_unused
 from mocoop.report.content import Section, figures_in
 from mocoop.report.page import MARK, render
 from mocoop.report.protocol_sections import protocol_section
@@ -66,34 +66,22 @@ def write_report(
     """
     output = Path(output)
     path = output / DEFAULT_NAME if path is None else Path(path)
-    check_replaceable(path, force or path == output / DEFAULT_NAME and is_report(path))
-    if figures is not None:
-        check_folder(Path(figures), force)
+    check_unused(path, force or path == output / DEFAULT_NAME and is_report(path))
+    figures = figures and Path(figures)
+    if figures and figures.is_file():
+        raise ConfigError(f"{figures} is a file, expected a folder for the figures")
+    if figures and figures.is_dir() and any(figures.iterdir()) and not force:
+        raise ConfigError(
+            f"{figures} is not empty; name another folder with --figures, or --force to replace its files"
+        )
     runs = find_runs(output, protocol, seeds)
     with quiet(QUIET):
         sections = gather(runs, data_root, similarity)
-
-    if figures is not None:
-        save_figures(sections, Path(figures))
+    if figures:
+        save_figures(sections, figures)
     with atomic_write(path) as file:
         file.write(render(runs, sections))
     return path
-
-
-def check_replaceable(path: Path, may_replace: bool) -> None:
-    """Raises ConfigError where something lies at `path` that may not be replaced."""
-    if path.is_dir():
-        raise ConfigError(f"{path} is a folder, expected the name of an HTML file")
-    if path.exists() and not may_replace:
-        raise ConfigError(f"{path} exists already; name another file with --to, or --force to replace it")
-
-
-def check_folder(folder: Path, may_replace: bool) -> None:
-    """Raises ConfigError unless `folder` is one, or can be made, and is empty or may have its files replaced."""
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder} is a file, expected a folder for the figures")
-    if folder.is_dir() and not may_replace and any(folder.iterdir()):
-        raise ConfigError(f"{folder} is not empty; name another folder with --figures, or --force to replace its files")
 
 
 def is_report(path: Path) -> bool:

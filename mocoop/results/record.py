@@ -6,7 +6,7 @@ failed. Records are plain JSON without NaN, so that any language reads them.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -194,14 +194,15 @@ def portable_config(config) -> dict:
 
 def config_differences(recorded: dict, wanted) -> list[str]:
     """One line for each key whose value was another, CHANGEABLE_KEYS aside; keys that only one has do not count."""
-    old, new = (dict(_leaves(_drop(plain_config(config), CHANGEABLE_KEYS))) for config in (recorded, wanted))
+    old, new = (dict(leaves(_drop(plain_config(config), CHANGEABLE_KEYS))) for config in (recorded, wanted))
     return [f"{key} was {old[key]!r}, got {new[key]!r}" for key in new if key in old and old[key] != new[key]]
 
 
-def _leaves(settings: dict, prefix: str = ""):
+def leaves(settings: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Dotted key and value of every setting."""
     for key, value in settings.items():
         if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
+            yield from leaves(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
 

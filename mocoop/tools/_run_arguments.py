@@ -4,7 +4,6 @@ import argparse
 import logging
 from pathlib import Path
 
-from mocoop.errors import ConfigError
 from mocoop.files import read_text
 from mocoop.methods import load_plugin
 from mocoop.runs.trained_run import TrainedRun, load_run
@@ -49,11 +48,3 @@ def asked_classes(args: argparse.Namespace) -> list[str] | None:
         return None
     lines = read_text(args.classes_file, "text of class names", encoding="utf-8-sig").splitlines()
     return [line for line in lines if line.strip()]
-
-
-def check_unused(path: Path, force: bool) -> None:
-    """Raises ConfigError where a file that is to be written exists, unless it may be replaced."""
-    if path.is_dir():
-        raise ConfigError(f"{path} is a folder, expected the name of a file to write")
-    if path.exists() and not force:
-        raise ConfigError(f"{path} exists and is not overwritten; name another file, or pass --force")

@@ -15,7 +15,7 @@ from mocoop.checkout import find_checkout, import_datasets
 from mocoop.data import exchange
 from mocoop.data.sources import BUNDLED, load_sources
 from mocoop.errors import ConfigError, DataError
-from mocoop.files import atomic_write
+from mocoop.files import atomic_write, check_unused
 
 SHOWN = 5  # problems of a split that are printed
 
@@ -213,8 +213,7 @@ def _import_split(args) -> int:
         raise ConfigError(f"{args.file}: its name says no shots and seed, pass --shots and --seed")
     dataset = _dataset_class(args.name).open(args.root)
     destination = subset_path(dataset.dataset_dir, shots, seed)
-    if destination.exists():
-        raise DataError(f"{destination} exists and is not overwritten; move it away first")
+    check_unused(destination, advice="move it away first")
     records = exchange.read_subset(args.file)
     subset = take_records(dataset.load_splits(), records, str(args.file), dataset.image_dir)
     text = encode_manifest(subset.train, subset.val, dataset.image_dir)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mocoop.files import atomic_write
+from mocoop.files import atomic_write, check_unused
 from mocoop.results.mistakes import Mistakes, as_text, read_mistakes
 
 SHOWN = 5
@@ -41,8 +41,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write(tables: dict[str, pd.DataFrame], folder: Path, force: bool) -> None:
-    from mocoop.tools._run_arguments import check_unused
-
     paths = {name: folder / f"{name}.csv" for name in tables}
     for path in paths.values():
         check_unused(path, force)

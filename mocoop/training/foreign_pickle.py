@@ -6,6 +6,7 @@ object in the place of each of the objects named here: nothing from the file is 
 """
 
 from contextlib import nullcontext
+from types import FunctionType
 
 import numpy as np
 import torch
@@ -59,26 +60,22 @@ def stand_ins():
     return nullcontext()
 
 
-def _class_named(path, base):
-    module, _, name = path.rpartition(".")
-    return type(name, (base,), {"__module__": module})
-
-
-def _function_named(path, function):
-    module, _, name = path.rpartition(".")
-
-    def stand_in(*args):
-        return function(*args)
-
-    stand_in.__module__, stand_in.__name__, stand_in.__qualname__ = module, name, name
-    return stand_in
+def _named(path: str, stand_in):
+    """The stand-in under another's name; a copy, since one stands in for several."""
+    if isinstance(stand_in, type):
+        copy = type(stand_in.__name__, (stand_in,), {})
+    else:
+        copy = FunctionType(stand_in.__code__, stand_in.__globals__)
+    copy.__module__, _, copy.__name__ = path.rpartition(".")
+    copy.__qualname__ = copy.__name__
+    return copy
 
 
 STAND_INS = [
     dict,
-    *(_class_named(path, Inert) for path in INERT_CLASSES),
-    _class_named("numpy.dtype", NumberType),
-    _function_named("numpy.core.multiarray.scalar", python_number),
-    _function_named("numpy._core.multiarray.scalar", python_number),
-    _function_named("collections.defaultdict", plain_dict),
+    *(_named(path, Inert) for path in INERT_CLASSES),
+    _named("numpy.dtype", NumberType),
+    _named("numpy.core.multiarray.scalar", python_number),
+    _named("numpy._core.multiarray.scalar", python_number),
+    _named("collections.defaultdict", plain_dict),
 ]

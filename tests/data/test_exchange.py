@@ -4,7 +4,7 @@ import pytest
 
 from mocoop.data.exchange import FORMATS, read_subset, shots_and_seed, write_subset
 from mocoop.data.item import Item
-from mocoop.errors import DataError
+from mocoop.errors import ConfigError, DataError
 
 TRAIN = [Item("/data/toy/images/é/1.jpg", 0, "é"), Item("/data/toy/images/b/1.jpg", 1, "b", domain=1)]
 VAL = [Item("/data/toy/images/b/2.jpg", 1, "b")]
@@ -38,7 +38,7 @@ def test_2sfs_has_two_files_with_paths_from_the_data_root(tmp_path):
 @pytest.mark.parametrize("form", FORMATS)
 def test_nothing_is_overwritten(tmp_path, form):
     write(form, tmp_path)
-    with pytest.raises(DataError, match="shot_1-seed_2.* exists"):
+    with pytest.raises(ConfigError, match="shot_1-seed_2.* exists"):
         write(form, tmp_path)
 
 

@@ -4,23 +4,18 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
-from mocoop.data.base import BenchmarkDataset
-from mocoop.data.fewshot import make_rng
 from mocoop.data.item import Item, Splits
-from mocoop.data.rawsplit import split_class_folders
+from mocoop.data.rawsplit import ClassFolders
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk")
 
 
-class ToySet(BenchmarkDataset):
+class ToySet(ClassFolders):
     """Class folders under toy/images, split by chance when there is no split file."""
 
     dataset_dir = "toy"
     image_dir = "images"
     split_file = "split_zhou_ToySet.json"
-
-    def read_raw(self):
-        return split_class_folders(self.image_dir, make_rng(self.seed))
 
 
 def make_cfg(root, shots=-1, seed=1, classes="all") -> CfgNode:

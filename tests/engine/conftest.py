@@ -3,7 +3,8 @@ import types
 import pytest
 
 from mocoop.engine.lite.config import get_cfg_default
-from mocoop.engine.lite.dataset import DATASET_REGISTRY, DatasetBase, Datum
+from mocoop.engine.lite.dataset import DatasetBase, Datum
+from mocoop.engine.lite.registry import DATASET_REGISTRY
 from tests.engine import toy
 
 LITE = types.SimpleNamespace(Datum=Datum, DatasetBase=DatasetBase)

@@ -70,16 +70,6 @@ def test_config_keys_and_defaults(dassl):
     assert dict(flat(lite_config.get_cfg_default())) == theirs
 
 
-def test_clean_cfg(dassl):
-    from yacs.config import CfgNode as CN
-
-    for module in (dassl.config, lite_config):
-        cfg = module.get_cfg_default()
-        cfg.TRAINER.MOCOOP, cfg.TRAINER.COOP = CN({"TOP_K": 2}), CN({"N_CTX": 16})
-        module.clean_cfg(cfg, "MoCoOp")
-        assert sorted(cfg.TRAINER) == ["MOCOOP", "NAME"]
-
-
 def batches_of(manager_class, cfg, seed=5):
     set_random_seed(seed)
     manager = manager_class(cfg)
@@ -94,7 +84,6 @@ def batches_of(manager_class, cfg, seed=5):
         (),
         ("DATALOADER.TRAIN_X.BATCH_SIZE", "50"),
         ("DATALOADER.TRAIN_X.SAMPLER", "SequentialSampler"),
-        ("DATALOADER.K_TRANSFORMS", "2"),
     ],
 )  # fmt: skip
 def test_batches_are_the_same(dassl, both_cfg, overrides, workers, capsys):

@@ -1,6 +1,4 @@
-from yacs.config import CfgNode as CN
-
-from mocoop.engine.lite.config import clean_cfg, get_cfg_default
+from mocoop.engine.lite.config import get_cfg_default
 
 COOP_YAML = """
 DATALOADER:
@@ -53,11 +51,3 @@ def test_defaults_are_fresh_each_time():
     cfg.OPTIM.LR = 7.0
     assert get_cfg_default().INPUT.PIXEL_MEAN == [0.485, 0.456, 0.406]
     assert get_cfg_default().OPTIM.LR == 0.0003
-
-
-def test_clean_cfg_keeps_the_name_and_one_trainer():
-    cfg = get_cfg_default()
-    cfg.TRAINER.MOCOOP = CN({"TOP_K": 2})
-    cfg.TRAINER.COOP = CN({"N_CTX": 16})
-    clean_cfg(cfg, "MoCoOp")
-    assert sorted(cfg.TRAINER) == ["MOCOOP", "NAME"]

@@ -1,6 +1,7 @@
 import pytest
+from yacs.config import CfgNode
 
-from mocoop.engine.lite.registry import Registry, check_availability
+from mocoop.engine.lite.registry import Registry
 from mocoop.errors import ConfigError
 
 
@@ -32,6 +33,9 @@ def test_a_name_is_taken_once_unless_forced():
 def test_unknown_names():
     with pytest.raises(KeyError, match='got "Oak", expected a name registered in PLANT'):
         Registry("PLANT").get("Oak")
-    with pytest.raises(ConfigError, match=r'TRAINER.NAME: got "Cop", expected one of .*did you mean "CoOp"'):
-        check_availability("Cop", ["CoCoOp", "CoOp"], "TRAINER.NAME")
-    check_availability("CoOp", ["CoOp"])
+    registry = Registry("PLANT")
+    registry.register(type("Birch", (), {"__init__": lambda self, cfg: None}))
+    cfg = CfgNode({"VERBOSE": False})
+    with pytest.raises(ConfigError, match=r'PLANT.NAME: got "Brch", expected one of .*did you mean "Birch"'):
+        registry.build("PLANT.NAME", "Brch", cfg)
+    assert type(registry.build("PLANT.NAME", "Birch", cfg)).__name__ == "Birch"

@@ -190,7 +190,9 @@ def test_only_our_own_report_is_replaced_unasked(small):
     write_report(small)
     assert default.stat().st_mtime_ns > first
     default.write_text("<html>mine</html>")
-    with pytest.raises(ConfigError, match="report.html exists already; name another file with --to, or --force"):
+    with pytest.raises(
+        ConfigError, match="report.html exists and is not overwritten; name another file, or pass --force"
+    ):
         write_report(small)
     assert default.read_text() == "<html>mine</html>"
     write_report(small, force=True)
@@ -200,7 +202,7 @@ def test_only_our_own_report_is_replaced_unasked(small):
 def test_another_file_is_replaced_only_when_asked(small):
     other = small / "other.html"
     write_report(small, other)
-    with pytest.raises(ConfigError, match="other.html exists already"):
+    with pytest.raises(ConfigError, match="other.html exists and is not overwritten"):
         write_report(small, other)
     write_report(small, other, force=True)
     with pytest.raises(ConfigError, match="is a folder"):

@@ -3,11 +3,13 @@ from dataclasses import replace
 
 import pytest
 
-from datasets.shapes import ShapesBoth, ShapesBothFaded
-from mocoop.engine import get_cfg_default
+import datasets.shapes  # noqa: F401  (registers the sets)
+from mocoop.engine import DATASET_REGISTRY, get_cfg_default
 from mocoop.errors import DataError
 from mocoop.images import read_image
 from mocoop.shapes.sets import SETS
+
+ShapesBoth, ShapesBothFaded = map(DATASET_REGISTRY.get, ("ShapesBoth", "ShapesBothFaded"))
 
 
 @pytest.fixture

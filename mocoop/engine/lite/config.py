@@ -27,13 +27,6 @@ def get_cfg_default() -> CN:
     return cfg
 
 
-def clean_cfg(cfg, trainer):
-    """Drop the nodes of all trainers but `trainer` (in capitals), so that a printed config shows what is in use."""
-    for key in list(cfg.TRAINER):
-        if key not in ("NAME", trainer.upper()):
-            cfg.TRAINER.pop(key)
-
-
 def _input():
     node = CN()
     node.SIZE = (224, 224)  # height, width
@@ -79,7 +72,7 @@ def _dataset():
 def _dataloader():
     node = CN()
     node.NUM_WORKERS = 4  # 0: load in the main process
-    node.K_TRANSFORMS = 1  # augmented views per training image
+    node.K_TRANSFORMS = 1  # only 1: a view per training image
     node.RETURN_IMG0 = False  # also hand out the image without augmentation
     node.TRAIN_X = _training_loader()
     node.TRAIN_U = CN({"SAME_AS_X": True, **_training_loader()})

@@ -14,8 +14,7 @@ SAMPLERS = {"RandomSampler": RandomSampler, "SequentialSampler": SequentialSampl
 class DatasetWrapper(Dataset):
     """Reads and transforms the images of a list of Datum.
 
-    With several transforms (a list) the result of the i-th, i > 1, has the key `img<i>`. In training, an image gets
-    DATALOADER.K_TRANSFORMS views, as a list if more than one.
+    With several transforms (a list) the result of the i-th, i > 1, has the key `img<i>`.
     Raises DataError naming the file if an image is unreadable.
     """
 
@@ -24,9 +23,6 @@ class DatasetWrapper(Dataset):
         self.data_source = data_source
         self.transform = transform
         self.is_train = is_train
-        self.k_tfm = cfg.DATALOADER.K_TRANSFORMS if is_train else 1
-        if self.k_tfm > 1 and transform is None:
-            raise ConfigError(f"DATALOADER.K_TRANSFORMS: got {self.k_tfm}, expected 1 with INPUT.NO_TRANSFORM")
 
     def __len__(self):
         return len(self.data_source)
@@ -41,13 +37,9 @@ class DatasetWrapper(Dataset):
         if self.transform is None:
             return {"img": image}
         if not isinstance(self.transform, (list, tuple)):
-            return {"img": self._views(self.transform, image)}
+            return {"img": self.transform(image)}
         names = ["img", *(f"img{i}" for i in range(2, len(self.transform) + 1))]
-        return {name: self._views(transform, image) for name, transform in zip(names, self.transform)}
-
-    def _views(self, transform, image):
-        views = [transform(image) for _ in range(self.k_tfm)]
-        return views[0] if len(views) == 1 else views
+        return {name: transform(image) for name, transform in zip(names, self.transform)}
 
 
 class ReadableErrorsLoader(DataLoader):

@@ -1,7 +1,7 @@
 """The loaders of a run: training, validation and test batches of the dataset that the config names."""
 
 from mocoop.engine.lite.data_loader import build_data_loader
-from mocoop.engine.lite.dataset import build_dataset
+from mocoop.engine.lite.registry import DATASET_REGISTRY
 from mocoop.engine.lite.transforms import build_transform
 
 
@@ -13,7 +13,7 @@ class DataManager:
     """
 
     def __init__(self, cfg, custom_tfm_train=None, custom_tfm_test=None, dataset_wrapper=None):
-        self.dataset = build_dataset(cfg)
+        self.dataset = DATASET_REGISTRY.build("DATASET.NAME", cfg.DATASET.NAME, cfg)
         tfm_train = _transform(cfg, True, custom_tfm_train)
         tfm_test = _transform(cfg, False, custom_tfm_test)
 

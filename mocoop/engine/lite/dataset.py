@@ -1,20 +1,9 @@
-"""What a dataset is to the engine: lists of `Datum`, in a class found by name in DATASET_REGISTRY."""
+"""What a dataset is to the engine: lists of `Datum`, in a class that DATASET_REGISTRY knows by name."""
 
 import os
 from operator import attrgetter
 
-from mocoop.engine.lite.registry import Registry, check_availability
 from mocoop.errors import DataError
-
-DATASET_REGISTRY = Registry("DATASET")
-
-
-def build_dataset(cfg):
-    """The dataset that `cfg.DATASET.NAME` names. Raises ConfigError for an unknown name."""
-    check_availability(cfg.DATASET.NAME, DATASET_REGISTRY.registered_names(), "DATASET.NAME")
-    if cfg.VERBOSE:
-        print(f"Loading dataset: {cfg.DATASET.NAME}")
-    return DATASET_REGISTRY.get(cfg.DATASET.NAME)(cfg)
 
 
 class Datum:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from mocoop.engine.lite.registry import Registry, check_availability
+from mocoop.engine.lite.registry import Registry
 from mocoop.errors import DataError
 from mocoop.files import atomic_write
 from mocoop.macro_f1 import macro_f1
@@ -15,52 +15,32 @@ EVALUATOR_REGISTRY = Registry("EVALUATOR")
 
 def build_evaluator(cfg, **kwargs):
     """The evaluator that `cfg.TEST.EVALUATOR` names. Raises ConfigError for an unknown name."""
-    check_availability(cfg.TEST.EVALUATOR, EVALUATOR_REGISTRY.registered_names(), "TEST.EVALUATOR")
-    if cfg.VERBOSE:
-        print(f"Loading evaluator: {cfg.TEST.EVALUATOR}")
-    return EVALUATOR_REGISTRY.get(cfg.TEST.EVALUATOR)(cfg, **kwargs)
-
-
-class EvaluatorBase:
-    """Collects the predictions of a test set, batch by batch."""
-
-    def __init__(self, cfg):
-        self.cfg = cfg
-
-    def reset(self):
-        """Forget all predictions."""
-        raise NotImplementedError
-
-    def process(self, mo, gt):
-        """Add a batch: scores `mo` (N, C) and labels `gt` (N,)."""
-        raise NotImplementedError
-
-    def evaluate(self) -> dict:
-        """Print and return the results; the first value is the one that models are chosen by."""
-        raise NotImplementedError
+    return EVALUATOR_REGISTRY.build("TEST.EVALUATOR", cfg.TEST.EVALUATOR, cfg, **kwargs)
 
 
 @EVALUATOR_REGISTRY.register()
-class Classification(EvaluatorBase):
-    """Accuracy, error rate and macro F1 in per cent; per class with TEST.PER_CLASS_RESULT.
+class Classification:
+    """Collects predictions: accuracy, error rate and macro F1 in per cent; per class with TEST.PER_CLASS_RESULT.
 
     With TEST.COMPUTE_CMAT the confusion matrix, its rows summing to 1, is written to OUTPUT_DIR/cmat.pt.
     """
 
     def __init__(self, cfg, lab2cname=None, **kwargs):
-        super().__init__(cfg)
+        self.cfg = cfg
         self._lab2cname = lab2cname or {}
         self.reset()
 
     def reset(self):
-        self._y_true = []
-        self._y_pred = []
+        """Forget all predictions."""
+        self._y_true, self._y_pred = [], []
 
     def process(self, mo, gt):
+        """Add a batch: scores `mo` (N, C) and labels `gt` (N,)."""
         self._y_true.extend(gt.tolist())
         self._y_pred.extend(mo.max(dim=1).indices.tolist())
 
     def evaluate(self) -> OrderedDict:
+        """Print and return the results; the first value is the one that models are chosen by."""
         total = len(self._y_true)
         if not total:
             raise DataError("evaluation: got no image, expected at least one")

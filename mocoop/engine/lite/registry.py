@@ -1,4 +1,4 @@
-"""Name -> object registries, so that a config file can name a trainer or a dataset."""
+"""Name -> object registries, so that a config file can name a trainer, a dataset or an evaluator."""
 
 import difflib
 
@@ -15,8 +15,11 @@ class Registry:
     def register(self, obj=None, force=False):
         """Register `obj` under its `__name__`. Raises KeyError if the name is taken, unless `force`."""
         if obj is None:
-            return lambda decorated: self._add(decorated, force)
-        return self._add(obj, force)
+            return lambda decorated: self.register(decorated, force)
+        if obj.__name__ in self._objects and not force:
+            raise KeyError(f'"{obj.__name__}" is already registered in {self._name}')
+        self._objects[obj.__name__] = obj
+        return obj
 
     def get(self, name):
         """The object called `name`. Raises KeyError if there is none."""
@@ -27,21 +30,24 @@ class Registry:
     def registered_names(self) -> list[str]:
         return list(self._objects)
 
-    def _add(self, obj, force):
-        name = obj.__name__
-        if name in self._objects and not force:
-            raise KeyError(f'"{name}" is already registered in {self._name}')
-        self._objects[name] = obj
-        return obj
+    def build(self, key, name, cfg, **options):
+        """The object called `name`, built from a config; `key` is where the user set the name.
+
+        Raises ConfigError, with the nearest known name, if there is none.
+        """
+        if name not in self._objects:
+            close = difflib.get_close_matches(name, self._objects, n=1, cutoff=0.4)
+            hint = f' (did you mean "{close[0]}"?)' if close else ""
+            raise ConfigError(f'{key}: got "{name}", expected one of {sorted(self._objects)}{hint}')
+        if cfg.VERBOSE:
+            print(f"Loading {self._name.lower()}: {name}")
+        return self._objects[name](cfg, **options)
 
 
-def check_availability(requested, available, key="name"):
-    """Raise ConfigError, with the nearest known name, unless `requested` is one of `available`.
+TRAINER_REGISTRY = Registry("TRAINER")
+DATASET_REGISTRY = Registry("DATASET")
 
-    `key` is what the user set, such as "TRAINER.NAME"; it opens the message.
-    """
-    if requested in available:
-        return
-    close = difflib.get_close_matches(requested, available, n=1, cutoff=0.4)
-    hint = f' (did you mean "{close[0]}"?)' if close else ""
-    raise ConfigError(f'{key}: got "{requested}", expected one of {sorted(available)}{hint}')
+
+def build_trainer(cfg):
+    """The trainer that TRAINER.NAME names, built. Raises ConfigError for an unknown name."""
+    return TRAINER_REGISTRY.build("TRAINER.NAME", cfg.TRAINER.NAME, cfg)
