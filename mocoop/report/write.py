@@ -72,7 +72,7 @@ def write_report(
         raise ConfigError(f"{figures} is a file, expected a folder for the figures")
     if figures and figures.is_dir() and any(figures.iterdir()) and not force:
         raise ConfigError(
-            f"{figures} is not empty; name another folder with --figures, or --force to replace its files"
+            f"{figures} is not empty; name another folder with --figures, or --force to replace files"
         )
     runs = find_runs(output, protocol, seeds)
     with quiet(QUIET):
