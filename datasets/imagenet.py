@@ -2,8 +2,8 @@
 
 from mocoop.data.base import BenchmarkDataset
 from mocoop.data.index import list_class_folders
-from mocoop.data.item import Item, Splits
-from mocoop.data.synsets import class_name_of, read_classnames
+from mocoop.data.item import Splits
+from mocoop.data.synsets import synset_items
 from mocoop.engine import DATASET_REGISTRY
 from mocoop.errors import DataError
 
@@ -26,14 +26,6 @@ class ImageNet(BenchmarkDataset):
                 f"{self.image_dir}: got {counts}, expected the same ones (in one only: {', '.join(odd[:3])}); "
                 "extract the archives again (ImageNet in DATASETS.md)"
             )
-        train, val = (self._items(part, listing[part]) for part in ("train", "val"))
-        return Splits(train, None, val)
-
-    def _items(self, part: str, listing: dict[str, list[str]]) -> list[Item]:
         names_file = f"{self.dataset_dir}/classnames.txt"
-        names = read_classnames(names_file)
-        items = []
-        for label, (folder, files) in enumerate(sorted(listing.items())):
-            classname = class_name_of(folder, names, names_file)
-            items.extend(Item(f"{self.image_dir}/{part}/{folder}/{file}", label, classname) for file in files)
-        return items
+        train, val = (synset_items(f"{self.image_dir}/{part}", listing[part], names_file) for part in ("train", "val"))
+        return Splits(train, None, val)

@@ -69,7 +69,12 @@ def _sync_folder(folder: Path) -> None:
 
 def file_sha256(path) -> str:
     """SHA-256 of the bytes of `path`, in hexadecimal."""
-    digest = hashlib.sha256()
+    return file_hash(path, "sha256")
+
+
+def file_hash(path, kind: str) -> str:
+    """Hash of the bytes of `path`, in hexadecimal; kind: sha256 or md5."""
+    digest = hashlib.new(kind, usedforsecurity=False)
     with open(path, "rb") as handle:
         for block in iter(lambda: handle.read(1 << 20), b""):
             digest.update(block)

@@ -20,7 +20,7 @@ def parse_lines(path: str | os.PathLike, parse: Callable[[str], T], expected: st
         try:
             if line:
                 parsed.append(parse(line))
-        except (KeyError, IndexError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError) as error:
             raise DataError(f"{path}, line {number}: got {quoted(line)}, expected {expected}") from error
     return parsed
 

@@ -4,10 +4,12 @@ A dataset names its folders and reads its raw annotations; everything else is he
 `datasets/`.
 """
 
+import gc
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from mocoop.data.bulk import paused_collector
 from mocoop.data.classes import check_labels, class_names, subsample_classes
 from mocoop.data.item import Item, Splits
 from mocoop.data.manifest import encode_manifest, text_sha256
@@ -16,6 +18,18 @@ from mocoop.data.split import read_split, write_split
 from mocoop.data.subset import few_shot_subset
 from mocoop.engine import DatasetBase, Datum
 from mocoop.errors import DataError
+
+
+@contextmanager
+def paused_collector() -> Iterator[None]:
+    """Pause the garbage collector, which would look through a growing million of objects again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class BenchmarkDataset(DatasetBase):

@@ -3,7 +3,6 @@
 A transfer is kept as `<name>.part` beside its destination until it is whole.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -16,8 +15,8 @@ import requests
 from tqdm import tqdm
 
 from mocoop.data.sources import SourceFile
-from mocoop.errors import DataError
-from mocoop.files import read_json
+from mocoop.errors import DataError, reason_of
+from mocoop.files import file_hash, read_json
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +117,7 @@ def fetch_from_drive(file_id: str, part: Path) -> None:
     try:
         done = gdown.download(id=file_id, output=str(part), quiet=True, resume=False)
     except Exception as error:  # gdown raises what its version and Drive's page of the day lead to
-        raise DataError(" ".join(str(error).split())[:160] or type(error).__name__) from error
+        raise DataError(reason_of(error)) from error
     if done is None or not part.exists():
         raise DataError("Google Drive gives no public link; too many people may have downloaded it today")
 
@@ -130,12 +129,10 @@ def find_problem(path: Path, file: SourceFile) -> str | None:
     """
     for kind, expected in (("sha256", file.sha256), ("md5", file.md5)):
         if expected:
-            found = _hash(path, kind)
+            found = file_hash(path, kind)
             return None if found == expected else f"{kind} is {found}, expected {expected}"
     if file.is_archive:
         good = zipfile.is_zipfile(path) or _is_tar(path)
-    elif path.name.removesuffix(".part").endswith(".json"):
-        good = _is_json(path)
     else:
         good = not path.read_bytes()[:512].lstrip().lower().startswith((b"<!doctype", b"<html"))
     return None if good else f"its content is no {Path(file.name).suffix} file"
@@ -146,22 +143,6 @@ def _is_tar(path: Path) -> bool:
         return tarfile.is_tarfile(path)
     except (EOFError, OSError):
         return False
-
-
-def _is_json(path: Path) -> bool:
-    try:
-        read_json(path)
-        return True
-    except DataError:
-        return False
-
-
-def _hash(path: Path, kind: str) -> str:
-    digest = hashlib.new(kind, usedforsecurity=False)
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _size(part: Path) -> int:

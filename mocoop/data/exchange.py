@@ -4,12 +4,12 @@ import json
 import re
 from pathlib import Path
 
+from mocoop.data.annotations import parse_lines
 from mocoop.data.item import Item, checked_label
 from mocoop.data.manifest import Record, encode_manifest, read_manifest
 from mocoop.data.paths import check_path, relative_to
 from mocoop.data.pickled import read_pickled_subset, write_pickled_subset
-from mocoop.errors import DataError, quoted, reason_of
-from mocoop.files import atomic_write, check_unused, parse_json, read_text
+from mocoop.files import atomic_write, check_unused, parse_json
 
 FORMATS = ("manifest", "coop", "2sfs")
 
@@ -34,19 +34,12 @@ def read_subset(path: Path) -> dict[str, list[Record]]:
 
 
 def _read_2sfs(path: Path) -> list[Record]:
-    records = []
-    for number, line in enumerate(read_text(path, "jsonl file").strip().split("\n"), start=1):
-        try:
-            entry = parse_json(line)
-            record = Record(entry["_impath"], checked_label(entry["_label"]), None)
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{path}, line {number}: got {quoted(line)}, expected an object with _impath and _label "
-                f"({reason_of(error)})"
-            ) from error
-        check_path(record.path, f"{path}, line {number}")
-        records.append(record)
-    return records
+    def record(line: str) -> Record:
+        entry = parse_json(line)
+        check_path(entry["_impath"], str(path))
+        return Record(entry["_impath"], checked_label(entry["_label"]), None)
+
+    return parse_lines(path, record, "an object with _impath and _label")
 
 
 def write_subset(

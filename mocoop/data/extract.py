@@ -17,7 +17,7 @@ from typing import IO
 
 from tqdm import tqdm
 
-from mocoop.errors import DataError
+from mocoop.errors import DataError, reason_of
 
 CHUNK = 1 << 20
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError)
@@ -44,8 +44,9 @@ def extract(archive: Path, destination: Path, strip: str = "") -> None:
     except DAMAGE as error:
         if isinstance(error, OSError) and error.errno:  # the disk's fault, not the archive's
             raise DataError(f"{destination}: cannot be written ({error.strerror})") from error
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{archive}: cannot be extracted ({reason}); delete it and run the command again") from error
+        raise DataError(
+            f"{archive}: cannot be extracted ({reason_of(error)}); delete it and run the command again"
+        ) from error
 
 
 def _zip_members(archive: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections import Counter
 from pathlib import Path
 
 from mocoop.data.base import BenchmarkDataset
@@ -36,10 +37,8 @@ class OwnImages(BenchmarkDataset):
         dataset = cls.open(root)
         dataset.settings = folder_defaults()
         dataset.settings.update(settings)
-        counts = {}
-        for item in sorted(dataset._items(dataset._readable(dataset._rows())), key=lambda item: item.label):
-            counts[item.classname] = counts.get(item.classname, 0) + 1
-        return counts
+        items = dataset._items(dataset._readable(dataset._rows()))
+        return dict(Counter(item.classname for item in sorted(items, key=lambda item: item.label)))
 
     @classmethod
     def expected(cls) -> str:
@@ -132,10 +131,8 @@ class OwnImages(BenchmarkDataset):
 
     def _check_classes(self, splits: Splits, items: list[Item]) -> None:
         for part, images in (("train", splits.train), ("test", splits.test)):
-            without = {item.label: item.classname for item in items}
-            for item in images:
-                without.pop(item.label, None)
-            for name in without.values():
+            present = {item.label for item in images}
+            for name in dict.fromkeys(item.classname for item in items if item.label not in present):
                 if part == "train":
                     raise DataError(
                         f"{self.dataset_dir}: class {name!r} has no readable image to train on; add some or "

@@ -22,11 +22,19 @@ def _folder_and_name(line: str) -> tuple[str, str]:
     return folder, name
 
 
-def class_name_of(folder: str, names: dict[str, str], source: str) -> str:
-    """Class name of a folder; raises DataError when `source`, the file of class names, has none."""
-    if folder not in names:
-        raise DataError(f"{source}: no class name for the folder {folder}, expected one for each folder of images")
-    return names[folder]
+def synset_items(image_dir: str, listing: dict[str, list[str]], names_file: str) -> list[Item]:
+    """The images of class folders, {folder: file names}, labelled in the sorted order of the folders.
+
+    Raises DataError if `names_file` has no class name for a folder.
+    """
+    names, items = read_classnames(names_file), []
+    for label, (folder, files) in enumerate(sorted(listing.items())):
+        if folder not in names:
+            raise DataError(
+                f"{names_file}: no class name for the folder {folder}, expected one for each folder of images"
+            )
+        items.extend(Item(f"{image_dir}/{folder}/{file}", label, names[folder]) for file in files)
+    return items
 
 
 class SynsetTestSet(BenchmarkDataset):
@@ -36,11 +44,5 @@ class SynsetTestSet(BenchmarkDataset):
     test_only = True
 
     def read_raw(self) -> Splits:
-        names_file = f"{self.dataset_dir}/classnames.txt"
-        names = read_classnames(names_file)
-        items = []
-        for label, folder in enumerate(list_folders(self.image_dir)):
-            classname = class_name_of(folder, names, names_file)
-            paths = (f"{self.image_dir}/{folder}/{name}" for name in list_images(f"{self.image_dir}/{folder}"))
-            items.extend(Item(path, label, classname) for path in paths)
-        return Splits([], None, items)
+        listing = {folder: list_images(f"{self.image_dir}/{folder}") for folder in list_folders(self.image_dir)}
+        return Splits([], None, synset_items(self.image_dir, listing, f"{self.dataset_dir}/classnames.txt"))

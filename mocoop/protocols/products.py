@@ -14,8 +14,9 @@ from mocoop.protocols.plan import Run
 from mocoop.results.by_protocol import join, protocol_tables, without_other_models
 from mocoop.results.collect import COLUMNS, collect, layout_place, merge
 from mocoop.results.collect import Collection as Collected
-from mocoop.results.figures import routing_figure, save_figure
 from mocoop.results.figures.by_protocol import drawings
+from mocoop.results.figures.routing import routing_figure
+from mocoop.results.figures.style import save_figure
 from mocoop.results.render import to_markdown
 from mocoop.results.tables import Table
 

@@ -7,8 +7,8 @@ import pandas as pd
 from mocoop.protocol import TRAINED
 from mocoop.report.content import Section, figure_block, fold_all_but_first
 from mocoop.report.runs import Runs
-from mocoop.results.figures import training_figure
 from mocoop.results.figures.style import curve_names, in_method_order
+from mocoop.results.figures.training import training_figure
 from mocoop.results.history import FILE_NAME, read_history
 
 ABOUT = (

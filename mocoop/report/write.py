@@ -15,7 +15,7 @@ from mocoop.report.routing_section import routing_section
 from mocoop.report.runs import Runs, find_runs
 from mocoop.report.settings_section import settings_section
 from mocoop.report.training_section import training_section
-from mocoop.results.figures import save_figure
+from mocoop.results.figures.style import save_figure
 
 DEFAULT_NAME = "report.html"
 # what these say of each model that is loaded belongs to training
@@ -71,9 +71,7 @@ def write_report(
     if figures and figures.is_file():
         raise ConfigError(f"{figures} is a file, expected a folder for the figures")
     if figures and figures.is_dir() and any(figures.iterdir()) and not force:
-        raise ConfigError(
-            f"{figures} is not empty; name another folder with --figures, or --force to replace files"
-        )
+        raise ConfigError(f"{figures} is not empty; name another folder with --figures, or --force to replace files")
     runs = find_runs(output, protocol, seeds)
     with quiet(QUIET):
         sections = gather(runs, data_root, similarity)

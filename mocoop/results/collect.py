@@ -6,6 +6,7 @@ named in `problems`, and its place is kept as a gap.
 
 import os
 import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,11 +59,12 @@ def collect(root) -> Collection:
     A run outside LAYOUT keeps an empty protocol, phase and cfg. `routing` is the record's dict or None.
     Raises DataError if `root` is not a folder.
     """
-    return collect_folders(root, _run_folders, _row, layout_place)
+    folders = run_folders(Path(root), FILE_NAME.__eq__, _SEED_FOLDER)
+    return collect_folders(root, folders, _row, layout_place)
 
 
-def collect_folders(root, run_folders, read_row, place) -> Collection:
-    """The runs of the folders that `run_folders(root)` yields.
+def collect_folders(root, folders: Iterable[Path], read_row, place) -> Collection:
+    """The runs of some folders below `root`.
 
     read_row: folder -> dict of COLUMNS, or DataError with the reason why the run cannot be used.
     place: folder -> the dict of IDENTITY that its path says, or None.
@@ -72,7 +74,7 @@ def collect_folders(root, run_folders, read_row, place) -> Collection:
     if not root.is_dir():
         raise DataError(f"{root}: no such folder, expected one with results; run an experiment first")
     rows, problems, gaps = [], [], []
-    for folder in run_folders(root):
+    for folder in folders:
         try:
             rows.append(read_row(folder))
         except DataError as error:
@@ -111,10 +113,11 @@ def check_place(folder: Path, place: dict, stated: dict, source: str) -> None:
             raise DataError(f"{folder}: {source} says {field_name} {value}, its folder says {expected[field_name]}")
 
 
-def _run_folders(root: Path):
+def run_folders(root: Path, is_mark: Callable[[str], bool], seed_folder: re.Pattern) -> Iterator[Path]:
+    """The folders below `root`, sorted, that hold a file which marks a run, or are called like a seed's."""
     for folder, subfolders, files in os.walk(root):
         subfolders.sort()
-        if FILE_NAME in files or _SEED_FOLDER.fullmatch(Path(folder).name):
+        if any(map(is_mark, files)) or seed_folder.fullmatch(Path(folder).name):
             subfolders.clear()
             yield Path(folder)
 

@@ -10,7 +10,6 @@ it is, is said by the folder, in CoOp's layouts:
     ZeroshotCLIP/<cfg>/<dataset>                                           without a seed
 """
 
-import os
 import re
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import pandas as pd
 from mocoop.errors import DataError
 from mocoop.files import check_plain_file
 from mocoop.protocol import PROTOCOLS
-from mocoop.results.collect import COLUMNS, Collection, check_place, collect_folders
+from mocoop.results.collect import COLUMNS, Collection, check_place, collect_folders, run_folders
 from mocoop.results.record import FILE_NAME
 
 LOG_NAME = "log.txt"
@@ -52,7 +51,8 @@ def collect_logs(root) -> Collection:
     A run without a seed has seed EVERY_SEED. A model of SOURCE that was evaluated elsewhere counts twice: in few_shot,
     and as the source of its transfer. Raises DataError if `root` is not a folder.
     """
-    found = collect_folders(root, _log_folders, _row, log_place)
+    folders = run_folders(Path(root), lambda name: _is_log(name) or name == FILE_NAME, _SEED_FOLDER)
+    found = collect_folders(root, folders, _row, log_place)
     frame = pd.concat([found.frame, *_sources(found.frame)], ignore_index=True)
     gaps = [gap | {"method": gap["method"] + LOG_MARK} for gap in found.gaps]
     return Collection(frame.assign(method=frame["method"] + LOG_MARK), found.problems, gaps)
@@ -113,14 +113,6 @@ def read_log(path) -> dict:
         "num_test": int(values["total"]) if "total" in values else None,
         "config": _config(lines),
     }
-
-
-def _log_folders(root: Path):
-    for folder, subfolders, files in os.walk(root):
-        subfolders.sort()
-        if any(map(_is_log, files)) or FILE_NAME in files or _SEED_FOLDER.fullmatch(Path(folder).name):
-            subfolders.clear()
-            yield Path(folder)
 
 
 def _is_log(name: str) -> bool:

@@ -8,12 +8,12 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 
 from mocoop import __version__
 from mocoop.errors import DataError, one_line, quoted
 from mocoop.files import atomic_write, read_json
+from mocoop.versions import installed_versions
 
 FORMAT = 1
 FILE_NAME = "result.json"
@@ -48,76 +48,42 @@ _IDENTITY = {
 _NUMBER = (int, float, type(None))
 _MEASURED = {
     "split": str,
-    "epoch": (int, type(None)),
-    "selection": (str, type(None)),
-    "metrics": dict,
+    "epoch": (int, type(None)),  # of the weights that were tested; None if nothing was trained, as the selection
+    "selection": (str, type(None)),  # "last_step", "best_val", or "epoch" for one that was asked for
+    "metrics": dict,  # of mocoop.results.metrics, as per_class
     "per_class": list,
-    "routing": (dict, type(None)),
+    "routing": (dict, type(None)),  # of mocoop.results.routing, for methods that route
     "num_classes": int,
     "num_test": int,
     "manifest_sha256": (str, type(None)),
     "engine": str,
     "versions": dict,
-    "seconds": dict,
+    "seconds": dict,  # of "train" and "test"
     "peak_memory_mb": _NUMBER,
     "finished": str,
 }
+# What a record may lack: hash of the weights; precision of "train" and "test"; what training used beyond images and
+# names of the trained classes; how the method compares with what it started from; what train.py was asked to do.
+_OPTIONAL = ("weights_sha256", "precision", "knowledge", "zero_shot", "command")
 _CLASS = {"label": int, "classname": str, "total": int, "correct": int}
 _ROUTING = {"groups": list, "top_k": int, "chosen": list, "chosen_by_domain": dict, "domain_in_top_k": _NUMBER}
 
 
-def build_record(
-    config,
-    *,
-    split: str,
-    metrics: dict[str, float],
-    per_class: list[dict],
-    epoch: int | None,
-    selection: str | None,
-    manifest_sha256: str | None,
-    engine: str,
-    seconds: dict[str, float],
-    peak_memory_mb: float | None,
-    routing: dict | None = None,
-    weights_sha256: str | None = None,
-    precision: dict[str, str] | None = None,
-    knowledge: list[str] | None = None,
-    zero_shot: dict | None = None,
-    command: dict | None = None,
-) -> dict:
+def build_record(config, **measured) -> dict:
     """The record of a finished run.
 
     config: the whole configuration (a yacs node or a nested mapping); method, dataset, backbone, classes, shots and
-    seed are read from it. metrics and per_class: of `mocoop.results.metrics`. routing: of
-    `mocoop.results.routing`, for methods that route. epoch and selection ("last_step", "best_val", or "epoch" for one
-    that was asked for) say which weights were tested, and weights_sha256 is theirs; all are None if nothing was
-    trained. precision: of "train" and "test". knowledge: what training used beyond images and names of the trained
-    classes. seconds: of "train" and "test". zero_shot: of
-    `mocoop.training.zero_shot_check`, how the method compares with what it started from. command: what train.py was
-    asked to do.
+    seed are read from it. measured: the fields of _MEASURED and _OPTIONAL that are not derived here.
     """
-    measured = {
-        "split": split,
-        "epoch": epoch,
-        "selection": selection,
-        "weights_sha256": weights_sha256,
-        "precision": precision,
-        "knowledge": knowledge,
-        "metrics": metrics,
-        "per_class": per_class,
-        "routing": routing,
-        "zero_shot": zero_shot,
-        "command": command,
-        "num_classes": len(per_class),
-        "num_test": sum(row["total"] for row in per_class),
-        "manifest_sha256": manifest_sha256,
-        "engine": engine,
-        "versions": _versions(),
-        "seconds": seconds,
-        "peak_memory_mb": peak_memory_mb,
+    derived = {
+        "routing": None,
+        "num_classes": len(measured["per_class"]),
+        "num_test": sum(row["total"] for row in measured["per_class"]),
+        "versions": {"mocoop": __version__, **installed_versions(VERSIONED_PACKAGES)},
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    return {"format": FORMAT, "status": "done", **_identity(config), **measured}
+    known = {"format": FORMAT, "status": "done", **_identity(config)}
+    return known | dict.fromkeys(_OPTIONAL) | derived | measured
 
 
 def unfinished_record(config, status: str, error: str | None = None, command: dict | None = None) -> dict:
@@ -235,16 +201,6 @@ def _without_folders(value):
     if isinstance(value, list):
         return [_without_folders(item) for item in value]
     return Path(value).name if isinstance(value, str) and value.startswith("/") else value
-
-
-def _versions() -> dict[str, str]:
-    installed = {"mocoop": __version__}
-    for package in VERSIONED_PACKAGES:
-        try:
-            installed[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return installed
 
 
 def _kind_name(kind) -> str:

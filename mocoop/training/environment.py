@@ -2,9 +2,10 @@
 
 import platform
 import sys
-from importlib import metadata
 
 import torch
+
+from mocoop.versions import installed_versions
 
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "scikit-learn", "yacs")
 
@@ -12,16 +13,10 @@ PACKAGES = ("torch", "torchvision", "numpy", "pillow", "scikit-learn", "yacs")
 def collect_env_info() -> str:
     """Versions of Python and the packages that shape a result, the operating system, CPU threads and GPUs."""
     lines = [f"Python: {sys.version.split()[0]}", f"OS: {platform.platform()}"]
-    lines += [f"{name}: {_version(name)}" for name in PACKAGES]
+    versions = installed_versions(PACKAGES)
+    lines += [f"{name}: {versions.get(name, 'not installed')}" for name in PACKAGES]
     lines.append(f"CPU threads: {torch.get_num_threads()}")
     lines.append(f"CUDA: {torch.version.cuda or 'not built in'}, cuDNN: {torch.backends.cudnn.version() or 'none'}")
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     lines.append(f"GPUs: {', '.join(gpus) or 'none'}")
     return "\n".join(lines)
-
-
-def _version(package):
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"

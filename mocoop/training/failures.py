@@ -9,6 +9,13 @@ from mocoop.errors import MocoopError, reason_of
 
 AGAIN = "give the same command again: a run goes on from its last saved state"
 
+ADVICE = {
+    (errno.EACCES, errno.EPERM, errno.EROFS): f"; fix that or choose another folder, then {AGAIN}",
+    (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENOTCONN): f"; once the disk is back, {AGAIN}",
+    (errno.EMFILE, errno.ENFILE): f"; allow more (ulimit -n) or lower DATALOADER.NUM_WORKERS, then {AGAIN}",
+    (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG): "",
+}
+
 
 def explain(error: BaseException) -> str | None:
     """One line for a failure that is no defect of the program; None for one that may be."""
@@ -32,14 +39,9 @@ def _explain_files(error: OSError) -> str | None:
     where = error.filename or "a file"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"disk full: {where} could not be written; make room, then {AGAIN}"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{where}: {error.strerror}; mend that or choose another folder, then {AGAIN}"
-    if error.errno in (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENOTCONN):
-        return f"{where}: {error.strerror}; once the disk is back, {AGAIN}"
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        return f"{where}: {error.strerror}; allow more (ulimit -n) or lower DATALOADER.NUM_WORKERS, then {AGAIN}"
-    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG):
-        return f"{where}: {error.strerror}"
+    for numbers, advice in ADVICE.items():
+        if error.errno in numbers:
+            return f"{where}: {error.strerror}{advice}"
     return None
 
 

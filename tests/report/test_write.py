@@ -190,9 +190,7 @@ def test_only_our_own_report_is_replaced_unasked(small):
     write_report(small)
     assert default.stat().st_mtime_ns > first
     default.write_text("<html>mine</html>")
-    with pytest.raises(
-        ConfigError, match="report.html exists and is not overwritten; name another file"
-    ):
+    with pytest.raises(ConfigError, match="report.html exists and is not overwritten; name another file"):
         write_report(small)
     assert default.read_text() == "<html>mine</html>"
     write_report(small, force=True)

@@ -39,15 +39,7 @@ def gate_entropy_figure(entropies: Mapping[str, Mapping[str, Mapping[int, np.nda
                 shapes[kind] = _draw(axis, centre, width, by_kind[kind], most, FILLS[number % len(FILLS)])
     axis.axhline(most, color="black", linestyle="--", linewidth=0.8)
     note = f"ln {top_k} = {most:.3f}: the {top_k} experts weigh the same"
-    axis.annotate(
-        note,
-        (1, most),
-        xycoords=("axes fraction", "data"),
-        xytext=(0, 2),
-        textcoords="offset points",
-        ha="right",
-        fontsize=7,
-    )
+    axis.text(1, most * 1.01, note, ha="right", va="bottom", fontsize=7, transform=axis.get_yaxis_transform())
     axis.set_ylim(0, most * 1.1)
     beside = max(0, 3 - len(entropies)) / 2  # room where few datasets would be drawn very wide
     axis.set_xlim(-0.6 - beside, len(entropies) - 0.4 + beside)

@@ -3,7 +3,8 @@ import pytest
 
 from mocoop.results.aggregate import base_to_new
 from mocoop.results.collect import collect
-from mocoop.results.figures import COLOURS, base_new_figure, base_new_scatter, save_figure
+from mocoop.results.figures.base_new import base_new_figure, base_new_scatter
+from mocoop.results.figures.style import COLOURS, save_figure
 from tests.results.runs import add_base_new
 
 

@@ -3,8 +3,7 @@ import pandas as pd
 import pytest
 
 from mocoop.results.expert_use import over_seeds
-from mocoop.results.figures import expert_similarity_figure
-from mocoop.results.figures.expert_similarity import hundredths
+from mocoop.results.figures.expert_similarity import expert_similarity_figure, hundredths
 
 
 def similarity(value, experts=2):

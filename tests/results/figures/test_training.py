@@ -3,8 +3,7 @@ import pandas as pd
 import pytest
 
 from mocoop.errors import DataError
-from mocoop.results.figures import training_figure
-from mocoop.results.figures.training import smooth
+from mocoop.results.figures.training import smooth, training_figure
 from tests.results.routed import make_history
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from mocoop.errors import DataError
 from mocoop.results.collect import collect
-from mocoop.results.figures import transfer_figure
+from mocoop.results.figures.transfer import transfer_figure
 from tests.results.runs import add_run
 
 
