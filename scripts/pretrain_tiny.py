@@ -21,10 +21,9 @@ from torch.nn import functional as F
 
 from mocoop.clip.openai import CLIP, EOT_TOKEN, SOT_TOKEN, tokenizer
 from mocoop.shapes.captions import draw_pairs, every_caption
-from mocoop.shapes.version import DATA_VERSION
+from mocoop.shapes.sets import DATA_VERSION
 from mocoop.tiny import store
-from mocoop.tiny.preprocess import normalised
-from mocoop.tiny.zeroshot import zeroshot_report
+from mocoop.tiny.zeroshot import normalised, zeroshot_report
 from mocoop.training.seeding import set_random_seed
 
 log = logging.getLogger("pretrain_tiny")

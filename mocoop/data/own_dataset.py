@@ -11,7 +11,7 @@ from mocoop.data.fewshot import make_rng
 from mocoop.data.item import Item, Splits
 from mocoop.data.own_files import COPIED, FINE, copy_of, look_at
 from mocoop.data.own_images import Row, label_order, read_class_folders, read_class_names, read_image_csv
-from mocoop.data.own_split import split_off_val, split_stratified
+from mocoop.data.rawsplit import split_off_val, split_stratified
 from mocoop.data.split import read_split, write_split
 from mocoop.errors import ConfigError, DataError
 

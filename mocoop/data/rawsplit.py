@@ -12,6 +12,8 @@ from mocoop.data.item import Item, Splits, by_label
 from mocoop.data.paths import list_folders, list_images
 from mocoop.errors import DataError
 
+TEST_SHARE, VAL_SHARE = 0.3, 0.2  # of own images
+
 
 def split_trainval(items: Sequence[Item], rng: random.Random, val_share: float = 0.2) -> tuple[list[Item], list[Item]]:
     """Shuffle the items of each label and move the first fifth to validation; returns (train, val).
@@ -61,6 +63,38 @@ class ClassFolders(BenchmarkDataset):
         if not classes:
             raise DataError(f"{self.image_dir}: got no class folder, expected one for each class")
         return split_classes(classes, make_rng(self.seed))
+
+
+def split_stratified(items: Sequence[Item], rng: random.Random) -> Splits:
+    """Of each class 30 % for testing, 20 % for validation, the rest for training.
+
+    A class with three images or more has at least one in each split; the second image of a class of two is for testing,
+    an only image for training.
+    """
+    splits = Splits([], [], [])
+    for members in by_label(items):
+        rng.shuffle(members)
+        n_test = _share(TEST_SHARE, len(members), at_least=2)
+        n_val = _share(VAL_SHARE, len(members), at_least=3)
+        splits.test.extend(members[:n_test])
+        splits.val.extend(members[n_test : n_test + n_val])
+        splits.train.extend(members[n_test + n_val :])
+    return splits
+
+
+def split_off_val(items: Sequence[Item], rng: random.Random) -> tuple[list[Item], list[Item]]:
+    """(train, val): of each class 20 % for validation, at least one where there are two or more."""
+    train, val = [], []
+    for members in by_label(items):
+        rng.shuffle(members)
+        n_val = _share(VAL_SHARE, len(members), at_least=2)
+        val.extend(members[:n_val])
+        train.extend(members[n_val:])
+    return train, val
+
+
+def _share(share: float, total: int, at_least: int) -> int:
+    return max(1, round(share * total)) if total >= at_least else 0
 
 
 def _check(smallest: int, name: str, total: int) -> None:

@@ -3,8 +3,7 @@
 import numpy as np
 
 from mocoop.shapes.effects import EFFECTS, tinted
-from mocoop.shapes.pose import SIDE
-from mocoop.shapes.scene import compose
+from mocoop.shapes.scene import SIDE, compose
 from mocoop.shapes.vocabulary import STYLES
 
 CHUNK = 64  # pictures drawn at once: what fits a core's cache

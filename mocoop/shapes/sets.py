@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from mocoop.shapes.classes import Combination, class_list, classnames
 
+DATA_VERSION = 1  # raised whenever the same seed would give other pictures, by the renderer or by the sets
 STYLE_MIX = {
     "photo": 0.30, "blurry": 0.10, "sketch": 0.12, "dark": 0.10, "pixelated": 0.08,
     "small": 0.06, "cropped": 0.06, "negative": 0.08, "noisy": 0.10,

@@ -24,8 +24,7 @@ from PIL import Image
 from mocoop.errors import DataError, one_line, quoted, reason_of
 from mocoop.files import read_json, read_text
 from mocoop.shapes.render import render
-from mocoop.shapes.sets import ShapesSet
-from mocoop.shapes.version import DATA_VERSION
+from mocoop.shapes.sets import DATA_VERSION, ShapesSet
 from mocoop.shapes.vocabulary import STYLES
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,6 @@ They are OpenAI's unmodified class, pre-trained by `scripts/pretrain_tiny.py` on
 know some hundred words of that world and no other.
 """
 
-from mocoop.tiny.store import NAMES, load, trained_tokens, weights_file
-from mocoop.tiny.words import untrained_words
+from mocoop.tiny.store import NAMES, load, trained_tokens, untrained_words, weights_file
 
 __all__ = ["NAMES", "load", "trained_tokens", "untrained_words", "weights_file"]

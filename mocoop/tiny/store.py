@@ -5,6 +5,7 @@ others are zero on loading. Loading therefore gives the features of the pre-trai
 """
 
 import json
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -80,6 +81,17 @@ def trained_tokens(name: str) -> frozenset[int]:
     """Ids of the byte-pair tokens that were pre-trained."""
     packed, _ = _read(name, FOLDER)
     return frozenset(packed[TOKEN_IDS].tolist())
+
+
+def untrained_words(name: str, classnames: Iterable[str]) -> list[str]:
+    """Words of the class names with a byte-pair token that pre-training of the CLIP `name` never used.
+
+    Each word once, in order of first appearance; "_" counts as a space, as it does in prompts. The embedding of such a
+    token is zero, so what the model says about the word means nothing.
+    """
+    trained = trained_tokens(name)
+    words = dict.fromkeys(word for classname in classnames for word in classname.replace("_", " ").split())
+    return [word for word in words if not trained.issuperset(tokenizer.encode(word))]
 
 
 def _read(name: str, folder: Path) -> tuple[dict[str, Tensor], dict]:

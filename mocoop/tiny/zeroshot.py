@@ -9,10 +9,17 @@ from mocoop.clip.openai import CLIP, clip
 from mocoop.shapes.render import render
 from mocoop.shapes.sets import SOURCES, STYLE_MIX, ShapesSet
 from mocoop.shapes.vocabulary import STYLES
-from mocoop.tiny.preprocess import normalised
 
+PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
+PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 TEMPLATE = "a photo of a {}."
 REPORT_SEED = 20_000  # no Shapes set is drawn from it
+
+
+def normalised(pictures: np.ndarray) -> Tensor:
+    """(N, H, W, 3) uint8 to (N, 3, H, W) float32, with the mean and deviation of CLIP's pixels."""
+    mean, std = (torch.tensor(values) * 255 for values in (PIXEL_MEAN, PIXEL_STD))
+    return ((torch.from_numpy(pictures) - mean) / std).permute(0, 3, 1, 2)
 
 
 @torch.inference_mode()

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from mocoop.clip.openai import clip
 from mocoop.shapes.captions import every_caption
 from mocoop.tiny import load, store
-from mocoop.tiny.preprocess import PIXEL_MEAN, PIXEL_STD, normalised
+from mocoop.tiny.zeroshot import PIXEL_MEAN, PIXEL_STD, normalised
 from scripts import pretrain_tiny as script
 
 
