@@ -63,9 +63,7 @@ def main(args) -> None:
         rows.append(label | {"encoder": "plain, image by image"} | found)
     common.report(rows, args)
     if len(rows) == 2:
-        print(
-            f"{rows[0]['images/s'] / rows[1]['images/s']:.1f} times the images per second of one plain pass per image"
-        )
+        print(f"{rows[0]['images/s'] / rows[1]['images/s']:.1f} times the images/s of one plain pass per image")
 
 
 if __name__ == "__main__":

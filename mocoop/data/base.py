@@ -110,9 +110,7 @@ class BenchmarkDataset(DatasetBase):
     def _open(self, root: str, seed: int) -> None:
         self.name, self.seed = type(self).__name__, seed
         if not root:
-            raise DataError(
-                f"{self.name}: no data root; pass --root DATA, the folder with {self.dataset_dir or 'images'}/"
-            )
+            raise DataError(f"{self.name}: no data root; pass --root DATA, which has {self.dataset_dir or 'images'}/")
         self.root = root = os.path.abspath(os.path.expanduser(root))
         self.dataset_dir = os.path.join(root, self.dataset_dir).rstrip("/")
         self.image_dir = os.path.join(self.dataset_dir, self.image_dir).rstrip("/")

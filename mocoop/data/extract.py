@@ -44,9 +44,7 @@ def extract(archive: Path, destination: Path, strip: str = "") -> None:
     except DAMAGE as error:
         if isinstance(error, OSError) and error.errno:  # the disk's fault, not the archive's
             raise DataError(f"{destination}: cannot be written ({error.strerror})") from error
-        raise DataError(
-            f"{archive}: cannot be extracted ({reason_of(error)}); delete it and run the command again"
-        ) from error
+        raise DataError(f"{archive}: cannot be extracted ({reason_of(error)}); delete it and try again") from error
 
 
 def _zip_members(archive: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:

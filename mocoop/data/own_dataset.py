@@ -105,9 +105,7 @@ class OwnImages(BenchmarkDataset):
         }
         for part in ("train", "test"):
             if not parts[part]:
-                raise DataError(
-                    f"{self.dataset_dir}: got no image to {part} on, expected train and test, and optionally val"
-                )
+                raise DataError(f"{self.dataset_dir}: got no image to {part} on, expected train, test, optionally val")
         if not parts["val"]:
             parts["train"], parts["val"] = split_off_val(parts["train"], make_rng(self.settings.SPLIT_SEED))
         return Splits(**parts)

@@ -42,9 +42,7 @@ def read_class_folders(root: str) -> list[Row]:
     else:
         rows = list(_classes(root, "", folders, ""))
     if not rows:
-        raise DataError(
-            f"{root}: got no folder with images, expected one for each class, or a csv named by DATASET.FOLDER.CSV"
-        )
+        raise DataError(f"{root}: got no folder with images, expected one for each class, or DATASET.FOLDER.CSV")
     return rows
 
 

@@ -43,9 +43,7 @@ def read_pickled_subset(path: str | os.PathLike) -> dict[str, list[Record]]:
     except DataError as error:
         raise DataError(f"{path}: refused, the pickle {error}; delete it or get it from its source") from None
     except Exception as error:  # a damaged pickle may fail in any way
-        raise DataError(
-            f"{path}: not a pickled few-shot subset of CoOp ({reason_of(error)}); delete it or get it again"
-        ) from error
+        raise DataError(f"{path}: not a pickled few-shot subset of CoOp ({reason_of(error)}); delete it") from error
 
 
 def _load(path: str | os.PathLike):

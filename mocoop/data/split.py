@@ -22,9 +22,7 @@ def read_split(path: str | os.PathLike, image_dir: str) -> Splits:
     """
     content = read_json(path, "split file", "get it again or delete it")
     if not isinstance(content, dict) or not {"train", "val", "test"} <= content.keys():
-        raise DataError(
-            f"{path}: got no object with train, val and test, expected a split file; get it again or delete it"
-        )
+        raise DataError(f"{path}: no split file (an object with train, val and test); get it again or delete it")
     return Splits(*(_items(content[part], f"{path} ({part})", image_dir) for part in ("train", "val", "test")))
 
 

@@ -30,9 +30,7 @@ def synset_items(image_dir: str, listing: dict[str, list[str]], names_file: str)
     names, items = read_classnames(names_file), []
     for label, (folder, files) in enumerate(sorted(listing.items())):
         if folder not in names:
-            raise DataError(
-                f"{names_file}: no class name for the folder {folder}, expected one for each folder of images"
-            )
+            raise DataError(f"{names_file}: no class name for the folder {folder}, expected one for each")
         items.extend(Item(f"{image_dir}/{folder}/{file}", label, names[folder]) for file in files)
     return items
 

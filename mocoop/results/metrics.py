@@ -129,9 +129,7 @@ def _checked(predicted, labels) -> tuple[Ranking, np.ndarray]:
     if len(labels) == 0:
         raise MocoopError("got no test image, expected at least one")
     if labels.shape != ranking.confidence.shape:
-        raise MocoopError(
-            f"got labels of shape {labels.shape}, expected one for each of {len(ranking.confidence)} images"
-        )
+        raise MocoopError(f"got labels of shape {labels.shape}, expected one for each of {len(ranking.classes)} images")
     return ranking, labels
 
 

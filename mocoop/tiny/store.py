@@ -108,6 +108,4 @@ def _read(name: str, folder: Path) -> tuple[dict[str, Tensor], dict]:
             )
         return from_bytes(weights.read_bytes()), sidecar
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{weights}: got no readable weights with their .json ({error}); install the library again"
-        ) from error
+        raise CheckpointError(f"{weights}: no readable weights with their .json ({error}); reinstall mocoop") from error

@@ -11,13 +11,9 @@ from mocoop.runs.trained_run import TrainedRun, load_run
 
 def add_run_arguments(parser: argparse.ArgumentParser, device: bool = True) -> None:
     """--epoch, --backbone, --plugin and --device."""
-    parser.add_argument(
-        "--epoch", type=int, metavar="N", help="weights after N epochs (default: those it was tested with)"
-    )
+    parser.add_argument("--epoch", type=int, metavar="N", help="weights after N epochs (default: those tested)")
     parser.add_argument("--backbone", metavar="NAME|FILE", help="where the run's CLIP is, if it moved")
-    parser.add_argument(
-        "--plugin", action="append", default=[], metavar="FILE", help="Python file that registers the run's method"
-    )
+    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="file that registers its method")
     parser.set_defaults(device="cpu")
     if device:
         parser.add_argument("--device", help="cpu, cuda or cuda:1 (default: %(default)s)")

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sub.set_defaults(action=function)
         if root:
             sub.add_argument(
-                "--root", default=os.environ.get("DATA", "data"), help="data root (default: $DATA, or data)"
+                "--root", default=os.environ.get("DATA", "data"), help="data root (default: $DATA or data)"
             )
         return sub
 
@@ -37,9 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sub = action(_check, "check", "compare the files with the split and the published counts")
     sub.add_argument("names", nargs="+", metavar="NAME", help="datasets, or all")
     sub.add_argument("--images", action="store_true", help="read every image as well")
-    sub.add_argument(
-        "--reduced", action="store_true", help="a reduced copy: other counts than the published ones are right"
-    )
+    sub.add_argument("--reduced", action="store_true", help="a reduced copy: its counts need not be the published ones")
     sub = action(_prepare, "prepare", "download, verify and extract what can be; explain the rest")
     sub.add_argument("names", nargs="+", metavar="NAME", help="datasets, or all")
     sub.add_argument("--sources", default=BUNDLED, metavar="FILE", help="other addresses, in the form of sources.json")
@@ -48,12 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sub.add_argument("--name", help="name of the config (default: that of ROOT)")
     sub.add_argument("--csv", default="", metavar="FILE", help="csv in ROOT: path,label[,split][,domain]")
     sub.add_argument("--classnames", default="", metavar="FILE", help="csv in ROOT: label,classname")
-    sub.add_argument(
-        "--templates", type=Path, metavar="FILE", help="groups of templates: lines below [name] of a group"
-    )
-    sub = action(
-        _import_split, "import-split", "take over a few-shot subset of CoOp (.pkl), 2SFS (.jsonl) or this project"
-    )
+    sub.add_argument("--templates", type=Path, metavar="FILE", help="groups of templates: lines below a group's [name]")
+    sub = action(_import_split, "import-split", "take over a few-shot subset of CoOp (.pkl), 2SFS (.jsonl) or ours")
     sub.add_argument("name")
     sub.add_argument("file", type=Path)
     _add_subset_arguments(sub, required=False)

@@ -13,9 +13,7 @@ from mocoop.errors import ConfigError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("method", nargs="?", metavar="METHOD", help="say what its keys mean")
-    parser.add_argument(
-        "--plugin", action="append", default=[], metavar="FILE", help="Python file that registers methods; repeatable"
-    )
+    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="file that registers methods")
 
 
 def run(args: argparse.Namespace) -> int:

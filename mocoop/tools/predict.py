@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, metavar="RUN", help="a run's output folder, or a checkpoint")
     add_class_arguments(parser)
     parser.add_argument(
-        "--top", type=int, default=5, metavar="N", help="classes told of an image (default: %(default)s)"
+        "--top", type=int, default=5, metavar="N", help="classes shown of an image (default: %(default)s)"
     )
     parser.add_argument("--format", choices=sorted(FORMATS), help="default: by the ending of FILE, else table")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write to a file instead of the screen")

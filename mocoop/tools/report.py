@@ -19,9 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--protocol", choices=protocols, metavar="P", help=f"one of {', '.join(protocols)}; else all")
     parser.add_argument("--seeds", type=_numbers, metavar="N,M", help="these are expected (default: all that occur)")
     parser.add_argument("--root", type=Path, metavar="DIR", help="data root, for images (default: that of the runs)")
-    parser.add_argument(
-        "--no-similarity", action="store_true", help="do not load the trained models to compare their experts"
-    )
+    parser.add_argument("--no-similarity", action="store_true", help="do not compare the trained models' experts")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="write each figure as a PDF there, too")
     parser.add_argument("--force", action="store_true", help="replace FILE, and files in DIR, if they exist")
 
