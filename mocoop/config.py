@@ -111,6 +111,15 @@ def fill(cfg: CfgNode, plain: dict, source: str, prefix: str = "") -> None:
         cfg[key] = tuple(value) if isinstance(known, tuple) else value
 
 
+def leaves(settings: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Dotted key and value of every setting."""
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
 def _leaves(node: dict, cfg: CfgNode | None, prefix: str = "") -> Iterator[tuple[str, object]]:
     for key, value in node.items():
         known = cfg.get(key) if isinstance(cfg, CfgNode) else None
@@ -172,16 +181,8 @@ def _value(cfg: CfgNode, key: str):
     return node
 
 
-def _all_keys(cfg: CfgNode, prefix: str = "") -> Iterator[str]:
-    for key, value in cfg.items():
-        if isinstance(value, CfgNode):
-            yield from _all_keys(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key
-
-
 def _similar(cfg: CfgNode, key: str) -> str:
-    close = difflib.get_close_matches(key[:200], list(_all_keys(cfg)), n=1)
+    close = difflib.get_close_matches(key[:200], dict(leaves(cfg)), n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 
 

@@ -6,11 +6,12 @@ failed. Records are plain JSON without NaN, so that any language reads them.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
 from mocoop import __version__
+from mocoop.config import leaves
 from mocoop.errors import DataError, one_line, quoted
 from mocoop.files import atomic_write, read_json
 from mocoop.versions import installed_versions
@@ -162,15 +163,6 @@ def config_differences(recorded: dict, wanted) -> list[str]:
     """One line for each key whose value was another, CHANGEABLE_KEYS aside; keys that only one has do not count."""
     old, new = (dict(leaves(_drop(plain_config(config), CHANGEABLE_KEYS))) for config in (recorded, wanted))
     return [f"{key} was {old[key]!r}, got {new[key]!r}" for key in new if key in old and old[key] != new[key]]
-
-
-def leaves(settings: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Dotted key and value of every setting."""
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def _identity(config) -> dict:

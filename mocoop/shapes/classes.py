@@ -36,28 +36,13 @@ def _in_thinned_half(combination: Combination) -> bool:
     return (shape // 3 + colour) % 2 == 0
 
 
-def _color_split() -> tuple[list, list]:
-    kept = [c for c in HELD_OUT if _in_thinned_half(c)]
-    return [c for c in kept if _is_warm(c)], [c for c in kept if not _is_warm(c)]
-
-
-def _shape_split() -> tuple[list, list]:
-    kept = [c for c in HELD_OUT if _in_thinned_half(c)]
-    return [c for c in kept if _in_first_shapes(c)], [c for c in kept if not _in_first_shapes(c)]
-
-
-def _both_split() -> tuple[list, list]:
-    base = [c for c in HELD_OUT if _is_warm(c) and _in_first_shapes(c)]
-    return base, [c for c in HELD_OUT if not _is_warm(c) and not _in_first_shapes(c)]
-
-
-_SPLITS = {"color": _color_split, "shape": _shape_split, "both": _both_split}
-
-
 def class_list(split: str) -> list[Combination]:
     """The 80 classes of "color", "shape" or "both" in label order: 40 base classes, then 40 new ones."""
-    base, new = _SPLITS[split]()
-    return base + new
+    if split == "both":
+        base = [c for c in HELD_OUT if _is_warm(c) and _in_first_shapes(c)]
+        return base + [c for c in HELD_OUT if not _is_warm(c) and not _in_first_shapes(c)]
+    is_base = {"color": _is_warm, "shape": _in_first_shapes}[split]
+    return sorted(filter(_in_thinned_half, HELD_OUT), key=lambda c: not is_base(c))
 
 
 def classnames(split: str) -> list[str]:
