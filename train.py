@@ -16,7 +16,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", default="", help="folder that holds the datasets")
     parser.add_argument("--output-dir", default="", help="folder of this run's log, checkpoints and result")
-    parser.add_argument("--resume", default="", help="folder of the run whose last checkpoint training goes on from")
+    parser.add_argument("--resume", default="", help="folder of the run whose last checkpoint training resumes from")
     parser.add_argument("--seed", type=int, default=-1, help="fixed seed, 0 counts; negative: none")
     parser.add_argument("--source-domains", nargs="+", help="source domains of a multi-domain dataset")
     parser.add_argument("--target-domains", nargs="+", help="target domains of a multi-domain dataset")

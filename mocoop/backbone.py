@@ -145,7 +145,7 @@ def _build(state: dict[str, Tensor], name: str) -> CLIP:
         model = build_clip(dict(weights)).float()
         model.load_state_dict({key: value.float() for key, value in weights.items()})  # build_model rounds to fp16
     except Exception as error:  # sizes are read off the weights, and wrong ones fail in many ways
-        raise CheckpointError(f"{name} is not a complete CLIP of OpenAI's: {reason_of(error)}") from error
+        raise CheckpointError(f"{name} is not a complete CLIP in OpenAI's format: {reason_of(error)}") from error
     return model
 
 

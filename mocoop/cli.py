@@ -20,7 +20,7 @@ from mocoop.errors import MocoopError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a tool; returns the exit status: the tool's own, 2 for what the user can mend, 130 when interrupted."""
+    """Run a tool; returns the exit status: the tool's own, 2 for what the user can fix, 130 when interrupted."""
     argv = sys.argv[1:] if argv is None else list(argv)
     args = _parse(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

@@ -80,7 +80,7 @@ def main() -> int:
     try:
         outcome = run_all(runs, CHECKOUT, WORKERS)
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        print("interrupted; run the same command to resume", file=sys.stderr)
         return 130
     problems = outcome.lines(CHECKOUT)
     try:

@@ -16,7 +16,7 @@ from mocoop.clip.text_encoder import TextEncoder
 def hard_features(
     encoder: TextEncoder, templates: Sequence[str], classnames: Sequence[str], normalised: bool = True
 ) -> Tensor:
-    """Features (T, C, D) of T templates filled with C class names, normalised unless told otherwise.
+    """Features (T, C, D) of T templates filled with C class names, normalised by default.
 
     Raises ConfigError for a class name that makes a template too long for CLIP's context.
     """

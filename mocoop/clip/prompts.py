@@ -122,7 +122,7 @@ def _token_row(pieces: Sequence["str | Context"], tokenizer: Tokenizer) -> list[
 def _check_pieces(pieces: Sequence["str | Context"], tokens: Sequence[int], tokenizer: Tokenizer) -> None:
     """Raise ConfigError where the tokens of the pieces are not those of the sentence that they make.
 
-    CLIP's tokenizer mends texts that seem to be in a wrong encoding, and judges by all of the text.
+    CLIP's tokenizer repairs texts that seem to be in a wrong encoding, and judges by all of the text.
     """
     texts = [piece for piece in pieces if isinstance(piece, str)]
     if len(pieces) == 1 or tokenizer == TOKENIZER and all(text.isascii() for text in texts):

@@ -21,7 +21,7 @@ def shots_and_seed(path: Path) -> tuple[int, int] | None:
 
 
 def read_subset(path: Path) -> dict[str, list[Record]]:
-    """The records of a subset in any of the formats, told by the file's name and content.
+    """The records of a subset in any of the formats, recognised by the file's name and content.
 
     Of 2SFS's pair either file may be given; the other is read from beside it.
     """

@@ -78,7 +78,7 @@ class OwnImages(BenchmarkDataset):
         bad = [path for path, verdict in verdicts.items() if verdict not in (FINE, COPIED)]
         if bad and self.settings.BAD_IMAGES == "error":
             raise DataError(
-                f"{self.dataset_dir}/{bad[0]} cannot be read ({verdicts[bad[0]]}), and {len(bad) - 1} more; mend "
+                f"{self.dataset_dir}/{bad[0]} cannot be read ({verdicts[bad[0]]}), and {len(bad) - 1} more; fix "
                 "or remove them, or set DATASET.FOLDER.BAD_IMAGES skip"
             )
         for path in bad:

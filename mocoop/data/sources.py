@@ -30,7 +30,7 @@ class SourceFile:
     nested: dict | None = None  # an archive within the archive: path and md5
     needed: bool = True  # False: of use only where there is no split file
     manual: str = ""  # what to do by hand; {folder} is the dataset's folder
-    by_hand: bool = False  # the only way is by hand, even where the archive is at hand
+    by_hand: bool = False  # the only way is by hand, even if the archive is there
 
     def __post_init__(self):
         object.__setattr__(self, "gives", tuple(self.gives) or (self.name,))

@@ -57,7 +57,7 @@ def import_dassl(module: str):
     except Exception as error:
         raise EngineError(
             f"Dassl is installed but importing {module} failed with {type(error).__name__}: {error}; "
-            f"mend that installation, or {OVERRIDE}"
+            f"fix that installation, or {OVERRIDE}"
         ) from error
     finally:
         logging.disable(silenced)  # one of Dassl's modules switches off the warnings of the whole process

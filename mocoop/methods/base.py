@@ -252,7 +252,7 @@ def taught_classes(
     """The classes of a loss over texts, and the rows of the C trained classes among them.
 
     Args:
-        choice: "train", or "all": those of the dataset. Trained on new classes, LASP and MoCoOp have no others at hand.
+        choice: "train", or "all": those of the dataset. Trained on new classes, LASP and MoCoOp have no others.
     """
     taught, trained_on = list(classnames), cfg.DATASET.get("SUBSAMPLE_CLASSES", "all")
     if choice == "all" and all_classnames is not None and trained_on != "new":

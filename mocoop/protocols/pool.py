@@ -13,7 +13,7 @@ from pathlib import Path
 from mocoop.errors import ConfigError
 from mocoop.protocols.plan import Run
 
-CONSOLE = "console.txt"  # in a run's folder, what it printed; only where it failed or was broken off
+CONSOLE = "console.txt"  # in a run's folder, what it printed; only if it failed or was interrupted
 ATTEMPTS = 2
 
 
@@ -48,7 +48,7 @@ class Worker:
         try:
             print(json.dumps({"argv": argv, "console": str(console)}), file=self.process.stdin)
         except BrokenPipeError:
-            pass  # it has died meanwhile, as its missing answer says
+            pass  # it has died by now, as its missing answer says
         return self._answer()
 
     def stop(self) -> None:
@@ -86,7 +86,7 @@ class WorkerPool:
         return self
 
     def __exit__(self, *exc_info) -> None:
-        """Ends the workers once their runs have saved their states; at once on a KeyboardInterrupt meanwhile."""
+        """Ends the workers once their runs have saved their states; at once on a KeyboardInterrupt."""
         with self._lock:
             self._closed = True
         for worker in self._workers:

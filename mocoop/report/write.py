@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def quiet(names: Iterable[str]) -> Iterator[None]:
-    """Only errors of these loggers are heard meanwhile."""
+    """Let these loggers report errors only, until the block ends."""
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,4 +1,4 @@
-"""Reading the csv files that a run leaves: what is wrong with one is told in a line that names it."""
+"""Reading the csv files that a run leaves: what is wrong with one is reported in a line that names it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class HistoryWriter:
-    """Appends rows to a run's history. A run that goes on from step n keeps the rows up to n and drops later ones.
+    """Appends rows to a run's history. A run that resumes after step n keeps the rows up to n and drops later ones.
 
     Each row is one write of one line; a line cut short by a crash is dropped when the run goes on.
     """

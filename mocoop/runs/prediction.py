@@ -69,7 +69,7 @@ class Predictor:
     """Predicts image files batch by batch, as they are asked for.
 
     Args:
-        top: how many classes of each image are told; all where there are fewer.
+        top: how many classes of each image are reported; all if there are fewer.
 
     Attributes:
         unreadable: files that were left out so far; each was named in the log.

@@ -10,7 +10,7 @@ from mocoop.runs.prediction import Prediction
 
 
 def csv_text(predictions: Iterable[Prediction]) -> Iterator[str]:
-    """One row for each class told of an image: path, rank (from 1), class, probability, experts, gates.
+    """One row for each class reported of an image: path, rank (from 1), class, probability, experts, gates.
 
     The last two columns are empty for a method without experts.
     """

@@ -86,7 +86,7 @@ def check_embedded() -> Findings:
 
 
 def check_downloaded(folder: Path | None = None) -> Findings:
-    """Every file of OpenAI's in `folder`, by default where their package keeps them, against its published hash."""
+    """Each of OpenAI's files in `folder` (default: where their package keeps them) against its published hash."""
     from mocoop.backbone import WEIGHTS_FOLDER
     from mocoop.clip.openai import MODEL_URLS
     from mocoop.files import file_sha256

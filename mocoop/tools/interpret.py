@@ -26,7 +26,7 @@ LEGEND = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="a run's output folder, or a checkpoint")
-    parser.add_argument("--top", type=int, default=5, metavar="N", help="nearest tokens told (default: %(default)s)")
+    parser.add_argument("--top", type=int, default=5, metavar="N", help="nearest tokens shown (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the same as json")
     parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
     add_run_arguments(parser, device=False)

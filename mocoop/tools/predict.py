@@ -1,10 +1,10 @@
 """Names the classes of images by a trained run, with probabilities and the experts that answered.
 
 mocoop predict photo.jpg --model output/try                    one image, to be read
-mocoop predict photos/ --model output/try --format csv         a folder and those in it, one row per class told
+mocoop predict photos/ --model output/try --format csv         a folder and those in it, one row per class shown
 mocoop predict photos/ --model output/try --classes "cat,dog"  the learned prompts with other class names
 
-Images are read and told as they come. One that cannot be read is named on stderr and left out; the exit status is
+Images are read and reported as they come. One that cannot be read is named on stderr and left out; the exit status is
 then 1.
 """
 

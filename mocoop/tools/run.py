@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         outcome = run_all(runs, checkout, args.jobs)
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        print("interrupted; run the same command to resume", file=sys.stderr)
         return 130
     problems = outcome.lines(checkout)
     try:

@@ -1,1 +1,1 @@
-"""Training that can be broken off anywhere: the loop, its files, its folder; and the test that follows it."""
+"""Training that can be interrupted anywhere: the loop, its files, its folder; and the test that follows it."""

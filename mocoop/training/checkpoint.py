@@ -30,7 +30,7 @@ def save_checkpoint(state, save_dir, model_name="") -> Path:
     path = Path(save_dir) / (model_name or epoch_model(state["epoch"]))
     save_state(state, path)
     print(f"Checkpoint saved to {path}")
-    if path.name != BEST_MODEL:  # a run goes on from its last epoch, not from its best
+    if path.name != BEST_MODEL:  # a run resumes from its last epoch, not from its best
         with atomic_write(path.parent / POINTER) as handle:
             handle.write(f"{path.name}\n")
     return path

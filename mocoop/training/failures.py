@@ -7,7 +7,7 @@ import torch
 
 from mocoop.errors import MocoopError, reason_of
 
-AGAIN = "give the same command again: a run goes on from its last saved state"
+AGAIN = "run the same command again: it resumes from the last saved state"
 
 ADVICE = {
     (errno.EACCES, errno.EPERM, errno.EROFS): f"; fix that or choose another folder, then {AGAIN}",

@@ -38,7 +38,7 @@ class FolderInUseError(MocoopError):
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """The folder is this process's alone meanwhile. Raises FolderInUseError."""
+    """The folder is this process's alone until the block ends. Raises FolderInUseError."""
     path = folder / LOCK
     file = _lock(path)
     ended = threading.Event()

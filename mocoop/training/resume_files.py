@@ -1,4 +1,4 @@
-"""The files that a run goes on from: those of its epochs, and two that are written in mid-epoch in turn.
+"""The files that a run resumes from: those of its epochs, and two that are written in mid-epoch in turn.
 
 `resume.pth.tar` is the newest state and `resume-previous.pth.tar` the one before it, so that a file which a crash
 left damaged costs some steps, not the run. Both are removed when training ends.

@@ -155,7 +155,7 @@ def execute(args: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 128 + error.signal
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last saved state", file=sys.stderr)
+        print("interrupted; run the same command to resume from the last saved state", file=sys.stderr)
         return 130
     except UnidentifiedImageError as error:
         print(f"error: {DataError(error)}", file=sys.stderr)

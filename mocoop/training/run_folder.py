@@ -95,7 +95,7 @@ def refuse_other_settings(folder: Path, differences: list[str]) -> None:
 
 @contextmanager
 def hold(folder, cfg, command: dict) -> Iterator[RunFolder]:
-    """The folder, made where it is missing, and this process's alone meanwhile.
+    """The folder, made if it is missing, held by this process alone until the block ends.
 
     Raises FolderInUseError, and ConfigError where no folder can be made.
     """

@@ -15,7 +15,7 @@ class Stopped(Exception):
 
     def __init__(self, number: int):
         self.signal = signal.Signals(number)
-        super().__init__(f"stopped by {self.signal.name}; the same command goes on from here")
+        super().__init__(f"stopped by {self.signal.name}; run the same command to resume")
 
 
 class StopRequest:

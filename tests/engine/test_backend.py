@@ -75,7 +75,7 @@ def test_asked_for_but_absent(fake_dassl, monkeypatch):
     "source, message",
     [
         ("import no_such_module.part", 'needs the module "no_such_module"; pip install no_such_module '),
-        ("import json; json.no_such_name", "AttributeError: .*no_such_name.*; mend that installation"),
+        ("import json; json.no_such_name", "AttributeError: .*no_such_name.*; fix that installation"),
     ],
 )
 def test_a_broken_dassl_is_named_and_never_passed_over(fake_dassl, source, message):

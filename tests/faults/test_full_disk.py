@@ -12,11 +12,11 @@ from tests.faults.victims import tool
 
 slow = pytest.mark.slow
 LINES = {
-    errno.ENOSPC: "could not be written; make room, then give the same command again",
-    errno.EDQUOT: "could not be written; make room, then give the same command again",
-    errno.EACCES: "Permission denied; mend that or choose another folder",
-    errno.EROFS: "Read-only file system; mend that or choose another folder",
-    errno.EIO: "once the disk is back, give the same command again",
+    errno.ENOSPC: "could not be written; make room, then run the same command again",
+    errno.EDQUOT: "could not be written; make room, then run the same command again",
+    errno.EACCES: "Permission denied; fix that or choose another folder",
+    errno.EROFS: "Read-only file system; fix that or choose another folder",
+    errno.EIO: "once the disk is back, run the same command again",
 }
 
 

@@ -96,7 +96,7 @@ def test_a_loader_worker_is_killed(runs, tmp_path, ledger, item):
     with ledger.fault("loader worker killed"):
         refusal = run.start(kill_a_worker(tmp_path / "killed", item)).refusal
         assert "a data loader worker was killed (Killed)" in refusal or "worker ended unexpectedly" in refusal
-        assert "lower DATALOADER.NUM_WORKERS, then give the same command again" in refusal
+        assert "lower DATALOADER.NUM_WORKERS, then run the same command again" in refusal
         run.must_end_as_if_nothing_had_happened()
 
 

@@ -30,7 +30,7 @@ def test_stopped_at_a_random_step(runs, ledger, method, asked, moment, opts):
     with ledger.fault("stop asked for"):
         ending = run.start(training_steps(Moments(lambda detail: os.killpg(0, asked), at=moment)))
         assert ending.status == 128 + asked
-        assert ending.err.strip() == f"stopped by {signal.Signals(asked).name}; the same command goes on from here"
+        assert ending.err.strip() == f"stopped by {signal.Signals(asked).name}; run the same command to resume"
         assert (run.out / MODEL / NEWEST).is_file()
         ending = run.start()
         step = (moment + 2) // 3

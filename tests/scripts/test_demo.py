@@ -139,4 +139,4 @@ def test_ctrl_c_ends_the_runs_at_once(tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.splitlines()[-1] == "interrupted; the same command goes on from here" and "Traceback" not in err
+    assert err.splitlines()[-1] == "interrupted; run the same command to resume" and "Traceback" not in err

@@ -116,7 +116,7 @@ def test_ctrl_c_ends_with_one_line(tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in err
-    assert err.splitlines()[-1] == "interrupted; the same command goes on from here"
+    assert err.splitlines()[-1] == "interrupted; run the same command to resume"
     assert not is_alive(int((checkout.root / "pid").read_text()))
 
 

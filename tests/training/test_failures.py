@@ -14,9 +14,9 @@ def os_error(number: int) -> OSError:
 EXPLAINED = {
     "disk full": (os_error(errno.ENOSPC), "disk full: /data/file could not be written; make room"),
     "quota": (os_error(errno.EDQUOT), "disk full: /data/file"),
-    "unwritable": (os_error(errno.EACCES), "/data/file: Permission denied; mend that or choose another folder"),
+    "unwritable": (os_error(errno.EACCES), "/data/file: Permission denied; fix that or choose another folder"),
     "read-only": (os_error(errno.EROFS), "/data/file: Read-only file system"),
-    "lost disk": (os_error(errno.ESTALE), "once the disk is back, give the same command again"),
+    "lost disk": (os_error(errno.ESTALE), "once the disk is back, run the same command again"),
     "open files": (os_error(errno.EMFILE), "Too many open files; allow more (ulimit -n)"),
     "GPU memory": (torch.cuda.OutOfMemoryError("CUDA out of memory"), "lower DATALOADER.TRAIN_X.BATCH_SIZE"),
     "memory": (MemoryError(), "lower the batch size or DATALOADER.NUM_WORKERS"),
@@ -29,7 +29,7 @@ EXPLAINED = {
 def test_what_a_machine_does_is_explained_in_one_line(name):
     error, message = EXPLAINED[name]
     line = explain(error)
-    assert message in line and "\n" not in line and "give the same command again" in line
+    assert message in line and "\n" not in line and "run the same command again" in line
 
 
 @pytest.mark.parametrize(
