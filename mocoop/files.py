@@ -98,7 +98,7 @@ def check_zip(path: str | os.PathLike) -> None:
 
 
 def check_plain_file(path: str | os.PathLike, error: type[MocoopError] = DataError) -> os.stat_result:
-    """The status of a plain file. Raises FileNotFoundError where there is none, and `error` for anything else."""
+    """The status of a plain file. Raises FileNotFoundError if there is none, and `error` for anything else."""
     try:
         status = os.stat(path)
     except FileNotFoundError:

@@ -41,7 +41,7 @@ class BenchmarkDataset(DatasetBase):
     - `all_classnames`: class names in label order before classes were subsampled,
     - `manifest_sha256`: hash of the manifest (mocoop/data/manifest.py) of what is trained and validated on, before
       classes were subsampled,
-    - `domains`: names of the domains that `Datum.domain` counts; empty where there is only one.
+    - `domains`: names of the domains that `Datum.domain` counts; empty if there is only one.
 
     Raises DataError, in one line that says what to do next, when files are missing or damaged.
     """

@@ -60,7 +60,7 @@ def _beside_published(runs: ProtocolRuns) -> list:
 
 
 def headline(runs: ProtocolRuns) -> str:
-    """The two best methods of a protocol in a sentence, with their spread; empty where nothing is complete."""
+    """The two best methods of a protocol in a sentence, with their spread; empty if nothing is complete."""
     summary = summarise(runs.main, runs.protocol, runs.seeds)
     name = entry_namer(summary)
     protocol = PROTOCOLS[runs.protocol]

@@ -106,7 +106,7 @@ def layout_place(folder: Path) -> dict | None:
 
 
 def check_place(folder: Path, place: dict, stated: dict, source: str) -> None:
-    """Raises DataError where what `source` states about a run contradicts the folder that it lies in."""
+    """Raises DataError if what `source` states about a run contradicts the folder that it lies in."""
     expected = place | {"subsample_classes": _CLASSES_OF_PHASE.get(place["phase"], stated.get("subsample_classes"))}
     for field_name, value in stated.items():
         if value != expected[field_name]:

@@ -147,7 +147,7 @@ def _newest_result(folder: Path) -> dict:
 
 
 def _check(folder: Path, place: dict, config: dict) -> None:
-    """Raises DataError where the dumped config contradicts the folder."""
+    """Raises DataError if the dumped config contradicts the folder."""
     keys = {"method": "TRAINER.NAME", "subsample_classes": "DATASET.SUBSAMPLE_CLASSES"}
     if place["seed"] != EVERY_SEED:
         keys["seed"] = "SEED"

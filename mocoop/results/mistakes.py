@@ -63,7 +63,7 @@ class Mistakes:
 
 
 def read_mistakes(folder: str | Path) -> Mistakes:
-    """The test of the run in `folder`. Raises DataError where it has none, or its two files contradict each other."""
+    """The test of the run in `folder`. Raises DataError if it has none, or its two files contradict each other."""
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"no run {folder}, expected the folder of one")

@@ -37,7 +37,7 @@ def open_run(path: str, args: argparse.Namespace) -> TrainedRun:
 
 
 def asked_classes(args: argparse.Namespace) -> list[str] | None:
-    """Class names from the command line, or None where none were given. Raises DataError for an unreadable file."""
+    """Class names from the command line, or None if none were given. Raises DataError for an unreadable file."""
     if getattr(args, "classes", None) is not None:
         return args.classes.split(",")
     if getattr(args, "classes_file", None) is None:

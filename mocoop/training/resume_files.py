@@ -36,7 +36,7 @@ def newest_state(folder: Path) -> tuple[Path, dict] | None:
     """The file that has seen the most steps and its content; None where the run has left none.
 
     A damaged file is passed over with a warning, and put aside where the next state would take its place: the last
-    good one must not be what is written over. Raises CheckpointError where all are damaged.
+    good one must not be what is written over. Raises CheckpointError if all are damaged.
     """
     best, damaged = None, []
     for path in _candidates(folder):

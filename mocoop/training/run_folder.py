@@ -86,7 +86,7 @@ class RunFolder:
 
 
 def refuse_other_settings(folder: Path, differences: list[str]) -> None:
-    """Raises ConfigError where there are any."""
+    """Raises ConfigError if there are any."""
     if differences:
         more = len(differences) - SHOWN_DIFFERENCES
         shown = differences[:SHOWN_DIFFERENCES] + ([f"and {more} more"] if more > 0 else [])
@@ -107,7 +107,7 @@ def hold(folder, cfg, command: dict) -> Iterator[RunFolder]:
 
 
 def writable_folder(folder) -> Path:
-    """The folder, made where it is missing. Raises ConfigError where that cannot be, or it cannot be written to."""
+    """The folder, made where it is missing. Raises ConfigError if that cannot be, or it cannot be written to."""
     path = Path(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)

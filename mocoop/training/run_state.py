@@ -97,7 +97,7 @@ def weights_sha256(state: dict[str, Tensor]) -> str | None:
 
 
 def description(checkpoint: dict, path) -> dict | None:
-    """What a checkpoint says of its method (`describe_method`); None where it says nothing, as CoOp's own."""
+    """What a checkpoint says of its method (`describe_method`); None if it says nothing, as CoOp's own."""
     made = checkpoint.get("method")
     if made is None:
         return None
@@ -125,7 +125,7 @@ def run_folder(path: str | Path) -> Path:
 def find_checkpoint(folder: Path, epoch: int | None = None) -> Path:
     """The checkpoint in `folder` after `epoch` epochs, else the best by validation, else the last.
 
-    Raises CheckpointError where there is none.
+    Raises CheckpointError if there is none.
     """
     if epoch is not None:
         path = folder / epoch_model(epoch)
@@ -140,7 +140,7 @@ def find_checkpoint(folder: Path, epoch: int | None = None) -> Path:
 
 
 def check_made_for(cfg: CfgNode, checkpoint: dict, path) -> None:
-    """Raises CheckpointError where a checkpoint belongs to another method or another CLIP than the config's."""
+    """Raises CheckpointError if a checkpoint belongs to another method or another CLIP than the config's."""
     made = description(checkpoint, path)
     if made is None:
         return
@@ -152,7 +152,7 @@ def check_made_for(cfg: CfgNode, checkpoint: dict, path) -> None:
 
 
 def check_activation(method: PromptMethod, checkpoint: dict, path) -> None:
-    """Raises CheckpointError where CLIP computed with another activation when the method was trained."""
+    """Raises CheckpointError if CLIP computed with another activation when the method was trained."""
     made, used = (description(checkpoint, path) or {}).get("activation"), method.clip_model.activation
     if made not in (None, used):
         raise CheckpointError(f"{path} was trained with MODEL.BACKBONE.ACTIVATION {quoted(made)}, got {used}")

@@ -22,7 +22,7 @@ ZERO_SHOT = {"linestyle": "none", "marker": "*", "markersize": 9}
 
 @styled
 def few_shot_figure(runs: pd.DataFrame, seeds: list[int] | None = None) -> Figure:
-    """A panel for the average, where there are several datasets, and one for each; a curve per method and cfg.
+    """A panel for the average, if there are several datasets, and one for each; a curve per method and cfg.
 
     Shots stand evenly on a doubling scale, left of them zero-shot results as stars with a dashed line across. Error
     bars are the standard deviation over `seeds` (default: those present); a mean that lacks a seed is not drawn.
