@@ -12,6 +12,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -132,7 +133,9 @@ def load_plugin(path: str | Path) -> list[str]:
     return names
 
 
+@cache
 def _load_entry_points() -> None:
+    """Once: looking through all installed packages takes longer than loading a model."""
     for point in metadata.entry_points(group=ENTRY_POINTS):
         try:
             point.load()

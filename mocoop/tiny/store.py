@@ -46,14 +46,16 @@ def pack(model: CLIP, token_ids: list[int]) -> dict[str, Tensor]:
 def unpack(packed: dict[str, Tensor], architecture: dict) -> CLIP:
     """The model that `pack` was given, rounded to half precision, in float32, frozen and in evaluation mode.
 
-    The state of torch's random generator is left as it was.
+    The state of torch's random generator is left as it was: no weight is drawn.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.device("meta"):
         model = build(architecture)
     state = {k: v.float() if v.is_floating_point() else v for k, v in packed.items() if k != TOKEN_IDS}
-    table = torch.zeros_like(model.token_embedding.weight)
+    table = torch.zeros(model.token_embedding.weight.shape)
     table[packed[TOKEN_IDS].long()] = state[TOKEN_ROWS]
-    model.load_state_dict(state | {TOKEN_ROWS: table})
+    model.load_state_dict(state | {TOKEN_ROWS: table}, assign=True)
+    for block in model.transformer.resblocks:
+        block.attn_mask = model.build_attention_mask()  # no part of the state
     return model.requires_grad_(False).eval()
 
 
