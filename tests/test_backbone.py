@@ -123,7 +123,8 @@ def test_image_size_must_fit():
         check_input_size(config("x", 64), model)
 
 
-@pytest.mark.parametrize("name", ["ViT-B-16.pt", "ViT-B-16.pth"])
+# Tracing takes most of the time of the first; small_clip goes through the same reader above.
+@pytest.mark.parametrize("name", [pytest.param("ViT-B-16.pt", marks=pytest.mark.slow), "ViT-B-16.pth"])
 def test_true_vit_b16_size_loads_by_path_and_trains_one_step(tmp_path, name):
     torch.manual_seed(0)
     model = CLIP(512, 224, 12, 768, 16, 77, 49408, 512, 8, 12).eval()
