@@ -47,6 +47,8 @@ class PromptMethod(nn.Module):
     entry: MethodEntry  # set by `register_method`
     takes_steps = True  # whether training takes steps; if not, `fit` is all of it, and its epochs are empty
     unit_features = True  # whether `image_features` are normalised
+    stages: tuple[float, ...] = ()  # shares of the training at which later stages start; the schedule starts anew there
+    stage = 0
 
     def __init__(
         self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames: Sequence[str] | None = None
@@ -148,6 +150,9 @@ class PromptMethod(nn.Module):
     def backward(self, parts: dict[str, Tensor]) -> None:
         """Fill the gradients from what `loss` returned; all its losses may come multiplied by one number (amp)."""
         parts["loss"].backward()
+
+    def start_stage(self, stage: int) -> None:
+        """Called before the first step of stage 1, 2, ...; sets `stage`, which `extra_state` has to keep."""
 
     def after_epoch(self, epoch: int, epochs: int) -> None:
         """Called after each epoch, 1 to `epochs`, when the schedule has moved on and before anything is saved."""

@@ -5,15 +5,14 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from yacs.config import CfgNode
 
 from mocoop.clip.backbone import Backbone
 from mocoop.clip.openai import TOKENIZER
 from mocoop.clip.prompts import Context, PromptLayout, embed_words, readable
 from mocoop.clip.tokenizer import Tokenizer
-from mocoop.methods.base import PromptMethod
 from mocoop.methods.keys import Key, common_keys
+from mocoop.methods.one_prompt import OnePrompt
 from mocoop.methods.registry import register_method
 
 POSITIONS = ("end", "middle", "front")
@@ -29,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 @register_method("CoOp", node="COOP", keys=KEYS, published="2021-09", title="context optimisation")
-class CoOp(PromptMethod):
+class CoOp(OnePrompt):
     """Learns `ctx`: (n, width), or (C, n, width) with class-specific contexts."""
 
     def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
@@ -45,9 +44,9 @@ class CoOp(PromptMethod):
         self.layout = coop_layout(self.classnames, ctx.shape[-2], position, ctx.dim() == 3, tokenizer)
         log_context(ctx, settings.CTX_INIT)
 
-    def encode_classes(self) -> Tensor:
+    def class_embeddings(self) -> Tensor:
         ctx = self.ctx.flatten(0, -2)  # (n, width), or (C * n, width)
-        return F.normalize(self.text_encoder([ctx], [self.layout])[0], dim=-1)
+        return self.text_encoder([ctx], [self.layout])[0]
 
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         return without_class_embeddings(state)

@@ -6,12 +6,10 @@ Without visual rows (PROMPT_DEPTH_VISION 0) it is deep language prompting.
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 from yacs.config import CfgNode
 
 from mocoop.clip.backbone import Backbone
 from mocoop.clip.tower_parts import TowerParts
-from mocoop.methods.base import PromptMethod
 from mocoop.methods.coop import log_context, renamed
 from mocoop.methods.deep_prompts import (
     before_blocks,
@@ -24,6 +22,7 @@ from mocoop.methods.deep_prompts import (
     worded_layout,
 )
 from mocoop.methods.keys import Key, common_keys
+from mocoop.methods.one_prompt import OnePrompt
 from mocoop.methods.registry import register_method
 
 KEYS = (
@@ -40,7 +39,7 @@ KEYS = (
 
 
 @register_method("IVLP", node="IVLP", keys=KEYS, published="2022-10", title="independent vision-language prompting")
-class IVLP(PromptMethod):
+class IVLP(OnePrompt):
     """Learns `ctx` (n, W), `text_prompts`: (n, W) for blocks 1, 2, ..., `visual_prompts`: (m, W') for blocks 0, 1, ...
 
     Raises ConfigError for a tower that has fewer blocks, or is no transformer.
@@ -62,9 +61,9 @@ class IVLP(PromptMethod):
             check_depth(f"{node}.PROMPT_DEPTH_VISION", settings.PROMPT_DEPTH_VISION, clip_model.visual.transformer)
             self.visual_prompts = deep_rows(settings.PROMPT_DEPTH_VISION, settings.N_CTX_VISION, width)
 
-    def encode_classes(self) -> Tensor:
+    def class_embeddings(self) -> Tensor:
         parts = TowerParts(deep=before_blocks(self.text_prompts))
-        return F.normalize(self.text_encoder([self.ctx], [self.layout], parts)[0], dim=-1)
+        return self.text_encoder([self.ctx], [self.layout], parts)[0]
 
     def image_parts(self) -> TowerParts | None:
         return beside_patches(self.visual_prompts) if len(self.visual_prompts) else None

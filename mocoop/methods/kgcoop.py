@@ -8,9 +8,10 @@ from yacs.config import CfgNode
 
 from mocoop.clip.backbone import Backbone
 from mocoop.clip.templates import anchor_template
-from mocoop.methods.base import PromptMethod, batch_accuracy
+from mocoop.methods.base import batch_accuracy
 from mocoop.methods.coop import coop_layout, only_ctx, start_context
 from mocoop.methods.keys import Key, common_keys
+from mocoop.methods.one_prompt import OnePrompt
 from mocoop.methods.registry import register_method
 from mocoop.methods.zeroshot import template_features
 
@@ -28,7 +29,7 @@ def anchor_distance(text_features: Tensor, anchors: Tensor) -> Tensor:
 
 
 @register_method("KgCoOp", node="KGCOOP", keys=KEYS, published="2023-03", title="knowledge-guided context optimisation")
-class KgCoOp(PromptMethod):
+class KgCoOp(OnePrompt):
     """Learns `ctx` (n, width)."""
 
     def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
@@ -41,12 +42,11 @@ class KgCoOp(PromptMethod):
         """Features (C, D) of the classes' hand-written prompts."""
         return self.frozen("anchors", lambda: template_features(self.text_encoder, [self.template], self.classnames))
 
-    def encode_classes(self) -> Tensor:
-        return F.normalize(self.text_encoder([self.ctx], [self.layout])[0], dim=-1)
+    def class_embeddings(self) -> Tensor:
+        return self.text_encoder([self.ctx], [self.layout])[0]
 
-    def loss(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
-        text_features = self.class_features()
-        logits = self.logit_scale * self.image_features(image) @ text_features.t()
+    def loss_of_features(self, image_features: Tensor, text_features: Tensor, label: Tensor) -> dict[str, Tensor]:
+        logits = self.logit_scale * image_features @ text_features.t()
         ce, kg = F.cross_entropy(logits, label), anchor_distance(text_features, self.anchors())
         return {"loss": ce + self.settings.W * kg, "loss_ce": ce, "loss_kg": kg, "acc": batch_accuracy(logits, label)}
 

@@ -4,12 +4,10 @@ import copy
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 from yacs.config import CfgNode
 
 from mocoop.clip.backbone import Backbone
 from mocoop.clip.tower_parts import TowerParts
-from mocoop.methods.base import PromptMethod
 from mocoop.methods.coop import log_context, renamed
 from mocoop.methods.deep_prompts import (
     before_blocks,
@@ -22,6 +20,7 @@ from mocoop.methods.deep_prompts import (
     worded_layout,
 )
 from mocoop.methods.keys import Key, common_keys
+from mocoop.methods.one_prompt import OnePrompt
 from mocoop.methods.registry import register_method
 
 KEYS = (
@@ -36,7 +35,7 @@ KEYS = (
 
 
 @register_method("MaPLe", node="MAPLE", keys=KEYS, published="2022-10", title="multi-modal prompt learning")
-class MaPLe(PromptMethod):
+class MaPLe(OnePrompt):
     """Learns `ctx` (n, W), `compound_prompts_text`: (n, W) for blocks 1, 2, ..., and what projects each to the images.
 
     `proj` maps the context, `compound_prompt_projections` the deeper rows; the latter all start as one layer.
@@ -58,9 +57,9 @@ class MaPLe(PromptMethod):
         first = nn.Linear(ctx.shape[1], width)
         self.compound_prompt_projections = nn.ModuleList(copy.deepcopy(first) for _ in range(deeper))
 
-    def encode_classes(self) -> Tensor:
+    def class_embeddings(self) -> Tensor:
         parts = TowerParts(deep=before_blocks(self.compound_prompts_text))
-        return F.normalize(self.text_encoder([self.ctx], [self.layout], parts)[0], dim=-1)
+        return self.text_encoder([self.ctx], [self.layout], parts)[0]
 
     def image_parts(self) -> TowerParts:
         pairs = zip(self.compound_prompt_projections, self.compound_prompts_text)

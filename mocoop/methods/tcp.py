@@ -4,7 +4,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 from yacs.config import CfgNode
 
 from mocoop.clip.backbone import Backbone
@@ -54,10 +53,10 @@ class TCP(KgCoOp):
         self.layout = PromptLayout(prompts, self.classnames, clip_model.tokenizer)
         self.rows_shape = (1, len(self.classnames), len(self.ctx), width)
 
-    def encode_classes(self) -> Tensor:
+    def class_embeddings(self) -> Tensor:
         rows = self.meta_net(self.anchors().to(self.dtype)).view(self.rows_shape)
         parts = TowerParts(deep={self.settings.BLOCK: rows})
-        return F.normalize(self.text_encoder([self.ctx], [self.layout], parts)[0], dim=-1)
+        return self.text_encoder([self.ctx], [self.layout], parts)[0]
 
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The release saves the embeddings of the class names, too."""

@@ -71,6 +71,7 @@ class TrainedRun:
         learned = self.method.learned_state()
         method = build_method(self.cfg, names, self.method.clip_model).to(self.precision.device)
         method.load_learned_state(learned)
+        method.load_extra_state(self.method.extra_state())
         return replace(self, method=method.eval())
 
 

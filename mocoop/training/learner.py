@@ -38,7 +38,7 @@ class Learner:
         self.optimizer = self.scheduler = None
         if method.learned_parameters():
             self.optimizer = build_optimizer(None, cfg.OPTIM, param_groups=method.parameter_groups(cfg.OPTIM.LR))
-            self.scheduler = build_lr_scheduler(self.optimizer, cfg.OPTIM, steps)
+            self.scheduler = build_lr_scheduler(self.optimizer, cfg.OPTIM, steps, method.stages)
 
     @property
     def learns(self) -> bool:
@@ -58,6 +58,8 @@ class Learner:
         Raises:
             TrainingError: for a loss that is not finite; nothing has been changed then.
         """
+        if self.scheduler.stage != self.method.stage:
+            self.method.start_stage(self.scheduler.stage)
         image, label = batch["img"].to(self.precision.device), batch["label"].to(self.precision.device)
         while (parts := self._gradients(image, label, batch, place)) is None:
             torch.cuda.empty_cache()

@@ -19,7 +19,8 @@ from mocoop.training.seeding import random_state
 
 FORMAT = 1
 MODEL = "prompt_learner"  # the folder of the checkpoints, as CoOp names it
-FOREIGN_MODELS = ("MultiModalPromptLearner", "VLPromptLearner")  # as MaPLe, and IVLP and PromptSRC name it
+# as MaPLe, IVLP and PromptSRC, MMA, and DePT name it
+FOREIGN_MODELS = ("MultiModalPromptLearner", "VLPromptLearner", "adapter_learner", "PromptLearner")
 _DESCRIPTION = {"name": str, "backbone": str, "classnames": list, "structure": dict, "config": dict}
 
 
@@ -182,6 +183,7 @@ def with_structure(cfg: CfgNode, structure: dict) -> CfgNode:
     """
     cfg = cfg.clone()
     cfg.defrost()
-    fill(get_method(cfg.TRAINER.NAME).settings(cfg), structure, "structure of the checkpoint")
+    nodes = {key: value for key, value in structure.items() if isinstance(value, dict)}  # of a method that it holds
+    fill(cfg.TRAINER, {get_method(cfg.TRAINER.NAME).node: structure, **nodes}, "structure of the checkpoint")
     cfg.freeze()
     return cfg

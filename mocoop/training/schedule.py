@@ -5,6 +5,7 @@ the same functions with an iteration for an epoch.
 """
 
 import math
+from collections.abc import Sequence
 
 from torch.optim.lr_scheduler import LRScheduler
 from yacs.config import CfgNode
@@ -88,6 +89,23 @@ def build_schedule(optim_cfg, total: int):
     return schedule
 
 
+def in_stages(optim_cfg, total: int, ends: Sequence[int]):
+    """The schedule that starts anew at each of some epochs, and reaches its end there."""
+    starts = [0, *ends]
+    schedules = [build_schedule(optim_cfg, end - start) for start, end in zip(starts, [*ends, total])]
+
+    def schedule(base, epoch):
+        stage = stage_at(epoch, ends)
+        return schedules[stage](base, epoch - starts[stage])
+
+    return schedule
+
+
+def stage_at(epoch: int, ends: Sequence[int]) -> int:
+    """The stage, from 0, of an epoch, where `ends` are the epochs at which the next ones start."""
+    return sum(end <= epoch for end in ends)
+
+
 def _build_decay(optim_cfg, total: int):
     kind, stepsize, gamma = (optim_cfg[key] for key in ("LR_SCHEDULER", "STEPSIZE", "GAMMA"))
     if kind == "cosine":
@@ -117,11 +135,19 @@ class EpochScheduler(LRScheduler):
     """Sets every parameter group to `schedule(its base rate, epoch)`; `step` once per epoch.
 
     Its state is two plain values, `last_epoch` and `base_lrs`, so a resumed run has the rates of an unbroken one.
+
+    Args:
+        ends: the epochs at which later stages start, if there are any.
     """
 
-    def __init__(self, optimizer, schedule):
-        self.schedule = schedule
+    def __init__(self, optimizer, schedule, ends: Sequence[int] = ()):
+        self.schedule, self.ends = schedule, ends
         super().__init__(optimizer)
+
+    @property
+    def stage(self) -> int:
+        """The one that the next epoch belongs to."""
+        return stage_at(self.last_epoch, self.ends)
 
     def get_lr(self) -> list[float]:
         return [self.schedule(base, self.last_epoch) for base in self.base_lrs]
@@ -139,10 +165,13 @@ class EpochScheduler(LRScheduler):
             group["lr"] = rate
 
 
-def build_lr_scheduler(optimizer, optim_cfg, total: int = 0) -> EpochScheduler:
+def build_lr_scheduler(optimizer, optim_cfg, total: int = 0, stages: Sequence[float] = ()) -> EpochScheduler:
     """The scheduler that the OPTIM node describes: LR_SCHEDULER, STEPSIZE, GAMMA, MAX_EPOCH, MIN_LR and WARMUP_*.
 
     Args:
         total: of the iterations, for a run that trains by them: then `step` once per iteration.
+        stages: shares of the training at which the schedule starts anew.
     """
-    return EpochScheduler(optimizer, build_schedule(optim_cfg, total or optim_cfg.MAX_EPOCH))
+    total = total or optim_cfg.MAX_EPOCH
+    ends = [int(total * share) for share in stages]
+    return EpochScheduler(optimizer, in_stages(optim_cfg, total, ends), ends)

@@ -17,22 +17,25 @@ def embedded(clip, text: str) -> Tensor:
     return clip.token_embedding.weight[torch.tensor(tokenizer.encode(text), dtype=torch.long)]
 
 
-def text_feature(clip, middle: Tensor, deep=None) -> Tensor:
-    """The feature (D,) of [SOT] middle [EOT]; `deep`: {block: rows that take the place of those behind SOT}."""
+def text_feature(clip, middle: Tensor, deep=None, beside=None) -> Tensor:
+    """The feature (D,) of [SOT] middle [EOT]; `deep`: {block: rows that take the place of those behind SOT}.
+
+    beside: {block: what is added to its output, a function of ln_1's}.
+    """
     ends = clip.token_embedding.weight[torch.tensor([SOT_TOKEN, EOT_TOKEN])]
     x = torch.cat([ends[:1], middle, ends[1:]])
     x = x + clip.positional_embedding[: len(x)]
     for i, block in enumerate(clip.transformer.resblocks):
         if deep and i in deep:
             x = torch.cat([x[:1], deep[i], x[1 + len(deep[i]) :]])
-        x = _block(block, x, block.attn_mask[: len(x), : len(x)].to(x.dtype))
+        x = _block(block, x, block.attn_mask[: len(x), : len(x)].to(x.dtype), (beside or {}).get(i))
     return clip.ln_final(x)[-1] @ clip.text_projection
 
 
-def image_feature(clip, image: Tensor, rows=(), norms=None) -> Tensor:
+def image_feature(clip, image: Tensor, rows=(), norms=None, beside=None) -> Tensor:
     """The feature (D,) of an image (3, H, W); `rows`: those beside its patches, for blocks 0, 1, ...
 
-    norms: {name of a LayerNorm's parameter: value} in place of CLIP's own.
+    norms: {name of a LayerNorm's parameter: value} in place of CLIP's own. beside: as of a text.
     """
     visual = clip.visual
     if norms:
@@ -44,14 +47,15 @@ def image_feature(clip, image: Tensor, rows=(), norms=None) -> Tensor:
             x = visual.ln_pre(torch.cat([x, rows[0]]) if len(rows) else x)
         elif i < len(rows):
             x = torch.cat([x[: -len(rows[i])], rows[i]])
-        x = _block(block, x, None)
+        x = _block(block, x, None, (beside or {}).get(i))
     return visual.ln_post(x[0]) @ visual.proj
 
 
-def _block(block, x: Tensor, mask) -> Tensor:
+def _block(block, x: Tensor, mask, beside=None) -> Tensor:
     y = block.ln_1(x)[:, None]
     x = x + block.attn(y, y, y, need_weights=False, attn_mask=mask)[0][:, 0]
-    return x + block.mlp(block.ln_2(x))
+    x = x + block.mlp(block.ln_2(x))
+    return x + beside(y[:, 0]) if beside else x
 
 
 def with_weights(clip, weights: dict, compute):
@@ -203,6 +207,39 @@ def clip_lora(method, image, label, names, more):
     return {"loss": with_weights(clip, merged, lambda clip: photos_of(clip, image, label, names))}
 
 
+def two_sfs(method, image, label, names, more):
+    """Of the first stage, or of the second, in which features of text and images are fixed."""
+    clip, norms = method.clip_model, {}
+    for tower, own in (("transformer.", method.text_norms), ("visual.", method.image_norms)):
+        norms |= {tower + name.replace("/", "."): value for name, value in own.named_parameters()}
+    if method.stage == 0:
+        return {"loss": with_weights(clip, norms, lambda clip: photos_of(clip, image, label, names))}
+    features = with_weights(clip, norms, lambda clip: image_features(clip, image)).detach()
+    return {"loss": cross_entropy(clip.logit_scale.exp() * features @ unit(method.head).t(), label)}
+
+
+def mma(method, image, label, names, more):
+    clip, scale = method.clip_model, 1e-3
+
+    def adapter(own, shared):
+        def beside(y):
+            y = scale * y + (1 - scale) * y.detach()  # its gradient is `scale` times as large
+            hidden = torch.relu(own.down[0].weight @ y.t() + own.down[0].bias[:, None])
+            hidden = torch.relu(shared[0].weight @ hidden + shared[0].bias[:, None])
+            z = (own.up.weight @ hidden + own.up.bias[:, None]).t()
+            return z + (scale - 1) * z.detach()  # `scale` times as large, its gradient is not
+
+        return beside
+
+    text, visual = (
+        {int(i): adapter(own, method.shared_adapter[i]) for i, own in adapters.items()}
+        for adapters in (method.text_adapter, method.visual_adapter)
+    )
+    t = [unit(text_feature(clip, embedded(clip, f"a photo of a {name}."), beside=text)) for name in names]
+    f = torch.stack([unit(image_feature(clip, one, beside=visual)) for one in image])
+    return {"loss": cross_entropy(clip.logit_scale.exp() * f @ torch.stack(t).t(), label)}
+
+
 REFERENCES = {
     "CoOp": (coop, {"CTX_INIT": "a photo of a"}),
     "KgCoOp": (kgcoop, {}),
@@ -213,5 +250,7 @@ REFERENCES = {
     "VPT": (vpt, {"PROMPT_DEPTH_VISION": 2, "N_CTX_VISION": 3}),
     "MaPLe": (maple, {"PROMPT_DEPTH": 2}),
     "CLIPLoRA": (clip_lora, {"DROPOUT": 0.0}),
+    "MMA": (mma, {"FIRST_BLOCK": 1}),
+    "TwoSFS": (two_sfs, {}),
     "PromptSRC": (promptsrc, {"PROMPT_DEPTH_TEXT": 2, "PROMPT_DEPTH_VISION": 2}),
 }

@@ -59,7 +59,7 @@ def test_a_step_moves_every_learned_tensor(batch, name):
     method = build(name)
     method.backward(method.loss(*batch))
     still = [key for key, p in method.learned_parameters().items() if p.grad is None or not p.grad.abs().max() > 0]
-    assert not still
+    assert still == (["head"] if name == "TwoSFS" else [])  # the head learns in a stage of its own
 
 
 def test_prograd_takes_away_what_goes_against_clip(batch):

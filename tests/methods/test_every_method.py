@@ -119,6 +119,7 @@ def test_plain_and_fast_encoders_agree(runs, name):
     build, torch_state = get_method(name).build, fast.method.learned_state()
     plain = build(cfg, fast.classnames, copy.deepcopy(fast.method.clip_model)).eval()
     plain.load_learned_state(torch_state)
+    plain.load_extra_state(fast.method.extra_state())
     image = torch.randn(3, 3, *cfg.INPUT.SIZE, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert torch.allclose(plain(image), fast.method(image), atol=1e-3)  # of logits of up to 100
@@ -166,10 +167,12 @@ def test_a_loop_of_ones_own_makes_the_same_run(runs, name):
     method.fit(features)
     if method.takes_steps:
         optimizer = build_optimizer(None, cfg.OPTIM, method.parameter_groups(cfg.OPTIM.LR))
-        scheduler = build_lr_scheduler(optimizer, cfg.OPTIM, steps)
+        scheduler = build_lr_scheduler(optimizer, cfg.OPTIM, steps, method.stages)
     for epoch in range(epochs if method.takes_steps else 0):
         loader.batch_sampler.start_at(epoch)
         for batch in loader:
+            if scheduler.stage != method.stage:
+                method.start_stage(scheduler.stage)
             optimizer.zero_grad()
             method.backward(method.loss(batch["img"], batch["label"]))
             optimizer.step()

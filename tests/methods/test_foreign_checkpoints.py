@@ -8,6 +8,7 @@ import torch
 import train
 from mocoop.results.predictions import read_predictions
 from mocoop.runs.trained_run import load_run
+from mocoop.training.run_state import FOREIGN_MODELS
 
 BUFFERS = ("token_prefix", "token_suffix")
 
@@ -45,6 +46,15 @@ def as_ivlp(state):
     return found
 
 
+def as_mma(state):
+    """Blocks counted from 1."""
+    found = {"token_embedding": torch.zeros(6, 77, 128), "tokenized_prompts": torch.zeros(6, 77, dtype=torch.long)}
+    for name, value in state.items():
+        kind, block, rest = name.split(".", 2)
+        found[f"{kind}.{int(block) + 1}.{rest}"] = value
+    return found
+
+
 RELEASES = {
     "CoOp": ("prompt_learner", as_coop),
     "CoCoOp": ("prompt_learner", as_coop),
@@ -56,6 +66,7 @@ RELEASES = {
     "IVLP": ("VLPromptLearner", as_ivlp),
     "PromptSRC": ("VLPromptLearner", as_ivlp),
     "VPT": ("prompt_learner", as_ivlp),
+    "MMA": ("adapter_learner", as_mma),
 }
 OF_CLIP = {"image_encoder.conv1.weight": torch.zeros(2, 2), "text_encoder.ln_final.weight": torch.zeros(4)}
 
@@ -64,7 +75,7 @@ def release(runs, tmp_path, name: str, change=lambda state: state):
     """The folder of the reference run, its last checkpoint as the method's authors would have written it."""
     folder, renamed = RELEASES[name]
     learned = change(load_run(runs.reference(name)).method.learned_state())
-    state = renamed(learned) | (OF_CLIP if folder != "prompt_learner" or name in ("LASP", "VPT") else {})
+    state = renamed(learned) | (OF_CLIP if folder in FOREIGN_MODELS[:2] or name in ("LASP", "VPT") else {})
     place = tmp_path / "release" / folder
     place.mkdir(parents=True)
     torch.save({"state_dict": state, "epoch": 4, "optimizer": {}, "val_result": None}, place / "model.pth.tar-4")

@@ -25,8 +25,16 @@ LEARN = {  # ViT-B/16, from the released codes
     "TCP": 331_904,
     "CLIPLoRA": 184_320,
     "CLIPAdapter": 131_072,
+    "MMA": 674_560,
+    "TwoSFS": 61_440,
 }
-LEARN_PER_CLASS = {"LinearProbe": 513, "TipAdapter": 16 * 512, "TipAdapterF": 16 * 512, "LPPlusPlus": 514}
+LEARN_PER_CLASS = {
+    "LinearProbe": 513,
+    "TipAdapter": 16 * 512,
+    "TipAdapterF": 16 * 512,
+    "LPPlusPlus": 514,
+    "TwoSFS": 512,
+}
 SAID = re.compile(r"Learns: (?:([\d,]+) values(?! for))?(?: and )?(?:([\d,]+)(?: values)? for each class)?")
 
 

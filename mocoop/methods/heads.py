@@ -1,0 +1,20 @@
+"""Linear heads over the trained classes: which row of one is whose is decided by the names of the classes."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from yacs.config import CfgNode
+
+from mocoop.methods.keys import Key
+
+HEAD_CLASSES = Key(
+    "HEAD_CLASSES", (), "names of the classes that the head was trained for; empty: the dataset's", structural=True
+)
+
+
+def head_rows(settings: CfgNode, classnames: Sequence[str]) -> tuple[list[str], Tensor]:
+    """The names of a head's classes, and the row (C,) of each class in it, -1 for one that it does not know."""
+    names = list(settings.HEAD_CLASSES) or list(classnames)
+    row = {name: i for i, name in enumerate(names)}
+    return names, torch.tensor([row.get(name, -1) for name in classnames])

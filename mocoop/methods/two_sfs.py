@@ -1,0 +1,80 @@
+"""2SFS, two-stage few-shot adaptation (arXiv 2503.11609): first the LayerNorms of both towers, then a linear head."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from yacs.config import CfgNode
+
+from mocoop.clip.backbone import Backbone
+from mocoop.clip.tower_parts import TowerParts
+from mocoop.errors import CheckpointError
+from mocoop.methods.deep_prompts import text_tower, visual_width
+from mocoop.methods.heads import HEAD_CLASSES, head_rows
+from mocoop.methods.keys import Key, common_keys
+from mocoop.methods.layer_norms import LayerNorms
+from mocoop.methods.registry import register_method
+from mocoop.methods.tuned_towers import TunedTowers
+
+KEYS = (
+    Key("FIRST_STAGE", 0.6, "share of the training that is given to the LayerNorms", at_least=0.0, at_most=1.0),
+    HEAD_CLASSES,
+    *common_keys(prec="amp"),
+)
+
+
+def is_of_block(name: str) -> bool:
+    """Whether a parameter of a tower is one of a block's LayerNorms."""
+    return ".ln_1." in name or ".ln_2." in name
+
+
+@register_method("TwoSFS", node="TWOSFS", keys=KEYS, published="2025-03", title="LayerNorms, then a linear head (2SFS)")
+class TwoSFS(TunedTowers):
+    """Learns `text_norms` and `image_norms`, ln_1 and ln_2 of every block, then `head` (C, D), which starts as text.
+
+    Raises ConfigError for a CLIP whose image tower is no transformer.
+    """
+
+    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
+        super().__init__(cfg, classnames, clip_model)
+        visual_width(clip_model, "TwoSFS")
+        self.text_norms = LayerNorms(text_tower(clip_model, "TwoSFS"), is_of_block)
+        self.image_norms = LayerNorms(clip_model.visual, is_of_block)
+        self.head_classes, rows = head_rows(self.settings, self.classnames)
+        self.register_buffer("rows", rows, persistent=False)  # (C,)
+        self.head = nn.Parameter(torch.zeros(len(self.head_classes), clip_model.embed_dim))
+        self.stages = (self.settings.FIRST_STAGE,)
+
+    def text_parts(self) -> TowerParts:
+        return TowerParts(norms={f"transformer.{name}": p for name, p in self.text_norms.substitutes().items()})
+
+    def image_parts(self) -> TowerParts:
+        return TowerParts(norms=self.image_norms.substitutes())
+
+    def image_features(self, image: Tensor) -> Tensor:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.stage == 0):
+            return super().image_features(image)
+
+    def encode_classes(self) -> Tensor:
+        """Of text; in the second stage the head's rows, and of text for classes that it does not know."""
+        if self.stage == 0:
+            return super().encode_classes()
+        head, known = F.normalize(self.head, dim=-1).to(self.dtype)[self.rows], self.rows >= 0
+        return head if known.all() else torch.where(known[:, None], head, super().encode_classes())
+
+    def start_stage(self, stage: int) -> None:
+        with torch.no_grad():
+            self.head.copy_(super().encode_classes())
+        self.stage = stage
+
+    def extra_state(self) -> dict:
+        return {"stage": self.stage}
+
+    def load_extra_state(self, state: dict) -> None:
+        if state.get("stage") not in (0, 1):
+            raise CheckpointError(f"the stage of TwoSFS is {state.get('stage')!r}, expected 0 or 1")
+        self.stage = state["stage"]
+
+    def structure(self) -> dict:
+        return super().structure() | {"HEAD_CLASSES": self.head_classes}
