@@ -8,7 +8,7 @@ LIBRARY = Path(__file__).parents[1] / "mocoop"
 LAYERS = [
     {"errors", "names", "versions", "__version__"},
     {"files", "macro_f1"},
-    {"images", "catalog", "config", "protocol"},
+    {"images", "catalog", "config", "protocol", "distributed"},
     {"clip", "shapes"},
     {"tiny"},
     {"backbone", "engine"},

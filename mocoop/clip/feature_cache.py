@@ -15,6 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from mocoop.clip.shares import is_together
+from mocoop.distributed import from_main, is_main
 from mocoop.files import atomic_write, file_sha256
 
 logger = logging.getLogger(__name__)
@@ -52,14 +54,23 @@ def cached_tensor(kind: str, key: str, compute: Callable[[], Tensor]) -> Tensor:
     if folder is None:
         return compute()
     path = folder / kind / f"{key}.safetensors"
-    if path.is_file():
-        try:
-            return _read(path)["features"]
-        except (SafetensorError, KeyError, ValueError, OSError) as error:
-            logger.warning("cached features in %s are damaged and computed again: %s", path, error)
+    found = from_main(lambda: _found(path)) if is_together() else _found(path)
+    if found is not None:
+        return found
     features = compute()
-    _keep(path, {"features": features.detach().cpu().contiguous()})
+    if is_main() or not is_together():
+        _keep(path, {"features": features.detach().cpu().contiguous()})
     return features
+
+
+def _found(path: Path) -> Tensor | None:
+    if not path.is_file():
+        return None
+    try:
+        return _read(path)["features"]
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        logger.warning("cached features in %s are damaged and computed again: %s", path, error)
+        return None
 
 
 class ImageFeatureCache:

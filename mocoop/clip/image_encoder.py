@@ -6,6 +6,7 @@ from torch.func import functional_call
 
 from mocoop.clip.backbone import Backbone
 from mocoop.clip.residual_block import Block, attend, layer_norm
+from mocoop.clip.shares import encode_images, images_together
 from mocoop.clip.tower_parts import NOTHING, TowerParts, insert_rows, replace_rows
 from mocoop.errors import ConfigError
 
@@ -29,6 +30,11 @@ class ImageEncoder:
         Raises ConfigError for parts that only a vision transformer can take.
         """
         parts = parts or NOTHING
+        if images_together() is not None:
+            return encode_images(self._encode, image, parts)
+        return self._encode(image, parts)
+
+    def _encode(self, image: Tensor, parts: TowerParts) -> Tensor:
         if self.is_fast:
             return self._fast(self.visual, image, parts)
         if parts.only_norms:

@@ -5,6 +5,7 @@ A prompt is written as *pieces*: text (tokens, frozen) and `Context` (learnable)
 `PromptLayout` holds the pieces of all classes as index tensors; every text encoder reads prompts from it.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -86,6 +87,13 @@ class PromptLayout(nn.Module):
 
     def __len__(self) -> int:
         return self.tokens.shape[0]
+
+    def of_classes(self, classes: Tensor) -> "PromptLayout":
+        """The layout of some of the classes, (C',)."""
+        own = copy.copy(self)
+        own._buffers = {name: value[classes] for name, value in self._buffers.items()}
+        own.signature = (self.prefix_length, tuple(own.lengths.tolist()))
+        return own
 
     def embed(self, ctx: Tensor | None, token_embedding: nn.Embedding, rows: Tensor, columns: Tensor) -> Tensor:
         """Embeddings of the positions (rows[i], columns[i]).

@@ -14,6 +14,7 @@ from mocoop.clip.backbone import Backbone
 from mocoop.clip.fast_text import FastTextTower
 from mocoop.clip.prompts import PromptLayout
 from mocoop.clip.residual_block import Block, layer_norm
+from mocoop.clip.shares import encode_prompts, is_together
 from mocoop.clip.tower_parts import NOTHING, TowerParts, insert_rows, replace_rows
 from mocoop.errors import ConfigError
 
@@ -56,6 +57,11 @@ class TextEncoder:
         parts = parts or NOTHING
         _check_tower(self.clip_model, layouts, parts)
         _check_rows(layouts, parts)
+        if is_together():
+            return encode_prompts(self._encode, contexts, layouts, parts)
+        return self._encode(contexts, layouts, parts)
+
+    def _encode(self, contexts: Sequence[Tensor | None], layouts: Sequence[PromptLayout], parts: TowerParts) -> Tensor:
         if self.kind == "fast":
             return self.tower(contexts, layouts, parts)
         of_each = (parts if parts is NOTHING else parts.of_prompts([g], len(layouts)) for g in range(len(layouts)))

@@ -1,5 +1,6 @@
 """What is put into one of CLIP's towers for one pass: CLIP itself is shared, and stays as it is."""
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 
@@ -40,7 +41,7 @@ class TowerParts:
     @property
     def learns(self) -> bool:
         """Whether anything in it learns."""
-        return any(value.requires_grad for value in self._tensors())
+        return any(value.requires_grad for value in self.tensors())
 
     @property
     def drops_out(self) -> bool:
@@ -59,7 +60,17 @@ class TowerParts:
             deep = {block: rows if len(rows) == 1 else rows[members] for block, rows in deep.items()}
         return replace(self, deep=deep)
 
-    def _tensors(self) -> Iterator[Tensor]:
+    def of_classes(self, classes: Tensor) -> "TowerParts":
+        """What concerns some of C classes, (C',)."""
+        own = {b: rows[:, classes] if rows.dim() == 4 and rows.shape[1] > 1 else rows for b, rows in self.deep.items()}
+        return replace(self, deep=own)
+
+    def with_tensors(self, taken: Mapping[int, Tensor]) -> "TowerParts":
+        """The same with other tensors, by the `id` of those whose places they take, in modules too."""
+        return replace(self, **{part.name: _with_tensors(getattr(self, part.name), taken) for part in fields(self)})
+
+    def tensors(self) -> Iterator[Tensor]:
+        """All that is put in, parameters of modules too."""
         for part in fields(self):
             value = getattr(self, part.name)
             for item in value.values() if isinstance(value, Mapping) else [value]:
@@ -70,6 +81,17 @@ class TowerParts:
 
 
 NOTHING = TowerParts()
+
+
+def _with_tensors(value, taken: Mapping[int, Tensor]):
+    if isinstance(value, Mapping):
+        return {key: _with_tensors(item, taken) for key, item in value.items()}
+    if isinstance(value, nn.Module):
+        made = copy.copy(value)  # not deeply: all but the tensors is shared
+        made._parameters = {name: taken.get(id(p), p) for name, p in value._parameters.items()}
+        made._modules = _with_tensors(value._modules, taken)
+        return made
+    return taken.get(id(value), value)
 
 
 def replace_rows(x: Tensor, first: int, rows: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ _MEASURED = {
 }
 # What a record may lack: hash of the weights; precision of "train" and "test"; what training used beyond images and
 # names of the trained classes; how the method compares with what it started from; what train.py was asked to do.
-_OPTIONAL = ("weights_sha256", "precision", "knowledge", "zero_shot", "command")
+_OPTIONAL = ("weights_sha256", "precision", "knowledge", "zero_shot", "command", "ranks")
 _CLASS = {"label": int, "classname": str, "total": int, "correct": int}
 _ROUTING = {"groups": list, "top_k": int, "chosen": list, "chosen_by_domain": dict, "domain_in_top_k": _NUMBER}
 

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
+from mocoop.distributed import of_all, own_places, world_size
+
 WORKERS_GRACE_SECONDS = 30
 
 
@@ -69,13 +71,67 @@ def reproducible(loader: DataLoader, stream: int, keep_last: bool = False) -> Da
     batches = loader.batch_sampler
     if keep_last:
         batches = BatchSampler(batches.sampler, batches.batch_size, drop_last=False)
+    return _loader_like(loader, SeededDataset(loader.dataset), PlacedBatches(batches, stream))
+
+
+class OwnShares(Sampler):
+    """Of each batch of a batch sampler what this rank loads, each item beside the size of the whole batch."""
+
+    def __init__(self, batch_sampler: Sampler):
+        self.batch_sampler = batch_sampler
+
+    def __len__(self) -> int:
+        return len(self.batch_sampler)
+
+    def __iter__(self) -> Iterator[list[tuple]]:
+        for batch in self.batch_sampler:
+            yield [(batch[place], len(batch)) for place in own_places(len(batch))]
+
+
+class SharedDataset(Dataset):
+    """Items of a dataset that say, under `of`, of how many in their batch they are."""
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, item: tuple):
+        index, size = item
+        return self.dataset[index] | {"of": size}
+
+
+def shared_batches(loader: DataLoader) -> DataLoader:
+    """The loader, or among several ranks one that loads this rank's share of each batch, for `whole`."""
+    if world_size() == 1:
+        return loader
+    return _loader_like(loader, SharedDataset(loader.dataset), OwnShares(loader.batch_sampler))
+
+
+def whole(batch: dict) -> dict:
+    """A batch of `shared_batches`, with this rank's images and all else of the whole batch."""
+    if world_size() == 1:
+        return batch
+    size = int(batch["of"][0])
+    images = {name: value for name, value in batch.items() if name.startswith("img")}
+    said = of_all({name: value for name, value in batch.items() if name != "of" and name not in images})
+    return images | {name: _joined([part[name] for part in said])[:size] for name in said[0]}
+
+
+def _joined(parts: list):
+    return torch.cat(parts) if isinstance(parts[0], torch.Tensor) else [item for part in parts for item in part]
+
+
+def _loader_like(loader: DataLoader, dataset: Dataset, batch_sampler: Sampler) -> DataLoader:
     return type(loader)(
-        SeededDataset(loader.dataset),
-        batch_sampler=PlacedBatches(batches, stream),
+        dataset,
+        batch_sampler=batch_sampler,
         num_workers=loader.num_workers,
         pin_memory=loader.pin_memory,
         collate_fn=loader.collate_fn,
         worker_init_fn=leave_stopping_to_main,
+        generator=loader.generator,
     )
 
 

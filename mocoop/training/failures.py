@@ -31,7 +31,7 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, OSError):
         return _explain_files(error)
     if isinstance(error, RuntimeError):
-        return _explain_workers(str(error))
+        return _explain_workers(str(error)) or _explain_ranks(error)
     return None
 
 
@@ -55,3 +55,10 @@ def _explain_workers(message: str) -> str | None:
         f"a data loader worker {how}, often for lack of memory or of shared memory; "
         f"lower DATALOADER.NUM_WORKERS, then {AGAIN}"
     )
+
+
+def _explain_ranks(error: RuntimeError) -> str | None:
+    """What torch says where another rank is gone."""
+    if isinstance(error, getattr(torch.distributed, "DistError", ())) or "gloo" in str(error):
+        return f"another rank of this run has ended; its own output may say why; {AGAIN}"
+    return None

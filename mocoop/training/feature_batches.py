@@ -12,7 +12,10 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
 from mocoop.clip.feature_cache import ImageFeatureCache, cache_folder, key_of, module_sha256
+from mocoop.clip.shares import together
+from mocoop.distributed import from_main, is_main, of_all, own_range
 from mocoop.methods.base import PromptMethod
+from mocoop.training.batches import shared_batches, whole
 from mocoop.training.precision import Precision
 
 logger = logging.getLogger(__name__)
@@ -51,30 +54,38 @@ def _batches(
     use_cache: bool,
 ) -> Iterator[tuple[Tensor, dict]]:
     def features(batch: dict) -> Tensor:
-        with precision.autocast(testing=True):
+        with precision.autocast(testing=True), together(len(batch["label"])):
             return encode(batch["img"].to(precision.device))
 
     if use_cache and cache_folder() is not None:
         yield from _cached_batches(loader, precision, features, image_key(loader.dataset, method, precision, unit))
         return
-    for batch in tqdm(loader, disable=None):
+    for batch in _whole_batches(loader):
         yield features(batch), batch
+
+
+def _whole_batches(loader: DataLoader) -> Iterator[dict]:
+    for batch in tqdm(shared_batches(loader), disable=None if is_main() else True):
+        yield whole(batch)
 
 
 def _cached_batches(
     loader: DataLoader, precision: Precision, encode: Callable[[dict], Tensor], key: str
 ) -> Iterator[tuple[Tensor, dict]]:
     cache = ImageFeatureCache(key)
+    cache.features = from_main(lambda: cache.features)  # another machine's may hold others
     items = loader.dataset.data_source
-    digests = [cache.digest(item.impath) for item in items]
+    shares = of_all([cache.digest(items[place].impath) for place in own_range(len(items))])
+    digests = [digest for share in shares for digest in share]
     missing = [i for i, digest in enumerate(digests) if digest not in cache.features]
     logger.info("image features: %d of %d from the cache", len(items) - len(missing), len(items))
     if missing:
         options = {"batch_size": loader.batch_size, "num_workers": loader.num_workers}
-        for batch in tqdm(DataLoader(Subset(loader.dataset, missing), **options), disable=None):
+        for batch in _whole_batches(DataLoader(Subset(loader.dataset, missing), **options)):
             for i, feature in zip(batch["index"].tolist(), encode(batch).cpu()):
                 cache.features[digests[i]] = feature
-        cache.save()
+        if is_main():
+            cache.save()
     for start in range(0, len(items), loader.batch_size):
         chosen = range(start, min(start + loader.batch_size, len(items)))
         features = torch.stack([cache.features[digests[i]] for i in chosen]).to(precision.device)

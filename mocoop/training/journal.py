@@ -5,6 +5,7 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
+from mocoop.distributed import is_main
 from mocoop.results.history import FILE_NAME as HISTORY
 from mocoop.results.history import HistoryWriter
 from mocoop.training import wandb_log
@@ -13,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class Journal:
-    """Writes to a run's folder from `start` to `close`; outside of them it is silent.
+    """Writes to a run's folder from `start` to `close`; outside of them, and on all ranks but one, it is silent.
 
     Attributes:
         history: None before the first step.
@@ -27,11 +28,15 @@ class Journal:
         self.epoch = 0
 
     def start(self) -> None:
+        if not is_main():
+            return
         self.tensorboard = _tensorboard(self.folder / "tensorboard")
         self.wandb = wandb_log.start(self.cfg, self.folder)
 
     def step(self, step: int, epoch: int, lr: float, values: dict[str, float]) -> None:
         """A row of the history; `step` and `epoch` count from 1."""
+        if not is_main():
+            return
         if self.history is None:
             self.history = HistoryWriter(self.folder / HISTORY, steps_done=step - 1)
         self.history.add(step, epoch, lr, values)

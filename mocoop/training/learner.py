@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
+from mocoop.clip.shares import together
+from mocoop.distributed import make_alike, world_size
 from mocoop.errors import CheckpointError, TrainingError
 from mocoop.methods import get_method
 from mocoop.methods.base import PromptMethod
@@ -52,6 +54,8 @@ class Learner:
     def step(self, batch: dict, place: str) -> dict[str, float]:
         """One step on a batch of the training loader; the loss, its parts and the accuracy.
 
+        Among several ranks it is that of the whole batch, of which `batch` holds this rank's images and all labels.
+
         Args:
             place: where training is, for an error.
 
@@ -82,15 +86,17 @@ class Learner:
         """Fill the gradients; None after running out of memory, if a smaller chunk of prompts may help."""
         self.optimizer.zero_grad()
         try:
-            with self.precision.autocast():
-                parts = self.method.loss(image, label)
-            if not torch.isfinite(parts["loss"]):
-                raise TrainingError(_not_finite(parts, batch, place))
-            self.precision.backward(self.method, parts)
+            with together(len(label)):
+                with self.precision.autocast():
+                    parts = self.method.loss(image, label)
+                if not torch.isfinite(parts["loss"]):
+                    raise TrainingError(_not_finite(parts, batch, place))
+                self.precision.backward(self.method, parts)
         except torch.cuda.OutOfMemoryError:
-            if not self.method.text_encoder.halve_chunk():
+            if world_size() > 1 or not self.method.text_encoder.halve_chunk():  # the other ranks wait for this one
                 raise
             return None
+        make_alike([p.grad for p in self.method.learned_parameters().values() if p.grad is not None])
         return parts
 
     def check_finite(self, place: str) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from mocoop.distributed import is_main
+
 
 class Tee:
     """Passes what is written to a console, and a copy to a file."""
@@ -27,8 +29,14 @@ class Tee:
 
 
 @contextlib.contextmanager
-def logged(folder: str | Path) -> Iterator[Tee]:
-    """Copy what is printed to `log.txt` in a folder; an existing log is kept, the new one gets the time in its name."""
+def logged(folder: str | Path) -> Iterator[TextIO]:
+    """Copy what is printed to `log.txt` in a folder; an existing log is kept, the new one gets the time in its name.
+
+    Of several ranks only the main one prints, and has a log.
+    """
+    if not is_main():
+        yield sys.stdout
+        return
     with _open_new(Path(folder) / "log.txt") as file, contextlib.redirect_stdout(Tee(sys.stdout, file)) as tee:
         yield tee
 

@@ -10,11 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import torch
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
-from mocoop.errors import CheckpointError
+from mocoop.clip.feature_cache import tensors_sha256
+from mocoop.clip.shares import together
+from mocoop.distributed import from_main, is_main, of_all
+from mocoop.errors import CheckpointError, TrainingError
 from mocoop.results.record import config_differences
+from mocoop.training.batches import shared_batches, whole
 from mocoop.training.checkpoint import BEST_MODEL, save_checkpoint
 from mocoop.training.few_shot_features import RunFeatures
 from mocoop.training.journal import Journal
@@ -22,7 +27,7 @@ from mocoop.training.learner import Learner
 from mocoop.training.progress import Progress
 from mocoop.training.resume_files import newest_state, progress, save_for_resuming
 from mocoop.training.run_folder import refuse_other_settings
-from mocoop.training.run_state import MODEL, check_made_for, pack
+from mocoop.training.run_state import MODEL, check_made_for, pack, weights_sha256
 from mocoop.training.schedule import iterations
 from mocoop.training.seeding import random_state, restore_random_state
 from mocoop.training.stopping import StopRequest
@@ -70,6 +75,7 @@ class TrainingLoop:
     def run(self) -> None:
         """Train from the newest state to the last epoch. Raises Stopped, with the state saved, if a signal asks."""
         method, first = self.learner.method, self._resume()
+        self._check_ranks()
         self.journal.start()
         self.started = time.time()
         if first is None:
@@ -78,7 +84,8 @@ class TrainingLoop:
             if method.takes_steps:
                 self._run_epoch()
             if self.epoch + 1 == self.epochs:
-                method.select(self.features)
+                with together():
+                    method.select(self.features)
             self._after_epoch()
 
     def seconds(self) -> float:
@@ -86,7 +93,8 @@ class TrainingLoop:
         return self.seconds_before + time.time() - self.started
 
     def _fit(self) -> None:
-        self.learner.method.fit(self.features)
+        with together():
+            self.learner.method.fit(self.features)
 
     # --- an epoch -------------------------------------------------------------------------------------------------
 
@@ -126,12 +134,12 @@ class TrainingLoop:
             restore_random_state(interrupted["epoch_random_state"])
         self._epoch_random_state = random_state()
         self.loader.batch_sampler.start_at(self.epoch, start, self._batches_of_epoch())
-        batches = enumerate(self.loader, start)
+        batches = enumerate(shared_batches(self.loader), start)
         found = next(batches, None)  # the order has been drawn
         if interrupted is not None:
             restore_random_state(interrupted["random_state"])
         while found is not None:
-            yield found
+            yield found[0], whole(found[1])
             found = next(batches, None)
 
     def _batches_of_epoch(self) -> int:
@@ -157,18 +165,22 @@ class TrainingLoop:
     # --- states ---------------------------------------------------------------------------------------------------
 
     def _save_epoch(self, name: str = "", val_result: float | None = None) -> None:
-        save_checkpoint(self._state(self.epoch + 1, val_result=val_result), self.folder / MODEL, model_name=name)
+        state = self._state(self.epoch + 1, val_result=val_result)
+        if is_main():
+            save_checkpoint(state, self.folder / MODEL, model_name=name)
 
     def _save_if_due(self) -> None:
         """Raises Stopped, after saving, if a stop was asked for."""
-        asked = self.stop.signal is not None  # read once: a signal may arrive at any moment
+        asked = self.stop.is_asked()
         steps = self.cfg.TRAIN.get("CHECKPOINT_STEPS", 0)
         minutes = self.cfg.TRAIN.get("CHECKPOINT_MINUTES", CHECKPOINT_MINUTES)
         by_steps = steps > 0 and self._steps_done() % steps == 0
         by_time = minutes > 0 and time.monotonic() - self._saved >= 60 * minutes
         if by_steps or by_time or asked:
             within = {"batch": self.batch + 1, "epoch_random_state": self._epoch_random_state}
-            save_for_resuming(self._state(self.epoch, **within), self.folder / MODEL)
+            state = self._state(self.epoch, **within)
+            if is_main():
+                save_for_resuming(state, self.folder / MODEL)
             self._saved = time.monotonic()
         if asked:
             self.stop.raise_if_asked()
@@ -193,7 +205,7 @@ class TrainingLoop:
     def _resume(self) -> int | None:
         """Take over the newest state in the run's folder; the epoch to continue with, None without a state."""
         source = Path(self.cfg.RESUME or self.folder)
-        found = newest_state(source / MODEL) if (source / MODEL).is_dir() else None
+        found = from_main(lambda: newest_state(source / MODEL) if (source / MODEL).is_dir() else None)
         if found is None:
             if self.cfg.RESUME:
                 raise CheckpointError(f"no checkpoint in {source / MODEL}, expected one to resume from")
@@ -215,6 +227,18 @@ class TrainingLoop:
         else:
             restore_random_state(checkpoint["random_state"])
         return epoch
+
+    def _check_ranks(self) -> None:
+        """Raises TrainingError unless all ranks would train the same: files and packages are their machines' own."""
+        found = {
+            "training images": self.manifest_sha256,
+            "weights": weights_sha256(self.learner.method.learned_state()),
+            "random numbers": tensors_sha256([("", torch.get_rng_state())]),
+        }
+        everywhere = of_all(found)
+        for name in found:
+            if len({each[name] for each in everywhere}) > 1:
+                raise TrainingError(f"the ranks have different {name}, expected the same files and packages for all")
 
     def _refuse_other_run(self, checkpoint: dict) -> None:
         """Raises ConfigError if the checkpoint was made with other settings or other training images."""

@@ -10,6 +10,7 @@ import torch
 from PIL import UnidentifiedImageError
 
 from mocoop.config import merge_file, merge_overrides
+from mocoop.distributed import check_ranks, first_failure, from_main, ranks
 from mocoop.engine import BACKEND, DATASET_REGISTRY, TRAINER_REGISTRY, build_trainer, get_cfg_default
 from mocoop.errors import ConfigError, DataError
 from mocoop.methods import extend_cfg, load_plugin
@@ -53,6 +54,7 @@ def setup_cfg(args: argparse.Namespace):
     _check_registered("DATASET.NAME", cfg.DATASET.NAME, DATASET_REGISTRY)
     if problems := limit_problems(cfg):
         raise ConfigError("; ".join(problems))
+    check_ranks(cfg.SEED, cfg.USE_CUDA)
     cfg.freeze()
     return cfg
 
@@ -101,7 +103,7 @@ def run(args: argparse.Namespace) -> None:
         return
     command = {"eval_only": args.eval_only, "model_dir": args.model_dir, "load_epoch": args.load_epoch}
     with hold(cfg.OUTPUT_DIR, cfg, command) as folder:
-        if folder.is_finished():
+        if from_main(folder.is_finished):
             print(f"finished already: {folder.path}")
             return
         folder.set_running()
@@ -115,7 +117,7 @@ def run(args: argparse.Namespace) -> None:
                     trainer.train()
             folder.set_ended()
         except BaseException as error:
-            folder.set_failed(explain(error) or f"{type(error).__name__}: {error}")
+            folder.set_failed(first_failure(explain(error) or f"{type(error).__name__}: {error}")[0])
             raise
 
 
@@ -147,23 +149,31 @@ def make_reproducible(cfg) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Exit status: 0; 2 after one line on stderr that says what was wrong; 128 + signal where one stopped the run."""
+    """Exit status: 0; 2 after one line on stderr that says what was wrong; 128 + signal where one stopped the run.
+
+    Of several ranks the first that fails says why.
+    """
     print_log_lines()
-    try:
-        run(args)
-    except Stopped as error:
-        print(error, file=sys.stderr)
-        return 128 + error.signal
-    except KeyboardInterrupt:
-        print("interrupted; run the same command to resume from the last saved state", file=sys.stderr)
-        return 130
-    except UnidentifiedImageError as error:
-        print(f"error: {DataError(error)}", file=sys.stderr)
-        return 2
-    except Exception as error:
-        reason = explain(error)
-        if reason is None:
-            raise
-        print(f"error: {reason}", file=sys.stderr)
-        return 2
+    with ranks():
+        try:
+            run(args)
+        except Stopped as error:
+            return _ended(error, 128 + error.signal)
+        except KeyboardInterrupt:
+            return _ended("interrupted; run the same command to resume from the last saved state", 130)
+        except UnidentifiedImageError as error:
+            return _ended(f"error: {DataError(error)}", 2)
+        except Exception as error:
+            reason = explain(error)
+            if reason is not None:
+                return _ended(f"error: {reason}", 2)
+            if first_failure(f"{type(error).__name__}: {error}")[1]:
+                raise
+            return 2
     return 0
+
+
+def _ended(message, status: int) -> int:
+    if first_failure(str(message))[1]:
+        print(message, file=sys.stderr)
+    return status

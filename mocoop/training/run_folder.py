@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mocoop.distributed import is_main
 from mocoop.errors import CheckpointError, ConfigError, DataError
 from mocoop.files import remove_temporary_files
 from mocoop.results.record import (
@@ -78,11 +79,12 @@ class RunFolder:
 
     def set_ended(self) -> None:
         """After a run that was not to be tested, no record is left: it measured nothing."""
-        if self.result.is_file() and read_record(self.result)["status"] != "done":
+        if is_main() and self.result.is_file() and read_record(self.result)["status"] != "done":
             self.result.unlink()
 
     def _write(self, record: dict) -> None:
-        write_record(self.result, record)
+        if is_main():
+            write_record(self.result, record)
 
 
 def refuse_other_settings(folder: Path, differences: list[str]) -> None:
@@ -95,10 +97,13 @@ def refuse_other_settings(folder: Path, differences: list[str]) -> None:
 
 @contextmanager
 def hold(folder, cfg, command: dict) -> Iterator[RunFolder]:
-    """The folder, made if it is missing, held by this process alone until the block ends.
+    """The folder, made if it is missing, held by this process, of several ranks by the main one, until the block ends.
 
     Raises FolderInUseError, and ConfigError where no folder can be made.
     """
+    if not is_main():
+        yield RunFolder(folder, cfg, command)
+        return
     path = writable_folder(folder)
     with locked(path):
         for place in (path, path / MODEL):

@@ -5,6 +5,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mocoop.distributed import highest
+
 
 class Stopped(Exception):
     """The run was asked to stop, and has saved its state.
@@ -19,14 +21,19 @@ class Stopped(Exception):
 
 
 class StopRequest:
-    """Whether a signal has asked for a stop."""
+    """Whether a signal has asked for a stop, this rank or another; all ask after it at the same points."""
 
     def __init__(self):
         self.signal: int | None = None
 
+    def is_asked(self) -> bool:
+        number = highest(self.signal or 0)  # read once: a signal may arrive at any moment
+        self.signal = number or self.signal
+        return number > 0
+
     def raise_if_asked(self) -> None:
         """Raises Stopped once a stop was asked for."""
-        if self.signal is not None:
+        if self.is_asked():
             raise Stopped(self.signal)
 
     def receive(self, number: int, frame=None) -> None:

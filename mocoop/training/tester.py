@@ -9,7 +9,9 @@ from pathlib import Path
 import torch
 from yacs.config import CfgNode
 
+from mocoop.clip.shares import together
 from mocoop.data.classes import base_count
+from mocoop.distributed import from_main, world_size
 from mocoop.engine import BACKEND
 from mocoop.methods.base import PromptMethod
 from mocoop.protocol import BOTH
@@ -50,6 +52,10 @@ class Tester:
     @torch.no_grad()
     def run(self, loader, evaluator, with_zero_shot: bool) -> dict[str, float]:
         """The evaluator's results over a loader; predictions are kept for `record`."""
+        with together():
+            return self._run(loader, evaluator, with_zero_shot)
+
+    def _run(self, loader, evaluator, with_zero_shot: bool) -> dict[str, float]:
         self.method.eval()
         evaluator.reset()
         check = self._zero_shot_check(loader) if with_zero_shot else None
@@ -63,7 +69,7 @@ class Tester:
             evaluator.process(prediction["logits"], batch["label"].to(self.precision.device))
             self.measurement.add(prediction, batch)
         self.zero_shot = check and check.summary()
-        return evaluator.evaluate()
+        return from_main(evaluator.evaluate)
 
     def _zero_shot_check(self, loader) -> ZeroShotCheck | None:
         images = self.cfg.TEST.get("ZERO_SHOT_IMAGES", 0)
@@ -89,6 +95,7 @@ class Tester:
             routing=self.measurement.routing(*names),
             manifest_sha256=getattr(dataset, "manifest_sha256", None),
             engine=BACKEND,
+            ranks=world_size(),
             precision={"train": self.precision.used, "test": self.precision.tested},
             knowledge=self.method.knowledge,
             zero_shot=self.zero_shot,

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from mocoop.backbone import check_classnames, check_input_size, load_clip
+from mocoop.distributed import from_main, is_main, main_first
 from mocoop.engine import TrainerX
 from mocoop.errors import ConfigError
 from mocoop.methods import build_method, config_problems, get_method
@@ -70,7 +71,8 @@ class PromptTrainer(TrainerX):
 
     def build_data_loader(self) -> None:
         """The engine's loaders; the training one depends on the seed alone."""
-        super().build_data_loader()
+        with main_first():
+            super().build_data_loader()
         stream = self.cfg.SEED if self.cfg.SEED >= 0 else secrets.randbits(32)
         self.train_loader_x = reproducible(self.train_loader_x, stream, keep_last=iterations(self.cfg) > 0)
         for loader in filter(None, (self.val_loader, self.test_loader)):
@@ -80,7 +82,8 @@ class PromptTrainer(TrainerX):
         cfg = self.cfg
         reset_peak_memory(self.device)
         print(f"Loading CLIP (backbone: {cfg.MODEL.BACKBONE.NAME})")
-        clip_model = load_clip(cfg)
+        with main_first():
+            clip_model = load_clip(cfg)
         check_input_size(cfg, clip_model)
         check_classnames(cfg, self.dm.dataset.classnames)
         self.stop, self.weights, self.journal = StopRequest(), None, Journal(cfg, self.output_dir)
@@ -146,7 +149,8 @@ class PromptTrainer(TrainerX):
             features=features,
         )
         loop.run()
-        remove_resume_files(Path(self.output_dir) / MODEL)
+        if is_main():
+            remove_resume_files(Path(self.output_dir) / MODEL)
         sha256 = weights_sha256(self.model.learned_state())
         self.weights = Weights(loop.epochs, "last_step", sha256)
         return loop.seconds()
@@ -174,7 +178,7 @@ class PromptTrainer(TrainerX):
         self.journal.results(split, results)
         if final and untrained:
             logger.warning("nothing was trained or loaded: no record is written of this test")
-        elif final:
+        elif final and is_main():
             tester.record(split, self.dm.dataset, self.weights, Path(self.output_dir), train_seconds, self.command)
         return next(iter(results.values()))
 
@@ -194,8 +198,7 @@ class PromptTrainer(TrainerX):
             raise ConfigError(
                 f"{self.cfg.TRAINER.NAME} learns, and --model-dir is empty: name the folder of the run to evaluate"
             )
-        path = find_checkpoint(model_folder(directory), epoch)
-        checkpoint = load_checkpoint(path)
+        path, checkpoint = from_main(lambda: _read_checkpoint(directory, epoch))
         check_made_for(self.cfg, checkpoint, path)
         self._take_structure(structure_of(checkpoint, path), path)
         check_classes(self.model, checkpoint, path)
@@ -212,6 +215,11 @@ class PromptTrainer(TrainerX):
             shown = (key if isinstance(structure[key], (list, tuple)) else f"{key} {structure[key]}" for key in kept)
             print(f"Keeping the structure {path} was trained with: {', '.join(shown)}")
             self._build_method(with_structure(self.cfg, structure), self.model.clip_model)
+
+
+def _read_checkpoint(directory, epoch: int | None) -> tuple[Path, dict]:
+    path = find_checkpoint(model_folder(directory), epoch)
+    return path, load_checkpoint(path)
 
 
 def _selection(checkpoint: dict, path: Path) -> str:

@@ -3,7 +3,9 @@
 from torch import Tensor
 from yacs.config import CfgNode
 
+from mocoop.clip.shares import apart
 from mocoop.clip.templates import single_template
+from mocoop.distributed import of_all, own_range
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.zeroshot import template_features
 
@@ -23,16 +25,20 @@ class ZeroShotCheck:
         self.seen = self.images = self.right = self.method_right = 0
 
     def add(self, features: Tensor, logits: Tensor, batch: dict) -> None:
-        """A batch: normalised image features (B, D) and logits (B, C) of the method, and the loader's batch."""
-        first = -self.seen % self.stride
+        """A batch: normalised image features (B, D) and logits (B, C) of the method, and the loader's batch.
+
+        Each rank looks at its own images.
+        """
+        own, first = own_range(len(features)), -self.seen % self.stride
         self.seen += len(features)
-        chosen = slice(first, None, self.stride)
-        label = batch["label"][chosen].to(logits.device)
-        if not len(label):
+        chosen = [place for place in range(first, len(features), self.stride) if place in own]
+        if not chosen:
             return
-        features = features[chosen]
+        label, features = batch["label"][chosen].to(logits.device), features[chosen]
         if self.method.image_learns:
-            features = self.method.frozen_image_features(batch["img"][chosen].to(logits.device))
+            image = batch["img"][[place - own.start for place in chosen]].to(logits.device)
+            with apart():
+                features = self.method.frozen_image_features(image)
         found = features @ self.text_features.to(features).t()
         self.images += len(label)
         self.right += int((found.argmax(-1) == label).sum())
@@ -40,5 +46,6 @@ class ZeroShotCheck:
 
     def summary(self) -> dict:
         """`zero_shot` of the run's record: accuracies in percent on the same `images`, and who is `below`."""
-        accuracy, own = (100.0 * right / self.images for right in (self.right, self.method_right))
-        return {"images": self.images, "accuracy": accuracy, "method_accuracy": own, "below": own < accuracy}
+        images, *both = (sum(counts) for counts in zip(*of_all((self.images, self.right, self.method_right))))
+        accuracy, own = (100.0 * right / images for right in both)
+        return {"images": images, "accuracy": accuracy, "method_accuracy": own, "below": own < accuracy}

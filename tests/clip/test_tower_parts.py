@@ -143,7 +143,7 @@ def assert_fast_text_is_plain(model, kind, chunk, prompts=3):
     contexts = [learned(4, width) for _ in range(prompts - 1)] + [learned(5, width)]
     parts = text_parts(kind, width, model, prompts)
     fast, plain = (TextEncoder(model, name, chunk)(contexts, layouts, parts) for name in ("fast", "plain"))
-    assert_same(fast, plain, contexts + list(parts._tensors()))
+    assert_same(fast, plain, contexts + list(parts.tensors()))
 
 
 @pytest.mark.parametrize("kind", ["deep", "deep of each class", "inserted", "lora", "adapters"])
@@ -152,7 +152,7 @@ def test_hard_prompts_take_parts_too(kind):
     layout = hard_prompts([f"a photo of a {name}." for name in NAMES])
     parts = text_parts(kind, 64, model, 1)
     fast, plain = (TextEncoder(model, name)([None], [layout], parts) for name in ("fast", "plain"))
-    assert_same(fast, plain, list(parts._tensors()))
+    assert_same(fast, plain, list(parts.tensors()))
 
 
 @pytest.mark.parametrize("which", ["small", "tiny-vit"])
@@ -164,7 +164,7 @@ def test_fast_images_equal_plain(kind, which):
     torch.manual_seed(7)
     image = torch.randn(2, 3, visual.input_resolution, visual.input_resolution, dtype=torch.float64)
     fast, plain = (ImageEncoder(model, name)(image, parts) for name in ("fast", "plain"))
-    assert_same(fast, plain, list(parts._tensors()))
+    assert_same(fast, plain, list(parts.tensors()))
 
 
 def hooked_copy(model, tower, parts, replace=None):
