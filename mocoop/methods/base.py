@@ -170,12 +170,11 @@ class PromptMethod(nn.Module):
 
     def learned_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters that training changes, by name; none of them is CLIP's."""
-        own = ((name, p) for name, p in self.named_parameters() if not name.startswith("clip_model."))
-        return {name: p for name, p in own if p.requires_grad}
+        return {name: p for name, p in self.named_parameters() if p.requires_grad and not _of_clip(name)}
 
     def learned_tensors(self) -> dict[str, Tensor]:
         """The parameters that training changes and the persistent buffers, by name; none of them is CLIP's."""
-        own = ((name, t) for name, t in self.state_dict(keep_vars=True).items() if not name.startswith("clip_model."))
+        own = ((name, t) for name, t in self.state_dict(keep_vars=True).items() if not _of_clip(name))
         return self.learned_parameters() | {name: t for name, t in own if not isinstance(t, nn.Parameter)}
 
     def learned_state(self) -> dict[str, Tensor]:
@@ -249,6 +248,11 @@ class PromptMethod(nn.Module):
         learned = self.learned_tensors().values()
         where = self.clip_model.logit_scale
         return (*precision, where.device, self.dtype, *((id(p), p._version, p.device) for p in learned))
+
+
+def _of_clip(name: str) -> bool:
+    """Whether a tensor is CLIP's, which a method that a method holds shares with it."""
+    return "clip_model" in name.split(".")
 
 
 def taught_classes(

@@ -240,6 +240,26 @@ def mma(method, image, label, names, more):
     return {"loss": cross_entropy(clip.logit_scale.exp() * f @ torch.stack(t).t(), label)}
 
 
+def dept(method, image, label, names, more):
+    """Beside CoOp, KgCoOp or MaPLe: a head on features that are not normalised."""
+    clip, base, weight = method.clip_model, method.base, 0.7
+    rest, deep, rows = "", None, ()
+    if base.entry.name == "MaPLe":
+        layers = [base.proj, *base.compound_prompt_projections]
+        sources = [base.ctx, *base.compound_prompts_text]
+        rows = [source @ layer.weight.t() + layer.bias for layer, source in zip(layers, sources)]
+        rest, deep = "of a ", dict(enumerate(base.compound_prompts_text, 1))
+    text = [text_feature(clip, torch.cat([base.ctx, embedded(clip, f"{rest}{name}.")]), deep) for name in names]
+    seen = [method.film_lp_text.scale * text[y] + method.film_lp_text.bias for y in label]
+    seen += [method.film_lp_img.scale * image_feature(clip, i, rows) + method.film_lp_img.bias for i in image]
+    head = method.linear_probe_proj
+    linear = cross_entropy(torch.stack([head.weight @ x + head.bias for x in seen]), [*label, *label])
+    parts = REFERENCES[base.entry.name][0](base, image, label, names, more)
+    ce = parts.get("loss_ce", parts["loss"])
+    total = (1 - weight) * ce + weight * linear + (2 * parts["loss_kg"] if "loss_kg" in parts else 0)
+    return parts | {"loss": total, "loss_ce": ce, "loss_linear": linear}
+
+
 REFERENCES = {
     "CoOp": (coop, {"CTX_INIT": "a photo of a"}),
     "KgCoOp": (kgcoop, {}),
@@ -252,5 +272,8 @@ REFERENCES = {
     "CLIPLoRA": (clip_lora, {"DROPOUT": 0.0}),
     "MMA": (mma, {"FIRST_BLOCK": 1}),
     "TwoSFS": (two_sfs, {}),
+    "DePT on CoOp": (dept, {"BASE": "CoOp"}),
+    "DePT on KgCoOp": (dept, {"BASE": "KgCoOp"}),
+    "DePT on MaPLe": (dept, {"BASE": "MaPLe"}),
     "PromptSRC": (promptsrc, {"PROMPT_DEPTH_TEXT": 2, "PROMPT_DEPTH_VISION": 2}),
 }

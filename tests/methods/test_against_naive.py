@@ -6,7 +6,7 @@ MoCoOp and CoCoOp have their own references (test_mocoop*.py, test_coop_and_coco
 import pytest
 import torch
 
-from mocoop.methods import build_method
+from mocoop.methods import build_method, get_method
 from mocoop.methods.prograd import without_conflict
 from tests.methods.naive import REFERENCES
 from tests.methods.test_coop_and_cocoop import config
@@ -21,7 +21,11 @@ def build(name: str, **keys):
     clip = small_clip(double=True, width=128)
     with torch.no_grad():
         clip.logit_scale.fill_(2.0)  # so that no softmax is saturated
-    method = build_method(config(name, **(REFERENCES[name][1] | keys)), NAMES, clip, NAMES + MORE).double()
+    trainer, _, base = name.partition(" on ")
+    cfg = config(trainer, **(REFERENCES[name][1] | keys))
+    if base:  # DePT's, with KgCoOp's weight of its own
+        get_method(base).settings(cfg).update(REFERENCES[base][1] | ({"W": 2.0} if base == "KgCoOp" else {}))
+    method = build_method(cfg, NAMES, clip, NAMES + MORE).double()
     with torch.no_grad():
         for p in method.learned_parameters().values():
             p.add_(0.05 * torch.randn_like(p))

@@ -27,6 +27,7 @@ LEARN = {  # ViT-B/16, from the released codes
     "CLIPAdapter": 131_072,
     "MMA": 674_560,
     "TwoSFS": 61_440,
+    "DePT": 2_048 + 2 * 2 * 512,
 }
 LEARN_PER_CLASS = {
     "LinearProbe": 513,
@@ -34,6 +35,7 @@ LEARN_PER_CLASS = {
     "TipAdapterF": 16 * 512,
     "LPPlusPlus": 514,
     "TwoSFS": 512,
+    "DePT": 513,
 }
 SAID = re.compile(r"Learns: (?:([\d,]+) values(?! for))?(?: and )?(?:([\d,]+)(?: values)? for each class)?")
 

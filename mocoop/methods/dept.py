@@ -1,0 +1,116 @@
+"""DePT, decoupled prompt tuning (arXiv 2309.07439): beside a method with one prompt, a head for the trained classes."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from yacs.config import CfgNode
+
+from mocoop.clip.backbone import Backbone
+from mocoop.clip.tower_parts import TowerParts
+from mocoop.methods.base import PromptMethod
+from mocoop.methods.heads import HEAD_CLASSES, head_rows
+from mocoop.methods.keys import Key, common_keys
+from mocoop.methods.one_prompt import OnePrompt
+from mocoop.methods.registry import get_method, register_method
+
+KEYS = (
+    Key("BASE", "KgCoOp", "the method that it is added to; the keys of that one's node count", structural=True),
+    Key("WEIGHT", 0.7, "weight of the head, in the loss and on the trained classes", at_least=0.0, at_most=1.0,
+        structural=True),
+    Key("HEAD_LR_MULT", 6.5, "the head's factor on the learning rate", at_least=0.0),
+    HEAD_CLASSES,
+    *common_keys(prec="fp16"),
+)  # fmt: skip
+
+
+def base_problems(cfg: CfgNode) -> list[str]:
+    """What is wrong with BASE, or with the keys of the method that it names."""
+    name = cfg.TRAINER.DEPT.BASE
+    entry = get_method(name)
+    if not issubclass(entry.build, OnePrompt) or entry.build.loss is not OnePrompt.loss:
+        return [f"TRAINER.DEPT.BASE is {name!r}, expected a method with one prompt, such as CoOp, KgCoOp or MaPLe"]
+    return entry.problems(cfg)
+
+
+class FiLM(nn.Module):
+    """A factor and an offset for each of D channels."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.scale, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale.to(x.dtype) * x + self.bias.to(x.dtype)
+
+
+@register_method("DePT", node="DEPT", keys=KEYS, published="2023-09", title="decoupled prompt tuning",
+                 problems=base_problems)  # fmt: skip
+class DePT(PromptMethod):
+    """Learns `base`, and a head of the trained classes with transformed features: `linear_probe_proj`, `film_lp_*`.
+
+    The head takes CLIP's features as they are, not normalised. Where all tested classes are trained ones, its scores
+    are mixed with those of the base; if not, the base's stand alone.
+    """
+
+    unit_features = False
+
+    def __init__(
+        self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames: Sequence[str] | None = None
+    ):
+        super().__init__(cfg, classnames, clip_model)
+        self.base = get_method(self.settings.BASE).build(cfg, classnames, clip_model, all_classnames)
+        self.base.text_encoder, self.base.image_encoder = self.text_encoder, self.image_encoder
+        self.head_classes, rows = head_rows(self.settings, self.classnames)
+        self.register_buffer("rows", rows, persistent=False)  # (C,)
+        channels = clip_model.embed_dim
+        self.film_lp_img, self.film_lp_text = FiLM(channels), FiLM(channels)
+        self.linear_probe_proj = nn.Linear(channels, len(self.head_classes)).to(clip_model.dtype)
+
+    def image_parts(self) -> TowerParts | None:
+        return self.base.image_parts()
+
+    def encode_classes(self) -> Tensor:
+        return self.base.encode_classes()
+
+    def predict_features(self, image_features: Tensor) -> dict[str, Tensor]:
+        logits = self.logit_scale * F.normalize(image_features, dim=-1) @ self.class_features().t() + self.logit_bias
+        if (self.rows >= 0).all():
+            linear = self.linear_probe_proj(self.film_lp_img(image_features))[:, self.rows]
+            logits = (1 - self.settings.WEIGHT) * logits + self.settings.WEIGHT * linear
+        return {"logits": logits}
+
+    def loss(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
+        features, text = self.image_features(image), self.base.class_embeddings()
+        parts = self.base.loss_of_features(F.normalize(features, dim=-1), F.normalize(text, dim=-1), label)
+        seen = torch.cat([self.film_lp_text(text)[label], self.film_lp_img(features)])  # (2 B, D)
+        ce, linear = parts.get("loss_ce", parts["loss"]), F.cross_entropy(self.linear_probe_proj(seen), label.repeat(2))
+        total = parts["loss"] + self.settings.WEIGHT * (linear - ce)
+        return {**parts, "loss": total, "loss_ce": ce, "loss_linear": linear}
+
+    def after_epoch(self, epoch: int, epochs: int) -> None:
+        self.base.after_epoch(epoch, epochs)
+
+    def parameter_groups(self, lr: float) -> list[dict]:
+        own = [p for name, p in self.learned_parameters().items() if not name.startswith("base.")]
+        return [*self.base.parameter_groups(lr), {"params": own, "lr": lr * self.settings.HEAD_LR_MULT}]
+
+    @property
+    def knowledge(self) -> list[str]:
+        return self.base.knowledge
+
+    def bound_to_classes(self) -> str | None:
+        return self.base.bound_to_classes()
+
+    def structure(self) -> dict:
+        base = {self.base.entry.node: self.base.structure()}
+        return super().structure() | {"HEAD_CLASSES": self.head_classes} | base
+
+    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The release saves all of CLIP, and what the base learns under its prompt learner."""
+        if not any(name.startswith("prompt_learner.") for name in state):
+            return state
+        base = {f"prompt_learner.{name}": f"base.{name}" for name in self.base.learned_parameters()}
+        own = {name: name for name in self.learned_parameters() if not name.startswith("base.")}
+        return {ours: state[theirs] for theirs, ours in (base | own).items() if theirs in state}
