@@ -45,6 +45,8 @@ class LinearProbe(ClassifierMethod):
         self.register_buffer("bias", torch.zeros(len(self.trained)))
 
     def fit(self, features: FewShotFeatures) -> None:
+        if len(self.trained) < 2:  # there is nothing to tell apart
+            return
         views, label = features.training()
         known = (_numpy(views[0]), label.cpu().numpy())
         found = features.validation() if self.settings.SEARCH_STEPS else None

@@ -260,7 +260,20 @@ def dept(method, image, label, names, more):
     return parts | {"loss": total, "loss_ce": ce, "loss_linear": linear}
 
 
+def clip_adapter(method, image, label, names, more):
+    clip = method.clip_model
+    first, second = method.adapter[0].weight, method.adapter[2].weight
+    text = torch.stack([unit(hard_feature(clip, f"a photo of a {name}, a type of pet.")) for name in names])
+    mixed = []
+    for one in image:
+        feature = image_feature(clip, one)  # as the tower gives it
+        adapted = (second @ (first @ feature).clamp(min=0)).clamp(min=0)
+        mixed.append(unit(0.2 * adapted + 0.8 * feature))
+    return {"loss": cross_entropy(clip.logit_scale.exp() * torch.stack(mixed) @ text.t(), label)}
+
+
 REFERENCES = {
+    "CLIPAdapter": (clip_adapter, {}),
     "CoOp": (coop, {"CTX_INIT": "a photo of a"}),
     "KgCoOp": (kgcoop, {}),
     "ProGrad": (prograd, {}),
