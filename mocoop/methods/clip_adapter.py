@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
-from mocoop.clip.openai import CLIP
+from mocoop.clip.backbone import Backbone
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.on_features import FeatureMethod, at_least_fp32
 from mocoop.methods.registry import register_method
@@ -23,7 +23,7 @@ KEYS = (
 class CLIPAdapter(FeatureMethod):
     """Learns `adapter`: weights (D / REDUCTION, D) and (D, D / REDUCTION)."""
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames=None):
+    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
         super().__init__(cfg, classnames, clip_model)
         size = self.feature_size
         hidden = max(size // self.settings.REDUCTION, 1)

@@ -11,16 +11,17 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from yacs.config import CfgNode
 
-from mocoop.clip.openai import CLIP
+from mocoop.clip.backbone import Backbone
+from mocoop.methods.heads import HEAD_CLASSES
 from mocoop.methods.keys import Key, common_keys
-from mocoop.methods.on_features import CLASSES, ClassifierMethod, FewShotFeatures, at_least_fp32
+from mocoop.methods.on_features import ClassifierMethod, FewShotFeatures, at_least_fp32
 from mocoop.methods.registry import register_method
 
 KEYS = (
     Key("C", 0.316, "inverse weight of the penalty where none is chosen (CLIP's authors: 0.316)", at_least=1e-9),
     Key("SEARCH_STEPS", 8, "steps of the search for C on the validation images (released: 8); 0: no search",
         at_least=0),
-    CLASSES,
+    HEAD_CLASSES,
     *common_keys(prec="fp16"),
 )  # fmt: skip
 FIRST_C = (1e6, 1e4, 1e2, 1.0, 1e-2, 1e-4, 1e-6)
@@ -39,7 +40,7 @@ class LinearProbe(ClassifierMethod):
     takes_steps = False
     unit_features = False
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames=None):
+    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
         super().__init__(cfg, classnames, clip_model)
         self.register_buffer("weight", torch.zeros(len(self.trained), self.feature_size))
         self.register_buffer("bias", torch.zeros(len(self.trained)))

@@ -7,16 +7,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
-from mocoop.clip.openai import CLIP
+from mocoop.clip.backbone import Backbone
+from mocoop.methods.heads import HEAD_CLASSES
 from mocoop.methods.keys import Key, common_keys
-from mocoop.methods.on_features import CLASSES, ClassifierMethod, FewShotFeatures, at_least_fp32, tip_templates
+from mocoop.methods.on_features import ClassifierMethod, FewShotFeatures, at_least_fp32, tip_templates
 from mocoop.methods.registry import register_method
 
 KEYS = (
     Key("ITERATIONS", 300, "steps on all training images at once (released: 300)", at_least=1),
     Key("ALPHA_EVERY", 10, "steps of the classifier for each of alpha (released: 10)", at_least=1),
     Key("SEARCH", True, "keep the iteration that is best on the validation images; without, or without any: the last"),
-    CLASSES,
+    HEAD_CLASSES,
     *common_keys(prec="fp16"),
 )
 MOMENTUM, ALPHA = 0.9, 250.0
@@ -32,7 +33,7 @@ class LPPlusPlus(ClassifierMethod):
     takes_steps = False
     templates_of = staticmethod(tip_templates)
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames=None):
+    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
         super().__init__(cfg, classnames, clip_model)
         self.register_buffer("weight", torch.zeros(len(self.trained), self.feature_size))
         self.register_buffer("bias", torch.zeros(len(self.trained)))

@@ -1,5 +1,4 @@
-"""Methods on CLIP's frozen features: what they are given of a run's images, the hand-written prompts beside them, and
-what is learned for each trained class."""
+"""Methods on CLIP's frozen features: what they get of a run's images, and the hand-written prompts beside them."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,17 +7,12 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from mocoop.clip.openai import CLIP
+from mocoop.clip.backbone import Backbone
 from mocoop.clip.templates import ensemble_templates, single_template
 from mocoop.errors import ConfigError, quoted
 from mocoop.methods.base import PromptMethod
-from mocoop.methods.keys import Key
+from mocoop.methods.heads import head_rows
 from mocoop.methods.zeroshot import template_features
-
-CLASSES = Key(
-    "CLASSES", (), "names of the trained classes; training sets them, and they say whose the learned rows are",
-    structural=True,
-)  # fmt: skip
 
 
 class FewShotFeatures(Protocol):
@@ -40,30 +34,28 @@ class FeatureMethod(PromptMethod):
     Attributes:
         templates: of the hand-written prompts.
         feature_size: D.
-        trained: names of the T trained classes; those at hand, unless CLASSES names others.
+        trained: of a method with the key HEAD_CLASSES, the names of its T trained classes.
+        rows: (C,) the place of each class at hand among these, -1 for one that was not trained.
     """
 
     templates_of = staticmethod(lambda dataset: [single_template(dataset)])
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames=None):
+    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
         super().__init__(cfg, classnames, clip_model)
         self.templates = self.templates_of(cfg.DATASET.NAME)
         self.feature_size = clip_model.embed_dim
-        self.trained = list(self.settings.get("CLASSES", ())) or self.classnames
+        if "HEAD_CLASSES" in self.settings:
+            self.trained, rows = head_rows(self.settings, self.classnames)
+            self.register_buffer("rows", rows, persistent=False)
 
     def encode_classes(self) -> Tensor:
         """Features (C, D) of the hand-written prompts."""
         encode = (self.text_encoder, self.templates, self.classnames)
         return at_least_fp32(self.frozen("text", lambda: template_features(*encode)))
 
-    def trained_rows(self) -> list[int]:
-        """The place of each class at hand among the trained ones; T for one that is not among them."""
-        place = {name: row for row, name in enumerate(self.trained)}
-        return [place.get(name, len(self.trained)) for name in self.classnames]
-
     def structure(self) -> dict:
         known = super().structure()
-        return known | {"CLASSES": list(self.trained)} if "CLASSES" in known else known
+        return known | {"HEAD_CLASSES": self.trained} if "HEAD_CLASSES" in known else known
 
     @property
     def knowledge(self) -> list[str]:
@@ -73,13 +65,12 @@ class FeatureMethod(PromptMethod):
 class ClassifierMethod(FeatureMethod):
     """Base of methods that learn a classifier of the trained classes: they have no word on others."""
 
-    def classifier_rows(self) -> list[int]:
-        """`trained_rows`. Raises ConfigError if a class at hand was not trained."""
-        rows = self.trained_rows()
-        if len(self.trained) in rows:
-            name = self.classnames[rows.index(len(self.trained))]
+    def classifier_rows(self) -> Tensor:
+        """`rows`. Raises ConfigError if a class at hand was not trained."""
+        if (self.rows < 0).any():
+            name = self.classnames[int(self.rows.argmin())]
             raise ConfigError(f"{self.entry.name} has {self.bound_to_classes()}, got the class name {quoted(name)}")
-        return rows
+        return self.rows
 
     def bound_to_classes(self) -> str:
         return "a classifier of the trained classes"

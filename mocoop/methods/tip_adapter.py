@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
-from mocoop.clip.openai import CLIP
+from mocoop.clip.backbone import Backbone
+from mocoop.methods.heads import HEAD_CLASSES
 from mocoop.methods.keys import Key, common_keys
-from mocoop.methods.on_features import CLASSES, FeatureMethod, FewShotFeatures, at_least_fp32, tip_templates
+from mocoop.methods.on_features import FeatureMethod, FewShotFeatures, at_least_fp32, tip_templates
 from mocoop.methods.registry import register_method
 
 KEYS = (
@@ -19,7 +20,7 @@ KEYS = (
     Key("SEARCH", True, "choose both on the validation images, if there are some that are no test images"),
     Key("SEARCH_BETA", 7.0, "end of the values of beta that are tried, 200 from 0.1", at_least=0.1),
     Key("SEARCH_ALPHA", 3.0, "end of the values of alpha that are tried, 20 from 0.1", at_least=0.1),
-    CLASSES,
+    HEAD_CLASSES,
     *common_keys(prec="fp16"),
 )
 STEPS_BETA, STEPS_ALPHA = 200, 20
@@ -35,7 +36,7 @@ class TipAdapter(FeatureMethod):
     takes_steps = False
     templates_of = staticmethod(tip_templates)
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: CLIP, all_classnames=None):
+    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
         super().__init__(cfg, classnames, clip_model)
         count = len(self.trained) * max(cfg.DATASET.get("NUM_SHOTS", 1), 1)  # until the images are known
         self._keep(torch.zeros(count, self.feature_size))
@@ -65,7 +66,7 @@ class TipAdapter(FeatureMethod):
     def votes(self, features: Tensor, beta: Tensor | float) -> Tensor:
         """What the cache says of normalised features (B, D): a weight for each class (B, C)."""
         affinity = features @ self.keys.t()  # (B, N)
-        values = F.one_hot(self.labels, len(self.trained) + 1)[:, self.trained_rows()]  # (N, C)
+        values = F.one_hot(self.labels, len(self.trained) + 1)[:, self.rows]  # (N, C); the last column is empty
         return (beta * affinity - beta).exp() @ values.to(features.dtype)
 
     @torch.no_grad()

@@ -116,7 +116,7 @@ def test_tip_adapter_f_learns_its_keys_by_cross_entropy():
 def test_only_zero_shot_clip_speaks_for_a_class_without_a_key():
     given = Given()
     method = build("TipAdapter", given=given)
-    other = build("TipAdapter", ["violin", "oak tree"], CLASSES=NAMES)
+    other = build("TipAdapter", ["violin", "oak tree"], HEAD_CLASSES=NAMES)
     other.load_learned_state(method.learned_state())
     feature = unit(given.val)
     found = other.predict_features(feature)["logits"]
@@ -217,7 +217,7 @@ def test_lp_plus_plus_ends_where_gradients_by_hand_do(validation):
 def test_some_of_the_trained_classes_keep_their_rows_and_others_are_refused(name):
     given = Given()
     method, feature = build(name, given=given, **FEW.get(name, {})), unit(given.val)
-    some = build(name, ["oak tree", "cat"], CLASSES=NAMES)
+    some = build(name, ["oak tree", "cat"], HEAD_CLASSES=NAMES)
     some.load_learned_state(method.learned_state())
     assert torch.allclose(
         some.predict_features(feature)["logits"], method.predict_features(feature)["logits"][:, [2, 0]]
@@ -226,7 +226,7 @@ def test_some_of_the_trained_classes_keep_their_rows_and_others_are_refused(name
     with pytest.raises(
         ConfigError, match=f"{name} has a classifier of the trained classes, got the class name .violin"
     ):
-        build(name, ["violin"], CLASSES=NAMES).predict_features(feature)
+        build(name, ["violin"], HEAD_CLASSES=NAMES).predict_features(feature)
 
 
 @pytest.mark.parametrize("name", ["TipAdapter", "TipAdapterF", "LinearProbe", "LPPlusPlus"])
