@@ -15,7 +15,7 @@ from mocoop.data.item import Item, Splits
 from mocoop.data.manifest import encode_manifest, text_sha256
 from mocoop.data.paths import leads_out
 from mocoop.data.split import read_split, write_split
-from mocoop.data.subset import few_shot_subset
+from mocoop.data.subset import few_shot_subset, subset_made_elsewhere
 from mocoop.engine import DatasetBase, Datum
 from mocoop.errors import DataError
 
@@ -61,7 +61,11 @@ class BenchmarkDataset(DatasetBase):
         shots, classes = cfg.DATASET.NUM_SHOTS, cfg.DATASET.SUBSAMPLE_CLASSES
         if shots >= 1 and not self.test_only:
             print(f"Creating a {shots}-shot dataset")
-            splits = few_shot_subset(splits, shots, self.seed, self.dataset_dir, self.image_dir)
+            elsewhere, place = cfg.DATASET.get("SPLITS", ""), (self.dataset_dir, self.image_dir)
+            if elsewhere:
+                splits = subset_made_elsewhere(splits, shots, self.seed, elsewhere, *place)
+            else:
+                splits = few_shot_subset(splits, shots, self.seed, *place)
         self.manifest_sha256 = text_sha256(encode_manifest(splits.train, splits.val, self.image_dir))
         print(f"Manifest of the training and validation images: sha256 {self.manifest_sha256}")
         splits = subsample_classes(splits, classes)

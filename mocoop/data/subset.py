@@ -1,4 +1,5 @@
-"""The few-shot subset of a run: the stored one if there is one, else drawn and stored.
+"""The few-shot subset of a run: one made elsewhere if DATASET.SPLITS names its folder; else the stored one if there is
+one, else drawn and stored.
 
 Stored as `split_fewshot/shot_<K>-seed_<S>.jsonl` in the dataset's folder; CoOp's pickle of the same name is read where
 there is no text manifest yet.
@@ -8,11 +9,13 @@ import logging
 from itertools import chain
 from pathlib import Path
 
+from mocoop.data.exchange import read_subset
 from mocoop.data.fewshot import draw_subset
 from mocoop.data.item import Splits
 from mocoop.data.manifest import Record, encode_manifest, match_records, read_manifest, tails
 from mocoop.data.paths import leads_out
 from mocoop.data.pickled import read_pickled_subset
+from mocoop.errors import DataError
 from mocoop.files import atomic_write
 
 log = logging.getLogger(__name__)
@@ -44,6 +47,29 @@ def few_shot_subset(splits: Splits, shots: int, seed: int, dataset_dir: str, ima
     if seed >= 0:
         store_subset(manifest, encode_manifest(splits.train, splits.val, image_dir))
     return splits
+
+
+def subset_made_elsewhere(
+    splits: Splits, shots: int, seed: int, folder: str, dataset_dir: str, image_dir: str
+) -> Splits:
+    """`splits` with training and validation reduced to the subset of `shots` and `seed` in DATASET.SPLITS.
+
+    It is looked for in <folder>/<dataset>/split_fewshot, <folder>/<dataset> and <folder>, in any format of `exchange`.
+    Raises DataError if there is none, and for one that names an image that is not there or belongs to another split.
+    """
+    stem, own = f"shot_{shots}-seed_{seed}", Path(folder).expanduser() / Path(dataset_dir).name
+    names = [f"{stem}{ending}" for ending in (".jsonl", ".pkl", "_train.jsonl")]
+    found = [place / name for place in (own / FOLDER, own, own.parent) for name in names if (place / name).is_file()]
+    if not found:
+        raise DataError(
+            f"DATASET.SPLITS: no subset {stem} in {folder}, expected {', '.join(names)} in it or in {own / FOLDER}"
+        )
+    taken = take_records(splits, read_subset(found[0]), str(found[0]), image_dir)
+    for item in chain(taken.train, taken.val or ()):
+        if not Path(item.impath).is_file():
+            raise DataError(f"{found[0]}: there is no image {item.impath}")
+    log.info("the few-shot subset is that of %s", found[0])
+    return taken
 
 
 def take_records(splits: Splits, records: dict[str, list[Record]], source: str, image_dir: str) -> Splits:

@@ -41,6 +41,7 @@ def extend_cfg(cfg: CfgNode) -> None:
 
 def add_trainer_config(cfg: CfgNode) -> None:
     """The keys that every method's trainer reads; in a config without one, its default counts."""
+    cfg.DATASET.SPLITS = ""  # a folder of few-shot subsets made elsewhere (2SFS's, CoOp's, ours); empty: CoOp's draw
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"  # all, base (first half of the classes), new (the rest); in tests base+new
     if "OPTIM" in cfg:
         cfg.OPTIM.EPS = 1e-8  # adam and its kin: added to the denominator

@@ -9,6 +9,7 @@ mocoop datasets new ROOT                           a config for your own class f
 import argparse
 import os
 import shlex
+from itertools import product
 from pathlib import Path
 
 from mocoop.checkout import find_checkout, import_datasets
@@ -16,6 +17,7 @@ from mocoop.data import exchange
 from mocoop.data.sources import BUNDLED, load_sources
 from mocoop.errors import ConfigError, DataError
 from mocoop.files import atomic_write, check_unused
+from mocoop.protocols.request import whole_numbers
 
 SHOWN = 5  # problems of a split that are printed
 
@@ -50,18 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sub = action(_import_split, "import-split", "take over a few-shot subset of CoOp (.pkl), 2SFS (.jsonl) or ours")
     sub.add_argument("name")
     sub.add_argument("file", type=Path)
-    _add_subset_arguments(sub, required=False)
-    sub = action(_export_split, "export-split", "write the few-shot subset of a run for another project")
-    sub.add_argument("name")
-    _add_subset_arguments(sub, required=True)
+    sub.add_argument("--shots", type=int, help="images a class; default: from the file's name")
+    sub.add_argument("--seed", type=int, help="seed of the draw; default: from the file's name")
+    sub = action(_export_splits, "export-splits", "write few-shot subsets, for another project or for DATASET.SPLITS")
+    sub.add_argument("names", nargs="+", metavar="NAME", help="datasets, or all")
+    sub.add_argument("--shots", required=True, metavar="N,M", help="images a class")
+    sub.add_argument("--seeds", default="1,2,3", metavar="N,M", help="of the draws; default: %(default)s")
     sub.add_argument("--format", choices=exchange.FORMATS, default="manifest", help="default: %(default)s")
     sub.add_argument("--output", type=Path, default=Path("."), metavar="DIR", help="default: the current folder")
-
-
-def _add_subset_arguments(parser: argparse.ArgumentParser, required: bool) -> None:
-    default = "" if required else "; default: from the file's name"
-    parser.add_argument("--shots", type=int, required=required, help=f"images a class{default}")
-    parser.add_argument("--seed", type=int, required=required, help=f"seed of the draw{default}")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -218,14 +216,19 @@ def _import_split(args) -> int:
     return 0
 
 
-def _export_split(args) -> int:
-    from mocoop.data.subset import few_shot_subset
+def _export_splits(args) -> int:
+    from mocoop.data.subset import FOLDER, few_shot_subset
 
-    dataset = _dataset_class(args.name).open(args.root)
-    splits = dataset.load_splits()
-    subset = few_shot_subset(splits, args.shots, args.seed, dataset.dataset_dir, dataset.image_dir)
-    stem = args.output / f"shot_{args.shots}-seed_{args.seed}"
-    root = os.path.dirname(dataset.dataset_dir)
-    for path in exchange.write_subset(args.format, stem, subset.train, subset.val, dataset.image_dir, root):
-        print(path)
+    shots, seeds = (whole_numbers(f"--{name}", getattr(args, name).split(",")) for name in ("shots", "seeds"))
+    for name in _names(args.names):
+        dataset = _dataset_class(name).open(args.root)
+        if dataset.test_only:
+            continue  # no subset is drawn
+        place, splits = (dataset.dataset_dir, dataset.image_dir), dataset.load_splits()
+        folder, root = args.output / Path(dataset.dataset_dir).name / FOLDER, os.path.dirname(dataset.dataset_dir)
+        for number, seed in product(shots, seeds):
+            subset = few_shot_subset(splits, number, seed, *place)
+            stem = folder / f"shot_{number}-seed_{seed}"
+            for path in exchange.write_subset(args.format, stem, subset.train, subset.val, dataset.image_dir, root):
+                print(path)
     return 0

@@ -1,10 +1,13 @@
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
+from mocoop.checkout import import_datasets
 from mocoop.cli import main
 from mocoop.data import download
+from mocoop.errors import DataError
 from mocoop.files import file_sha256
 from tests.data.archives import make_tar
 from tests.data.server import Server
@@ -52,7 +55,7 @@ def test_check_all_on_whole_trees(root, capsys):
 
 def test_check_all_on_damaged_trees(root, capsys):
     run(
-        capsys, "export-split", "EuroSAT", "--root", root, "--shots", 1, "--seed", 1, "--output", root
+        capsys, "export-splits", "EuroSAT", "--root", root, "--shots", 1, "--seeds", 1, "--output", root
     )  # leaves a split file
     (root / "oxford_pets/images/Abyssinian_1.jpg").unlink()
     (root / "eurosat/2750/Forest/Forest_2.jpg").unlink()
@@ -131,27 +134,83 @@ def test_prepare_says_what_is_left_to_do(tmp_path, sources, capsys):
     ],
 )
 def test_a_subset_goes_out_and_comes_back(root, tmp_path, capsys, form, names):
-    asked = ("OxfordPets", "--root", root, "--shots", 2, "--seed", 3)
-    status, text = run(capsys, "export-split", *asked, "--format", form, "--output", tmp_path)
-    assert status == 0 and all((tmp_path / name).exists() and name in text for name in names)
+    asked = ("OxfordPets", "--root", root, "--shots", "1,2", "--seeds", 3)
+    status, text = run(capsys, "export-splits", *asked, "--format", form, "--output", tmp_path / "out")
+    written = tmp_path / "out/oxford_pets/split_fewshot"
+    assert status == 0 and all((written / name).exists() and name in text for name in names)
     stored = root / "oxford_pets/split_fewshot/shot_2-seed_3.jsonl"
     before = file_sha256(stored)
     stored.unlink()
     moved = root.rename(root.with_name("moved"))
-    status, text = run(capsys, "import-split", "OxfordPets", tmp_path / names[0], "--root", moved)
+    status, text = run(capsys, "import-split", "OxfordPets", written / names[0], "--root", moved)
     assert status == 0 and before in text
     assert file_sha256(moved / "oxford_pets/split_fewshot/shot_2-seed_3.jsonl") == before
-    assert run(capsys, "import-split", "OxfordPets", tmp_path / names[0], "--root", moved)[0] == 2
+    assert run(capsys, "import-split", "OxfordPets", written / names[0], "--root", moved)[0] == 2
 
 
 def test_an_imported_subset_is_what_a_run_uses(root, tmp_path, capsys):
-    run(capsys, "export-split", "UCF101", "--root", root, "--shots", 2, "--seed", 3, "--output", tmp_path)
-    imported = ("UCF101", tmp_path / "shot_2-seed_3.jsonl", "--root", root, "--shots", 2, "--seed", 7)
+    run(capsys, "export-splits", "UCF101", "--root", root, "--shots", 2, "--seeds", 3, "--output", tmp_path)
+    imported = (
+        "UCF101",
+        tmp_path / "ucf101/split_fewshot/shot_2-seed_3.jsonl",
+        "--root",
+        root,
+        "--shots",
+        2,
+        "--seed",
+        7,
+    )
     assert run(capsys, "import-split", *imported)[0] == 0
     from mocoop.engine import DATASET_REGISTRY
 
     runs = [DATASET_REGISTRY.get("UCF101")(make_cfg(root, shots=2, seed=seed)) for seed in (3, 7)]
     assert runs[0].manifest_sha256 == runs[1].manifest_sha256
+
+
+@pytest.mark.parametrize("form", ["manifest", "coop", "2sfs"])
+@pytest.mark.parametrize("name", ["OxfordPets", "ImageNet"])
+def test_exported_subsets_are_read_back_from_a_folder_of_splits(root, tmp_path, capsys, form, name):
+    build, folder = import_datasets().get(name), tmp_path / "splits"
+    drawn = build(make_cfg(root, shots=1, seed=3))
+    asked = (name, "--root", root, "--shots", 1, "--seeds", 3, "--format", form, "--output", folder)
+    assert run(capsys, "export-splits", *asked)[0] == 0
+    shutil.rmtree(Path(drawn.dataset_dir) / "split_fewshot")
+    cfg = make_cfg(root, shots=1, seed=3)
+    cfg.DATASET.SPLITS = str(folder)
+    taken = build(cfg)
+    assert taken.manifest_sha256 == drawn.manifest_sha256
+    assert [item.impath for item in taken.train_x] == [item.impath for item in drawn.train_x]
+    assert not (Path(drawn.dataset_dir) / "split_fewshot").exists()  # nothing is stored as if it had been drawn
+    for file in (folder / Path(drawn.dataset_dir).name / "split_fewshot").iterdir():
+        file.rename(folder / file.name)
+    assert build(cfg).manifest_sha256 == drawn.manifest_sha256
+
+
+def test_what_is_wrong_with_a_folder_of_splits_is_one_line(root, tmp_path, capsys):
+    cfg, folder = make_cfg(root, shots=1, seed=3), tmp_path / "splits"
+    folder.mkdir()
+    cfg.DATASET.SPLITS = str(folder)
+    build = import_datasets().get("OxfordPets")
+    with pytest.raises(
+        DataError, match="DATASET.SPLITS: no subset shot_1-seed_3 in .*, expected shot_1-seed_3.jsonl, "
+    ):
+        build(cfg)
+    for name in ("UCF101", "OxfordPets"):
+        asked = (name, "--root", root, "--shots", 1, "--seeds", 3, "--output", tmp_path)
+        assert run(capsys, "export-splits", *asked)[0] == 0
+    shutil.copy(tmp_path / "ucf101/split_fewshot/shot_1-seed_3.jsonl", folder)
+    with pytest.raises(DataError, match="is not among the training and validation images of this split"):
+        build(cfg)
+    text = (tmp_path / "oxford_pets/split_fewshot/shot_1-seed_3.jsonl").read_text()
+    first = json.loads(text.splitlines()[0])
+    (folder / "shot_1-seed_3.jsonl").write_text(text.replace(json.dumps(first["classname"]), '"dodo"'))
+    with pytest.raises(DataError, match="has label .*dodo"):
+        build(cfg)
+    (folder / "shot_1-seed_3.jsonl").write_text(text)
+    assert len(build(cfg).train_x) > 0
+    (root / "oxford_pets/images" / first["path"]).unlink()
+    with pytest.raises(DataError, match="there is no image .*oxford_pets/images"):
+        build(cfg)
 
 
 def test_a_file_without_shots_in_its_name_needs_them(root, tmp_path, capsys):
