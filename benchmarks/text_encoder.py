@@ -1,14 +1,12 @@
-"""The fast text encoder beside CLIP's plain 77-position pass: time, difference, memory, FLOPs.
+"""The fast text encoder beside CLIP's plain 77-position pass: time, difference, memory.
 
 python -m benchmarks.text_encoder [-E 5] [-C 100] [--threads 1]
 """
 
 import torch
-from torch import nn
 
 from benchmarks import common
 from mocoop.clip.backbone import Backbone
-from mocoop.clip.openai import CLIP, clip_modules
 from mocoop.clip.prompts import Context, PromptLayout
 from mocoop.clip.text_encoder import TextEncoder
 from mocoop.methods.mocoop.method import initial_contexts
@@ -43,37 +41,6 @@ def difference(fast: dict, plain: dict) -> dict[str, float]:
     return {"features": common.relative_difference(fast["features"], plain["features"]), "gradients": gradients}
 
 
-def flops(clip_model: Backbone, layouts: list[PromptLayout], kind: str) -> float:
-    """FLOPs of all matrix products, forward and backward (frozen weights: no weight gradient)."""
-    width, depth = clip_model.ln_final.weight.shape[0], len(clip_model.transformer.resblocks)
-    total = 0
-    for layout in layouts:
-        lengths = layout.lengths.tolist()
-        if kind == "plain":
-            positions, last = 77 * len(lengths), 77 * len(lengths)
-            pairs = 77 * 77 * len(lengths)
-        else:
-            prefix = layout.prefix_length
-            positions, last = prefix + sum(n - prefix for n in lengths), len(lengths)
-            pairs = prefix * prefix + sum((n - prefix) * n for n in lengths)
-        total += (depth - 1) * (12 * width**2 * positions + 2 * width * pairs)
-        total += 2 * width**2 * positions + 10 * width**2 * last + 2 * width * pairs * last / positions
-    return 2 * 2 * total
-
-
-def double_precision_tower() -> CLIP:
-    """A small tower that computes in fp64 throughout: OpenAI's LayerNorm, which rounds to fp32, becomes PyTorch's."""
-    torch.manual_seed(0)
-    small = CLIP(
-        **common.VIT_B16 | dict(transformer_width=64, transformer_heads=2, transformer_layers=3, vision_layers=1)
-    )
-    for module in list(small.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, clip_modules.LayerNorm):
-                setattr(module, name, nn.LayerNorm(child.normalized_shape))
-    return small.double().eval().requires_grad_(False)
-
-
 def child(args) -> dict:
     """One encoder alone in this process."""
     clip_model = common.vit_b16(args.device)
@@ -91,19 +58,16 @@ def main(args) -> None:
         memory[kind] = common.in_own_process("benchmarks.text_encoder", *shape, "--kind", kind)
     clip_model = common.vit_b16(args.device)
     contexts, layouts = prompts(clip_model, args.experts, args.classes)
-    peak, rows, results = max(common.matmul_rates(device=args.device).values()), [], {}
+    rows, results = [], {}
     for kind, repeats in zip(kinds, (5, args.plain_repeats)):
         encoder = TextEncoder(clip_model, kind, args.chunk)
         runs = [forward_backward(encoder, contexts, layouts) for _ in range(repeats)]
         results[kind] = best = min(runs, key=lambda run: run["both"])
-        work = flops(clip_model, layouts, kind) / 1e9
         rows.append(
             {
                 "encoder": kind,
                 "forward s": best["forward"],
                 "forward+backward s": best["both"],
-                "GFLOP": work,
-                "share of matmul peak": work / best["both"] / peak,
                 "peak memory GB": memory[kind].get("memory", memory[kind].get("error")),
             }
         )
@@ -111,22 +75,9 @@ def main(args) -> None:
         return common.report(rows, args)
     fp32 = difference(results["fast"], results["plain"])
     ratio = rows[1]["forward+backward s"] / rows[0]["forward+backward s"]
-    common.report(rows, args, ratio=ratio, difference=fp32, double=double_differences())
+    common.report(rows, args, ratio=ratio, difference=fp32)
     print(f"fast is {ratio:.1f} times faster (forward+backward, E={args.experts}, C={args.classes})")
     print(f"fp32 relative difference: features {fp32['features']:.1e}, gradients {fp32['gradients']:.1e}")
-
-
-def double_differences() -> dict[str, dict[str, float]]:
-    """fp64 differences on a small tower for chunks of 1, 7 and all prompts; printed, and returned by chunk."""
-    tower, found = double_precision_tower(), {}
-    contexts, layouts = prompts(tower, 4, 9)
-    plain = forward_backward(TextEncoder(tower, "plain"), contexts, layouts)
-    for chunk in (1, 7, 0):
-        fast = forward_backward(TextEncoder(tower, "fast", chunk), contexts, layouts)
-        found[str(chunk or "all")] = difference(fast, plain)
-    for chunk, found_here in found.items():
-        print(f"fp64, chunk {chunk}: features {found_here['features']:.1e}, gradients {found_here['gradients']:.1e}")
-    return found
 
 
 if __name__ == "__main__":
