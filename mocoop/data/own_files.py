@@ -32,27 +32,21 @@ FINE, COPIED = "fine", "copied"
 def look_at(root: str, paths: Iterable[str]) -> dict[str, str]:
     """What is known of each file, by its path relative to `root`: "fine", "copied", or why it cannot be read."""
     memory = Path(root, FOLDER, "images.json")
-    known, seen = _recall(memory), {}
-    new = []
-    for path in paths:
-        stamp = _stamp(f"{root}/{path}")
-        if (
-            path in known
-            and known[path][0] == stamp
-            and (known[path][1] != COPIED or Path(copy_of(root, path)).exists())
-        ):
-            seen[path] = known[path]
-        else:
-            new.append((path, stamp))
+    known = _recall(memory)
+    stamps = {path: _stamp(f"{root}/{path}") for path in paths}
+
+    def is_known(path: str) -> bool:
+        stamp, verdict = known.get(path, (None, ""))
+        return stamp == stamps[path] and (verdict != COPIED or Path(copy_of(root, path)).exists())
+
+    new = [path for path in stamps if stamps[path] is None or not is_known(path)]
     with ThreadPoolExecutor() as pool:
-        verdicts = pool.map(lambda entry: _examine(root, entry[0]), new)
-        for (path, stamp), verdict in zip(
-            new, tqdm(verdicts, total=len(new), desc="looking at images", disable=None), strict=True
-        ):
-            seen[path] = [stamp, verdict]
+        verdicts = pool.map(lambda path: _examine(root, path), new)
+        bar = tqdm(verdicts, total=len(new), desc="looking at images", disable=None)
+        known |= {path: [stamps[path], verdict] for path, verdict in zip(new, bar, strict=True)}
     if new:
-        _remember(memory, {**known, **seen})
-    return {path: verdict for path, (_, verdict) in seen.items()}
+        _remember(memory, known)
+    return {path: known[path][1] for path in stamps}
 
 
 def copy_of(root: str, path: str) -> str:

@@ -6,13 +6,12 @@ of images.
 
 import json
 import os
-import tempfile
 from pathlib import Path
 
 from mocoop.data.item import Item, Splits, checked_label
 from mocoop.data.paths import join_inside, relative_to
 from mocoop.errors import DataError, quoted
-from mocoop.files import read_json
+from mocoop.files import atomic_write, read_json
 
 
 def read_split(path: str | os.PathLike, image_dir: str) -> Splits:
@@ -49,23 +48,21 @@ def write_split(path: str | os.PathLike, splits: Splits, image_dir: str) -> None
         part: [(relative_to(image_dir, item.impath), item.label, item.classname) for item in items]
         for part, items in splits._asdict().items()
     }
+    whole = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with atomic_write(whole) as file:
+            json.dump(content, file, indent=4, separators=(",", ": "))
+        _publish(whole, path)
     except OSError as error:
         raise DataError(
             f"{path}: cannot be written ({error.strerror}), and without it every seed would have its own "
             "test set; make the folder writable for one run"
         ) from error
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=4, separators=(",", ": "))
-        os.chmod(temporary, 0o644)
-        _publish(temporary, path)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        whole.unlink(missing_ok=True)
 
 
-def _publish(temporary: str, path: Path) -> None:
+def _publish(temporary: Path, path: Path) -> None:
     try:
         os.link(temporary, path)
     except FileExistsError:
