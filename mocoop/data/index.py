@@ -25,7 +25,7 @@ def list_class_folders(tree: str, parts: Sequence[str], index_path: str) -> dict
 
     Raises DataError for a part that has no class folders.
     """
-    known = _read(index_path)
+    known = _read(index_path) if os.path.exists(index_path) else {}
     fresh = {part: _list_part(tree, part, known.get(part, {})) for part in parts}
     if fresh != known:
         _write(index_path, fresh)
@@ -50,15 +50,12 @@ def _list_part(tree: str, part: str, known: dict) -> dict[str, dict]:
 
 
 def _read(path: str) -> dict:
-    if not os.path.exists(path):
-        return {}
     try:
         content = read_json(path, "index")
         parts = content["parts"] if content["format"] == FORMAT else {}
-        for folders in parts.values():
-            for entry in folders.values():
-                if entry.keys() != {"changed", "images"} or any("/" in name for name in entry["images"]):
-                    raise ValueError("it has entries that are no lists of names")
+        entries = [entry for folders in parts.values() for entry in folders.values()]
+        if not all(entry.keys() == {"changed", "images"} and "/" not in "".join(entry["images"]) for entry in entries):
+            raise ValueError("it has entries that are no lists of names")
         return parts
     except (DataError, ValueError, KeyError, TypeError, AttributeError) as error:
         log.warning("%s is damaged (%s) and is made again", path, error)

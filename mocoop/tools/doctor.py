@@ -16,7 +16,6 @@ from pathlib import Path
 from mocoop.errors import MocoopError, reason_of
 
 OK, NOTE, PROBLEM = "ok", "note", "PROBLEM"
-LEAST_FREE = 1.0  # GiB
 EXTRAS = {
     "tensorboard": "training curves for TensorBoard",
     "wandb": "logs at Weights & Biases (TRAIN.WANDB)",
@@ -34,13 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints what was found; returns 1 when there is a problem."""
+    from mocoop.clip.feature_cache import cache_folder
+
     checks = {
         "software": check_software,
         "embedded CLIP": check_embedded,
         "CLIP weights": check_downloaded,
         "data root": lambda: check_data(args.root or os.environ.get("DATA")),
         "output": lambda: check_folder("output", args.output),
-        "caches": check_caches,
+        "feature cache": lambda: check_folder("feature cache", folder) if (folder := cache_folder()) else (),
     }
     problems = 0
     for name, check in checks.items():
@@ -121,26 +122,11 @@ def check_data(root: str | Path | None) -> Findings:
 
 
 def check_folder(about: str, folder: Path) -> Findings:
-    """Whether a folder, or the nearest one above it that exists, can be written to and has room."""
+    """Whether a folder, or the nearest one above it that exists, can be written to."""
     existing = folder = folder.expanduser().absolute()
     while not existing.exists():
         existing = existing.parent
-    free = shutil.disk_usage(existing).free / 2**30
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         yield PROBLEM, about, f"{existing} cannot be written to; name another folder"
-    elif free < LEAST_FREE:
-        yield PROBLEM, about, f"{folder}, {free:.1f} GiB free, expected {LEAST_FREE:.0f} or more: make room"
     else:
-        yield OK, about, f"{folder}, {free:,.1f} GiB free"
-
-
-def check_caches() -> Findings:
-    """Whether features and weights can be kept; a run does without, but recomputes or cannot download."""
-    from mocoop.backbone import WEIGHTS_FOLDER
-    from mocoop.clip.feature_cache import cache_folder
-
-    if cache_folder() is None:
-        yield NOTE, "feature cache", "off (MOCOOP_CACHE)"
-    for about, folder in (("feature cache", cache_folder()), ("weights folder", WEIGHTS_FOLDER)):
-        for state, _, text in check_folder(about, folder) if folder else ():
-            yield NOTE if state == PROBLEM else OK, about, text
+        yield OK, about, f"{folder}, {shutil.disk_usage(existing).free / 2**30:,.1f} GiB free"

@@ -1,5 +1,4 @@
 import os
-import shutil
 
 import pytest
 
@@ -64,17 +63,9 @@ def test_the_data_root(tmp_path):
     assert state == OK and ": OxfordPets; `mocoop datasets check NAME`" in text
 
 
-def test_folders_that_are_full_or_cannot_be_written(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
     ((state, _, text),) = checks.check_folder("output", tmp_path / "deep/er")
     assert state == OK and "GiB free" in text and list(tmp_path.iterdir()) == []
-    usage = shutil.disk_usage(tmp_path)._replace(free=1 << 20)
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
-    ((state, _, text),) = checks.check_folder("output", tmp_path)
-    assert state == PROBLEM and "0.0 GiB free, expected 1 or more" in text
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     ((state, _, text),) = checks.check_folder("output", tmp_path)
     assert state == PROBLEM and "cannot be written to; name another folder" in text
-    monkeypatch.setenv("MOCOOP_CACHE", str(tmp_path))
-    assert {state for state, *_ in checks.check_caches()} == {NOTE}
-    monkeypatch.setenv("MOCOOP_CACHE", "off")
-    assert next(checks.check_caches()) == (NOTE, "feature cache", "off (MOCOOP_CACHE)")
