@@ -3,12 +3,12 @@
 A transfer is kept as `<name>.part` beside its destination until it is whole.
 """
 
-import json
 import logging
 import os
 import tarfile
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import requests
@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from mocoop.data.sources import SourceFile
 from mocoop.errors import DataError, reason_of
-from mocoop.files import file_hash, read_json
+from mocoop.files import file_hash
 
 log = logging.getLogger(__name__)
 
@@ -33,25 +33,32 @@ def download(file: SourceFile, path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    failures = []
     ways = [(url, lambda url=url: fetch(url, part)) for url in file.urls]
     if file.drive:
         ways.append((f"Google Drive {file.drive}", lambda: fetch_from_drive(file.drive, part)))
+    failures = []
     for name, bring in ways:
         log.info("%s: from %s", path.name, name)
-        try:
-            bring()
-        except DataError as error:
-            failures.append(f"{name}: {error}")
-            continue
-        problem = find_problem(part, file)
+        problem = _bring(file, part, bring)
         if problem is None:
-            os.replace(part, path)
-            _tag(part).unlink(missing_ok=True)
-            return
+            return os.replace(part, path)
         failures.append(f"{name}: {problem}")
-        _forget(part)
     raise DataError(f"{path.name} could not be downloaded ({'; '.join(failures)})")
+
+
+def _bring(file: SourceFile, part: Path, bring: Callable[[], None]) -> str | None:
+    """Bring the file, once more from its beginning where what was begun before does not fit; the problem, if any."""
+    if not (file.sha256 or file.md5):
+        part.unlink(missing_ok=True)  # nothing would tell whether it fits
+    begun = part.exists()
+    try:
+        bring()
+    except DataError as error:
+        return str(error)
+    problem = find_problem(part, file)
+    if problem is not None:
+        part.unlink()
+    return _bring(file, part, bring) if problem and begun else problem
 
 
 def fetch(url: str, part: Path, timeout: tuple[float, float] = TIMEOUT) -> None:
@@ -74,21 +81,14 @@ def fetch(url: str, part: Path, timeout: tuple[float, float] = TIMEOUT) -> None:
 
 
 def _transfer(url: str, part: Path, timeout) -> None:
-    have, tag = _size(part), _read_tag(part, url)
-    if have and tag is None:  # begun from another mirror
-        _forget(part)
-        have = 0
-    headers = {"Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-        headers |= {"If-Range": tag} if tag else {}
+    have = _size(part)
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(url, headers=headers, stream=True, timeout=timeout) as answer:
-        if answer.status_code == 416:
-            return _finish_or_forget(answer, part, have)
+        if answer.status_code == 416:  # there is nothing after what we have
+            return
         answer.raise_for_status()
         if not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-") or answer.status_code != 206:
             have = 0
-        _write_tag(part, url, answer.headers)
         length = answer.headers.get("Content-Length")
         total = have + int(length) if length else None
         with (
@@ -101,13 +101,6 @@ def _transfer(url: str, part: Path, timeout) -> None:
                 bar.update(len(chunk))
     if total is not None and _size(part) < total:
         raise EOFError(f"the connection ended after {_size(part):,} of {total:,} bytes")
-
-
-def _finish_or_forget(answer, part: Path, have: int) -> None:
-    """The server has nothing after what we have: all of it is there, or ours is a piece of something else."""
-    if answer.headers.get("Content-Range", "").rpartition("/")[2] != str(have):
-        _forget(part)
-        raise EOFError("what was downloaded before does not belong to this file")
 
 
 def fetch_from_drive(file_id: str, part: Path) -> None:
@@ -147,27 +140,3 @@ def _is_tar(path: Path) -> bool:
 
 def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
-
-
-def _tag(part: Path) -> Path:
-    return part.with_name(part.name + ".from")
-
-
-def _read_tag(part: Path, url: str) -> str | None:
-    """The version of the file that a part was begun from ("" if the server named none); None if not from this url."""
-    try:
-        begun_from, tag = read_json(_tag(part))
-    except (DataError, ValueError, TypeError):
-        return None
-    return tag if begun_from == url and isinstance(tag, str) and tag.isprintable() else None
-
-
-def _write_tag(part: Path, url: str, headers) -> None:
-    etag = headers.get("ETag", "")
-    version = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
-    _tag(part).write_text(json.dumps([url, version]), encoding="utf-8")
-
-
-def _forget(part: Path) -> None:
-    part.unlink(missing_ok=True)
-    _tag(part).unlink(missing_ok=True)
