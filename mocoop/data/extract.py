@@ -6,7 +6,7 @@ the archive refused, as do absolute paths, paths with "..", and devices.
 
 import lzma
 import os
-import posixpath
+import shutil
 import stat
 import tarfile
 import zipfile
@@ -19,7 +19,6 @@ from tqdm import tqdm
 
 from mocoop.errors import DataError, reason_of
 
-CHUNK = 1 << 20
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError)
 
 
@@ -37,8 +36,8 @@ def extract(archive: Path, destination: Path, strip: str = "") -> None:
     destination.mkdir(parents=True, exist_ok=True)
     members = _zip_members if zipfile.is_zipfile(archive) else _tar_members
     try:
-        for name, size, content in tqdm(members(archive), desc=f"extracting {archive.name}", unit="file", disable=None):
-            _write(destination, name, size, content, strip)
+        for name, content in tqdm(members(archive), desc=f"extracting {archive.name}", unit="file", disable=None):
+            _write(destination, name, content, strip)
     except DataError as error:
         raise DataError(f"{archive}: refused, {error}; delete it, and tell whoever offers it") from None
     except DAMAGE as error:
@@ -47,41 +46,37 @@ def extract(archive: Path, destination: Path, strip: str = "") -> None:
         raise DataError(f"{archive}: cannot be extracted ({reason_of(error)}); delete it and try again") from error
 
 
-def _zip_members(archive: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:
+def _zip_members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
+    """Name and content of each member; None is a folder."""
     with zipfile.ZipFile(archive) as opened:
         for info in opened.infolist():
             name = _safe_name(info.filename)
             if stat.S_ISLNK(info.external_attr >> 16):
                 raise DataError(f"its member {info.filename!r} is a link")
             if info.is_dir():
-                yield name, 0, None
+                yield name, None
             else:
                 with opened.open(info) as content:
-                    yield name, info.file_size, content
+                    yield name, content
 
 
-def _tar_members(archive: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:
+def _tar_members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
+    """`_zip_members` of a tar; a link has the content of the file that it leads to."""
     with tarfile.open(archive, "r:*") as opened:
         for info in opened:
-            name = _safe_name(info.name)
+            name, is_link = _safe_name(info.name), info.islnk() or info.issym()
             if info.isdir():
-                yield name, 0, None
+                yield name, None
                 continue
-            target = _link_target(opened, info) if info.islnk() or info.issym() else info
-            if not target.isreg():
-                raise DataError(f"its member {info.name!r} is neither a file nor a folder")
-            with opened.extractfile(target) as content:
-                yield name, target.size, content
-
-
-def _link_target(opened: tarfile.TarFile, info: tarfile.TarInfo) -> tarfile.TarInfo:
-    """The plain file a link leads to; DataError when the archive has no such member."""
-    folder = "" if info.islnk() else posixpath.dirname(info.name)
-    wanted = posixpath.normpath(posixpath.join(folder, info.linkname))
-    for member in opened.getmembers():
-        if posixpath.normpath(member.name) == wanted and member.isreg():
-            return member
-    raise DataError(f"its member {info.name!r} is a link to {info.linkname!r}, which is no file of the archive")
+            try:
+                content = opened.extractfile(info)
+            except KeyError:
+                content = None
+            if content is None:
+                leads = f"a link to {info.linkname!r}, which is no file of the archive"
+                raise DataError(f"its member {info.name!r} is {leads if is_link else 'neither a file nor a folder'}")
+            with content:
+                yield name, content
 
 
 def _safe_name(name: str) -> str:
@@ -91,7 +86,7 @@ def _safe_name(name: str) -> str:
     return "/".join(part for part in parts if part not in ("", "."))
 
 
-def _write(destination: Path, name: str, size: int, content: IO[bytes] | None, strip: str) -> None:
+def _write(destination: Path, name: str, content: IO[bytes] | None, strip: str) -> None:
     if strip:
         if not name.startswith(strip + "/"):
             return
@@ -103,11 +98,6 @@ def _write(destination: Path, name: str, size: int, content: IO[bytes] | None, s
         path.mkdir(parents=True, exist_ok=True)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    written = 0
     with open(path, "wb") as file:
-        while chunk := content.read(CHUNK):
-            file.write(chunk)
-            written += len(chunk)
-    if written != size:
-        raise EOFError(f"{name} has {written} bytes of {size}")
+        shutil.copyfileobj(content, file)  # both readers see by themselves where content is missing
     os.chmod(path, 0o644)

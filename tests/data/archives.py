@@ -18,16 +18,21 @@ def make_zip(files: dict[str, bytes], links: dict[str, str] | None = None) -> by
     return file.getvalue()
 
 
-def make_tar(files: dict[str, bytes], links=(), mode: str = "w:gz") -> bytes:
-    """`links` are (name, target, tarfile type) in front of the files."""
+def make_tar(files: dict[str, bytes], links=(), mode: str = "w:gz", more=()) -> bytes:
+    """`links` are (name, target, tarfile type) in front of the files; `more` are behind, as tar puts hard links."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode=mode) as archive:
-        for name, target, kind in links:
-            info = tarfile.TarInfo(name)
-            info.type, info.linkname = kind, target
-            archive.addfile(info)
+        _add_links(archive, links)
         for name, content in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
+        _add_links(archive, more)
     return file.getvalue()
+
+
+def _add_links(archive: tarfile.TarFile, links) -> None:
+    for name, target, kind in links:
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname = kind, target
+        archive.addfile(info)
