@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from mocoop.errors import CheckpointError
-from mocoop.training.checkpoint import epoch_model, last_checkpoint, load_checkpoint, save_state
+from mocoop.training.checkpoint import epoch_model, load_checkpoint, save_state
 
 NEWEST = "resume.pth.tar"
 PREVIOUS = "resume-previous.pth.tar"
@@ -33,15 +33,15 @@ def remove_resume_files(folder: Path) -> None:
 
 
 def newest_state(folder: Path) -> tuple[Path, dict] | None:
-    """The file that has seen the most steps and its content; None where the run has left none.
+    """The file that has seen the most steps and its content; None if the run has left none.
 
     A damaged file is passed over with a warning, and put aside where the next state would take its place: the last
     good one must not be what is written over. Raises CheckpointError if all are damaged.
     """
     best, damaged = None, []
     for path in _candidates(folder):
-        if best is not None and _known_progress(path) <= progress(best[1]):
-            continue
+        if best and (path.name == PREVIOUS or (_epoch_of(path), 0) <= progress(best[1])):
+            continue  # its name says that it is behind
         try:
             checkpoint = load_checkpoint(path)
             progress(checkpoint)
@@ -65,26 +65,11 @@ def progress(checkpoint: dict) -> tuple[int, int]:
 
 
 def _candidates(folder: Path) -> list[Path]:
-    """What may hold the newest state: mid-epoch files, the one that `checkpoint` names, then earlier epochs."""
-    names = [NEWEST, PREVIOUS]
-    epochs = sorted({_epoch_of(path.name) for path in folder.glob(epoch_model("*"))} - {0}, reverse=True)
-    try:
-        pointed = last_checkpoint(folder)
-    except CheckpointError as error:
-        logger.warning("%s; looking at all that are there", error)
-        names += map(epoch_model, epochs)
-    else:
-        if pointed is not None:
-            last = _epoch_of(pointed.name)
-            names += [pointed.name, *(epoch_model(epoch) for epoch in epochs if epoch < last)]
-    return [folder / name for name in names if (folder / name).is_file()]
+    """What may hold the newest state: mid-epoch files, then those of the epochs from the last to the first."""
+    epochs = sorted(filter(_epoch_of, folder.glob(epoch_model("*"))), key=_epoch_of, reverse=True)
+    return [path for path in (folder / NEWEST, folder / PREVIOUS, *epochs) if path.is_file()]
 
 
-def _known_progress(path: Path) -> tuple[int, int]:
-    """What a file's name says of its progress; the file before the newest can only be behind it."""
-    return (-1, 0) if path.name == PREVIOUS else (_epoch_of(path.name), 0)
-
-
-def _epoch_of(name: str) -> int:
-    match = re.fullmatch(re.escape(epoch_model("")) + r"(\d+)", name)
+def _epoch_of(path: Path) -> int:
+    match = re.fullmatch(re.escape(epoch_model("")) + r"(\d+)", path.name)
     return int(match[1]) if match else 0
