@@ -11,6 +11,7 @@ from mocoop.errors import one_line, quoted
 from mocoop.names import odd_character
 
 DEFAULT_TEMPLATE = "a photo of a {}."
+LONGEST = 1000  # characters; CLIP reads 77 tokens, and looks at all that it is given before it counts them
 
 
 @lru_cache(maxsize=1)
@@ -22,6 +23,8 @@ def template_problem(template) -> str | None:
     """What is wrong with a template, in words, or None."""
     if not isinstance(template, str):
         return f"template {quoted(template)} is a {type(template).__name__}, expected a string"
+    if len(template) > LONGEST:
+        return f"template {quoted(template)} has {len(template):,} characters, expected at most {LONGEST}"
     if found := odd_character(template):
         return f"template {quoted(template)} holds {found}"
     if template.count("{}") != 1 or template.replace("{}", "").count("{") + template.replace("{}", "").count("}"):
