@@ -31,6 +31,8 @@ def add_backbone_config(cfg: CfgNode) -> None:
     """Add the keys of MODEL.BACKBONE that `load_clip` reads beside its NAME."""
     # of the MLPs; auto: quick_gelu for OpenAI's own weights, by their hash, and for others with a line that says so
     cfg.MODEL.BACKBONE.ACTIVATION = "auto"
+    # whether INPUT has to prepare images as the backbone's were; False: a difference is a line of the log
+    cfg.MODEL.BACKBONE.CHECK_INPUT = True
 
 
 def load_clip(cfg: CfgNode) -> Backbone:
@@ -78,11 +80,35 @@ def is_available(name: str) -> bool:
     return known or bool(name) and Path(name).expanduser().is_file()
 
 
-def check_input_size(cfg: CfgNode, clip_model: Backbone) -> None:
-    """Raises ConfigError unless INPUT.SIZE is the size that the image tower was made for."""
-    expected = clip_model.preprocessing.size
-    if tuple(cfg.INPUT.SIZE) != expected:
-        raise ConfigError(f"INPUT.SIZE is {tuple(cfg.INPUT.SIZE)}, expected {expected} for {cfg.MODEL.BACKBONE.NAME}")
+def check_input(cfg: CfgNode, clip_model: Backbone, as_trained: bool = False) -> None:
+    """Compare INPUT with what the backbone was trained on.
+
+    Args:
+        as_trained: for a run that was trained with this INPUT: only another size is an error.
+
+    Raises:
+        ConfigError: for another size, and unless MODEL.BACKBONE.CHECK_INPUT is False for another mean, standard
+            deviation or interpolation, with the overrides that set them.
+    """
+    images, node, name = clip_model.preprocessing, cfg.INPUT, cfg.MODEL.BACKBONE.NAME
+    expected = {"SIZE": images.size, "INTERPOLATION": images.interpolation}
+    if "normalize" in node.get("TRANSFORMS", ()):
+        expected |= {"PIXEL_MEAN": list(images.mean), "PIXEL_STD": list(images.std)}
+    wrong = {key: value for key, value in expected.items() if key in node and not _same(node[key], value)}
+    if images.resize_mode != "shortest":
+        logger.info("%s was trained on images resized by %s; here their centre is cropped", name, images.resize_mode)
+    if not wrong:
+        return
+    found = "; ".join(f"INPUT.{key} is {node[key]}, expected {value}" for key, value in wrong.items())
+    overrides = " ".join(f'INPUT.{key} "{value}"' for key, value in wrong.items())
+    message = f"{found} for {name}: set {overrides}"
+    if "SIZE" in wrong or cfg.MODEL.BACKBONE.get("CHECK_INPUT", False) and not as_trained:
+        raise ConfigError(message)
+    logger.warning("%s", message)
+
+
+def _same(found, expected) -> bool:
+    return found == expected if isinstance(expected, str) else tuple(found) == tuple(expected)
 
 
 def check_classnames(cfg: CfgNode, classnames: list[str]) -> None:

@@ -2,6 +2,8 @@
 
 import functools
 import json
+import re
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,11 @@ open_clip = pytest.importorskip("open_clip", reason="open_clip_torch is not inst
 pytest.importorskip("transformers", reason="transformers is not installed")
 
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 3}
-VIT = {"image_size": 32, "layers": 2, "width": 64, "patch_size": 16, "head_width": 32}
+VIT = {"image_size": 32, "layers": 4, "width": 64, "patch_size": 16, "head_width": 32}
 TIMM = {"image_size": 160, "timm_model_name": "test_vit", "timm_pool": "avg", "timm_proj": "linear"}
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmnopqrstuvwxyz.,-'", "photo", "cat", "dog", "red", "of"]
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+WORDS = sorted(set(re.findall("[a-z]+", resources.files("mocoop.clip").joinpath("templates.json").read_text("utf-8"))))
+PIECES = dict.fromkeys(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *LETTERS, *".,-'", *(f"##{x}" for x in LETTERS), *WORDS])
 MODELS = {
     "gelu": {"embed_dim": 32, "vision_cfg": VIT, "text_cfg": TEXT},
     "quick_gelu": {"embed_dim": 32, "quick_gelu": True, "vision_cfg": VIT, "text_cfg": TEXT},
@@ -38,7 +42,7 @@ MODELS = {
         "text_cfg": {
             **TEXT,
             "context_length": 64,
-            "vocab_size": 64,
+            "vocab_size": len(PIECES),
             "hf_tokenizer_name": "words",
             "tokenizer_kwargs": {"clean": "canonicalize"},
             "no_causal_mask": True,
@@ -52,6 +56,12 @@ MODELS = {
         "vision_cfg": VIT,
         "text_cfg": {"hf_model_name": "words", "hf_tokenizer_name": "words", "hf_pooler_type": "cls_pooler",
                      "hf_proj_type": "linear", "context_length": 64},
+    },
+    "biomed": {  # as BiomedCLIP
+        "embed_dim": 32,
+        "vision_cfg": TIMM,
+        "text_cfg": {"hf_model_name": "words", "hf_tokenizer_name": "words", "hf_proj_type": "mlp",
+                     "hf_pooler_type": "cls_last_hidden_state_pooler", "context_length": 64},
     },
     "coca": {
         "embed_dim": 32,
@@ -112,8 +122,7 @@ def _write_tokenizer(folder: Path, length: int) -> None:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    pieces = [*WORDS, *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz")]
-    tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(PIECES)}, unk_token="[UNK]"))
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.BertPreTokenizer()
     ends = [("[CLS]", 2), ("[SEP]", 3)]
     tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=ends)
@@ -124,5 +133,5 @@ def _write_tokenizer(folder: Path, length: int) -> None:
 def _write_bert(folder: Path) -> None:
     from transformers import BertConfig
 
-    sizes = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    sizes = {"vocab_size": len(PIECES), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     BertConfig(**sizes, intermediate_size=64, max_position_embeddings=64).save_pretrained(folder)

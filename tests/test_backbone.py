@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from yacs.config import CfgNode
 
-from mocoop.backbone import check_input_size, load_clip
+from mocoop.backbone import check_input, load_clip
 from mocoop.clip.jit_archive import is_jit_archive
 from mocoop.clip.openai import CLIP
 from mocoop.errors import CheckpointError, ConfigError
@@ -118,9 +118,9 @@ def test_unknown_name():
 
 def test_image_size_must_fit():
     model = small_clip()
-    check_input_size(config("x", 32), model)
+    check_input(config("x", 32), model)
     with pytest.raises(ConfigError, match=r"INPUT.SIZE is \(64, 64\), expected \(32, 32\)"):
-        check_input_size(config("x", 64), model)
+        check_input(config("x", 64), model)
 
 
 # Tracing takes most of the time of the first; small_clip goes through the same reader above.

@@ -15,18 +15,23 @@ class Preprocessing:
         size: height and width.
         mean, std: of the channels, for values from 0 to 1.
         interpolation: bicubic, bilinear or nearest.
+        resize_mode: shortest, the smaller edge is resized and the centre cropped; squash or longest, of open_clip's,
+            are not done here.
     """
 
     size: tuple[int, int]
     mean: tuple[float, ...] = (0.48145466, 0.4578275, 0.40821073)
     std: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
     interpolation: str = "bicubic"
+    resize_mode: str = "shortest"
 
 
 class Backbone(nn.Module):
     """A CLIP. Attributes have the names of OpenAI's class where it has one: it is a Backbone as it is.
 
     Attributes:
+        model: the module whose weights have their makers' names; OpenAI's is it itself.
+        text_prefix: of the text tower's names among these.
         tokenizer: how it reads texts.
         preprocessing: how images are prepared for it.
         embed_dim: the size of a feature, D.
@@ -43,6 +48,7 @@ class Backbone(nn.Module):
     """
 
     tokenizer: Tokenizer
+    text_prefix: str = ""
     logit_bias: Tensor | None = None
     opaque_text: str | None = None
     opaque_image: str | None = None
@@ -63,6 +69,17 @@ class Backbone(nn.Module):
     def text_width(self) -> int:
         return self.token_embedding.weight.shape[1]
 
+    def describe(self) -> str:
+        """What it is, in one line."""
+        images, towers = self.preprocessing, []
+        for tower, opaque in (("text", self.opaque_text), ("image", self.opaque_image)):
+            towers.append(f"{tower} tower {f'plain ({opaque})' if opaque else 'fast'}")
+        height, width = images.size
+        return (
+            f"{self.embed_dim} features, {self.tokenizer.length} tokens, {self.activation}; images {height} x {width} "
+            f"{images.interpolation}, mean {_shown(images.mean)}, std {_shown(images.std)}; {', '.join(towers)}"
+        )
+
     def encode_embedded(self, embedded: Tensor, tokens: Tensor) -> Tensor:
         """Features (C, D) by its own pass over tokens (C, L), with `embedded` (C, L, W) for what it looks up."""
         handle = self.token_embedding.register_forward_hook(lambda *_: embedded)
@@ -70,3 +87,7 @@ class Backbone(nn.Module):
             return self.encode_text(tokens)
         finally:
             handle.remove()
+
+
+def _shown(values: tuple[float, ...]) -> str:
+    return "/".join(f"{value:.3g}" for value in values)

@@ -23,6 +23,7 @@ class OpenCLIP(Backbone):
     def __init__(self, model: nn.Module, config: dict, tokenizer: Tokenizer):
         super().__init__()
         self.model, self.config, self.tokenizer = model, config, tokenizer
+        self.text_prefix = "text." if hasattr(model, "text") else ""
         self.embed_dim, self.anatomy = config["embed_dim"], json.dumps(config, sort_keys=True)
         self.activation = "quick_gelu" if any(map(is_quick_gelu, model.modules())) else "gelu"
         self.preprocessing = _preprocessing(model.visual.preprocess_cfg)
@@ -40,8 +41,15 @@ class OpenCLIP(Backbone):
         return self.model.visual
 
     @property
+    def _open_text(self) -> nn.Module:
+        """The module that holds the text tower. Raises ConfigError for one that can only be run as a whole."""
+        if self.opaque_text:
+            raise ConfigError(f"nothing can be put into the text tower but prompts: it is {self.opaque_text}")
+        return self.text
+
+    @property
     def transformer(self) -> nn.Module:
-        return self.text.transformer
+        return self._open_text.transformer
 
     @property
     def token_embedding(self) -> nn.Module:
@@ -50,11 +58,11 @@ class OpenCLIP(Backbone):
 
     @property
     def positional_embedding(self) -> Tensor:
-        return self.text.positional_embedding
+        return self._open_text.positional_embedding
 
     @property
     def ln_final(self) -> nn.Module:
-        return self.text.ln_final
+        return self._open_text.ln_final
 
     @property
     def logit_scale(self) -> Tensor:
@@ -125,7 +133,7 @@ def _cleaned(theirs, text: str) -> str:
 def _preprocessing(found: dict) -> Preprocessing:
     size = found["size"]
     size = (size, size) if isinstance(size, int) else tuple(size)
-    return Preprocessing(size, tuple(found["mean"]), tuple(found["std"]), found["interpolation"])
+    return Preprocessing(size, tuple(found["mean"]), tuple(found["std"]), found["interpolation"], found["resize_mode"])
 
 
 def _is_hf(text: nn.Module) -> bool:

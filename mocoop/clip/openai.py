@@ -47,6 +47,10 @@ class CLIP(clip_modules.CLIP, Backbone):
     tokenizer = TOKENIZER
 
     @property
+    def model(self) -> nn.Module:
+        return self
+
+    @property
     def opaque_image(self) -> str | None:
         return None if isinstance(self.visual, clip_modules.VisionTransformer) else "a ResNet"
 

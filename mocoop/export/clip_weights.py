@@ -1,28 +1,37 @@
-"""The CLIP of an exported model: the hash of its file, and its weights as plain `clip` takes them."""
+"""The CLIP of an exported model: its hash, and its files as plain `clip` or open_clip take them."""
 
+import json
 from pathlib import Path
 
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
 from mocoop.backbone import EMBEDDED
-from mocoop.clip.openai import CLIP, MODEL_URLS
+from mocoop.clip.backbone import Backbone
+from mocoop.clip.feature_cache import module_sha256
+from mocoop.clip.open_clip import OpenCLIP
+from mocoop.clip.openai import MODEL_URLS
 from mocoop.files import file_sha256
 from mocoop.methods.base import PromptMethod
 from mocoop.tiny import weights_file
 
+BACKBONE, OPEN_CLIP, OPEN_CLIP_CONFIG = "backbone.safetensors", "open_clip_model.safetensors", "open_clip_config.json"
 
-def backbone_sha256(name: str) -> str:
-    """SHA-256 of the file that a backbone's weights are from, by the name in MODEL.BACKBONE.NAME."""
+
+def backbone_sha256(name: str, clip_model: Backbone) -> str:
+    """SHA-256 of the file that a backbone's weights are from, by its name; for open_clip's, of the weights."""
+    if isinstance(clip_model, OpenCLIP):
+        return module_sha256(clip_model.model)
     if name in MODEL_URLS:
         return MODEL_URLS[name].split("/")[-2]
     return file_sha256(weights_file(EMBEDDED[name]) if name in EMBEDDED else Path(name).expanduser())
 
 
 def tuned_state(method: PromptMethod) -> dict[str, Tensor]:
-    """The parameters that a method changes in CLIP, by their names in OpenAI's model, with LoRA merged into them."""
-    own, tuned = method.clip_model.state_dict(), {}
-    for tower, parts in (("visual.", method.image_parts()), ("", method.text_parts())):
+    """The parameters that a method changes in CLIP, by their makers' names, with LoRA merged into them."""
+    own, tuned = method.clip_model.model.state_dict(), {}
+    for tower, parts in (("visual.", method.image_parts()), (method.clip_model.text_prefix, method.text_parts())):
         if parts is None:
             continue
         tuned |= {f"{tower}{name}": value for name, value in parts.norms.items()}
@@ -32,9 +41,20 @@ def tuned_state(method: PromptMethod) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in tuned.items()}
 
 
-def clip_state(clip_model: CLIP) -> dict[str, Tensor]:
-    """OpenAI's state dict, in half precision if that loses nothing, as it does not for OpenAI's own weights."""
-    state = {name: value.contiguous() for name, value in clip_model.state_dict().items()}
+def backbone_files(clip_model: Backbone) -> dict[str, bytes]:
+    """The files that a backbone is loaded from: OpenAI's state dict, or a folder of open_clip's."""
+    weights = save(_state(clip_model))
+    if not isinstance(clip_model, OpenCLIP):
+        return {BACKBONE: weights}
+    images = clip_model.preprocessing
+    prepared = {"size": images.size, "mean": images.mean, "std": images.std, "interpolation": images.interpolation}
+    config = {"model_cfg": clip_model.config, "preprocess_cfg": prepared}
+    return {OPEN_CLIP: weights, OPEN_CLIP_CONFIG: json.dumps(config, indent=1).encode()}
+
+
+def _state(clip_model: Backbone) -> dict[str, Tensor]:
+    """Its state dict, in half precision if that loses nothing, as it does not for OpenAI's own weights."""
+    state = {name: value.contiguous() for name, value in clip_model.model.state_dict().items()}
     halves = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
     exact = all(torch.equal(value, halves[name].to(value.dtype)) for name, value in state.items())
     return halves if exact else state

@@ -6,6 +6,7 @@ import torch
 
 from mocoop import __version__
 from mocoop.backbone import EMBEDDED
+from mocoop.clip.open_clip import OpenCLIP
 from mocoop.clip.openai import MODEL_URLS
 from mocoop.errors import ConfigError
 from mocoop.export.clip_weights import backbone_sha256
@@ -28,7 +29,8 @@ def describe(run: TrainedRun, with_backbone: bool) -> dict:
         "seed": cfg.SEED,
         "backbone": {
             "name": name if name in (*MODEL_URLS, *EMBEDDED) else Path(name).name,  # not where it lay
-            "sha256": backbone_sha256(name),
+            "kind": "open_clip" if isinstance(run.method.clip_model, OpenCLIP) else "clip",
+            "sha256": backbone_sha256(name, run.method.clip_model),
             "included": with_backbone,
             "activation": run.method.clip_model.activation,
         },

@@ -11,14 +11,14 @@ from mocoop.backbone import load_clip
 from mocoop.clip.openai import MODEL_URLS
 from mocoop.errors import ConfigError
 from mocoop.export.card import model_card
-from mocoop.export.clip_weights import clip_state
+from mocoop.export.clip_weights import BACKBONE, OPEN_CLIP, OPEN_CLIP_CONFIG, backbone_files
 from mocoop.export.description import describe
 from mocoop.export.onnx_file import check_onnx_installed, largest_difference, write_onnx
 from mocoop.export.scorers import ConditionalScorer, Scorer, scorer_of
 from mocoop.files import atomic_write
 from mocoop.runs.trained_run import TrainedRun
 
-WEIGHTS, BACKBONE, ONNX = "model.safetensors", "backbone.safetensors", "model.onnx"
+WEIGHTS, ONNX = "model.safetensors", "model.onnx"
 DESCRIPTION, CLASSES, LOADER, EXAMPLE = "model.json", "classes.json", "load_model.py", "example.py"
 CARD = "README.md"
 
@@ -36,7 +36,7 @@ def export_run(
     """Write a run, loaded on the CPU, with the classes that it has. The files written.
 
     CLIP's weights are written with `with_backbone`, and always for a CLIP that plain `clip.load` cannot get by name
-    as it was: one of the embedded ones, or a file of one's own. With `card_of`, the run's folder, a model card is, too.
+    as it was: an embedded one, open_clip's, a file of one's own. With `card_of`, the run's folder, a model card, too.
 
     Raises ConfigError for a folder that holds something, unless `force` is given, for a missing package, and for a
     preprocessing that cannot be exported.
@@ -51,8 +51,10 @@ def export_run(
     if card_of is not None:
         files[CARD] = model_card(run, card_of, onnx, with_backbone).encode()
     if with_backbone:
-        files[BACKBONE] = save(clip_state(load_clip(run.cfg)))  # as it was before the run
-    for stale in {BACKBONE, ONNX} - set(files):  # of an earlier export, they would not belong to this one
+        files |= backbone_files(load_clip(run.cfg))  # as it was before the run
+    for stale in {BACKBONE, OPEN_CLIP, OPEN_CLIP_CONFIG, ONNX} - set(
+        files
+    ):  # of an earlier export, they would not belong to this one
         (folder / stale).unlink(missing_ok=True)
     for name, content in files.items():
         _write(folder / name, content)

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from mocoop.clip.backbone import Backbone
 from mocoop.clip.image_encoder import plain_features
 from mocoop.clip.prompts import PromptLayout
-from mocoop.clip.tower_parts import TowerParts
+from mocoop.clip.residual_block import Block
+from mocoop.clip.tower_parts import NOTHING, TowerParts
 from mocoop.errors import ConfigError
 from mocoop.export.clip_weights import tuned_state
 from mocoop.methods.base import PromptMethod
@@ -30,7 +31,7 @@ class Scorer(nn.Module):
 
     Attributes:
         clip_model: CLIP with what the run changed in it.
-        tuned: the parameters that differ from CLIP's own, by their names in OpenAI's model.
+        tuned: the parameters that differ from CLIP's own, by their makers' names.
     """
 
     def __init__(self, run: TrainedRun):
@@ -39,8 +40,9 @@ class Scorer(nn.Module):
         self.clip_model, self.tuned = method.clip_model, list(tuned)
         if tuned:
             self.clip_model = copy.deepcopy(method.clip_model)
-            self.clip_model.load_state_dict(tuned, strict=False)
+            self.clip_model.model.load_state_dict(tuned, strict=False)
         self.register_buffer("scale", method.logit_scale.detach().clone())
+        self.register_buffer("bias", torch.as_tensor(method.logit_bias).detach().clone())
         self.visual_prompts = nn.ParameterList([rows.detach().clone() for rows in visual_prompts(method.image_parts())])
 
     def image_features(self, image: Tensor) -> Tensor:
@@ -54,7 +56,7 @@ class Scorer(nn.Module):
     def tensors(self) -> dict[str, Tensor]:
         """What is written of it: its own tensors, and under "clip." those that CLIP gets in place of its own."""
         own = {name: value for name, value in self.state_dict().items() if not name.startswith("clip_model.")}
-        state = self.clip_model.state_dict()
+        state = self.clip_model.model.state_dict()
         tensors = own | {f"clip.{name}": state[name] for name in self.tuned}
         return {name: value.detach().float().contiguous() for name, value in tensors.items()}
 
@@ -80,9 +82,9 @@ class MixtureScorer(Scorer):
         features = self.image_features(image)
         scores = torch.einsum("bd,ecd->bec", features, self.text_features)
         if not self.top_k:
-            return self.scale * scores[:, 0]
+            return self.scale * scores[:, 0] + self.bias
         gates, experts = top_k_gates(self.router(features), self.top_k)
-        return self.scale * mix_scores(scores, gates, experts)
+        return self.scale * mix_scores(scores, gates, experts) + self.bias
 
 
 class ConditionalScorer(Scorer):
@@ -96,7 +98,7 @@ class ConditionalScorer(Scorer):
         features = self.image_features(image)
         contexts = self.ctx + self.meta_net(features).unsqueeze(1)  # (B, n, width)
         text = F.normalize(encode_contexts(self.clip_model, contexts, self.layout), dim=-1)  # (B, C, D)
-        return self.scale * torch.einsum("bd,bcd->bc", features, text)
+        return self.scale * torch.einsum("bd,bcd->bc", features, text) + self.bias
 
 
 def visual_prompts(parts: TowerParts | None) -> list[Tensor]:
@@ -124,13 +126,11 @@ def encode_contexts(clip_model: Backbone, contexts: Tensor, layout: PromptLayout
     columns = torch.arange(length).repeat(classes)
     x = layout.embed(contexts, clip_model.token_embedding, rows, columns)  # (B, C * L, width)
     x = x.reshape(-1, length, x.shape[-1]) + clip_model.positional_embedding[:length]  # (B * C, L, width)
-    x = x.permute(1, 0, 2)
-    for block in clip_model.transformer.resblocks:
-        y = block.ln_1(x)
-        x = x + block.attn(y, y, y, need_weights=False, attn_mask=block.attn_mask[:length, :length])[0]
-        x = x + block.mlp(block.ln_2(x))
-    x = clip_model.ln_final(x).permute(1, 0, 2).reshape(-1, classes, length, x.shape[-1])
-    return x[:, torch.arange(classes), layout.lengths - 1] @ clip_model.text_projection
+    mask = torch.full((length, length), float("-inf")).triu(1)
+    for i, module in enumerate(clip_model.transformer.resblocks):
+        x = Block(module, i, NOTHING).plain(x, mask)
+    x = clip_model.ln_final(x).reshape(-1, classes, length, x.shape[-1])
+    return clip_model.project_text(x[:, torch.arange(classes), layout.lengths - 1])
 
 
 def scorer_of(run: TrainedRun) -> Scorer:

@@ -36,7 +36,8 @@ class CLIPLoRA(TunedTowers):
         if self.settings.TOWERS != "image":
             self.text_lora = self._updates(text_tower(clip_model, "CLIPLoRA"), clip_model.text_width)
         if self.settings.TOWERS != "text":
-            self.image_lora = self._updates(clip_model.visual.transformer, visual_width(clip_model, "CLIPLoRA"))
+            width = visual_width(clip_model, "CLIPLoRA")
+            self.image_lora = self._updates(clip_model.visual.transformer, width)
 
     def _updates(self, tower: nn.Module, width: int) -> nn.ModuleList:
         rank, alpha, dropout = self.settings.RANK, self.settings.ALPHA, self.settings.DROPOUT

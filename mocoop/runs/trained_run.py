@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from mocoop.backbone import check_classnames, check_input_size, is_available, load_clip
+from mocoop.backbone import check_classnames, check_input, is_available, load_clip
 from mocoop.config import fill
 from mocoop.engine import build_transform, get_cfg_default
 from mocoop.errors import CheckpointError, ConfigError, quoted
@@ -189,7 +189,7 @@ def _build(cfg: CfgNode, classnames, device: torch.device, backbone: str | None,
     prec = get_method(cfg.TRAINER.NAME).settings(cfg).get("PREC", "fp32")
     precision = Precision(prec, device, cfg.TEST.PREC)
     clip_model = load_clip(cfg)
-    check_input_size(cfg, clip_model)
+    check_input(cfg, clip_model, as_trained=True)
     method = build_method(cfg, classnames, precision.prepare(clip_model)).to(device)
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its steps into a training log
         transform = build_transform(cfg, is_train=False)

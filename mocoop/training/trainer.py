@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from mocoop.backbone import check_classnames, check_input_size, load_clip
+from mocoop.backbone import check_classnames, check_input, load_clip
 from mocoop.distributed import from_main, is_main, main_first
 from mocoop.engine import TrainerX
 from mocoop.errors import ConfigError
@@ -84,7 +84,8 @@ class PromptTrainer(TrainerX):
         print(f"Loading CLIP (backbone: {cfg.MODEL.BACKBONE.NAME})")
         with main_first():
             clip_model = load_clip(cfg)
-        check_input_size(cfg, clip_model)
+        print(f"CLIP: {clip_model.describe()}")
+        check_input(cfg, clip_model)
         check_classnames(cfg, self.dm.dataset.classnames)
         self.stop, self.weights, self.journal = StopRequest(), None, Journal(cfg, self.output_dir)
         prec = get_method(cfg.TRAINER.NAME).settings(cfg).get("PREC", "fp32")

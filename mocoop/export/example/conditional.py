@@ -3,7 +3,7 @@
 import sys
 
 import torch
-from load_model import clip, load
+from load_model import load
 from PIL import Image
 from torch.nn.functional import linear, normalize, relu
 
@@ -15,16 +15,15 @@ def logits(model, weights, info, images):
     first, second = ([weights[f"meta_net.linear{i}.{part}"] for part in ("weight", "bias")] for i in (1, 2))
     shifts = linear(relu(linear(features, *first)), *second)  # (B, width)
     size = len(weights["ctx"])
-    tokens = clip.tokenize(["X " * size + name.replace("_", " ") + "." for name in info["classes"]])
-    prompts = model.token_embedding(tokens)  # (classes, 77, width)
-    rows, end = torch.arange(len(tokens)), tokens.argmax(-1)
+    tokens = info["tokenize"](["X " * size + name.replace("_", " ") + "." for name in info["classes"]])
+    embedding = getattr(model, "text", model).token_embedding
+    prompts = embedding(tokens)  # (classes, 77, width)
+    hook = embedding.register_forward_hook(lambda *_: prompts)  # takes the place of what CLIP would look up
     result = []
     for feature, shift in zip(features, shifts):
         prompts[:, 1 : 1 + size] = weights["ctx"] + shift
-        x = (prompts + model.positional_embedding).permute(1, 0, 2)
-        x = model.ln_final(model.transformer(x).permute(1, 0, 2))
-        text = normalize(x[rows, end] @ model.text_projection, dim=-1)
-        result.append(weights["scale"] * text @ feature)
+        result.append(weights["scale"] * normalize(model.encode_text(tokens), dim=-1) @ feature + weights["bias"])
+    hook.remove()
     return torch.stack(result)
 
 

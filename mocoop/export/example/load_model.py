@@ -1,4 +1,4 @@
-"""Loads what lies in this folder with torch, torchvision, safetensors and OpenAI's clip, and nothing else."""
+"""Loads what lies in this folder with torch, torchvision, safetensors and OpenAI's clip, or open_clip for its own."""
 
 import json
 import sys
@@ -10,12 +10,6 @@ import torch
 from safetensors.torch import load_file
 from torchvision import transforms as T
 
-try:
-    import clip
-except ModuleNotFoundError:  # clip on PyPI wants setuptools' pkg_resources, for `packaging` alone
-    sys.modules["pkg_resources"] = types.SimpleNamespace(packaging=packaging)
-    import clip
-
 HERE = Path(__file__).parent
 
 
@@ -23,19 +17,39 @@ def load():
     """CLIP as the run left it, the run's tensors, its description with the class names, and the preprocessing."""
     info, classes = (json.loads((HERE / name).read_text("utf-8")) for name in ("model.json", "classes.json"))
     weights = load_file(HERE / "model.safetensors")
-    if info["backbone"]["included"]:
+    model, tokenize = (load_open_clip if info["backbone"].get("kind") == "open_clip" else load_clip)(info["backbone"])
+    tuned = {name.removeprefix("clip."): value for name, value in weights.items() if name.startswith("clip.")}
+    model.load_state_dict({**model.state_dict(), **tuned})
+    info |= {"classes": classes, "tokenize": tokenize}
+    return model.float().eval(), weights, info, preprocessing(**info["preprocess"])
+
+
+def load_clip(backbone):
+    """OpenAI's model by its name, or of the weights in this folder; and its tokenizer."""
+    try:
+        import clip
+    except ModuleNotFoundError:  # clip on PyPI wants setuptools' pkg_resources, for `packaging` alone
+        sys.modules["pkg_resources"] = types.SimpleNamespace(packaging=packaging)
+        import clip
+    if backbone["included"]:
         state = load_file(HERE / "backbone.safetensors")
         model = clip.model.build_model(dict(state)).float()
+        model.load_state_dict(state)  # build_model rounds
     else:
-        model, _ = clip.load(info["backbone"]["name"], device="cpu")
-        state = model.state_dict()
-    if info["backbone"].get("activation") == "gelu":
+        model, _ = clip.load(backbone["name"], device="cpu")
+    if backbone.get("activation") == "gelu":
         for module in model.modules():
             if isinstance(module, clip.model.ResidualAttentionBlock):
                 module.mlp.gelu = torch.nn.GELU()
-    tuned = {name.removeprefix("clip."): value for name, value in weights.items() if name.startswith("clip.")}
-    model.load_state_dict({**state, **tuned})
-    return model.eval(), weights, {**info, "classes": classes}, preprocessing(**info["preprocess"])
+    return model, clip.tokenize
+
+
+def load_open_clip(backbone):
+    """The model of open_clip that this folder holds, and its tokenizer."""
+    import open_clip
+
+    name = f"local-dir:{HERE}"
+    return open_clip.create_model(name, pretrained_text=False), open_clip.get_tokenizer(name)
 
 
 def image_features(model, weights, images):
@@ -43,14 +57,14 @@ def image_features(model, weights, images):
     rows = [weights[f"visual_prompts.{i}"] for i in range(sum(name.startswith("visual_prompts.") for name in weights))]
     if not rows:
         return model.encode_image(images)
-    visual = model.visual
+    visual, blocks = model.visual, model.visual.transformer.resblocks
     x = visual.conv1(images).flatten(2).transpose(1, 2)
     x = torch.cat([visual.class_embedding.expand(len(x), 1, -1), x], dim=1) + visual.positional_embedding
     x = visual.ln_pre(torch.cat([x, rows[0].expand(len(x), -1, -1)], dim=1))
-    for i, block in enumerate(visual.transformer.resblocks):
+    for i, block in enumerate(blocks):
         if 0 < i < len(rows):
             x = torch.cat([x[:, : -len(rows[i])], rows[i].expand(len(x), -1, -1)], dim=1)
-        x = block(x.transpose(0, 1)).transpose(0, 1)
+        x = block(x) if block.attn.batch_first else block(x.transpose(0, 1)).transpose(0, 1)
     return visual.ln_post(x[:, 0]) @ visual.proj
 
 

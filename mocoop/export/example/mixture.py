@@ -14,11 +14,11 @@ def logits(model, weights, info, images):
     features = normalize(image_features(model, weights, images), dim=-1)
     scores = torch.einsum("bd,ecd->bec", features, weights["text_features"])  # of each expert
     if "router.weight" not in weights:
-        return weights["scale"] * scores[:, 0]
+        return weights["scale"] * scores[:, 0] + weights["bias"]
     routed = features @ weights["router.weight"].T + weights["router.bias"]
     values, experts = routed.topk(info["top_k"], dim=-1)
     gates = torch.zeros_like(routed).scatter(1, experts, values.softmax(-1))
-    return weights["scale"] * torch.einsum("be,bec->bc", gates, scores)
+    return weights["scale"] * torch.einsum("be,bec->bc", gates, scores) + weights["bias"]
 
 
 if __name__ == "__main__":
