@@ -1,10 +1,12 @@
 """model.onnx: a scorer as one file, for any batch size."""
 
+import contextlib
 import importlib.util
 import inspect
 import io
 import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -31,7 +33,7 @@ def write_onnx(scorer: Scorer, size: tuple[int, int], path: Path) -> None:
     has_choice = "dynamo" in inspect.signature(torch.onnx.export).parameters
     options = {"dynamo": False} if has_choice else {}
     whole = io.BytesIO()
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings(), _attention_in_parts():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             scorer,
@@ -45,6 +47,17 @@ def write_onnx(scorer: Scorer, size: tuple[int, int], path: Path) -> None:
         )
     with atomic_write(path, "wb") as file:
         file.write(whole.getbuffer())
+
+
+@contextlib.contextmanager
+def _attention_in_parts() -> Iterator[None]:
+    """open_clip's attention without PyTorch's one operation for it, which ONNX does not know."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def largest_difference(scorer: Scorer, size: tuple[int, int], path: Path) -> float | None:

@@ -49,7 +49,7 @@ def load_open_clip(backbone):
     import open_clip
 
     name = f"local-dir:{HERE}"
-    return open_clip.create_model(name, pretrained_text=False), open_clip.get_tokenizer(name)
+    return open_clip.create_model(name, pretrained_text=False), lambda texts: open_clip.get_tokenizer(name)(texts)
 
 
 def image_features(model, weights, images):
