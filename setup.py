@@ -11,6 +11,7 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "mocoop/__init__.py").read_text()).group(1)
+OPEN_CLIP = ["open_clip_torch>=3.3", "transformers"]  # the latter for tokenizers and text towers of its hub
 
 setup(
     name="mocoop",
@@ -52,9 +53,19 @@ setup(
     entry_points={"console_scripts": ["mocoop = mocoop.cli:main"]},
     extras_require={
         "onnx": ["onnx", "onnxruntime"],
+        "open_clip": OPEN_CLIP,
         "tensorboard": ["tensorboard"],
         "wandb": ["wandb"],
         "web": ["gradio>=6"],
-        "test": ["hypothesis", "onnx", "onnxruntime", "pytest", "pytest-timeout", "pytest-xdist", "tensorboard"],
+        "test": [
+            "hypothesis",
+            "onnx",
+            "onnxruntime",
+            *OPEN_CLIP,
+            "pytest",
+            "pytest-timeout",
+            "pytest-xdist",
+            "tensorboard",
+        ],
     },
 )

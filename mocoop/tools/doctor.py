@@ -2,8 +2,10 @@
 
 mocoop doctor                              the exit status is 1 if something is wrong
 mocoop doctor --root DATA --output OUT     with your data root and output folder
+mocoop doctor --backbone open_clip:ViT-B-16-SigLIP/webli    loads a CLIP, and says which images and texts it takes
 
-Optional things that are absent are notes, and no reason for a status other than 0. Nothing is written or downloaded.
+Optional things that are absent are notes, and no reason for a status other than 0. Nothing is written, and nothing but
+a CLIP that is named is downloaded.
 """
 
 import argparse
@@ -21,7 +23,10 @@ EXTRAS = {
     "wandb": "logs at Weights & Biases (TRAIN.WANDB)",
     "onnx": "model.onnx in mocoop export",
     "onnxruntime": "comparing model.onnx with the model",
+    "open_clip": "the CLIPs of open_clip",
+    "transformers": "tokenizers and text towers of open_clip's SigLIP, BiomedCLIP and others",
 }
+PACKAGES = {"open_clip": "open_clip_torch"}  # where a module's package has another name
 Findings = Iterator[tuple[str, str, str]]  # OK, NOTE (something optional is absent) or PROBLEM; about what; the finding
 
 
@@ -29,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, metavar="DIR", help="data root (default: $DATA, or data)")
     output = os.environ.get("OUTPUT", "output")
     parser.add_argument("--output", type=Path, default=output, metavar="DIR", help="default: $OUTPUT, or output")
+    parser.add_argument("--backbone", metavar="NAME", help="a CLIP to load, as in MODEL.BACKBONE.NAME")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
         "software": check_software,
         "embedded CLIP": check_embedded,
         "CLIP weights": check_downloaded,
+        "backbone": lambda: check_backbone(args.backbone),
         "data root": lambda: check_data(args.root or os.environ.get("DATA")),
         "output": lambda: check_folder("output", args.output),
         "feature cache": lambda: check_folder("feature cache", folder) if (folder := cache_folder()) else (),
@@ -73,7 +80,7 @@ def check_software() -> Findings:
     yield OK, "clip", os.path.dirname(clip.__file__)
     for name, use in EXTRAS.items():
         if importlib.util.find_spec(name) is None:
-            yield NOTE, name, f"not installed; for {use}: pip install {name}"
+            yield NOTE, name, f"not installed; for {use}: pip install {PACKAGES.get(name, name)}"
 
 
 def check_embedded() -> Findings:
@@ -101,6 +108,16 @@ def check_downloaded(folder: Path | None = None) -> Findings:
             yield OK, name, f"{path}, sha256 as published"
         else:
             yield PROBLEM, name, f"{path} has sha256 {sha256[:16]}..., expected {expected[:16]}...: remove it"
+
+
+def check_backbone(name: str | None) -> Findings:
+    """What the CLIP of a name is, if one is named. Raises ConfigError or CheckpointError if it cannot be loaded."""
+    from yacs.config import CfgNode
+
+    from mocoop.backbone import load_clip
+
+    if name:
+        yield OK, "backbone", f"{name}: {load_clip(CfgNode({'MODEL': {'BACKBONE': {'NAME': name}}})).describe()}"
 
 
 def check_data(root: str | Path | None) -> Findings:

@@ -46,6 +46,13 @@ def test_extras_that_are_absent_are_notes(monkeypatch):
     assert notes.keys() == checks.EXTRAS.keys() and "pip install onnx" in notes["onnx"]
 
 
+def test_a_backbone_that_is_named_says_what_it_takes(doctor, tmp_path):
+    status, out, _ = doctor("--output", tmp_path, "--backbone", "tiny-vit")
+    assert status == 0 and "tiny-vit: 128 features, 77 tokens, quick_gelu; images 64 x 64 bicubic, mean 0.481/" in out
+    status, out, _ = doctor("--output", tmp_path, "--backbone", "open_clip:ViT-B-23/openai")
+    assert status == 1 and "PROBLEM  backbone" in out
+
+
 def test_downloaded_weights_are_compared_with_the_published_hash(tmp_path, monkeypatch):
     assert list(checks.check_downloaded(tmp_path)) == []
     (tmp_path / MODEL_URLS["ViT-B/16"].split("/")[-1]).write_bytes(b"half a download")
