@@ -145,6 +145,8 @@ def scorer_of(run: TrainedRun) -> Scorer:
         )
     is_product = type(method).predict_features is PromptMethod.predict_features
     if isinstance(method, CoCoOp):
+        if opaque := method.clip_model.opaque_text:
+            raise ConfigError(f"{method.entry.name} cannot be exported with a text tower that is {opaque}")
         scorer = ConditionalScorer(run)
     elif is_product or isinstance(method, MoCoOp):
         scorer = MixtureScorer(run)
