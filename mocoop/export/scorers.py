@@ -20,6 +20,7 @@ from mocoop.methods.base import PromptMethod
 from mocoop.methods.cocoop import CoCoOp
 from mocoop.methods.mocoop.method import MoCoOp
 from mocoop.methods.mocoop.router import mix_scores, top_k_gates
+from mocoop.methods.on_features import FeatureMethod
 from mocoop.runs.trained_run import TrainedRun
 
 
@@ -45,13 +46,16 @@ class Scorer(nn.Module):
         self.register_buffer("bias", torch.as_tensor(method.logit_bias).detach().clone())
         self.visual_prompts = nn.ParameterList([rows.detach().clone() for rows in visual_prompts(method.image_parts())])
 
-    def image_features(self, image: Tensor) -> Tensor:
+    def raw_features(self, image: Tensor) -> Tensor:
         visual = self.clip_model.visual
         if not len(self.visual_prompts):
-            return F.normalize(visual(image), dim=-1)
+            return visual(image)
         first, *deeper = self.visual_prompts
         parts = TowerParts(tokens=first, deep=dict(enumerate(deeper, start=1)))
-        return F.normalize(plain_features(visual, image, parts), dim=-1)
+        return plain_features(visual, image, parts)
+
+    def image_features(self, image: Tensor) -> Tensor:
+        return F.normalize(self.raw_features(image), dim=-1)
 
     def tensors(self) -> dict[str, Tensor]:
         """What is written of it: its own tensors, and under "clip." those that CLIP gets in place of its own."""
@@ -85,6 +89,32 @@ class MixtureScorer(Scorer):
             return self.scale * scores[:, 0] + self.bias
         gates, experts = top_k_gates(self.router(features), self.top_k)
         return self.scale * mix_scores(scores, gates, experts) + self.bias
+
+
+class FeatureScorer(Scorer):
+    """Of a method on features: the tensors that it scores with (`FeatureMethod.scoring_tensors`)."""
+
+    def __init__(self, run: TrainedRun):
+        super().__init__(run)
+        with torch.no_grad():
+            for name, value in run.method.scoring_tensors().items():
+                self.register_buffer(name, value)
+
+    def forward(self, image: Tensor) -> Tensor:
+        known, raw = dict(self.named_buffers(recurse=False)), self.raw_features(image)
+        if "text_features" not in known:
+            return raw @ self.weight.t() + self.bias
+        features = F.normalize(raw, dim=-1)
+        if "adapter_down" in known:
+            adapted = F.relu(F.relu(features @ self.adapter_down.t()) @ self.adapter_up.t())
+            features = F.normalize(self.ratio * adapted + (1 - self.ratio) * features, dim=-1)
+        similarity = features @ self.text_features.t()
+        if "weight" in known:
+            return features @ self.weight.t() + self.bias + self.alpha * similarity
+        if "keys" in known:
+            votes = (self.beta * (features @ self.keys.t()) - self.beta).exp() @ self.values
+            return self.scale * similarity + self.alpha * votes
+        return self.scale * similarity
 
 
 class ConditionalScorer(Scorer):
@@ -148,6 +178,8 @@ def scorer_of(run: TrainedRun) -> Scorer:
         if opaque := method.clip_model.opaque_text:
             raise ConfigError(f"{method.entry.name} cannot be exported with a text tower that is {opaque}")
         scorer = ConditionalScorer(run)
+    elif isinstance(method, FeatureMethod):
+        scorer = FeatureScorer(run)
     elif is_product or isinstance(method, MoCoOp):
         scorer = MixtureScorer(run)
     else:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from yacs.config import CfgNode
@@ -29,6 +30,10 @@ class CLIPAdapter(FeatureMethod):
         hidden = max(size // self.settings.REDUCTION, 1)
         layers = [nn.Linear(size, hidden, bias=False), nn.ReLU(), nn.Linear(hidden, size, bias=False), nn.ReLU()]
         self.adapter = nn.Sequential(*layers)
+
+    def scoring_tensors(self) -> dict[str, Tensor]:
+        own = {"adapter_down": self.adapter[0].weight, "adapter_up": self.adapter[2].weight}
+        return super().scoring_tensors() | own | {"ratio": torch.tensor(self.settings.RATIO)}
 
     def predict_features(self, image_features: Tensor) -> dict[str, Tensor]:
         """Whether the features come normalised does not matter: a network without biases scales with its input."""

@@ -66,6 +66,10 @@ class LinearProbe(ClassifierMethod):
         rows = self.classifier_rows()
         return {"logits": at_least_fp32(image_features) @ self.weight[rows].t() + self.bias[rows]}
 
+    def scoring_tensors(self) -> dict[str, Tensor]:
+        rows = self.classifier_rows()
+        return {"weight": self.weight[rows], "bias": self.bias[rows]}
+
     @property
     def knowledge(self) -> list[str]:
         return ["validation images"] if self.settings.SEARCH_STEPS else []

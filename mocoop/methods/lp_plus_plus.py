@@ -45,6 +45,10 @@ class LPPlusPlus(ClassifierMethod):
         own = features @ self.weight[rows].t() + self.bias[rows]
         return {"logits": own + self.alpha[rows] * similarity}
 
+    def scoring_tensors(self) -> dict[str, Tensor]:
+        own = {name: getattr(self, name)[self.classifier_rows()] for name in ("weight", "bias", "alpha")}
+        return super().scoring_tensors() | own
+
     def fit(self, features: FewShotFeatures) -> None:
         """As released: the gradient of alpha is never set to zero, so each of its steps is along the sum of all."""
         views, label = features.training(views=1)

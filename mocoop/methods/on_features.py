@@ -53,6 +53,10 @@ class FeatureMethod(PromptMethod):
         encode = (self.text_encoder, self.templates, self.classnames)
         return at_least_fp32(self.frozen("text", lambda: template_features(*encode)))
 
+    def scoring_tensors(self) -> dict[str, Tensor]:
+        """What `predict_features` computes with, for the classes at hand; for exports."""
+        return {"text_features": self.encode_classes()}
+
     def structure(self) -> dict:
         known = super().structure()
         return known | {"HEAD_CLASSES": self.trained} if "HEAD_CLASSES" in known else known

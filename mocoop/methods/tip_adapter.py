@@ -66,8 +66,15 @@ class TipAdapter(FeatureMethod):
     def votes(self, features: Tensor, beta: Tensor | float) -> Tensor:
         """What the cache says of normalised features (B, D): a weight for each class (B, C)."""
         affinity = features @ self.keys.t()  # (B, N)
-        values = F.one_hot(self.labels, len(self.trained) + 1)[:, self.rows]  # (N, C); the last column is empty
-        return (beta * affinity - beta).exp() @ values.to(features.dtype)
+        return (beta * affinity - beta).exp() @ self.values()
+
+    def values(self) -> Tensor:
+        """(N, C): 1 for the class of each key; nothing for a class that was not trained."""
+        return F.one_hot(self.labels, len(self.trained) + 1)[:, self.rows].to(self.keys.dtype)  # the last is empty
+
+    def scoring_tensors(self) -> dict[str, Tensor]:
+        own = {"keys": self.keys, "values": self.values(), "alpha": self.alpha, "beta": self.beta}
+        return super().scoring_tensors() | own
 
     @torch.no_grad()
     def select(self, features: FewShotFeatures) -> None:

@@ -1,0 +1,37 @@
+"""Names the classes of images: python example.py IMAGE..."""
+
+import sys
+
+import torch
+from load_model import load
+from PIL import Image
+from torch.nn.functional import normalize, relu
+
+
+@torch.no_grad()
+def logits(model, weights, info, images):
+    """(B, 3, H, W) to (B, classes): a classifier, an adapter or a cache on the image features."""
+    features = model.encode_image(images)
+    if "text_features" not in weights:
+        return features @ weights["weight"].T + weights["bias"]
+    features = normalize(features, dim=-1)
+    if "adapter_down" in weights:
+        adapted = relu(relu(features @ weights["adapter_down"].T) @ weights["adapter_up"].T)
+        features = normalize(weights["ratio"] * adapted + (1 - weights["ratio"]) * features, dim=-1)
+    similarity = features @ weights["text_features"].T
+    if "weight" in weights:
+        return features @ weights["weight"].T + weights["bias"] + weights["alpha"] * similarity
+    if "keys" in weights:
+        votes = (weights["beta"] * (features @ weights["keys"].T) - weights["beta"]).exp() @ weights["values"]
+        return weights["scale"] * similarity + weights["alpha"] * votes
+    return weights["scale"] * similarity
+
+
+if __name__ == "__main__":
+    model, weights, info, preprocess = load()
+    for path in sys.argv[1:]:
+        images = preprocess(Image.open(path).convert("RGB")).unsqueeze(0)
+        best = logits(model, weights, info, images)[0].softmax(-1).topk(min(5, len(info["classes"])))
+        print(path)
+        for probability, label in zip(best.values.tolist(), best.indices.tolist()):
+            print(f"  {100 * probability:5.1f} %  {info['classes'][label]}")
