@@ -3,6 +3,7 @@
 Whatever plans, runs, tabulates or reports a protocol reads it here.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 ELEVEN = "imagenet caltech101 oxford_pets stanford_cars oxford_flowers food101 fgvc_aircraft sun397 dtd eurosat ucf101"
@@ -119,6 +120,20 @@ PROTOCOLS = {
 }
 ALIASES = {protocol.alias: name for name, protocol in PROTOCOLS.items() if protocol.alias}
 TRAINED = {phase.name for protocol in PROTOCOLS.values() for phase in protocol.phases if phase.model is None}
+
+
+def in_dataset_order(names: Iterable[str]) -> list[str]:
+    """Datasets in the order of the papers' tables, others after them; what follows a name after a space is kept."""
+    known = {name: place for place, name in enumerate([*ELEVEN.split(), *SHIFTED.split()])}
+    return sorted(names, key=lambda name: (known.get(name.split(" ")[0], len(known)), name))
+
+
+def base_count(classes: int) -> int:
+    """How many of a dataset's classes are base classes: the first half, rounded up.
+
+    The halves of CoOp's base-to-new protocol (CoCoOp, arXiv 2203.05557, section 4.1).
+    """
+    return (classes + 1) // 2
 
 
 def part_of(name: str) -> tuple[Protocol, tuple[Phase, ...]]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mocoop.data.item import Item, Splits
 from mocoop.errors import ConfigError, DataError, quoted
 from mocoop.names import name_problem
-from mocoop.protocol import BOTH
+from mocoop.protocol import BOTH, base_count
 
 SUBSETS = ("all", "base", "new", BOTH)
 
@@ -52,14 +52,6 @@ def check_labels(splits: Splits, names: Sequence[str], source: str) -> None:
                     f"{source}: label {item.label} is called {quoted(names[item.label])} in train and "
                     f"{quoted(item.classname)} in {part}, expected one name"
                 )
-
-
-def base_count(classes: int) -> int:
-    """How many of a dataset's classes are base classes: the first half, rounded up.
-
-    The halves of CoOp's base-to-new protocol (CoCoOp, arXiv 2203.05557, section 4.1).
-    """
-    return (classes + 1) // 2
 
 
 def subsample_classes(splits: Splits, subset: str) -> Splits:

@@ -10,11 +10,10 @@ import torch
 from yacs.config import CfgNode
 
 from mocoop.clip.shares import together
-from mocoop.data.classes import base_count
 from mocoop.distributed import from_main, world_size
 from mocoop.engine import BACKEND
 from mocoop.methods.base import PromptMethod
-from mocoop.protocol import BOTH
+from mocoop.protocol import BOTH, base_count
 from mocoop.results.predictions import FILE_NAME as PREDICTIONS
 from mocoop.results.predictions import write_predictions
 from mocoop.results.record import FILE_NAME, build_record, write_record

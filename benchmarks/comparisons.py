@@ -1,0 +1,113 @@
+"""How often the intervals of `mocoop compare` hold the true difference, and how often it sees one that is not there.
+
+python -m benchmarks.comparisons --draws 2000
+
+Answers are drawn from a model with known accuracies: an image is right if a normal score is above 0, the sum of the
+method's level, the seed's, the image's (shared by both methods), the method's on the image, and noise.
+"""
+
+import argparse
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtri
+
+from mocoop.results.compare import Row, compared
+from mocoop.results.paired import Answers
+from mocoop.results.pairs import PairedTest
+
+IMAGE, METHOD_ON_IMAGE, NOISE = 1.5, 0.5, 0.7  # deviations of the parts of a score
+REST = IMAGE**2 + METHOD_ON_IMAGE**2 + NOISE**2
+
+
+def draw_tests(
+    rng: np.random.Generator, seeds: int, images: int, deviation: float, accuracies: dict[str, tuple[float, float]]
+) -> list[PairedTest]:
+    """One dataset: {side: true accuracies, 0 to 1}. deviation: over seeds, in points; one seed moves all sides."""
+    moves = rng.standard_normal((2, seeds))
+    tests = []
+    for side, both in accuracies.items():
+        shared = rng.standard_normal(images) * IMAGE
+        right = []
+        for accuracy, move in zip(both, moves):
+            level = ndtri(accuracy)
+            of_seed = deviation / 100 / (np.exp(-(level**2) / 2) / np.sqrt(2 * np.pi)) * np.sqrt(REST)
+            score = level * np.sqrt(REST + of_seed**2) + (of_seed * move)[:, None] + shared
+            score = score + METHOD_ON_IMAGE * rng.standard_normal(images) + NOISE * rng.standard_normal((seeds, images))
+            right.append(score > 0)
+        tests.append(PairedTest(side, Answers(*right)))
+    return tests
+
+
+def percentiles(rng: np.random.Generator, answers: Answers, times: int = 200) -> tuple[float, float]:
+    """The usual hierarchical bootstrap: 95 % of means over resampled seeds and resampled images."""
+    points = 100.0 * (answers.a.astype(np.float32) - answers.b)
+    seeds, images = points.shape
+    of_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), times) / seeds  # (times, S)
+    of_images = rng.multinomial(images, np.full(images, 1 / images), times) / images
+    return tuple(np.percentile(((of_seeds @ points) * of_images).sum(1), [2.5, 97.5]))
+
+
+def coverage(draws: int, seeds: int, images: int, deviation: float, sets: int, measure: str, true: float = 2.0) -> dict:
+    """Shares in percent, of `draws` comparisons over `sets` datasets of two methods that are `true` points apart.
+
+    interval: how many 95 % intervals of `measure` (of the average, if there are several datasets) hold the true
+    difference. false alarms: in how many draws without a difference any dataset is told better or worse.
+    """
+    rng = np.random.default_rng(0)
+    held, alarms, resampled, widths = [], [], [], []
+    gap = true / 100
+    truth = _truth(measure, gap)
+    for _ in range(draws):
+        row = _rows(rng, seeds, images, deviation, sets, gap, measure)[-1]
+        held.append(row.difference.low <= truth <= row.difference.high)
+        widths.append((row.difference.high - row.difference.low) / 2)
+        none = _rows(rng, seeds, images, deviation, sets, 0.0, measure)
+        alarms.append(any(row.verdict in ("better", "worse") for row in none[:sets]))
+        if sets == 1 and measure == "base" and len(resampled) < 1000:
+            (test, *_) = draw_tests(rng, seeds, images, deviation, {"base": (0.75 + gap, 0.75)})
+            low, high = percentiles(rng, test.answers)
+            resampled.append(low <= true <= high)
+    shares = {"interval": held, "false alarms": alarms, "percentile bootstrap": resampled}
+    where = {"seeds": seeds, "images": images, "deviation": deviation, "datasets": sets, "measure": measure}
+    measured = {name: 100 * float(np.mean(values)) if values else float("nan") for name, values in shares.items()}
+    return where | measured | {"half width": float(np.mean(widths))}
+
+
+def _rows(rng, seeds: int, images: int, deviation: float, sets: int, gap: float, measure: str) -> list[Row]:
+    accuracies = {"base": (0.75 + gap, 0.75), "new": (0.65 + gap, 0.65)}
+    sides = accuracies if measure == "H" else {measure: accuracies[measure]}
+    models = {f"set{n}": draw_tests(rng, seeds, images, deviation, sides) for n in range(sets)}
+    return [row for row in compared(models) if row.measure == measure]
+
+
+def _truth(measure: str, gap: float) -> float:
+    if measure == "base":
+        return 100 * gap
+    (a, b) = (2 * base * new / (base + new) for base, new in ((0.75 + gap, 0.65 + gap), (0.75, 0.65)))
+    return 100 * (a - b)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--draws", type=int, default=2000, help="comparisons in each row (default: %(default)s)")
+    parser.add_argument("--json", help="write the table there, too")
+    args = parser.parse_args()
+    alone = [(*where, 1, measure) for *where, measure in product((3, 5), (1000,), (0, 0.5, 1, 2, 4), ("base", "H"))]
+    many = [(3, 500, deviation, 11, measure) for deviation, measure in product((0, 1, 4), ("base", "H"))]
+    rows = []
+    for where in [*alone, *many]:
+        rows.append(coverage(args.draws if where[3] == 1 else args.draws // 4, *where))
+        print(
+            " | ".join(f"{value:.2f}" if isinstance(value, float) else str(value) for value in rows[-1].values()),
+            flush=True,
+        )
+    table = pd.DataFrame(rows)
+    print(table.to_string(index=False, float_format="%.1f"))
+    if args.json:
+        table.to_json(args.json, orient="records", indent=1)
+
+
+if __name__ == "__main__":
+    main()

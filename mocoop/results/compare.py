@@ -1,0 +1,186 @@
+"""Two methods compared: the difference on each dataset and on average, how sure it is, and what that means in words."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import pandas as pd
+
+from mocoop.errors import DataError
+from mocoop.protocol import PROTOCOLS, TRANSFER, in_dataset_order
+from mocoop.results.aggregate import AVERAGE, SOURCE_MARK, harmonic_mean
+from mocoop.results.paired import LEVEL, Answers, Difference, difference, holm, mcnemar
+from mocoop.results.pairs import PairedTest, paired_tests
+from mocoop.results.tables import Cell, Table, shots_name
+
+MEASURES = {"base": "Base", "new": "New", "H": "H", "all": "Accuracy"}
+VERDICTS = ("better", "worse", "not told apart", "one seed only")
+NOTES = [
+    "Paired by image and seed. From, to: 95 % interval, with the chance in seeds and in test images. p: of no "
+    "difference, adjusted over the datasets (Holm). Better, worse: p below 0.05.",
+    "McNemar: pairs of models of one seed that differ on these images (exact test at 5 %, adjusted over all pairs of "
+    "a measure). It says nothing of other seeds.",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """What was found on one dataset, or on their average.
+
+    family: the rows that are tested together. measure: of MEASURES. a, b: accuracies or H. p: adjusted over the family.
+    answers: what it was found from; None for H and the average.
+    """
+
+    family: str
+    dataset: str
+    measure: str
+    a: float
+    b: float
+    difference: Difference
+    p: float
+    answers: Answers | None
+
+    @property
+    def verdict(self) -> str:
+        if math.isnan(self.p):
+            return VERDICTS[3]
+        return VERDICTS[2] if self.p >= LEVEL else VERDICTS[0 if self.difference.mean > 0 else 1]
+
+
+def comparison_table(a: pd.DataFrame, b: pd.DataFrame, protocol: str, names: tuple[str, str]) -> Table:
+    """A row for each dataset and measure, and for their average. a, b: runs of one method and configuration each.
+
+    Raises DataError where runs are no pairs, or there is no test that both made.
+    """
+    rows, gaps = compare(a, b, protocol, names)
+    body, pairs = [], _differing_pairs(rows)
+    for (_, dataset), block in groupby(rows, key=lambda row: (row.family.partition(", ")[2], row.dataset)):
+        block = list(block)
+        body += [None] if body and len(block) > 1 else []
+        body += [[dataset, MEASURES[row.measure], *_fields(row, pairs.get(row, "–"))] for row in block]
+    columns = ["Dataset", "Measure", *names, "Difference", "from", "to", "p", "McNemar", f"{names[0]} is"]
+    return Table(" against ".join(names), columns, body, [*in_words(rows), *NOTES, *gaps])
+
+
+def in_words(rows: list[Row]) -> list[str]:
+    """One line for each family of rows: where the first is better, worse, or not told apart."""
+    lines = []
+    for family in dict.fromkeys(row.family for row in rows):
+        of_family = [row for row in rows if row.family == family]
+        found = {verdict: [row.dataset for row in of_family if row.verdict == verdict] for verdict in VERDICTS}
+        lines.append(
+            f"{family}: " + "; ".join(f"{word} on {', '.join(names)}" for word, names in found.items() if names)
+        )
+    return lines
+
+
+def compare(a: pd.DataFrame, b: pd.DataFrame, protocol: str, names: tuple[str, str]) -> tuple[list[Row], list[str]]:
+    """The rows of `comparison_table`, and one line for each seed that only one of them has."""
+    shots = sorted({*a["shots"], *b["shots"]} - {0}) or [0]
+    rows, notes = [], []
+    for number in shots:
+        both = [runs[runs["shots"].isin([number, 0])] for runs in (a, b)]
+        models, gaps = _models(*both, names, PROTOCOLS[protocol].measure == TRANSFER)
+        suffix = f", {shots_name(number)}" if len(shots) > 1 else ""
+        rows += compared(models, PROTOCOLS[protocol].measure == TRANSFER, suffix)
+        notes += [gap + suffix for gap in gaps]
+    if not rows:
+        raise DataError(f"{' and '.join(names)} have no test in common, expected both on one dataset with one seed")
+    return rows, notes
+
+
+def _models(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], one_model: bool) -> tuple[dict, list[str]]:
+    """{dataset: tests that both made of it}, and a line for each seed that one lacks. one_model: it makes all tests."""
+    both = [_with_source_marked(runs) for runs in (a, b)] if one_model else [a, b]
+    datasets = in_dataset_order({*both[0]["dataset"], *both[1]["dataset"]})
+    models, seeds, notes = {}, {*a["seed"], *b["seed"]}, []
+    for dataset in datasets:
+        for runs, name in zip(both, names):
+            has = runs[runs["dataset"] == dataset].dropna(subset="accuracy").groupby("phase")["seed"].agg(set)
+            lacking = sorted({*a["seed"], *b["seed"]} - (set.intersection(*has) if len(has) else set()))
+            if lacking:
+                notes.append(f"{dataset}: {name} lacks seed {', '.join(map(str, lacking))}")
+            seeds -= set(lacking) if one_model else set()
+    for dataset in datasets:
+        pair = [runs[(runs["dataset"] == dataset) & (runs["seed"].isin(seeds))] for runs in both]
+        if tests := paired_tests(*pair):
+            models[dataset] = tests
+    return models, notes
+
+
+def _with_source_marked(runs: pd.DataFrame) -> pd.DataFrame:
+    return runs.assign(dataset=runs["dataset"].mask(runs["phase"] == "train", runs["dataset"] + SOURCE_MARK))
+
+
+def compared(models: dict[str, list[PairedTest]], one_model: bool = False, suffix: str = "") -> list[Row]:
+    """Rows of {dataset: tests}: dataset by dataset, then the average of each measure that all have, but for a source.
+
+    one_model: one trained model made all tests, else one for each dataset. suffix: of the families' names.
+    """
+    measures = [name for name in MEASURES if any(name in _measures(tests) for tests in models.values())]
+    rows = [
+        _row(dataset, measure, [tests], one_model, suffix)
+        for dataset, tests in models.items()
+        for measure in measures
+        if measure in _measures(tests)
+    ]
+    rows = [row for measure in measures for row in _adjusted([row for row in rows if row.measure == measure])]
+    rows.sort(key=lambda row: list(models).index(row.dataset))
+    averaged = [tests for dataset, tests in models.items() if not dataset.endswith(SOURCE_MARK)]
+    whole = [measure for measure in measures if all(measure in _measures(tests) for tests in averaged)]
+    return rows + [_row(AVERAGE, measure, averaged, one_model, suffix) for measure in whole if len(averaged) > 1]
+
+
+def _measures(tests: list[PairedTest]) -> set[str]:
+    sides = {test.side for test in tests}
+    return sides | {"H"} if {"base", "new"} <= sides else sides
+
+
+def _row(dataset: str, measure: str, models: list[list[PairedTest]], one_model: bool, suffix: str) -> Row:
+    """The row of the mean over models; H is that of the means."""
+    sides = ("base", "new") if measure == "H" else (measure,)
+    of_side = [[test.answers for tests in models for test in tests if test.side == side] for side in sides]
+    means = [[sum(part) / len(models) for part in zip(*(one.accuracies for one in tests))] for tests in of_side]
+    values, slopes = zip(*(_value(of_method) for of_method in zip(*means)))
+    weights = {side: [slope[place] / len(models) for slope in slopes] for place, side in enumerate(sides)}
+    parts = [[(test.answers, *weights[test.side]) for test in tests if test.side in sides] for tests in models]
+    found = difference(values[0] - values[1], [sum(parts, [])] if one_model else parts)
+    alone = measure != "H" and len(models) == 1
+    return Row(MEASURES[measure] + suffix, dataset, measure, *values, found, found.p, of_side[0][0] if alone else None)
+
+
+def _value(accuracies: tuple[float, ...]) -> tuple[float, tuple[float, ...]]:
+    """The accuracy, or H of two, and its derivatives by them."""
+    if len(accuracies) == 1:
+        return accuracies[0], (1.0,)
+    base, new = accuracies
+    return harmonic_mean(base, new), tuple(2 * (other / max(base + new, 1e-9)) ** 2 for other in (new, base))
+
+
+def _adjusted(rows: list[Row]) -> list[Row]:
+    """The rows of a family, with p adjusted over them."""
+    return [replace(row, p=p) for row, p in zip(rows, holm([row.p for row in rows]))]
+
+
+def _differing_pairs(rows: list[Row]) -> dict[Row, str]:
+    """Of each row with answers, how many of its pairs of models differ by McNemar's test, adjusted over the family."""
+    found = {}
+    for family in dict.fromkeys(row.family for row in rows):
+        tested = [row for row in rows if row.family == family and row.answers]
+        p_values = iter(holm([mcnemar(*pair) for row in tested for pair in zip(row.answers.a, row.answers.b)]))
+        for row in tested:
+            seeds = len(row.answers.a)
+            found[row] = f"{sum(next(p_values) < LEVEL for _ in range(seeds))} of {seeds}"
+    return found
+
+
+def _fields(row: Row, pairs: str) -> Iterable:
+    """The fields of a table's row behind its labels."""
+    yield from (Cell(row.a, None), Cell(row.b, None))
+    yield from (
+        Cell(value, None, signed=True) for value in (row.difference.mean, row.difference.low, row.difference.high)
+    )
+    yield "–" if math.isnan(row.p) else "< 0.001" if row.p < 0.001 else f"{row.p:.3f}"
+    yield pairs
+    yield row.verdict

@@ -1,0 +1,44 @@
+"""Naming what is compared: a method as tables call it, with its configuration where it has several, or a folder."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from mocoop.errors import DataError
+from mocoop.protocol import PROTOCOLS
+from mocoop.results.by_protocol import join, runs_of, without_other_models
+from mocoop.results.collect import collect
+
+PLACES = {phase.classes: (phase.protocol, phase.name) for p in reversed(list(PROTOCOLS.values())) for phase in p.phases}
+
+
+def named_runs(name: str, output: pd.DataFrame | None, protocol: str) -> tuple[str, pd.DataFrame]:
+    """The runs of one method and configuration in a protocol, and what to call it.
+
+    name: a folder of runs, or what has runs in `output` (of `collect`): a method, or METHOD/CONFIGURATION. Of several
+    configurations of a method the one with the most datasets is taken. Raises DataError.
+    """
+    if folder := Path(name).is_dir():
+        output = _placed(collect(name).with_gaps())
+    runs, _ = join(without_other_models(runs_of(output, protocol), protocol)[0], protocol)
+    whole, short = runs["method"] + "/" + runs["cfg"], runs["method"]
+    if not folder:
+        runs = runs[(whole == name) if (whole == name).any() else short == name]
+    covered = runs.groupby(["method", "cfg"])["dataset"].nunique().sort_values(ascending=False)
+    if runs["accuracy"].isna().all():
+        found = "no finished run" if folder else f"none of {', '.join(sorted(set(whole))) or 'no runs'}"
+        raise DataError(f"{name}: {found} in protocol {protocol}; expected a method with runs, or a folder of them")
+    if len(covered) > 1 and (folder or covered.iloc[0] == covered.iloc[1]):
+        raise DataError(f"{name} may be {', '.join(map('/'.join, sorted(covered.index)))}; name one of them")
+    method, cfg = covered.index[0]
+    return method, runs[(runs["method"] == method) & (runs["cfg"] == cfg)]
+
+
+def _placed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Runs in folders of one's own get the protocol and phase of the classes that they were tested on."""
+    own = frame["protocol"] == ""
+    places = pd.DataFrame([PLACES[classes] for classes in frame.loc[own, "subsample_classes"]])
+    if own.any():
+        frame = frame.astype({"protocol": object, "phase": object})
+        frame.loc[own, ["protocol", "phase"]] = places.to_numpy()
+    return frame

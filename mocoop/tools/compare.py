@@ -1,0 +1,66 @@
+"""Says which of two methods is better where, from what both answered to the same images with the same seeds.
+
+mocoop compare MoCoOp CoOp                                    of the runs below output/
+mocoop compare MoCoOp/tiny_dense MoCoOp/tiny --on output      two configurations of one method
+mocoop compare RUN_A RUN_B                                    two folders of runs
+mocoop compare MoCoOp CoOp --protocol xd --format latex       another protocol, for a paper
+"""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from mocoop.errors import DataError
+from mocoop.protocol import ALIASES, PROTOCOLS
+from mocoop.results.collect import collect
+from mocoop.results.compare import comparison_table
+from mocoop.results.entries import named_runs
+from mocoop.results.render import FORMATS
+from mocoop.results.tables import Table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("a", metavar="A", help="a method, METHOD/CONFIGURATION, or a folder of runs")
+    parser.add_argument("b", metavar="B", help="what it is compared with")
+    parser.add_argument("--on", default="output", metavar="OUTPUT", help="folder of results (default: %(default)s)")
+    protocols = [*PROTOCOLS, *ALIASES]
+    parser.add_argument("--protocol", choices=protocols, metavar="P", help="default: the first that both have runs of")
+    parser.add_argument("--datasets", type=_names, metavar="A,B", help="only these")
+    parser.add_argument("--seeds", type=_numbers, metavar="N,M", help="only these")
+    parser.add_argument("--shots", type=_numbers, metavar="N,M", help="only these")
+    parser.add_argument("--format", choices=sorted(FORMATS), default="markdown", help="default: %(default)s")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the comparison."""
+    folders = [Path(name).is_dir() for name in (args.a, args.b)]
+    output = None if all(folders) else collect(args.on).with_gaps()
+    problems = []
+    for protocol in [ALIASES.get(args.protocol, args.protocol)] if args.protocol else PROTOCOLS:
+        try:
+            table = _table(args, protocol, output)
+        except DataError as error:
+            problems.append(error)
+            continue
+        print(FORMATS[args.format](table), end="")
+        return 0
+    raise problems[0]
+
+
+def _table(args, protocol: str, output: pd.DataFrame | None) -> Table:
+    (name_a, a), (name_b, b) = (named_runs(name, output, protocol) for name in (args.a, args.b))
+    names = (name_a, name_b) if name_a != name_b else (args.a, args.b)
+    wanted = {"dataset": args.datasets, "seed": args.seeds, "shots": args.shots}
+    for column, values in wanted.items():
+        if values:
+            a, b = (runs[runs[column].isin([*values, *([0] if column == "shots" else [])])] for runs in (a, b))
+    return comparison_table(a, b, protocol, names)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]

@@ -1,0 +1,169 @@
+import json
+
+import numpy as np
+import pytest
+
+from mocoop.errors import DataError
+from mocoop.results.aggregate import harmonic_mean
+from mocoop.results.collect import collect
+from mocoop.results.compare import comparison_table
+from mocoop.results.entries import named_runs
+from mocoop.results.predictions import predictions_frame, write_predictions
+from mocoop.tools import compare as tool
+from tests.results.runs import add_run
+
+IMAGES = 200
+
+
+@pytest.fixture
+def add(tmp_path):
+    """Writes a run with predictions: `right` is the share of right answers, the harder images being wrong."""
+
+    def add(method, right, seed=1, images=IMAGES, offset=0, sides=None, **where):
+        folder = add_run(tmp_path, 100 * right, method=method, seed=seed, sides=sides, **where)
+        order = np.random.default_rng(seed).permutation(images)
+        labels = np.arange(images) % 4
+        wrong = np.where(order < right * images, labels, (labels + 1) % 4)
+        paths = [f"/images/{number + offset:05d}.png" for number in range(images)]
+        frame = predictions_frame(paths, labels, wrong, np.full(images, 0.5), [""] * images)
+        write_predictions(folder / "predictions.csv", frame)
+        return folder
+
+    return add
+
+
+def add_both(add, a: float, b: float, **where):
+    for seed in (1, 2, 3):
+        add("MoCoOp", a + 0.005 * seed, seed, **where)
+        add("CoOp", b, seed, **where)
+
+
+def table(root, a="MoCoOp", b="CoOp", protocol="base2new"):
+    frame = collect(root).with_gaps()
+    both = [named_runs(name, frame, protocol)[1] for name in (a, b)]
+    return comparison_table(*both, protocol, (a, b))
+
+
+def rows_of(found) -> dict:
+    return {(row[0], row[1]): row[2:] for row in found.rows if row is not None}
+
+
+def test_base_new_and_h_of_each_dataset_and_their_average(tmp_path, add):
+    for dataset, lead in (("a", 0.2), ("b", 0.0)):
+        add_both(add, 0.6 + lead, 0.61, dataset=dataset)
+        add_both(add, 0.5 + lead, 0.51, dataset=dataset, phase="test_new")
+    found = table(tmp_path)
+    rows = rows_of(found)
+    assert list(rows) == [(name, what) for name in ("a", "b", "average") for what in ("Base", "New", "H")]
+    ours, theirs, difference, low, high, p, pairs, verdict = rows["a", "Base"]
+    assert (ours.mean, theirs.mean, difference.mean) == pytest.approx((81.0, 61.0, 20.0))
+    assert low.mean < 20.0 < high.mean and (p, pairs, verdict) == ("< 0.001", "3 of 3", "better")
+    assert rows["a", "H"][0].mean == pytest.approx(harmonic_mean(81.0, 71.0)) and rows["a", "H"][6] == "–"
+    assert rows["average", "H"][0].mean == pytest.approx(harmonic_mean(71.0, 61.0))
+    assert rows["b", "Base"][-1] == "not told apart"
+    assert "Base: better on a, average; not told apart on b" in found.notes
+
+
+def test_the_other_way_round_is_worse(tmp_path, add):
+    add_both(add, 0.8, 0.6)
+    assert rows_of(table(tmp_path, "CoOp", "MoCoOp"))["shapes_both", "Base"][-1] == "worse"
+
+
+def test_one_seed_tells_nothing_of_seeds(tmp_path, add):
+    add("MoCoOp", 0.9), add("CoOp", 0.5)
+    assert rows_of(table(tmp_path))["shapes_both", "Base"][-3:] == ["–", "1 of 1", "one seed only"]
+
+
+def test_both_sides_of_one_test_among_all_names(tmp_path, add):
+    for seed in (1, 2):
+        for method, right in (("MoCoOp", 0.8), ("CoOp", 0.6)):
+            add(method, right, seed, protocol="base2new_all", phase="test_all", sides={"base_accuracy": 1.0})
+    found = table(tmp_path, protocol="base2new_all")
+    assert [row[1] for row in found.rows if row] == ["Base", "New", "H"]
+
+
+def test_averages_are_of_targets_and_of_one_model(tmp_path, add):
+    add_both(add, 0.6, 0.6, protocol="xd", phase="train", dataset="imagenet")
+    for dataset in ("dtd", "caltech101"):
+        add_both(add, 0.7, 0.6, protocol="xd", phase="test", dataset=dataset)
+    rows = rows_of(table(tmp_path, protocol="xd"))
+    assert [name for name, _ in rows] == ["imagenet (source)", "caltech101", "dtd", "average"]
+    assert rows["average", "Accuracy"][0].mean == pytest.approx(71.0)
+
+
+def test_zero_shot_is_compared_at_every_number_of_shots(tmp_path, add):
+    for seed in (1, 2):
+        add("ZeroshotCLIP", 0.5, seed, protocol="few_shot", phase="train_all", shots=0)
+        for shots in (1, 16):
+            add("CoOp", 0.6, seed, protocol="few_shot", phase="train_all", shots=shots)
+    found = table(tmp_path, "CoOp", "ZeroshotCLIP", "few_shot")
+    assert [line.partition(":")[0] for line in found.notes[:2]] == ["Accuracy, 1 shot", "Accuracy, 16 shots"]
+
+
+def test_a_seed_that_one_lacks_is_left_out_and_named(tmp_path, add):
+    add_both(add, 0.8, 0.6)
+    add("MoCoOp", 0.1, 4)
+    found = table(tmp_path)
+    assert rows_of(found)["shapes_both", "Base"][0].mean == pytest.approx(81.0)
+    assert "shapes_both: CoOp lacks seed 4" in found.notes
+
+
+def change(folder, **changes):
+    record = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(json.dumps(record | changes))
+
+
+@pytest.mark.parametrize(
+    "changes, images, message",
+    [
+        ({"manifest_sha256": "1" * 64}, {}, "got few-shot subsets 0000"),
+        ({"backbone": "RN50"}, {}, "got the backbones tiny and RN50"),
+        (
+            {"per_class": [{"label": 0, "classname": "dog", "total": 9, "correct": 1}]},
+            {},
+            "got class names cat and dog",
+        ),
+        ({}, {"images": 100}, "got test images 200 and 100"),
+        ({}, {"offset": 1}, "images/00001.png', 0), expected the same"),
+    ],
+)
+def test_runs_that_are_no_pair_are_refused_by_name(tmp_path, add, changes, images, message):
+    ours, theirs = add("MoCoOp", 0.8), add("CoOp", 0.6, **images)
+    change(theirs, **changes)
+    with pytest.raises(DataError) as caught:
+        table(tmp_path)
+    line = str(caught.value)
+    assert message in line and str(ours) in line and str(theirs) in line and "\n" not in line
+
+
+def test_methods_of_different_shots_are_no_pair(tmp_path, add):
+    add("MoCoOp", 0.8, shots=16), add("CoOp", 0.6, shots=4)
+    with pytest.raises(DataError, match="MoCoOp and CoOp have no test in common"):
+        table(tmp_path)
+
+
+def run_tool(capsys, *argv) -> str:
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    tool.add_arguments(parser)
+    assert tool.run(parser.parse_args(list(map(str, argv)))) == 0
+    return capsys.readouterr().out
+
+
+def test_folders_and_configurations_are_compared(tmp_path, add, capsys):
+    add_both(add, 0.8, 0.6)
+    variant = [add("MoCoOp", 0.5, seed, cfg="dense") for seed in (1, 2, 3)]
+    own = [add("CoOp", 0.9, seed, dataset="own") for seed in (1, 2)]
+    assert "### MoCoOp against CoOp" in run_tool(capsys, "MoCoOp/tiny", "CoOp", "--on", tmp_path)
+    out = run_tool(capsys, "MoCoOp/tiny", variant[0].parent, "--on", tmp_path)
+    assert f"| MoCoOp/tiny | {variant[0].parent} |" in out and "better" in out
+    with pytest.raises(DataError, match="MoCoOp may be MoCoOp/dense, MoCoOp/tiny; name one"):
+        run_tool(capsys, "MoCoOp", "CoOp", "--on", tmp_path)
+    with pytest.raises(DataError, match="Cop: none of CoOp/tiny, MoCoOp/dense, MoCoOp/tiny in protocol base2new"):
+        run_tool(capsys, "Cop", "CoOp", "--on", tmp_path)
+    own[0].rename(tmp_path / "a"), own[1].rename(tmp_path / "b")  # folders outside the scripts' layout
+    with pytest.raises(DataError, match="no test in common"):
+        run_tool(capsys, tmp_path / "a", tmp_path / "b")
+    out = run_tool(capsys, tmp_path / "a", tmp_path / "a", "--format", "csv")
+    assert out.splitlines()[1].split(",")[1:5] == ["Base", "90.0", "90.0", "0.0"]
