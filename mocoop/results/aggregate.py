@@ -13,6 +13,7 @@ import pandas as pd
 
 from mocoop.catalog import listed
 from mocoop.errors import DataError
+from mocoop.protocol import in_dataset_order
 from mocoop.results.collect import SIDES
 
 ENTRY = ["method", "cfg", "shots"]
@@ -40,7 +41,7 @@ def seed_matrix(
     """
     like = frame if like is None else like
     seeds = sorted(like["seed"].unique()) if seeds is None else seeds
-    datasets, entries = sorted(like["dataset"].unique()), _entries(like)
+    datasets, entries = in_dataset_order(like["dataset"].unique()), _entries(like)
     matrix = frame.pivot(index=["dataset", *ENTRY], columns="seed", values=column)
     matrix = matrix.reindex(index=_grid(datasets, entries), columns=seeds).astype(float)
     averaged = datasets if averaged is None else averaged
@@ -114,7 +115,7 @@ def transfer(frame: pd.DataFrame, seeds: list[int] | None = None) -> pd.DataFram
     """
     sources = frame["phase"] == "train"
     runs = frame.assign(dataset=frame["dataset"].mask(sources, frame["dataset"] + SOURCE_MARK))
-    matrix = seed_matrix(runs, seeds, averaged=sorted(runs.loc[~sources, "dataset"].unique()))
+    matrix = seed_matrix(runs, seeds, averaged=list(runs.loc[~sources, "dataset"].unique()))
     is_source = matrix.index.get_level_values("dataset").isin(runs.loc[sources, "dataset"])
     return over_seeds(pd.concat([matrix[is_source], matrix[~is_source]]))
 

@@ -8,6 +8,9 @@ from mocoop.errors import DataError
 from mocoop.protocol import PROTOCOLS
 from mocoop.results.by_protocol import join, runs_of, without_other_models
 from mocoop.results.collect import collect
+from mocoop.results.compare import comparison_table
+from mocoop.results.coop_logs import LOG_MARK
+from mocoop.results.tables import Table
 
 PLACES = {phase.classes: (phase.protocol, phase.name) for p in reversed(list(PROTOCOLS.values())) for phase in p.phases}
 
@@ -32,6 +35,22 @@ def named_runs(name: str, output: pd.DataFrame | None, protocol: str) -> tuple[s
         raise DataError(f"{name} may be {', '.join(map('/'.join, sorted(covered.index)))}; name one of them")
     method, cfg = covered.index[0]
     return method, runs[(runs["method"] == method) & (runs["cfg"] == cfg)]
+
+
+def tables_against(name: str, runs: pd.DataFrame, protocol: str) -> list[Table]:
+    """A comparison of every other method and configuration among the runs of a protocol with the one named.
+
+    Runs that are known by their logs alone have no predictions and are passed over. Raises DataError.
+    """
+    runs = runs[~runs["method"].str.endswith(LOG_MARK)]
+    _, base = named_runs(name, runs, protocol)
+    several = runs.groupby("method")["cfg"].nunique() > 1
+    tables = []
+    for (method, cfg), part in runs.groupby(["method", "cfg"]):
+        if (method, cfg) != (base["method"].iloc[0], base["cfg"].iloc[0]):
+            ours = f"{method}/{cfg}" if several[method] else method
+            tables.append((method, comparison_table(part, base, protocol, (ours, name))))
+    return [table for _, table in in_method_order(tables)]
 
 
 def _placed(frame: pd.DataFrame) -> pd.DataFrame:

@@ -5,6 +5,7 @@ mocoop table --protocol xd --format latex         another protocol, for a paper
 mocoop table --base DIR --new DIR                 two folders of seed1, seed2, ... given by hand
 mocoop table output --logs OLD                    with the log.txt files of an old CoOp tree beside
 mocoop table output --published                   with the published numbers of the same methods beside
+mocoop table output --against CoOp                is the difference from CoOp more than chance?
 mocoop table --published-only                     the published numbers on their own
 """
 
@@ -21,6 +22,7 @@ from mocoop.results.aggregate import pair_folders
 from mocoop.results.by_protocol import join, protocol_tables, runs_of, summarise, without_other_models
 from mocoop.results.collect import LAYOUT, Collection, collect, merge
 from mocoop.results.coop_logs import LOG_MARK, collect_logs, for_every_seed
+from mocoop.results.entries import tables_against
 from mocoop.results.per_class import per_class_tables
 from mocoop.results.published import load_published
 from mocoop.results.published_tables import beside_table, published_table
@@ -46,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cfgs", type=_names, metavar="A,B", help="only these configurations")
     parser.add_argument("--shots", type=_numbers, metavar="N,M", help="only these; zero-shot runs have 0")
     parser.add_argument("--seeds", type=_numbers, metavar="N,M", help="these are expected (default: all that occur)")
+    parser.add_argument("--against", metavar="METHOD", help="compare the others with it, as mocoop compare does")
     _add_published(parser.add_argument_group("published numbers"))
     looks = parser.add_argument_group("looks")
     spread = "standard deviation (std, the default) or 95 %% confidence interval (ci95)"
@@ -94,6 +97,8 @@ def _tables(args) -> list[Table]:
     tables = protocol_tables(runs, args.protocol, args.seeds, args.spread)
     if args.published is not None:
         tables.insert(1, _beside_table(runs, args))
+    if args.against is not None:
+        tables += tables_against(args.against, runs, args.protocol)
     if args.per_class:
         tables += per_class_tables(runs, args.seeds, args.spread)
     tables[0].notes.extend(notes)

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import binom, nct, t
+from scipy.stats import binom, nct, norm, t
 
 from benchmarks.comparisons import coverage
 from mocoop.results.paired import Answers, difference, holm, mcnemar, seeds_needed
@@ -15,7 +15,7 @@ def answers(seeds: int = 4, images: int = 30, seed: int = 0) -> Answers:
     return Answers(*(scores > 0))
 
 
-def naive_interval(one: Answers) -> tuple[float, float]:
+def naive_interval(one: Answers) -> tuple[float, float, dict]:
     """The sums of squares of a two-way layout written out seed by seed and image by image."""
     seeds, images = one.a.shape
     points = [[100 * (int(one.a[s, i]) - int(one.b[s, i])) for i in range(images)] for s in range(seeds)]
@@ -28,8 +28,10 @@ def naive_interval(one: Answers) -> tuple[float, float]:
     by_images = sum((mean - grand) ** 2 for mean in of_image) / (images - 1) / images
     assert by_seeds > rest  # or there would be no seed variance to speak of
     variance = by_seeds + max(by_images - rest, 0)
-    half = t.ppf(0.975, (seeds - 1) * variance / by_seeds) * math.sqrt(variance)
-    return grand - half, grand + half
+    half = t.ppf(0.975, (seeds - 1) * (variance / by_seeds) ** 0.75) * math.sqrt(variance)
+    tail = {level: (norm.ppf(level / 2) ** 2, t.ppf(level / 2, seeds - 1) ** 2) for level in (0.05, 0.001)}
+    bound = {level: z * (variance - by_seeds) + max(z * rest, s * by_seeds) for level, (z, s) in tail.items()}
+    return grand - half, grand + half, {level: math.sqrt(value) for level, value in bound.items()}
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -37,9 +39,10 @@ def test_the_interval_is_that_of_sums_of_squares(seed):
     one = answers(seed=seed)
     a, b = one.accuracies
     found = difference(a - b, [[(one, 1.0, 1.0)]])
-    assert (found.low, found.high) == pytest.approx(naive_interval(one))
-    edge = difference(found.high - found.mean, [[(one, 1.0, 1.0)]])  # a mean as large as half the interval
-    assert edge.p == pytest.approx(0.05) and edge.low == pytest.approx(0, abs=1e-9)
+    low, high, bounds = naive_interval(one)
+    assert (found.low, found.high) == pytest.approx((low, high))
+    for level, bound in bounds.items():
+        assert difference(-bound, [[(one, 1.0, 1.0)]]).p == pytest.approx(level)
 
 
 def test_seeds_that_move_two_tests_together_do_not_cancel():

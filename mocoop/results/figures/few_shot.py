@@ -31,7 +31,7 @@ def few_shot_figure(runs: pd.DataFrame, seeds: list[int] | None = None) -> Figur
     means = over_seeds(seed_matrix(runs, seeds)).dropna(subset="mean").reset_index()
     if means.empty:
         raise DataError("got no result of protocol few_shot that has all seeds, expected one to draw a curve")
-    datasets = sorted(means["dataset"].unique(), key=lambda name: (name != AVERAGE, name))
+    datasets = sorted(means["dataset"].unique(), key=lambda name: name != AVERAGE)
     looks = _looks(means)
     figure, axes = panel_grid(len(datasets), 2.0 if len(datasets) > 3 else 2.6, most=3)
     for axis, dataset in zip(axes, datasets):
