@@ -94,8 +94,8 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=2000, help="comparisons in each row (default: %(default)s)")
     parser.add_argument("--json", help="write the table there, too")
     args = parser.parse_args()
-    alone = [(*where, 1, measure) for *where, measure in product((3, 5), (1000,), (0, 0.5, 1, 2, 4), ("base", "H"))]
-    many = [(3, 500, deviation, 11, measure) for deviation, measure in product((0, 1, 4), ("base", "H"))]
+    alone = [(*where, 1, measure) for *where, measure in product((3, 5), (300,), (0, 1, 2, 4, 8), ("base", "H"))]
+    many = [(3, 300, deviation, 11, measure) for deviation, measure in product((0, 2, 8), ("base", "H"))]
     rows = []
     for where in [*alone, *many]:
         rows.append(coverage(args.draws if where[3] == 1 else args.draws // 4, *where))

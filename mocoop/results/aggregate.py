@@ -100,7 +100,8 @@ def side_matrices(frame: pd.DataFrame, seeds: list[int] | None = None) -> list[p
     """
     together = frame[frame["phase"] == "test_all"]
     if len(together):
-        return [seed_matrix(together, seeds, column) for column in SIDES]
+        like = frame[frame["dataset"].isin(together["dataset"])]  # with trainings of what cannot be tested so
+        return [seed_matrix(together, seeds, column, like) for column in SIDES]
     runs = frame[frame["phase"].isin(["train_base", "test_new"])]
     if runs.empty:
         raise DataError("got no run of train_base or test_new, nor of test_all, expected some of base2new")
@@ -161,10 +162,11 @@ def _lacking(matrix: pd.DataFrame) -> list[list[int]]:
 def _entries(frame: pd.DataFrame) -> pd.MultiIndex:
     """What is compared, in the order of the papers' tables."""
     entries = frame[ENTRY].drop_duplicates().itertuples(index=False, name=None)
-    return pd.MultiIndex.from_tuples(sorted(entries, key=_rank), names=ENTRY)
+    return pd.MultiIndex.from_tuples(sorted(entries, key=rank), names=ENTRY)
 
 
-def _rank(entry: tuple):
+def rank(entry: tuple) -> tuple:
+    """What sorts tuples that begin with a method's name: in the order of the papers' tables, other methods last."""
     method = entry[0]
     known = list(listed()).index(method) if method in listed() else len(listed())
     return known, *entry

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from mocoop.catalog import listed
 from mocoop.protocol import BASE_NEW, CURVE, PROTOCOLS, TRANSFER
 from mocoop.results.aggregate import ENTRY, base_to_new, join_cfgs, over_seeds, seed_matrix, transfer
 from mocoop.results.collect import METRICS, WEIGHTS
@@ -17,10 +18,14 @@ from mocoop.results.tables import (
 
 
 def runs_of(frame: pd.DataFrame, protocol: str) -> pd.DataFrame:
-    """The runs of a protocol. Trainings that lie with another protocol are its own if their models were tested."""
+    """The runs of a protocol. Trainings that lie with another protocol are its own if their models were tested.
+
+    So are those of methods that cannot be tested on other classes: what they lack is a gap with a reason.
+    """
     runs = frame[(frame["protocol"] + "/" + frame["phase"]).isin([p.folder for p in PROTOCOLS[protocol].phases])]
     own, entries = runs["protocol"] == protocol, pd.MultiIndex.from_frame(runs[ENTRY])
-    return runs[own | entries.isin(entries[own])]
+    bound = runs["method"].isin([method.name for method in listed().values() if not method.new_classes])
+    return runs[own | entries.isin(entries[own]) | (bound & own.any())]
 
 
 def without_other_models(runs: pd.DataFrame, protocol: str) -> tuple[pd.DataFrame, list[str]]:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from mocoop.errors import DataError
 from mocoop.protocol import PROTOCOLS
+from mocoop.results.aggregate import rank
 from mocoop.results.by_protocol import join, runs_of, without_other_models
 from mocoop.results.collect import collect
 from mocoop.results.compare import comparison_table
@@ -46,11 +47,13 @@ def tables_against(name: str, runs: pd.DataFrame, protocol: str) -> list[Table]:
     _, base = named_runs(name, runs, protocol)
     several = runs.groupby("method")["cfg"].nunique() > 1
     tables = []
-    for (method, cfg), part in runs.groupby(["method", "cfg"]):
+    for method, cfg in sorted(set(zip(runs["method"], runs["cfg"])), key=rank):
         if (method, cfg) != (base["method"].iloc[0], base["cfg"].iloc[0]):
-            ours = f"{method}/{cfg}" if several[method] else method
-            tables.append((method, comparison_table(part, base, protocol, (ours, name))))
-    return [table for _, table in in_method_order(tables)]
+            part = runs[(runs["method"] == method) & (runs["cfg"] == cfg)]
+            tables.append(
+                comparison_table(part, base, protocol, (f"{method}/{cfg}" if several[method] else method, name))
+            )
+    return tables
 
 
 def _placed(frame: pd.DataFrame) -> pd.DataFrame:

@@ -64,3 +64,13 @@ def test_routing_follows_base_to_new(tmp_path):
     add_run(tmp_path, 80.0, method="MoCoOp", routing=routing)
     titles = [table.title for table in protocol_tables(collect(tmp_path).frame, "base2new")]
     assert titles == ["Base to new classes", "Routing"]
+
+
+def test_what_cannot_be_tested_among_all_names_is_a_named_gap(tmp_path):
+    add_run(tmp_path, 90.0, method="LinearProbe")
+    add_run(tmp_path, 80.0)
+    sides = {"base_accuracy": 60.0, "new_accuracy": 50.0}
+    add_run(tmp_path, 55.0, protocol="base2new_all", phase="test_all", sides=sides)
+    (table,) = protocol_tables(runs_of(collect(tmp_path).frame, "base2new_all"), "base2new_all")
+    assert [row[1] for row in table.rows] == ["CoOp", "LinearProbe"]
+    assert table.notes[1:] == ["LinearProbe: no result on new classes, as it tells only the trained ones apart"]

@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 
 from mocoop.catalog import listed
 from mocoop.files import atomic_write
+from mocoop.results.aggregate import rank
 
 COLOURS = ["#000000", "#E69F00", "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#999999"]
 MARKERS = ["o", "P", "s", "^", "D", "v", "X", "p", "<", "*", "h", ">", "d", "8"]
@@ -91,8 +92,7 @@ def accuracy_label(stds) -> str:
 
 def in_method_order(curves: Iterable[tuple]) -> list[tuple]:
     """Tuples that begin with a method's name, known methods first and in the order of the papers' tables."""
-    known = {method: place for place, method in enumerate(listed())}
-    return sorted(set(curves), key=lambda curve: (known.get(curve[0], len(known)), curve))
+    return sorted(set(curves), key=rank)
 
 
 def panel_grid(count: int, height: float, most: int = 4, **options) -> tuple[Figure, list]:
