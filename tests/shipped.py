@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from mocoop.methods import methods
+
 ROOT = Path(__file__).parents[1]
+STEPPING = tuple(name for name, method in methods().items() if method.learns and method.build.takes_steps)
 
 
 def small_config(trainer: str) -> Path:

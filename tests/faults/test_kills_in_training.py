@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from mocoop.methods import get_method
 from mocoop.methods.base import PromptMethod
 from tests.faults.moments import Moments, kill, training_steps
 from tests.faults.outcomes import differences
 from tests.faults.runs import BY_STEPS, BY_TIME, METHODS, STEPS, WORKERS
+from tests.shipped import STEPPING
 
 MOMENTS = 3 * STEPS  # before, in and after each step
-STEPPING = [name for name in METHODS if get_method(name).build.takes_steps]
 OFTEN = [BY_STEPS, BY_TIME, ["TRAIN.CHECKPOINT_STEPS", "5"], [*BY_STEPS, *WORKERS]]
 TRIALS = 20
 DEATHS = 4

@@ -12,9 +12,10 @@ import pytest
 import train
 from mocoop.results.collect import collect
 from tests.faults import victims
-from tests.faults.runs import METHODS, WORKERS
+from tests.faults.runs import WORKERS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+SOAKED = ("CoOp", "CoCoOp", "MoCoOp")
 RUNS, WARM = 200, 60  # the first ones fill caches and pools
 KILOBYTES_PER_RUN = 60  # a kept trainer would be several thousand
 FEWEST = ["DATASET.NUM_SHOTS", "1", "OPTIM.MAX_EPOCH", "1", "OPTIM.WARMUP_EPOCH", "-1"]
@@ -63,7 +64,7 @@ def test_many_runs_in_one_process(runs, tmp_path, monkeypatch, ledger):
     monkeypatch.setattr(victims, "TIMEOUT", 3000.0)
     tree, log = tmp_path / "output", tmp_path / "in_use.jsonl"
     commands = [
-        argv(runs, tree, METHODS[number % 3], number // 3, *(WORKERS if number % 20 == 7 else []))
+        argv(runs, tree, SOAKED[number % 3], number // 3, *(WORKERS if number % 20 == 7 else []))
         for number in range(RUNS)
     ]
     ending = victims.run(many_runs(commands, log), tmp_path)
@@ -78,7 +79,7 @@ def test_many_runs_in_one_process(runs, tmp_path, monkeypatch, ledger):
     assert slope < KILOBYTES_PER_RUN
     table = collect(tree)
     assert table.problems == [] and len(table.frame) == RUNS
-    assert set(table.frame["method"]) == set(METHODS)
+    assert set(table.frame["method"]) == set(SOAKED)
 
 
 def test_runs_across_processes(runs, tmp_path):

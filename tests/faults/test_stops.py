@@ -9,14 +9,15 @@ import pytest
 from mocoop.training.resume_files import NEWEST
 from mocoop.training.run_state import MODEL
 from tests.faults.moments import Moments, training_steps
-from tests.faults.runs import METHODS, STEPS, WORKERS
+from tests.faults.runs import STEPS, WORKERS
+from tests.shipped import STEPPING
 
 slow = pytest.mark.slow
 
 
 def stops():
     draw = random.Random(0)
-    for method in METHODS:
+    for method in STEPPING:
         for number in range(6):
             asked, moment = draw.choice((signal.SIGTERM, signal.SIGINT)), draw.randint(1, 3 * STEPS)
             opts = WORKERS if number == 3 else []

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 import train
-from mocoop.catalog import listed
 from mocoop.clip.openai import CLIP
 from mocoop.clip.text_encoder import TextEncoder
 from mocoop.methods import build_method
@@ -14,13 +13,14 @@ from mocoop.training.checkpoint import load_checkpoint
 from mocoop.training.precision import Precision
 from tests.methods.naive import REFERENCES
 from tests.methods.test_coop_and_cocoop import config
+from tests.shipped import STEPPING
 from tests.small_clip import small_clip
 
 NAMES = ["cat", "oak tree", "dog"]
 
 
 @pytest.mark.parametrize("prec", PRECISIONS)
-@pytest.mark.parametrize("name", [name for name, method in listed().items() if method.learns])
+@pytest.mark.parametrize("name", STEPPING)
 def test_every_method_steps_and_is_tested_in_every_precision(gpu, name, prec):
     torch.manual_seed(0)
     keys = REFERENCES.get(name, (None, {}))[1]

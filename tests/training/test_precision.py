@@ -5,11 +5,11 @@ import logging
 import pytest
 import torch
 
-from mocoop.catalog import listed
 from mocoop.methods import build_method
 from mocoop.training.precision import Precision
 from tests.methods.naive import REFERENCES
 from tests.methods.test_coop_and_cocoop import config
+from tests.shipped import STEPPING
 from tests.small_clip import small_clip
 
 CPU = torch.device("cpu")
@@ -41,7 +41,7 @@ def test_on_a_gpu_half_precision_weights_are_tested_as_they_are():
     assert Precision("amp", torch.device("cuda")).tested == "fp32"
 
 
-@pytest.mark.parametrize("trainer", [name for name, method in listed().items() if method.learns])
+@pytest.mark.parametrize("trainer", STEPPING)
 @pytest.mark.parametrize("prec", ["bf16", "amp"])
 def test_a_step_changes_what_learns_and_is_near_fp32(trainer, prec):
     torch.manual_seed(0)
