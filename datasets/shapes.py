@@ -40,6 +40,11 @@ ABOUT = {
     "ShapesBothPixelated": "ShapesBoth in coarse pixels only.",
     "ShapesBothFaded": "ShapesBoth faded, a style that pre-training knows and ShapesBoth lacks.",
     "ShapesBothPainting": "ShapesBoth in paintings, a style that pre-training never showed.",
+    "ShapesConflict0": "Colour and shape point to one class in every picture: there is nothing to route for.",
+    "ShapesConflict25": "In a quarter of the pictures they point to two classes, and the style says which counts.",
+    "ShapesConflict50": "In half of the pictures they point to two classes.",
+    "ShapesConflict75": "In three quarters of the pictures they point to two classes.",
+    "ShapesConflict100": "In all pictures they point to two classes.",
 }
 for _name, _about in ABOUT.items():
     DATASET_REGISTRY.register()(type(_name, (_Shapes,), {"__doc__": _about, "__module__": __name__}))

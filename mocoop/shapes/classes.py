@@ -37,7 +37,12 @@ def _in_thinned_half(combination: Combination) -> bool:
 
 
 def class_list(split: str) -> list[Combination]:
-    """The 80 classes of "color", "shape" or "both" in label order: 40 base classes, then 40 new ones."""
+    """The classes of a split in label order: of "color", "shape" and "both" 40 base classes, then 40 new ones.
+
+    "conflict" has ten that share no colour and no shape; pre-training knows some of them.
+    """
+    if split == "conflict":
+        return [(i, 0, i) for i in range(len(COLOURS))]  # colour i, plain, shape i
     if split == "both":
         base = [c for c in HELD_OUT if _is_warm(c) and _in_first_shapes(c)]
         return base + [c for c in HELD_OUT if not _is_warm(c) and not _in_first_shapes(c)]

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from mocoop.shapes.classes import Combination, class_list, classnames
+from mocoop.shapes.conflict import COUNTS, STRENGTHS
 
 DATA_VERSION = 1  # raised whenever the same seed would give other pictures, by the renderer or by the sets
 STYLE_MIX = {
@@ -14,7 +15,10 @@ STYLE_MIX = {
 
 @dataclass(frozen=True)
 class ShapesSet:
-    """One set: its class list, its camera, its styles and how many pictures of each class a split has."""
+    """One set: its class list, its camera, its styles and how many pictures of each class a split has.
+
+    conflict: percent of the pictures in which colour and shape disagree (`mocoop.shapes.conflict`).
+    """
 
     name: str
     split: str
@@ -24,6 +28,7 @@ class ShapesSet:
     train: int = 24
     val: int = 8
     test: int = 25
+    conflict: int = 0
 
     @property
     def classes(self) -> list[Combination]:
@@ -61,4 +66,8 @@ VARIANTS = (
     _variant("ShapesBothCool", 11, tint="cool"),
     *(_one_style(s, 12 + i) for i, s in enumerate(("sketch", "dark", "pixelated", "faded", "painting"))),
 )
-SETS = {shapes_set.name: shapes_set for shapes_set in SOURCES + VARIANTS}
+CONFLICTS = tuple(
+    ShapesSet(f"ShapesConflict{n}", "conflict", 21 + i, styles=tuple((s, 0.25) for s in COUNTS), test=40, conflict=n)
+    for i, n in enumerate(STRENGTHS)
+)
+SETS = {shapes_set.name: shapes_set for shapes_set in SOURCES + VARIANTS + CONFLICTS}

@@ -23,6 +23,7 @@ from PIL import Image
 
 from mocoop.errors import DataError, one_line, quoted, reason_of
 from mocoop.files import read_json, read_text
+from mocoop.shapes.conflict import shown_objects
 from mocoop.shapes.render import render
 from mocoop.shapes.sets import DATA_VERSION, ShapesSet
 from mocoop.shapes.vocabulary import STYLES
@@ -94,7 +95,10 @@ def _write_pictures(shapes_set: ShapesSet, part: str, per_class: int, images: Pa
     names, shares = zip(*shapes_set.styles, strict=True)
     labels = np.repeat(np.arange(len(shapes_set.classes)), per_class)
     codes = np.array([STYLES.index(name) for name in names])[rng.choice(len(names), size=len(labels), p=shares)]
-    pictures = render(*np.array(shapes_set.classes)[labels].T, codes, rng, shapes_set.tint)
+    objects = np.array(shapes_set.classes)[labels]
+    if shapes_set.conflict:
+        objects = shown_objects(np.array(shapes_set.classes), labels, codes, shapes_set.conflict, rng)
+    pictures = render(*objects.T, codes, rng, shapes_set.tint)
     rows = []
     for number, (label, picture) in enumerate(zip(labels.tolist(), pictures, strict=True)):
         classname = shapes_set.classnames[label]

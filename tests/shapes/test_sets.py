@@ -18,7 +18,7 @@ def test_style_mix_is_a_third_photos_and_something_of_eight_other_styles():
 
 
 def test_each_set_has_its_own_pictures():
-    assert len({s.seed for s in SETS.values()}) == len({s.folder for s in SETS.values()}) == len(SETS) == 9
+    assert len({s.seed for s in SETS.values()}) == len({s.folder for s in SETS.values()}) == len(SETS) == 14
 
 
 @pytest.mark.parametrize("shapes_set", SETS.values(), ids=SETS)
