@@ -134,6 +134,11 @@ class PromptMethod(nn.Module):
         """`predict` from what `image_features` gives, (B, D)."""
         return {"logits": self.logit_scale * image_features @ self.class_features().t() + self.logit_bias}
 
+    def routing_evidence(self, image_features: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """What a test judges a router by: "expert_logits" (B, E, C) of each expert alone, "similarity" (B, E) of the
+        images to the experts' groups. Empty for a method that does not route."""
+        return {}
+
     # --- training -------------------------------------------------------------------------------------------------
 
     def fit(self, features: "FewShotFeatures") -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from mocoop.errors import DataError, MocoopError
 from mocoop.report.content import FigureBlock, Section, Text, figure_block, fold_all_but_first
+from mocoop.report.router_tables import router_blocks
 from mocoop.report.runs import Runs
 from mocoop.results.expert_use import class_shares, predictions_of, that_route, with_predictions
 from mocoop.results.figures.contact_sheet import contact_sheet, contact_tiles
@@ -59,7 +60,7 @@ def routing_section(runs: Runs, data_root: Path | None, similarity: bool) -> Sec
         return None
     method, cfg, shots = routed[["method", "cfg", "shots"]].drop_duplicates().sort_values("shots").iloc[-1]
     runs = routed[(routed["method"] == method) & (routed["cfg"] == cfg) & (routed["shots"] == shots)]
-    blocks = [*_shares(runs), *_per_image(with_predictions(runs), data_root)]
+    blocks = [*router_blocks(runs), *_shares(runs), *_per_image(with_predictions(runs), data_root)]
     if similarity:
         blocks.append(_similarity(runs))
     return Section("routing", f"Which experts {method} chooses", ABOUT, blocks)

@@ -36,6 +36,8 @@ CHANGEABLE_KEYS = (
 UNHASHED_KEYS = (*CHANGEABLE_KEYS, "SEED")
 VERSIONED_PACKAGES = ("torch", "torchvision", "numpy", "clip-anytorch")
 
+ROUTERS = ("router", "dense", "random", "best expert", "style", "any expert")  # see mocoop.results.router_tally
+
 _IDENTITY = {
     "method": str,
     "dataset": str,
@@ -67,6 +69,7 @@ _MEASURED = {
 # names of the trained classes; how the method compares with what it started from; what train.py was asked to do.
 _OPTIONAL = ("weights_sha256", "precision", "knowledge", "zero_shot", "command", "ranks")
 _CLASS = {"label": int, "classname": str, "total": int, "correct": int}
+_ROUTERS = {"load": list, "agreement": (int, float), "accuracy": dict}
 _ROUTING = {"groups": list, "top_k": int, "chosen": list, "chosen_by_domain": dict, "domain_in_top_k": _NUMBER}
 
 
@@ -122,9 +125,21 @@ def validate_record(record, where) -> None:
         _check_fields(row, _CLASS, f"{where}: per_class[{number}]: ", "a class")
     if record["routing"] is not None:
         _check_fields(record["routing"], _ROUTING, f"{where}: routing: ", "a method that routes")
+        _check_routers(record["routing"], f"{where}: routing: ")
     for name, value in record["metrics"].items():
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 100 + 1e-9:
             raise DataError(f"{where}: got {one_line(name, 80)} = {quoted(value)}, expected a percentage from 0 to 100")
+
+
+def _check_routers(routing: dict, where: str) -> None:
+    """What other routers would reach, which records of earlier versions lack."""
+    if "routers" not in routing:
+        return
+    _check_fields(routing["routers"], _ROUTERS, f"{where}routers: ", "a method that routes")
+    _check_fields(routing["routers"]["accuracy"], dict.fromkeys(ROUTERS, _NUMBER), f"{where}accuracy: ", "a router")
+    load = routing["routers"]["load"]
+    if len(load) != len(routing["groups"]) or not all(type(part) in (int, float) for part in load):
+        raise DataError(f"{where}got load = {quoted(load)}, expected a number for each of the groups")
 
 
 def _check_fields(values, expected: dict, where: str, what: str) -> None:

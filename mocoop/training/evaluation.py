@@ -9,6 +9,7 @@ import torch
 
 from mocoop.results.metrics import compute_metrics, compute_sides, concatenate, per_class, rank
 from mocoop.results.predictions import predictions_frame
+from mocoop.results.router_tally import RouterTally
 from mocoop.results.routing import summarise_routing
 
 _LINUX_STATUS = Path("/proc/self/status")
@@ -18,6 +19,7 @@ class Measurement:
     """Collects predictions batch by batch; only what the metrics need is kept."""
 
     def __init__(self):
+        self.routers = RouterTally()
         self.rankings, self.labels, self.domains, self.paths, self.experts, self.gates = [], [], [], [], [], []
 
     def add(self, prediction: dict[str, torch.Tensor], batch: dict) -> None:
@@ -29,6 +31,12 @@ class Measurement:
         if "experts" in prediction:
             self.experts.append(prediction["experts"].cpu())
             self.gates.append(prediction["gates"].float().cpu())
+            self.routers.add(
+                *(prediction[key].float().cpu().numpy() for key in ("logits", "expert_logits")),
+                *(part.numpy() for part in (self.experts[-1], self.gates[-1])),
+                prediction["similarity"].float().cpu().numpy(),
+                *(part.numpy() for part in (self.labels[-1], self.domains[-1])),
+            )
 
     def summary(self, classnames: list[str], base: int | None = None) -> dict:
         """`metrics` and `per_class` of the run's record; with those of both sides where the first `base` are base."""
@@ -44,7 +52,8 @@ class Measurement:
             return None
         domains = torch.cat(self.domains).numpy() if domain_names else None
         chosen, gates = torch.cat(self.experts).numpy(), torch.cat(self.gates).numpy()
-        return summarise_routing(group_names, chosen, gates, domains, domain_names)
+        summary = summarise_routing(group_names, chosen, gates, domains, domain_names)
+        return summary | {"routers": self.routers.summary(group_names, domain_names)}
 
     def predictions(self, group_names: list[str], domain_names: list[str], root: str) -> pd.DataFrame:
         """The rows of predictions.csv; paths below `root` are relative to it."""

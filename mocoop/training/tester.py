@@ -63,10 +63,11 @@ class Tester:
             self.stop.raise_if_asked()
             with self.precision.autocast(testing=True):
                 prediction = self.method.predict_features(features)
+                evidence = self.method.routing_evidence(features, batch["label"].to(features.device))
                 if check is not None:
                     check.add(features, prediction["logits"], batch)
             evaluator.process(prediction["logits"], batch["label"].to(self.precision.device))
-            self.measurement.add(prediction, batch)
+            self.measurement.add(prediction | evidence, batch)
         self.zero_shot = check and check.summary()
         return from_main(evaluator.evaluate)
 

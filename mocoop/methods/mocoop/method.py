@@ -136,6 +136,11 @@ class MoCoOp(PromptMethod):
         scores = torch.einsum("bd,ecd->bec", image_features, soft)
         return self.logit_scale * mix_scores(scores, gates, rows) + self.logit_bias
 
+    def routing_evidence(self, image_features: Tensor, label: Tensor) -> dict[str, Tensor]:
+        scores = torch.einsum("bd,ecd->bec", image_features, self.class_features())
+        similarity = self.group_similarity(image_features, label)
+        return {"expert_logits": self.logit_scale * scores, "similarity": similarity}
+
     def loss(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Cross-entropy + TEXT_LOSS_WEIGHT * text supervision + GATE_LOSS_WEIGHT * hard-prompt-guided routing.
 

@@ -1,0 +1,54 @@
+"""Tables that judge a router: what others would reach with the same experts, and which experts carry the load."""
+
+import pandas as pd
+
+from mocoop.report.content import TableBlock, Text, fold_all_but_first
+from mocoop.results.record import ROUTERS
+from mocoop.results.tables import PHASE_NAMES, SPREADS, Cell, Table
+
+HEADS = dict(zip(ROUTERS, ("Own router", "All, equally", "Random", "Best expert", "True style", "Any right")))
+ABOUT = (
+    "Accuracy with the experts of the same run under other ways of choosing them; nothing is trained again. All, "
+    "equally: every expert answers. Random: as many as the router takes, drawn at random. Best expert: the one that "
+    "is best on these images, for all of them. True style: the expert named like the image's style. Any right: at "
+    "least one expert alone is right, which no router can exceed by choosing one. Agreement: how many of the chosen "
+    "experts are those whose hand-written prompts are most similar to the image."
+)
+LOAD_ABOUT = "Each expert's part of all gate weights, in percent; by equal use all would have the same."
+MISSING = "How other routers would do is not shown: the runs were tested by an earlier version; test them again."
+
+
+def router_blocks(runs: pd.DataFrame) -> list:
+    """Both tables, of runs of one method that route (rows of `collect`)."""
+    judged = runs[["routers" in routing for routing in runs["routing"]]]
+    if judged.empty:
+        return [Text(MISSING)]
+    return [TableBlock(_routers(judged), ABOUT), *_loads(judged)]
+
+
+def _routers(runs: pd.DataFrame) -> Table:
+    rows = []
+    for (dataset, phase), part in runs.groupby(["dataset", "phase"], sort=False):
+        found = [routing["routers"] for routing in part["routing"]]
+        cells = [_cell([one["accuracy"][name] for one in found]) for name in HEADS]
+        rows.append([dataset, PHASE_NAMES.get(phase, phase), *cells, _cell([one["agreement"] for one in found])])
+    columns = ["Dataset", "Images", *HEADS.values(), "Agreement"]
+    return Table("The router beside others", columns, rows, [SPREADS["std"]])
+
+
+def _loads(runs: pd.DataFrame) -> list:
+    titled = []
+    for dataset, part in runs.groupby("dataset", sort=False):
+        phases = [(PHASE_NAMES.get(phase, phase), of_phase) for phase, of_phase in part.groupby("phase", sort=False)]
+        names = part.iloc[0]["routing"]["groups"]
+        loads = [[routing["routers"]["load"] for routing in of_phase["routing"]] for _, of_phase in phases]
+        rows = [[name, *(_cell([load[e] for load in found]) for found in loads)] for e, name in enumerate(names)]
+        title = f"Load of the experts: {dataset}"
+        table = Table(title, ["Expert", *(name for name, _ in phases)], rows, [SPREADS["std"]])
+        titled.append((title, TableBlock(table, LOAD_ABOUT)))
+    return fold_all_but_first(titled)
+
+
+def _cell(values: list[float | None]) -> Cell:
+    values = pd.Series(values, dtype=float)
+    return Cell(values.mean(skipna=False), values.std(skipna=False))
