@@ -14,6 +14,7 @@ from mocoop.errors import ConfigError, DataError, one_line, quoted, reason_of
 from mocoop.files import read_text
 from mocoop.names import odd_character
 
+AUTO = "auto"  # for a list that is found when it is needed
 LARGEST = 1 << 20  # bytes of a config file
 MOST_PROBLEMS = 8  # that one message names
 _ACCEPTED = {float: (float, int), tuple: (list, tuple), list: (list, tuple)}  # kinds of values by that of the default
@@ -136,7 +137,7 @@ def _merge(cfg: CfgNode, pairs, source: str) -> None:
             problems.append(f"unknown key {one_line(key, 80)}{_similar(cfg, key)}")
             continue
         try:
-            cfg.merge_from_list([key, _whole_as_float(_value(cfg, key), value)])
+            cfg.merge_from_list([key, _as_known(_value(cfg, key), value)])
             _check_value(_value(cfg, key))
         except Exception as error:  # yacs evaluates a text as a Python literal, and the parser has its limits
             problems.append(f"{key} cannot be {quoted(value)}: {reason_of(error)}")
@@ -146,8 +147,10 @@ def _merge(cfg: CfgNode, pairs, source: str) -> None:
         raise ConfigError(f"{source}: {'; '.join(problems)}")
 
 
-def _whole_as_float(known, value):
-    """A whole number for a key with a fraction, which yacs would refuse: 20 for 20.0."""
+def _as_known(known, value):
+    """What yacs would refuse, though it can be meant: 20 for 20.0, and `auto` for a list that is to be found."""
+    if value == AUTO and isinstance(known, (list, tuple)):
+        return [value]
     is_whole = not isinstance(value, bool) and re.fullmatch(r"[+-]?\d+", str(value))
     return float(str(value)) if isinstance(known, float) and is_whole else value
 

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 from mocoop.clip.templates import template_groups, template_problem
+from mocoop.config import AUTO
 from mocoop.data.config import folder_defaults
 from mocoop.errors import DataError
 from mocoop.files import atomic_write, check_unused, read_text
@@ -18,14 +19,14 @@ def config_name(root: str) -> str:
     return name or "own_images"
 
 
-def write_config(path: Path, root: str, settings: dict[str, str], groups: dict[str, list[str]]) -> None:
+def write_config(path: Path, root: str, settings: dict[str, str], groups: dict[str, list[str]] | None) -> None:
     """Write the yaml of a dataset `Folder`; raises ConfigError if there is a file of that name.
 
     Args:
         path: the yaml.
         root: the data root, absolute.
         settings: keys of DATASET.FOLDER that differ from their defaults.
-        groups: MoCoOp's groups of templates by name.
+        groups: MoCoOp's groups of templates by name; None leaves them to CLIP's text features (GROUPS auto).
     """
     check_unused(path, advice="delete it, or choose another --name")
     lines = [
@@ -40,21 +41,34 @@ def write_config(path: Path, root: str, settings: dict[str, str], groups: dict[s
         ),
         "TRAINER:",
         "  MOCOOP:  # an expert for each group of templates; {} is the class name",
-        f"    GROUP_NAMES: {json.dumps(list(groups), ensure_ascii=False)}",
-        "    GROUPS:",
-        *(f"      - {json.dumps(templates, ensure_ascii=False)}" for templates in groups.values()),
+        *_group_lines(groups),
     ]
     with atomic_write(path) as file:
         file.write("\n".join(lines) + "\n")
 
 
-def read_template_groups(path: Path | None) -> dict[str, list[str]]:
-    """Groups of templates from a text file, or the default ones.
+def _group_lines(groups: dict[str, list[str]] | None) -> list[str]:
+    if groups is None:
+        return [
+            '    GROUPS: "auto"',
+            '    AUTO_TEMPLATES: "clip"  # or "dataset", or a file with a sentence on each line',
+        ]
+    return [
+        f"    GROUP_NAMES: {json.dumps(list(groups), ensure_ascii=False)}",
+        '    GROUPS:  # instead of both, GROUPS: "auto" lets CLIP\'s text features group its 80 or your own sentences',
+        *(f"      - {json.dumps(templates, ensure_ascii=False)}" for templates in groups.values()),
+    ]
+
+
+def read_template_groups(path: Path | None) -> dict[str, list[str]] | None:
+    """Groups of templates from a text file, or the default ones; None for the word `auto`.
 
     A line "[name]" opens a group; the lines below it are its templates. Raises DataError naming a line that is neither.
     """
     if path is None:
         return template_groups("Folder")
+    if str(path) == AUTO:
+        return None
     groups = {}
     for number, line in enumerate(map(str.strip, read_text(path, "list of templates").split("\n")), start=1):
         heading = re.fullmatch(r"\[(.+)\]", line)

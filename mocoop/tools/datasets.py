@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sub.add_argument("--name", help="name of the config (default: that of ROOT)")
     sub.add_argument("--csv", default="", metavar="FILE", help="csv in ROOT: path,label[,split][,domain]")
     sub.add_argument("--classnames", default="", metavar="FILE", help="csv in ROOT: label,classname")
-    sub.add_argument("--templates", type=Path, metavar="FILE", help="groups of templates: lines below a group's [name]")
+    sub.add_argument("--templates", type=Path, metavar="FILE", help="groups: lines below a group's [name]; or auto")
     sub = action(_import_split, "import-split", "take over a few-shot subset of CoOp (.pkl), 2SFS (.jsonl) or ours")
     sub.add_argument("name")
     sub.add_argument("file", type=Path)

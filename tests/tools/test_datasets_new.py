@@ -4,7 +4,11 @@ import yaml
 from mocoop.checkout import find_checkout
 from mocoop.cli import main
 from mocoop.clip.templates import template_groups
+from mocoop.config import merge_file
 from mocoop.data.new_config import config_name
+from mocoop.engine import get_cfg_default
+from mocoop.methods import extend_cfg
+from mocoop.methods.mocoop.auto_groups import wants_auto
 from mocoop.training import run_command
 from tests.datasets.own import make_own_tree
 
@@ -47,6 +51,14 @@ def test_own_templates(root, checkout, tmp_path, capsys):
     groups = yaml.safe_load((checkout / "configs/datasets/my_birds.yaml").read_text())["TRAINER"]["MOCOOP"]
     assert groups["GROUP_NAMES"] == ["photo", "field"]
     assert groups["GROUPS"] == [["a photo of a {}.", "a good photo of the {}."], ["a {} in the field."]]
+
+
+def test_groups_can_be_left_to_clip(root, checkout, capsys):
+    assert main(["datasets", "new", str(root), "--templates", "auto"]) == 0
+    cfg = get_cfg_default()
+    extend_cfg(cfg)
+    merge_file(cfg, str(checkout / "configs/datasets/my_birds.yaml"))
+    assert wants_auto(cfg.TRAINER.MOCOOP) and cfg.TRAINER.MOCOOP.AUTO_TEMPLATES == "clip"
 
 
 @pytest.mark.parametrize(

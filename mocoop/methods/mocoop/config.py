@@ -8,14 +8,18 @@ from yacs.config import CfgNode
 from mocoop.clip.templates import split_template, template_groups, template_problem
 from mocoop.errors import one_line, quoted
 from mocoop.methods.keys import Key, add_keys, common_keys
+from mocoop.methods.mocoop.auto_groups import wants_auto
 from mocoop.names import SEPARATOR, name_problem
 
 _ROUTERS = ("learned", "random")
 _TEXT_EXPERTS = ("all", "chosen", "released")
 KEYS = (
     # Experts. One soft prompt per group of templates; empty: the dataset's groups in mocoop/clip/templates.json.
-    Key("GROUPS", (), "lists of templates, one list per group", structural=True),
+    # auto: AUTO_TEMPLATES, grouped by CLIP's text features (auto_groups.py).
+    Key("GROUPS", (), "lists of templates, one list per group, or auto", structural=True),
     Key("GROUP_NAMES", (), "a name for each group", structural=True),
+    Key("AUTO_TEMPLATES", "dataset", "what GROUPS auto groups: dataset, clip (its 80), or a file of sentences"),
+    Key("AUTO_GROUPS", 0, "how many groups it makes; 0: the number with the best silhouette", at_least=0),
     Key("INIT", "first", "first: from the group's first template (released); mean: over those of equal token length",
         ("first", "mean"), structural=True),
     Key("CORRECTION", "shared", "shared: one learned vector added to all text features (released); none",
@@ -51,7 +55,7 @@ def add_mocoop_config(cfg: CfgNode) -> None:
 
 
 def resolve_groups(cfg: CfgNode) -> dict[str, list[str]]:
-    """{group name: templates}: those of the config, else those the project carries for the dataset."""
+    """{group name: templates}: those of the config, else those the project carries for the dataset; not `auto`."""
     node = cfg.TRAINER.MOCOOP
     if not node.GROUPS:
         return template_groups(cfg.DATASET.NAME)
@@ -62,6 +66,8 @@ def resolve_groups(cfg: CfgNode) -> dict[str, list[str]]:
 def mocoop_problems(cfg: CfgNode) -> list[str]:
     """What is wrong with TRAINER.MOCOOP beyond what each key says, one line each."""
     node = cfg.TRAINER.MOCOOP
+    if wants_auto(node):
+        return [f"TRAINER.MOCOOP.GROUP_NAMES is {quoted(node.GROUP_NAMES)}, expected none"] if node.GROUP_NAMES else []
     problems = _group_problems(node)
     if not problems:
         groups = len(resolve_groups(cfg))

@@ -18,8 +18,10 @@ from mocoop.clip.hard_prompts import hard_features
 from mocoop.clip.prompts import Context, PromptLayout, count_tokens, embed_words, readable
 from mocoop.clip.templates import split_template
 from mocoop.clip.tower_parts import TowerParts
+from mocoop.errors import ConfigError
 from mocoop.methods.base import PromptMethod, batch_accuracy, taught_classes
 from mocoop.methods.layer_norms import LayerNorms
+from mocoop.methods.mocoop.auto_groups import auto_groups, wants_auto
 from mocoop.methods.mocoop.config import KEYS, mocoop_problems, resolve_groups
 from mocoop.methods.mocoop.losses import group_similarity, routing_loss, routing_target, text_supervision_loss
 from mocoop.methods.mocoop.router import RandomRouter, Router, mix_scores, top_k_gates
@@ -50,7 +52,7 @@ class MoCoOp(PromptMethod):
     ):
         super().__init__(cfg, classnames, clip_model)
         settings = self.settings
-        self.groups = resolve_groups(cfg)
+        self.groups = self._find_groups(cfg)
         self.group_names = list(self.groups)
         self.layer_norms = LayerNorms(clip_model.visual, self._is_tuned)
         if settings.FINETUNE_VIT_LN and not len(self.layer_norms):
@@ -65,6 +67,16 @@ class MoCoOp(PromptMethod):
             self.correction = nn.Parameter(torch.zeros(1, features, dtype=clip_model.dtype))
         self._add_layouts(*taught_classes(cfg, settings.TEXT_LOSS_CLASSES, classnames, all_classnames))
         self.teaches_chosen_experts = _teaches_chosen_experts(cfg)
+
+    def _find_groups(self, cfg: CfgNode) -> dict[str, list[str]]:
+        if not wants_auto(self.settings):
+            return resolve_groups(cfg)
+        groups = auto_groups(cfg, self.text_encoder, self.classnames)
+        if self.settings.TOP_K > len(groups):
+            raise ConfigError(
+                f"TRAINER.MOCOOP.TOP_K is {self.settings.TOP_K}, got {len(groups)} groups for GROUPS auto"
+            )
+        return groups
 
     def _add_experts(self, clip_model: Backbone) -> None:
         contexts = [initial_contexts(group, self.settings.INIT, clip_model) for group in self.groups.values()]
