@@ -3,15 +3,25 @@
 Everything here was fixed before any method was run on these sets: settings are those of MoCoOp's tiny.yaml, chosen on
 other sets, with one group of templates for each style and as many steps as there. The runs lie in
 OUTPUT/<variant>/few_shot/...; finished ones are kept. In the checkout: python -m scripts.when_routing_pays
+
+Dense means that all experts answer, weighed by the learned router; a random router is fixed at its start.
 """
 
 import os
 import sys
 from pathlib import Path
 
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mocoop.files import atomic_write
 from mocoop.protocols.plan import Run, plan_runs
 from mocoop.protocols.request import Request
 from mocoop.protocols.runner import run_all
+from mocoop.results.collect import collect
+from mocoop.results.figures.style import COLOURS, MARKERS, save_figure, styled
+from mocoop.results.render import to_markdown
+from mocoop.results.tables import SPREADS, Cell, Table
 from mocoop.shapes.conflict import COUNTS, STRENGTHS
 from mocoop.shapes.vocabulary import TEMPLATES
 
@@ -32,7 +42,17 @@ VARIANTS = {  # folder: keys of TRAINER.MOCOOP
 }
 
 
-def plan(strengths=STRENGTHS) -> list[Run]:
+NAMES = {
+    "one_expert": "one expert",
+    "random": "random router",
+    "dense": "dense",
+    "top2": "learned top-2",
+    "oracle": "oracle: the true style",
+}
+DATASET = "shapes_conflict"
+
+
+def plan() -> list[Run]:
     """All runs, seed by seed."""
     runs = []
     for name, keys in VARIANTS.items():
@@ -40,7 +60,7 @@ def plan(strengths=STRENGTHS) -> list[Run]:
         request = Request(
             "few_shot",
             ("MoCoOp",),
-            tuple(f"shapes_conflict{strength}" for strength in strengths),
+            tuple(f"{DATASET}{strength}" for strength in STRENGTHS),
             SEEDS,
             (16,),
             "tiny",
@@ -51,11 +71,60 @@ def plan(strengths=STRENGTHS) -> list[Run]:
     return sorted(runs, key=lambda run: run.seed)
 
 
+def accuracies() -> pd.DataFrame:
+    """Columns variant, strength, seed and accuracy of all finished runs; `oracle` is top2 with the true style's expert.
+
+    An oracle needs no run of its own: the test of top2 has counted what each of its experts says alone.
+    """
+    rows = []
+    for name in VARIANTS:
+        for run in collect(OUTPUT / name).frame.itertuples():
+            strength = int(run.dataset.removeprefix(DATASET))
+            rows.append((name, strength, run.seed, run.accuracy))
+            if name == "top2" and "routers" in run.routing:
+                rows.append(("oracle", strength, run.seed, run.routing["routers"]["accuracy"]["style"]))
+    return pd.DataFrame(rows, columns=["variant", "strength", "seed", "accuracy"])
+
+
+def table(found: pd.DataFrame) -> Table:
+    """A row for each strength, a column for each way to choose experts."""
+    rows = []
+    for strength, part in found.groupby("strength"):
+        cells = [part.loc[part["variant"] == name, "accuracy"] for name in NAMES]
+        rows.append([f"{strength} %", *(Cell(values.mean(), values.std()) for values in cells)])
+    seeds = ", ".join(map(str, sorted(found["seed"].unique())))
+    notes = [f"{SPREADS['std']} Seeds {seeds}."]
+    return Table("When does routing pay?", ["Pictures with a conflict", *NAMES.values()], rows, notes)
+
+
+@styled
+def figure(found: pd.DataFrame) -> Figure:
+    """Accuracy against the strength of the interaction, a curve for each way to choose experts."""
+    drawn = Figure(figsize=(4.6, 3.0), layout="constrained")
+    axis = drawn.subplots()
+    for i, (name, label) in enumerate(NAMES.items()):
+        part = found[found["variant"] == name].groupby("strength")["accuracy"].agg(["mean", "std"])
+        place = part.index + 0.8 * (i - (len(NAMES) - 1) / 2)  # a little aside, so that error bars can be told apart
+        axis.errorbar(place, part["mean"], part["std"], label=label, color=COLOURS[i], marker=MARKERS[i], markersize=4)
+    axis.set_xticks(STRENGTHS)
+    axis.set_xlabel("pictures in which colour and shape disagree (%)")
+    axis.set_ylabel("accuracy (%), mean ± std over seeds")
+    axis.legend()
+    return drawn
+
+
 def main() -> int:
     os.environ["OMP_NUM_THREADS"] = "1"
     problems = run_all(plan(), CHECKOUT, WORKERS).lines(CHECKOUT)
     for line in problems:
         print(line, file=sys.stderr)
+    found = accuracies()
+    text = to_markdown(table(found))
+    with atomic_write(OUTPUT / "table.md") as file:
+        file.write(text)
+    for suffix in ("pdf", "png"):
+        save_figure(figure(found), OUTPUT / f"when_routing_pays.{suffix}")
+    print(text)
     return 1 if problems else 0
 
 
