@@ -1,5 +1,6 @@
 """An exported folder, used by a process that can import neither this library nor Dassl, and by ONNX Runtime."""
 
+import copy
 import dataclasses
 import functools
 import importlib.util
@@ -14,11 +15,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mocoop.backbone import load_clip
 from mocoop.errors import ConfigError
 from mocoop.export import export_run
 from mocoop.images import read_image
 from mocoop.results.predictions import read_predictions
 from mocoop.runs.trained_run import load_run
+from tests.small_clip import in_fp64
 from tests.trained import METHODS, SPLIT
 
 # For each (folder, images, file) of the jobs in argv[1]: the images' logits by the folder's own code, to the file.
@@ -40,6 +43,7 @@ for folder, paths, out in json.load(open(sys.argv[1])):
 """
 NEW = ["black plain ring", "white_striped star"]
 REFUSED = ("mma", "dept")  # more than other weights in CLIP and a product of features
+EXPORTED = [name for name in METHODS if name not in REFUSED]
 
 
 @pytest.fixture(scope="module")
@@ -86,17 +90,17 @@ def logits_here(run, paths):
 
 def clip_by_name(folder, place):
     """The export made to name its CLIP, a state dict in the place of the file that `clip.load` would download."""
-    copy = shutil.copytree(folder, place / "by-name")
-    torch.save(load_file(copy / "backbone.safetensors"), place / "clip.pt")
-    (copy / "backbone.safetensors").unlink()
-    info = json.loads((copy / "model.json").read_text())
+    named = shutil.copytree(folder, place / "by-name")
+    torch.save(load_file(named / "backbone.safetensors"), place / "clip.pt")
+    (named / "backbone.safetensors").unlink()
+    info = json.loads((named / "model.json").read_text())
     info["backbone"] = {"name": str(place / "clip.pt"), "included": False}
-    (copy / "model.json").write_text(json.dumps(info))
-    return copy
+    (named / "model.json").write_text(json.dumps(info))
+    return named
 
 
 def test_elsewhere_it_says_the_same(trained_runs, exported, tmp_path):
-    names = [name for name in METHODS if name not in ("coop", *REFUSED)]
+    names = [name for name in EXPORTED if name != "coop"]
     jobs = {name: (exported(name)[1], images_of(trained_runs, name)[0]) for name in names}
     jobs["cocoop"] = (jobs["cocoop"][0], jobs["cocoop"][1][::4])  # encodes all prompts, 77 positions, for every image
     run = exported("mocoop-vit")[0]
@@ -126,7 +130,7 @@ def test_the_example_prints_classes(trained_runs, exported):
     assert first == paths[0] and len(rest) == 5 and rest[0].split(" %  ")[1] in run.classnames, done.stderr
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "mocoop-random"])
+@pytest.mark.parametrize("name", [name for name in EXPORTED if name != "mocoop-random"])
 def test_onnx_gives_the_logits_for_any_batch(trained_runs, exported, tmp_path, name):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
@@ -140,6 +144,25 @@ def test_onnx_gives_the_logits_for_any_batch(trained_runs, exported, tmp_path, n
         expected = run.predict(batch)["logits"].numpy()
         assert np.abs(found - expected).max() < 1e-4
         assert np.array_equal(found.argmax(1), expected.argmax(1))
+
+
+def test_merged_updates_make_a_clip_that_needs_nothing_else(exported):
+    """Both towers of plain CLIP, with the weights of the export, give the logits of the method: in fp64, in which only
+    the rounding of the exported weights is left."""
+    run, folder = exported("cliplora")
+    tuned = {n.removeprefix("clip."): v for n, v in load_file(folder / "model.safetensors").items() if n[:5] == "clip."}
+    assert len(tuned) == 2 + 4  # blocks of the text tower and of the image tower
+    plain, method = in_fp64(load_clip(run.cfg)), copy.deepcopy(run.method)
+    plain.load_state_dict(tuned, strict=False)
+    in_fp64(method.clip_model)
+    images = torch.randn(20, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        features = (plain.encode_image(images), plain.encode_text(method.layout.tokens))
+        image, text = (feature / feature.norm(dim=-1, keepdim=True) for feature in features)
+        found, expected = plain.logit_scale.exp() * image @ text.t(), method.double()(images)
+    assert (found - expected).abs().max() < 1e-5
+    start = in_fp64(load_clip(run.cfg)).state_dict()
+    assert all((value - start[name]).abs().max() > 1e-4 for name, value in tuned.items())
 
 
 def test_tensors_are_what_was_learned(exported):

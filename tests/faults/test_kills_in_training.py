@@ -70,6 +70,15 @@ def test_killed_where_iterations_are_counted(runs, ledger, moment):
         assert differences(broken.out, whole.out) == []
 
 
+@pytest.mark.parametrize("steps, moment", [("7", 23), pytest.param("6", 22, marks=pytest.mark.slow)])
+def test_killed_where_a_stage_ends(runs, ledger, steps, moment):
+    """2SFS's head starts before step 8 of 12: a state of that very moment is gone on from, and one from before it."""
+    run = runs.new("TwoSFS", "TRAIN.CHECKPOINT_STEPS", steps)
+    with ledger.fault("kill in training"):
+        killed_at(run, moment)
+        run.must_end_as_if_nothing_had_happened()
+
+
 def test_killed_before_anything_was_saved(runs, ledger):
     run = runs.new("CoOp")
     with ledger.fault("kill in training"):

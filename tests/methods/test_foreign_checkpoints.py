@@ -46,6 +46,13 @@ def as_ivlp(state):
     return found
 
 
+def as_dept(state):
+    """All of the base under its prompt learner."""
+    return {name.replace("base.", "prompt_learner."): value for name, value in state.items()} | {
+        f"prompt_learner.{name}": torch.zeros(6, 3, 128) for name in BUFFERS
+    }
+
+
 def as_mma(state):
     """Blocks counted from 1."""
     found = {"token_embedding": torch.zeros(6, 77, 128), "tokenized_prompts": torch.zeros(6, 77, dtype=torch.long)}
@@ -67,6 +74,7 @@ RELEASES = {
     "PromptSRC": ("VLPromptLearner", as_ivlp),
     "VPT": ("prompt_learner", as_ivlp),
     "MMA": ("adapter_learner", as_mma),
+    "DePT": ("PromptLearner", as_dept),
 }
 OF_CLIP = {"image_encoder.conv1.weight": torch.zeros(2, 2), "text_encoder.ln_final.weight": torch.zeros(4)}
 
