@@ -72,9 +72,9 @@ def plan() -> list[Run]:
 
 
 def accuracies() -> pd.DataFrame:
-    """Columns variant, strength, seed and accuracy of all finished runs; `oracle` is top2 with the true style's expert.
+    """Columns variant, strength, seed and accuracy, of the seeds that all variants have finished.
 
-    An oracle needs no run of its own: the test of top2 has counted what each of its experts says alone.
+    The oracle needs no run of its own: the test of top2 has counted what the expert of the true style says alone.
     """
     rows = []
     for name in VARIANTS:
@@ -83,7 +83,9 @@ def accuracies() -> pd.DataFrame:
             rows.append((name, strength, run.seed, run.accuracy))
             if name == "top2" and "routers" in run.routing:
                 rows.append(("oracle", strength, run.seed, run.routing["routers"]["accuracy"]["style"]))
-    return pd.DataFrame(rows, columns=["variant", "strength", "seed", "accuracy"])
+    found = pd.DataFrame(rows, columns=["variant", "strength", "seed", "accuracy"])
+    complete = found.groupby(["strength", "seed"])["variant"].transform("nunique") == len(NAMES)
+    return found[complete]
 
 
 def table(found: pd.DataFrame) -> Table:
@@ -91,10 +93,10 @@ def table(found: pd.DataFrame) -> Table:
     rows = []
     for strength, part in found.groupby("strength"):
         cells = [part.loc[part["variant"] == name, "accuracy"] for name in NAMES]
-        rows.append([f"{strength} %", *(Cell(values.mean(), values.std()) for values in cells)])
-    seeds = ", ".join(map(str, sorted(found["seed"].unique())))
-    notes = [f"{SPREADS['std']} Seeds {seeds}."]
-    return Table("When does routing pay?", ["Pictures with a conflict", *NAMES.values()], rows, notes)
+        seeds = ", ".join(map(str, sorted(part["seed"].unique())))
+        rows.append([f"{strength} %", seeds, *(Cell(values.mean(), values.std()) for values in cells)])
+    notes = [SPREADS["std"]]
+    return Table("When does routing pay?", ["Pictures with a conflict", "Seeds", *NAMES.values()], rows, notes)
 
 
 @styled
