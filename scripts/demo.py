@@ -78,7 +78,7 @@ def main() -> int:
     os.environ["OMP_NUM_THREADS"] = "1"  # of the workers; as the results in the README were made
     runs = plan()
     try:
-        outcome = run_all(runs, CHECKOUT, WORKERS)
+        outcome = run_all(runs, CHECKOUT, (None,) * WORKERS)
     except KeyboardInterrupt:
         print("interrupted; run the same command to resume", file=sys.stderr)
         return 130

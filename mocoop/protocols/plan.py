@@ -1,7 +1,6 @@
 """Which runs a request consists of: a list of command lines of train.py, with what each of them needs."""
 
 import functools
-import json
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -21,9 +20,10 @@ from mocoop.protocols.configs import (
     shapes_config,
 )
 from mocoop.protocols.request import Request, check_data, completed, known
-from mocoop.results.record import FILE_NAME
+from mocoop.results.record import FILE_NAME, glance
 
 DATASETS = "configs/datasets"
+CONSOLE = "console.txt"
 Place = tuple[Phase, str, int, int]  # phase, dataset, shots, seed
 
 
@@ -45,31 +45,41 @@ class Run:
         return "/".join(Path(self.folder).parts[-7:])
 
     def finished(self, checkout: Path) -> bool:
-        try:
-            return json.loads((checkout / self.folder / FILE_NAME).read_text(encoding="utf-8"))["status"] == "done"
-        except (OSError, ValueError, KeyError, TypeError):  # train.py names a damaged record
-            return False
+        return glance(checkout / self.folder / FILE_NAME)[0] == "done"
+
+    def console(self, checkout: Path) -> Path:
+        """The file with what it printed; it is there while the run goes on, and where it failed or was interrupted."""
+        return checkout / self.folder / CONSOLE
 
     def command(self, python: str = sys.executable) -> str:
         """The command in full, to be pasted into a shell."""
         return " ".join(map(shell_word, (python, "train.py", *self.argv)))
 
 
-def plan_runs(request: Request, checkout: Path) -> list[Run]:
+def plan_runs(request: Request, checkout: Path, with_data: bool = True) -> list[Run]:
     """The runs of the request, finished ones too: seed by seed, each after the one whose model it needs.
 
-    Raises ConfigError for what `list_runs` refuses, and where data are missing.
+    Raises ConfigError for what `list_runs` refuses, and, unless it does not matter, where data are missing.
     """
     request = completed(request, checkout)
     runs = list_runs(request, checkout)
-    check_data(request, checkout, "mocoop run")
+    if with_data:
+        check_data(request, checkout, "mocoop run")
     return sorted(runs, key=lambda run: run.seed)
 
 
-def dry_run(request: Request, checkout: Path) -> Iterator[str]:
-    """The command of each run of the request, or a line that says that it is finished. Data may be missing."""
-    for run in list_runs(completed(request, checkout), checkout):
+def commands(runs: list[Run], checkout: Path) -> Iterator[str]:
+    """The command of each run, or a line that says that it is finished."""
+    for run in runs:
         yield f"finished already: {run.folder}" if run.finished(checkout) else run.command()
+
+
+def indexed(runs: list[Run], checkout: Path) -> Iterator[str]:
+    """A line for each run: its index in the plan, whether it is done, its name and the index of the run it needs."""
+    index = {run.folder: number for number, run in enumerate(runs)}
+    for number, run in enumerate(runs):
+        needs = f"  after {index[run.model]}" if run.model in index else ""
+        yield f"{number:5}  {'done' if run.finished(checkout) else 'to do':5}  {run.name}{needs}"
 
 
 def list_runs(request: Request, checkout: Path) -> list[Run]:

@@ -1,4 +1,4 @@
-"""Worker processes, as many as run at a time, each kept from run to run."""
+"""Worker processes, as many as runs go on at a time, each kept from run to run."""
 
 import contextlib
 import json
@@ -6,15 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import threading
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from mocoop.errors import ConfigError
 from mocoop.protocols.plan import Run
-
-CONSOLE = "console.txt"  # in a run's folder, what it printed; only if it failed or was interrupted
-ATTEMPTS = 2
 
 
 class WorkerDied(Exception):
@@ -22,14 +19,24 @@ class WorkerDied(Exception):
 
 
 class Worker:
-    """One process of `mocoop.protocols.worker`. Raises ConfigError where it cannot import train.py."""
+    """One process of `mocoop.protocols.worker`, on a GPU of its own if one is named, and another one if that dies."""
 
-    def __init__(self, checkout: Path, threads: int):
-        settings = {"OMP_NUM_THREADS": str(threads)} | os.environ
+    def __init__(self, checkout: Path, device: str | None, threads: int):
+        self.checkout, self.device = checkout, device
+        self.settings = {"OMP_NUM_THREADS": str(threads)} | os.environ
+        if device is not None:
+            self.settings["CUDA_VISIBLE_DEVICES"] = device
+        self.process, self.imported = None, False
+
+    def start(self) -> None:
+        """Makes sure of the process, which imports train.py meanwhile."""
+        if self.process is not None:
+            return
+        self.imported = False
         self.process = subprocess.Popen(
             [sys.executable, "-m", "mocoop.protocols.worker"],
-            cwd=checkout,
-            env=settings,
+            cwd=self.checkout,
+            env=self.settings,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -37,92 +44,79 @@ class Worker:
             bufsize=1,
             start_new_session=True,  # Ctrl-C is for its parent
         )
-        self.started = False
 
-    def run(self, argv: tuple[str, ...], console: Path) -> str:
-        """Runs train.py; why it failed, or an empty string. Raises WorkerDied."""
-        if not self.started:
+    def run(self, run: Run) -> str:
+        """Runs train.py; why it failed, or an empty string. Raises WorkerDied; ConfigError if it is not importable."""
+        if not self.imported:
             if reason := self._answer():
                 raise ConfigError(reason)
-            self.started = True
-        try:
-            print(json.dumps({"argv": argv, "console": str(console)}), file=self.process.stdin)
-        except BrokenPipeError:
-            pass  # it has died by now, as its missing answer says
+            self.imported = True
+        job = {"argv": run.argv, "console": str(run.console(self.checkout))}
+        with contextlib.suppress(BrokenPipeError):  # it has died by now, as its missing answer says
+            print(json.dumps(job), file=self.process.stdin)
         return self._answer()
 
     def stop(self) -> None:
         """Asks it to end: at once if it is idle, else when the run has saved its state."""
-        self.process.terminate()
+        if (process := self.process) is not None:
+            process.terminate()
 
-    def end(self) -> None:
-        """Ends it at once, with what it started, whatever it does."""
-        if self.process.returncode is None:  # so that the group's number is still its own
+    def end(self) -> int:
+        """Ends it at once, with what it started, whatever it does; the status that it ended with."""
+        process, self.process = self.process, None
+        if process is None:
+            return 0
+        if process.returncode is None:  # so that the group's number is still its own
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+                os.killpg(process.pid, signal.SIGKILL)
         with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.close()
+            process.stdin.close()
+        return process.wait()
 
     def _answer(self) -> str:
         line = self.process.stdout.readline()
         if line.endswith("\n"):
             return json.loads(line)["reason"]
-        self.end()
-        status = self.process.returncode
+        status = self.end()
         raise WorkerDied(signal.Signals(-status).name if status < 0 else f"status {status}")
 
 
 class WorkerPool:
-    """At most `size` workers, started when they are needed; they share the processor's cores."""
+    """A worker for each of `devices`, started when it is needed; they share the processor's cores.
 
-    def __init__(self, checkout: Path, size: int):
-        self.checkout, self.threads = checkout, max(1, _cores() // size)
-        self._executor = ThreadPoolExecutor(size)
-        self._workers, self._idle = [], []
-        self._lock, self._closed = threading.Lock(), False
+    Attributes:
+        idle: the workers without a run, the one that has been idle longest first.
+        running: the worker and the run of each run that goes on, by its future, which gives why the run failed.
+    """
+
+    def __init__(self, checkout: Path, devices: Sequence[str | None]):
+        threads = max(1, _cores() // len(devices))
+        self.workers = [Worker(checkout, device, threads) for device in devices]
+        self.idle, self.running = list(self.workers), {}
+        self._executor = ThreadPoolExecutor(len(devices))
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exc_info) -> None:
         """Ends the workers once their runs have saved their states; at once on a KeyboardInterrupt."""
-        with self._lock:
-            self._closed = True
-        for worker in self._workers:
+        for worker in self.workers:
             worker.stop()
         try:
             self._executor.shutdown(cancel_futures=True)
         finally:
-            for worker in self._workers:
+            for worker in self.workers:
                 worker.end()
 
-    def submit(self, run: Run) -> "Future[str]":
-        """Runs it when a worker is free; the future's result says why it failed, or is an empty string."""
-        return self._executor.submit(self._run, run)
+    def start(self, worker: Worker, run: Run) -> None:
+        self.idle.remove(worker)
+        worker.start()
+        self.running[self._executor.submit(worker.run, run)] = worker, run
 
-    def _run(self, run: Run) -> str:
-        console = self.checkout / run.folder / CONSOLE
-        for _ in range(ATTEMPTS):
-            worker = self._take()
-            try:
-                reason = worker.run(run.argv, console)
-            except WorkerDied as death:
-                reason = f"its process died ({death})"
-                continue
-            self._idle.append(worker)
-            return reason
-        return f"{reason}, {ATTEMPTS} times"
-
-    def _take(self) -> Worker:
-        with self._lock:
-            if self._closed:
-                raise WorkerDied("the pool is closed")
-            if self._idle:
-                return self._idle.pop()
-            worker = Worker(self.checkout, self.threads)
-            self._workers.append(worker)
-            return worker
+    def ended(self, future: "Future[str]") -> tuple[Worker, Run]:
+        worker, run = self.running.pop(future)
+        self.idle.append(worker)
+        return worker, run
 
 
 def _cores() -> int:

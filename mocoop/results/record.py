@@ -6,6 +6,8 @@ failed. Records are plain JSON without NaN, so that any language reads them.
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,6 +20,7 @@ from mocoop.versions import installed_versions
 
 FORMAT = 1
 FILE_NAME = "result.json"
+EDGE = 1024  # bytes of a record's beginning and end that say its status and times
 STATUSES = ("running", "done", "failed")
 # What may change when a run goes on in its folder: where things lie, and how it is watched.
 CHANGEABLE_KEYS = (
@@ -108,6 +111,26 @@ def read_record(path) -> dict:
     record = read_json(path, "record of a run", "remove it and run again")
     validate_record(record, path)
     return record
+
+
+def glance(path) -> tuple[str | None, float]:
+    """Status and seconds of the record at `path`; None and 0 where there is none, or its end is missing.
+
+    Only its first and last lines are read: a record of a thousand classes is long, and a plan has thousands of them.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(EDGE)
+            file.seek(max(0, os.fstat(file.fileno()).st_size - EDGE))
+            tail = file.read()
+    except OSError:
+        return None, 0.0
+    status = re.match(rb'\{\s*("format": *\d+,\s*)?"status": *"(\w+)"', head)
+    if status is None or not tail.rstrip().endswith(b"}"):
+        return None, 0.0
+    seconds = re.search(rb'"seconds": *\{([^{}]*)\}', tail)
+    numbers = re.findall(rb": *([\d.]+)", seconds[1]) if seconds else []
+    return status[2].decode(), sum(map(float, numbers))
 
 
 def validate_record(record, where) -> None:

@@ -1,31 +1,41 @@
-"""Runs a whole protocol, several runs side by side, and ends in its tables and figures.
+"""Runs a whole protocol, on this machine or a cluster, and ends in its tables and figures.
 
 mocoop run base2new --datasets shapes_both --seeds 1,2,3             base to new, the four methods of the paper
 mocoop run base2new --methods CoOp,Mine --plugin mine.py             with a method of one's own
 mocoop run few_shot --methods CoOp,MoCoOp --datasets caltech101      1, 2, 4, 8 and 16 shots
 mocoop run dg --source imagenet --jobs 2                             train on the source, test on its variants
+mocoop run base2new --gpus 0,1,2,3                                   a run on each GPU; --jobs-per-gpu 2: two
+mocoop run base2new --slurm gpu --time 4:00:00 --parallel 32         as SLURM's jobs; Ctrl-C leaves them
+mocoop run base2new --estimate                                       hours, and the wall time of N workers
+mocoop run base2new --list; mocoop run base2new --index 17           the plan; one run of it, for any scheduler
 mocoop run base2new --datasets dtd --dry-run                         print the commands of train.py
 mocoop run base2new --datasets dtd -- OPTIM.LR 0.01                  KEY VALUE overrides for train.py
 
 PROTOCOL is base2new, base2new_all, few_shot, xd (cross_dataset) or dg (domain_generalization). The runs are those of
 scripts/<protocol>.sh, in the same folders, and the scripts' environment variables count where an option is not given.
-What has finished is not run again; the same command resumes what was interrupted.
+What has finished is not run again; the same command resumes what was interrupted, and takes over the jobs that SLURM
+still has in hand. `mocoop status OUTPUT` says how far it is.
 """
 
 import argparse
 import logging
 import os
+import re
 import sys
 import time
+from pathlib import Path
 
 from mocoop.catalog import listed
 from mocoop.checkout import find_checkout
 from mocoop.errors import ConfigError, MocoopError
 from mocoop.protocol import PROTOCOLS
 from mocoop.protocols.configs import COMPARED
-from mocoop.protocols.plan import dry_run, plan_runs
+from mocoop.protocols.costs import Costs, estimate
+from mocoop.protocols.plan import Run, commands, indexed, plan_runs
 from mocoop.protocols.request import Request, find_protocol
 from mocoop.protocols.runner import run_all
+from mocoop.protocols.schedule import Outcome
+from mocoop.protocols.slurm import Cluster, run_on_slurm
 
 TAKES_OVERRIDES = True
 
@@ -45,36 +55,112 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", help="dataset to train on, for xd and dg (default: imagenet)")
     parser.add_argument("--data", metavar="DIR", help="data root (default: data, in the checkout)")
     parser.add_argument("--output", metavar="DIR", help="folder of the results (default: output, in the checkout)")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (default: %(default)s)")
-    parser.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
+    parser.add_argument("--retries", type=int, default=0, metavar="N", help="tries more for a run that fails")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time on the cores (default: 1)")
+    where.add_argument("--gpus", metavar="A,B", help="GPUs, a run on each at a time")
+    where.add_argument("--slurm", metavar="PARTITION", help="run as jobs of SLURM; needs pip install 'mocoop[cluster]'")
+    parser.add_argument("--jobs-per-gpu", type=int, default=1, metavar="N", help="runs at a time on each of --gpus")
+    slurm = parser.add_argument_group("with --slurm")
+    slurm.add_argument(
+        "--time", default="4:00:00", help="of a job, which goes on in another one (default: %(default)s)"
+    )
+    slurm.add_argument("--gpus-per-run", type=int, default=1, metavar="N", help="GPUs of a job (default: 1)")
+    slurm.add_argument("--parallel", type=int, default=32, metavar="N", help="jobs of an array at a time (default: 32)")
+    slurm.add_argument(
+        "--slurm-option", action="append", default=[], metavar="KEY=VALUE", help="option of sbatch; repeatable"
+    )
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
+    instead.add_argument("--list", action="store_true", help="print the plan, an index for each run, and run nothing")
+    instead.add_argument("--index", type=int, metavar="I", help="run the run of this index in the plan, and no other")
+    instead.add_argument("--estimate", action="store_true", help="print how long it takes, and run nothing")
     parser.usage = f"{parser.prog} PROTOCOL [OPTION ...] [-- KEY VALUE ...]"
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs what is not finished, then prints and writes the tables; 1 where a run failed, 130 on Ctrl-C."""
-    started, request, checkout = time.monotonic(), _request(args), find_checkout()
-    if args.jobs < 1:
-        raise ConfigError(f"got --jobs {args.jobs}, expected 1 or more")
-    if args.dry_run or os.environ.get("DRY_RUN"):
-        print("\n".join(dry_run(request, checkout)))
+    started, checkout = time.monotonic(), find_checkout()
+    _check_numbers(args)
+    dry = args.dry_run or os.environ.get("DRY_RUN")
+    runs = plan_runs(_request(args), checkout, with_data=not (dry or args.list or args.estimate))
+    if dry or args.list or args.estimate:
+        lines = commands(runs, checkout) if dry else indexed(runs, checkout)
+        print("\n".join(estimate(runs, checkout, _workers(args)) if args.estimate else lines))
         return 0
-    runs = plan_runs(request, checkout)
+    if args.index is not None:
+        return _run_one(runs, args.index, checkout)
     try:
-        outcome = run_all(runs, checkout, args.jobs)
+        outcome = _execute(runs, checkout, args)
     except KeyboardInterrupt:
-        print("interrupted; run the same command to resume", file=sys.stderr)
+        left = "the jobs go on, as mocoop status shows" if args.slurm else "interrupted"
+        print(f"{left}; run the same command to resume", file=sys.stderr)
         return 130
     problems = outcome.lines(checkout)
     try:
         from mocoop.protocols.products import finish  # what draws is slow to import, and needed only here
 
-        folder = finish(request.protocol, runs, outcome.lacking(), checkout)
+        folder = finish(find_protocol(args.protocol), runs, outcome.lacking(), checkout)
         logger.info("Tables, runs, figures and report: %s (%.0f s)", folder, time.monotonic() - started)
     except MocoopError as error:
         problems.append(f"failed: tables: {error}")
     for line in problems:
         logger.error("%s", line)
     return 1 if problems else 0
+
+
+def _execute(runs: list[Run], checkout: Path, args) -> Outcome:
+    seconds = Costs(runs, checkout)
+    if args.slurm:
+        options = dict(_option(text) for text in args.slurm_option)
+        cluster = Cluster(args.slurm, _minutes(args.time), args.gpus_per_run, args.parallel, options)
+        return run_on_slurm(runs, checkout, cluster, args.retries, seconds)
+    gpus = _names("--gpus", args.gpus)
+    devices = gpus * args.jobs_per_gpu if gpus else (None,) * args.jobs
+    return run_all(runs, checkout, devices, args.retries, seconds)
+
+
+def _run_one(runs: list[Run], index: int, checkout: Path) -> int:
+    """Becomes train.py, so that signals and its status are its own. Raises ConfigError if its model is not there."""
+    if not 0 <= index < len(runs):
+        raise ConfigError(f"got --index {index}, expected 0 to {len(runs) - 1}, as --list shows them")
+    run = runs[index]
+    for number, other in enumerate(runs):
+        if other.folder == run.model and not other.finished(checkout):
+            raise ConfigError(f"run {index} needs the model of run {number}, {other.name}, which is not done")
+    os.chdir(checkout)
+    os.execv(sys.executable, [sys.executable, "train.py", *run.argv])
+
+
+def _workers(args) -> int:
+    if args.slurm:
+        return args.parallel
+    return len(_names("--gpus", args.gpus)) * args.jobs_per_gpu if args.gpus else args.jobs
+
+
+def _check_numbers(args) -> None:
+    for name, least in {"jobs": 1, "jobs_per_gpu": 1, "parallel": 1, "retries": 0, "gpus_per_run": 0}.items():
+        if getattr(args, name) < least:
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"got {option} {getattr(args, name)}, expected {least} or more")
+
+
+def _minutes(text: str) -> int:
+    """Minutes of a time as SLURM writes it: minutes, hours:minutes:seconds, days-hours and so on."""
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
+    if match is None:
+        raise ConfigError(f"got --time {text!r}, expected a time such as 4:00:00, 90 (minutes) or 2-12:00:00")
+    days, *parts = (int(part) if part else None for part in match.groups())
+    parts = [part for part in parts if part is not None]
+    hours, minutes, seconds = [*parts, 0, 0][:3] if days is not None or len(parts) == 3 else [0, *parts, 0][:3]
+    return max(1, ((days or 0) * 24 + hours) * 60 + minutes + (seconds > 0))
+
+
+def _option(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise ConfigError(f"got --slurm-option {text!r}, expected KEY=VALUE, such as cpus-per-task=8")
+    return key.lstrip("-"), value
 
 
 def _request(args) -> Request:

@@ -7,7 +7,7 @@ import pytest
 from mocoop.errors import ConfigError
 from mocoop.protocol import PROTOCOLS, part_of
 from mocoop.protocols.configs import COMPARED, FOLDER, names_in
-from mocoop.protocols.plan import Run, dry_run, plan_runs
+from mocoop.protocols.plan import Run, commands, indexed, plan_runs
 from mocoop.protocols.request import Request, find_protocol
 from tests.scripts.checkout import REPOSITORY, Checkout
 
@@ -17,8 +17,10 @@ def checkout(tmp_path):
     return Checkout(tmp_path / "checkout")
 
 
-def plan(checkout, protocol="base2new", methods=("CoOp",), datasets=("caltech101",), seeds=(1,), **request):
-    return plan_runs(Request(protocol, methods, datasets, seeds, **request), checkout.root)
+def plan(
+    checkout, protocol="base2new", methods=("CoOp",), datasets=("caltech101",), seeds=(1,), with_data=True, **request
+):
+    return plan_runs(Request(protocol, methods, datasets, seeds, **request), checkout.root, with_data)
 
 
 def names(runs):
@@ -101,12 +103,23 @@ def test_a_plan_lists_finished_runs_and_a_dry_run_says_that_they_are(checkout):
     trained, tested = plan(checkout)
     checkout.write(f"{trained.folder}/result.json", '{\n "status": "done"\n}\n')
     assert [run.finished(checkout.root) for run in plan(checkout)] == [True, False]
-    said, command = dry_run(Request("base2new", ("CoOp",), ("caltech101",), (1,)), checkout.root)
+    said, command = commands(plan(checkout), checkout.root)
     assert said == f"finished already: {trained.folder}"
     assert shlex.split(command) == [sys.executable, "train.py", *tested.argv]
 
 
-@pytest.mark.parametrize("text", ['{"status": "running"}', '{"status": "failed"}', "{", "[]", "3"])
+def test_an_indexed_plan_says_what_is_done_and_what_a_run_needs(checkout):
+    trained, tested = plan(checkout)
+    checkout.write(f"{trained.folder}/result.json", '{"status": "done"}')
+    assert [line.split() for line in indexed([trained, tested], checkout.root)] == [
+        ["0", "done", trained.name],
+        ["1", "to", "do", tested.name, "after", "0"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ['{"status": "done", "seconds"', '{"status": "running"}', '{"status": "failed"}', "{", "[]", "3"]
+)
 def test_what_is_not_done_is_not_finished(checkout, text):
     checkout.write("out/result.json", text)
     assert not Run("out", 1, ()).finished(checkout.root)
@@ -129,11 +142,11 @@ def test_what_is_wrong_is_said_in_one_line(checkout, request_, message):
     assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
 
 
-def test_missing_data_is_said_once_before_anything_runs_but_not_to_a_dry_run(checkout):
+def test_missing_data_is_said_once_before_anything_runs_but_not_to_a_list(checkout):
     (checkout.root / "data").rmdir()
     with pytest.raises(ConfigError, match="no data in .*/data; get it as DATASETS.md says"):
         plan(checkout)
-    assert len(list(dry_run(Request("base2new", ("CoOp",), ("caltech101",), (1,)), checkout.root))) == 2
+    assert len(plan(checkout, with_data=False)) == 2
 
 
 def test_a_plan_needs_no_other_program(checkout, monkeypatch):

@@ -7,7 +7,8 @@ import pytest
 from mocoop.errors import ConfigError
 from mocoop.protocols.plan import plan_runs
 from mocoop.protocols.request import Request
-from mocoop.protocols.runner import Schedule, run_all
+from mocoop.protocols.runner import run_all
+from mocoop.protocols.schedule import Schedule, wall_seconds
 from tests.protocols.checkout import is_alive, make_checkout, order, wait_for
 
 
@@ -15,10 +16,10 @@ def plan(checkout, methods=("CoOp", "MoCoOp"), seeds=(1, 2)):
     return plan_runs(Request("base2new", methods, ("shapes_both",), seeds, cfg="tiny"), checkout.root)
 
 
-def execute(tmp_path, act="    return 0", jobs=1, **request):
+def execute(tmp_path, act="    return 0", jobs=1, options=None, **request):
     checkout = make_checkout(tmp_path / "checkout", act)
     runs = plan(checkout, **request)
-    return checkout, runs, run_all(runs, checkout.root, jobs)
+    return checkout, runs, run_all(runs, checkout.root, (None,) * jobs, **(options or {}))
 
 
 def failing(statement: str) -> str:
@@ -34,7 +35,7 @@ def test_a_run_whose_model_is_trained_goes_before_the_next_training(tmp_path):
     runs = plan(make_checkout(tmp_path))
     schedule, started = Schedule(runs), []
     while schedule.ready:
-        started.append(schedule.ready.popleft())
+        started.append(schedule.ready.pop(0))
         assert schedule.finish(started[-1], "") == started[-1:]
     assert started == runs and not schedule.outcome.lacking()
 
@@ -118,7 +119,7 @@ def test_a_train_py_that_cannot_be_imported_is_one_error(tmp_path):
     checkout = make_checkout(tmp_path)
     checkout.write("train.py", "import nothing_of_that_name\n")
     with pytest.raises(ConfigError, match="train.py cannot be imported: ModuleNotFoundError: No module named 'nothing"):
-        run_all(plan(checkout), checkout.root, jobs=2)
+        run_all(plan(checkout), checkout.root, (None, None))
 
 
 @pytest.mark.parametrize("given, expected", [(None, "1"), ("5", "5")])
@@ -165,3 +166,62 @@ def test_sigterm_lets_a_run_save_its_state(tmp_path):
 def interrupt_when(path, number=signal.SIGINT):
     wait_for(lambda: path.exists() and path.read_text().endswith(" "))
     os.kill(os.getpid(), number)
+
+
+ON_A_GPU = "    with open('gpus.txt', 'a') as file: print(os.environ['CUDA_VISIBLE_DEVICES'], run['seed'], file=file)\n"
+
+
+def gpus_of(checkout) -> list[str]:
+    return (checkout.root / "gpus.txt").read_text().splitlines()
+
+
+def test_each_worker_sees_its_gpu_alone(tmp_path):
+    checkout = make_checkout(tmp_path / "checkout", ON_A_GPU + "    time.sleep(0.3)")
+    runs = plan(checkout, methods=("ZeroshotCLIP",), seeds=(1, 2, 3))
+    assert not run_all(runs, checkout.root, ("0", "GPU-5f")).lacking()
+    used = [line.split()[0] for line in gpus_of(checkout)]
+    assert set(used) == {"0", "GPU-5f"} and len(used) == len(runs)
+
+
+def test_a_run_whose_process_dies_goes_on_another_gpu(tmp_path):
+    act = ON_A_GPU + "    if os.environ['CUDA_VISIBLE_DEVICES'] == '0': os.kill(os.getpid(), signal.SIGKILL)"
+    checkout = make_checkout(tmp_path / "checkout", act)
+    runs = plan(checkout, methods=("ZeroshotCLIP",), seeds=(1, 2))
+    assert not run_all(runs, checkout.root, ("0", "1")).lacking()
+    assert [line.split()[0] for line in gpus_of(checkout)].count("1") == len(runs)
+
+
+def test_a_run_that_fails_is_tried_again_as_often_as_asked(tmp_path):
+    act = failing("Path('tries').open('a').write('x'); assert len(Path('tries').read_text()) > 2, 'not yet'")
+    checkout, runs, outcome = execute(tmp_path, act, options={"retries": 2})
+    assert not outcome.lacking() and order(checkout).count(FAILED) == 3
+    (checkout.root / "tries").write_text("")
+    (checkout.root / "output" / FAILED / "result.json").unlink()
+    outcome = run_all(runs, checkout.root, retries=1)
+    assert outcome.lines(checkout.root)[0].startswith(f"failed: {FAILED}: AssertionError: not yet, 2 times; log: ")
+
+
+def test_what_most_seconds_depend_on_starts_first(tmp_path):
+    seconds = {
+        ("train_base", "CoOp"): 5,
+        ("test_new", "CoOp"): 1,
+        ("train_base", "MoCoOp"): 4,
+        ("test_new", "MoCoOp"): 9,
+    }
+    checkout = make_checkout(tmp_path / "checkout")
+    runs = plan(checkout, seeds=(1,))
+    run_all(runs, checkout.root, seconds=lambda run: seconds[run.name.split("/")[1], run.name.split("/")[4]])
+    assert [(phase, method) for _, phase, _, _, method, _, _ in (name.split("/") for name in order(checkout))] == [
+        ("train_base", "MoCoOp"),
+        ("test_new", "MoCoOp"),
+        ("train_base", "CoOp"),
+        ("test_new", "CoOp"),
+    ]
+
+
+def test_the_wall_time_of_workers_follows_the_schedule(tmp_path):
+    runs = plan(make_checkout(tmp_path), seeds=(1,))  # two trainings and their tests
+    assert wall_seconds(runs, lambda run: 1 if run.model else 3, 1) == 8
+    assert wall_seconds(runs, lambda run: 1 if run.model else 3, 2) == 4
+    assert wall_seconds(runs, lambda run: 1 if run.model else 3, 9) == 4
+    assert wall_seconds([], lambda run: 1, 3) == 0

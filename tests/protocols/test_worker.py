@@ -14,7 +14,7 @@ from mocoop.protocols.request import Request
 from mocoop.protocols.runner import run_all
 
 root = Path(sys.argv[1])
-run_all(plan_runs(Request("base2new", ("CoOp",), ("shapes_both",), (1, 2), cfg="tiny"), root), root, jobs=2)
+run_all(plan_runs(Request("base2new", ("CoOp",), ("shapes_both",), (1, 2), cfg="tiny"), root), root, (None, None))
 """
 # The child is in the worker's process group, as the processes of a data loader are.
 WAITING = """

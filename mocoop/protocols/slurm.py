@@ -1,0 +1,248 @@
+"""Runs a plan on a SLURM cluster through submitit: arrays of jobs, and those that test a model after its training.
+
+OUTPUT/queue.tsv says which job does which run. What a job still does, or waits to do, is left to it, so that the same
+command may be given again at any time: it submits what is missing and nothing twice. submitit's files lie in
+OUTPUT/slurm, what a run prints in the run's folder.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+from mocoop.errors import ConfigError, reason_of
+from mocoop.protocols import queue
+from mocoop.protocols.plan import Run
+from mocoop.protocols.runner import progress_bar, state
+from mocoop.protocols.schedule import Outcome, Schedule
+from mocoop.protocols.status import why_failed
+from mocoop.protocols.worker import last_line
+from mocoop.training.folder_lock import SILENT_SECONDS, holder_of
+
+NAME = "mocoop"  # of the jobs
+ARRAY = 1000  # jobs; SLURM's own bound is one more by default
+POLL_SECONDS = 5.0
+LATE_SECONDS = 30.0  # so late another machine may see a record on a shared file system
+STOP_SECONDS = 900  # how long a job that was asked to stop waits for SLURM to requeue or to end it
+HOPELESS = "DependencyNeverSatisfied"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What is asked of SLURM. minutes: of a job, which is requeued when they are over. parallel: of an array's jobs."""
+
+    partition: str
+    minutes: int = 240
+    gpus: int = 1
+    parallel: int = 32
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+class Array(NamedTuple):
+    """Runs that are submitted together. after: a dependency of SLURM's, with {} for the last array without a {}."""
+
+    runs: list[Run]
+    after: str = ""
+
+    @property
+    def follows(self) -> bool:
+        return "{}" in self.after
+
+
+def run_on_slurm(
+    runs: list[Run],
+    checkout: Path,
+    cluster: Cluster,
+    retries: int = 0,
+    seconds: Callable[[Run], float] = lambda run: 0.0,
+) -> Outcome:
+    """Submits what is neither finished nor in SLURM's hands, and waits for all of it, with progress on stderr.
+
+    Raises ConfigError if submitit is missing or SLURM refuses. KeyboardInterrupt leaves the jobs to SLURM.
+    """
+    left = [run for run in runs if not run.finished(checkout)]
+    submitted = submit(left, checkout, cluster, retries, seconds) if left else 0
+    done, adopted = len(runs) - len(left), len(left) - submitted
+    logger.info("%d runs: %d finished already, %d submitted, %d waited for", len(runs), done, submitted, adopted)
+    return _wait(left, checkout)
+
+
+def submit(left: list[Run], checkout: Path, cluster: Cluster, retries: int, seconds: Callable[[Run], float]) -> int:
+    """Submits those of the runs that no job does; their number."""
+    output = queue.output_of(left, checkout)
+    executor = _executor(output / "slurm", checkout, cluster)
+    with queue.opened(output) as file:
+        known, now = queue.read(output), jobs()
+        if now is None:
+            raise ConfigError("squeue does not answer, so it is not known what has been submitted; try again later")
+        held = {run.folder: known[run.name] for run in left if known.get(run.name) in now}
+        hopeless = {folder: job for folder, job in held.items() if now[job][1] == HOPELESS}
+        if hopeless:
+            subprocess.run(["scancel", *hopeless.values()], check=False)
+        alive = {folder: job for folder, job in held.items() if folder not in hopeless}
+        missing = [run for run in left if run.folder not in alive]
+        for array in arrays(Schedule(missing, seconds), alive):
+            if not array.follows:
+                first = None
+            executor.update_parameters(dependency=array.after.format(first) or None)
+            ids = _submit(executor, [Job(str(checkout), run, retries) for run in array.runs])
+            first = first or ids[0].partition("_")[0]
+            queue.add(file, {run.name: job for run, job in zip(array.runs, ids)})
+    return len(missing)
+
+
+def arrays(schedule: Schedule, alive: Mapping[str, str]) -> Iterator[Array]:
+    """What to submit, in order: an array of runs that need nothing, then arrays of which each job follows its own.
+
+    alive: jobs of runs that are not in the schedule, by their folders.
+    """
+    waiting, ready = schedule.waiting, defaultdict(list)
+    for run in schedule.ready:
+        ready[f"afterok:{alive[run.model]}" if run.model in alive else ""].append(run)
+    for after, runs in ready.items():
+        runs.sort(key=lambda run: -len(waiting.get(run.folder, ())))
+        for _, same in groupby(runs, key=lambda run: len(waiting.get(run.folder, ()))):
+            same = list(same)
+            for part in (same[at : at + ARRAY] for at in range(0, len(same), ARRAY)):
+                yield Array(part, after)
+                corresponding = "aftercorr:{}" if len(part) > 1 else "afterok:{}"
+                for layer in zip(*(waiting.get(run.folder, ()) for run in part)):
+                    yield Array(list(layer), corresponding)
+
+
+def jobs() -> dict[str, tuple[str, str]] | None:
+    """State and reason of each job that SLURM has in hand; None if it does not answer, or is not installed."""
+    command = ["squeue", "--noheader", "--array", f"--name={NAME}", "--format=%i|%T|%r"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError:
+        return None
+    if done.returncode:
+        return None
+    lines = (line.split("|", 2) for line in done.stdout.splitlines())
+    return {job: (state, "" if reason == "None" else reason) for job, state, reason in lines}
+
+
+def _executor(folder: Path, checkout: Path, cluster: Cluster):
+    try:
+        import submitit
+    except ImportError:
+        raise ConfigError("--slurm needs submitit, which is not installed: pip install 'mocoop[cluster]'") from None
+    try:
+        executor = submitit.SlurmExecutor(folder, max_num_timeout=1_000_000)
+    except RuntimeError as error:  # no srun
+        raise ConfigError(f"--slurm {cluster.partition}: {reason_of(error)}") from error
+    options = {"requeue": True, "kill_on_invalid_dep": "yes", "chdir": str(checkout)}
+    executor.update_parameters(
+        job_name=NAME,
+        partition=cluster.partition,
+        time=cluster.minutes,
+        gpus_per_node=cluster.gpus or None,
+        array_parallelism=cluster.parallel,
+        additional_parameters=options | {key.replace("-", "_"): value for key, value in cluster.options.items()},
+    )
+    return executor
+
+
+def _submit(executor, functions: list["Job"]) -> list[str]:
+    """The numbers of the jobs. Raises ConfigError where SLURM refuses them."""
+    try:
+        return [job.job_id for job in executor.submit_array(functions)]
+    except RuntimeError as error:
+        raise ConfigError(f"SLURM refuses the jobs: {reason_of(error, 400)}") from error
+
+
+def _wait(left: list[Run], checkout: Path) -> Outcome:
+    """Waits until no job is left that does one of the runs; what became of them."""
+    outcome, pending, gone = Outcome(), list(left), {}
+    with progress_bar(len(left)) as bar:
+        while pending:
+            now, known = jobs(), queue.read(queue.output_of(left, checkout))
+            for run in list(pending) if now is not None else ():
+                job, finished = known.get(run.name), run.finished(checkout)
+                if not finished and job in now and now[job][1] != HOPELESS:
+                    gone.pop(run, None)
+                    continue
+                if not finished and time.monotonic() - gone.setdefault(run, time.monotonic()) < LATE_SECONDS:
+                    continue
+                pending.remove(run)
+                if not finished:
+                    _settle(outcome, run, checkout, f"its job {job} was cancelled or lost")
+                bar.set_postfix_str(state(outcome, run), refresh=False)
+                bar.update()
+            time.sleep(POLL_SECONDS if pending else 0)
+    return outcome
+
+
+def _settle(outcome: Outcome, run: Run, checkout: Path, otherwise: str) -> None:
+    """Notes that a run was not run, as the training of its model failed, or has failed, and why."""
+    if any(failed.folder == run.model for failed in outcome.failed) and not run.console(checkout).exists():
+        outcome.not_run.append(run)
+    else:
+        outcome.failed[run] = why_failed(checkout / run.folder) or otherwise
+
+
+class Job:
+    """One run as a job of submitit's: train.py in a process of its own, which saves its state if the job has to end.
+
+    Before the time is over, and at preemption, submitit gets SIGUSR2, calls `checkpoint` and requeues the job. At a
+    SIGTERM alone the job stays until SLURM requeues it or ends it, since one that ended by itself would be over.
+    """
+
+    def __init__(self, checkout: str, run: Run, retries: int):
+        self.checkout, self.run, self.retries, self.process = Path(checkout), run, retries, None
+
+    def __call__(self) -> None:
+        """Raises RuntimeError where the run fails, so that the job does."""
+        console = self.run.console(self.checkout)
+        self._wait_for_folder()
+        for _ in range(self.retries + 1):
+            status = self._train(console)
+            if status == 0:
+                console.unlink(missing_ok=True)
+                return
+            if status in (128 + signal.SIGTERM, -signal.SIGTERM):
+                time.sleep(STOP_SECONDS)
+                break
+        raise RuntimeError(last_line(console) or f"train.py ended with status {status}")
+
+    def checkpoint(self):
+        """Has the run save its state and end; what goes on once the job is requeued."""
+        from submitit.helpers import DelayedSubmission
+
+        if self.process is not None:
+            self.process.terminate()
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)  # wait() may be what was interrupted
+        return DelayedSubmission(Job(str(self.checkout), self.run, self.retries))
+
+    def _train(self, console: Path) -> int:
+        settings = {"OMP_NUM_THREADS": os.environ.get("SLURM_CPUS_PER_TASK", "1")} | os.environ
+        console.parent.mkdir(parents=True, exist_ok=True)
+        with open(console, "ab") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "train.py", *self.run.argv],
+                cwd=self.checkout,
+                env=settings,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                preexec_fn=lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN),  # which all of a job's processes get
+            )
+        return self.process.wait()
+
+    def _wait_for_folder(self) -> None:
+        """The job may go on while the lock of the machine that it was on, which has died, still seems to be held."""
+        end = time.monotonic() + 1.5 * SILENT_SECONDS
+        while holder_of(self.checkout / self.run.folder) and time.monotonic() < end:
+            time.sleep(5)

@@ -1,0 +1,81 @@
+"""What has become of the runs below an output folder, by their records, logs and locks, and by SLURM if it is there."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mocoop.errors import DataError
+from mocoop.protocols import queue
+from mocoop.protocols.plan import CONSOLE
+from mocoop.protocols.worker import last_line
+from mocoop.results.record import FILE_NAME, glance, read_record
+from mocoop.training.folder_lock import holder_of
+
+STATES = ("failed", "interrupted", "running", "queued", "done")
+LOG_TAIL = 8192  # bytes, more than the lines of a batch
+_BATCH = re.compile(r"epoch \[(\d+/\d+)\] batch \[\d+/\d+\].*? loss (\S+) .*eta (\d.*)")
+
+
+@dataclass(frozen=True)
+class State:
+    """Of one run. status: one of STATES. detail: why it failed, how far it is, or what it waits for."""
+
+    name: str
+    status: str
+    detail: str = ""
+
+
+def states(output: Path, jobs: dict[str, tuple[str, str]]) -> Iterator[State]:
+    """The state of each run that was asked for or started below `output`, in the order of their names.
+
+    jobs: SLURM's state of each job that it knows, and its reason.
+    """
+    queued = queue.read(output)
+    found = {"/".join(path.parts[-7:]) for path in output.glob("*/*/*/shots_*/*/*/seed*")}
+    for name in sorted(found | queued.keys()):
+        yield _state(name, output / name, queued.get(name, ""), jobs)
+
+
+def _state(name: str, folder: Path, job: str, jobs: dict[str, tuple[str, str]]) -> State:
+    status, _ = glance(folder / FILE_NAME)
+    if status == "done":
+        return State(name, "done")
+    if holder_of(folder):
+        return State(name, "running", progress(folder))
+    if job in jobs:
+        waiting = jobs[job][0] == "PENDING"
+        return State(name, "queued" if waiting else "running", f"job {job}, {': '.join(filter(None, jobs[job]))}")
+    if reason := why_failed(folder):
+        return State(name, "failed", reason)
+    if status == "running":
+        return State(name, "interrupted", progress(folder))
+    if job:
+        return State(name, "failed", f"SLURM's job {job} is gone and left no result")
+    return State(name, "queued")
+
+
+def why_failed(folder: Path) -> str:
+    """The line that says why a run that goes on no more has failed; empty if none does."""
+    try:
+        record = read_record(folder / FILE_NAME)
+        if record["status"] == "failed":
+            return record["error"] or "it failed without a word"
+    except DataError:
+        if (folder / CONSOLE).is_file():  # it failed before it had a record
+            return last_line(folder / CONSOLE)
+    return ""
+
+
+def progress(folder: Path) -> str:
+    """Epoch, loss and time left by the last line of a run's log that has them; empty if none has."""
+    logs = sorted(folder.glob("log.txt*"), key=lambda path: path.stat().st_mtime)
+    if not logs:
+        return ""
+    with open(logs[-1], "rb") as file:
+        file.seek(max(0, logs[-1].stat().st_size - LOG_TAIL))
+        text = file.read().decode(errors="replace")
+    if "Evaluate on" in text:
+        return "testing"
+    found = _BATCH.findall(text)
+    return "epoch {}, loss {}, {} left".format(*found[-1]) if found else ""
