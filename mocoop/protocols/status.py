@@ -13,6 +13,7 @@ from mocoop.results.record import FILE_NAME, glance, read_record
 from mocoop.training.folder_lock import holder_of
 
 STATES = ("failed", "interrupted", "running", "queued", "done")
+STOPPED = ("Stopped:", "KeyboardInterrupt:")  # what the record of a run says that was asked to stop
 LOG_TAIL = 8192  # bytes, more than the lines of a batch
 _BATCH = re.compile(r"epoch \[(\d+/\d+)\] batch \[\d+/\d+\].*? loss (\S+) .*eta (\d.*)")
 
@@ -46,13 +47,12 @@ def _state(name: str, folder: Path, job: str, jobs: dict[str, tuple[str, str]]) 
     if job in jobs:
         waiting = jobs[job][0] == "PENDING"
         return State(name, "queued" if waiting else "running", f"job {job}, {': '.join(filter(None, jobs[job]))}")
-    if reason := why_failed(folder):
-        return State(name, "failed", reason)
-    if status == "running":
+    reason = why_failed(folder)
+    if status == "running" or reason.startswith(STOPPED):
         return State(name, "interrupted", progress(folder))
-    if job:
-        return State(name, "failed", f"SLURM's job {job} is gone and left no result")
-    return State(name, "queued")
+    if job and not reason:
+        reason = f"SLURM's job {job} is gone and left no result"
+    return State(name, "failed" if reason else "queued", reason)
 
 
 def why_failed(folder: Path) -> str:

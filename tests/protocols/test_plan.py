@@ -192,9 +192,9 @@ from pathlib import Path
 from mocoop.protocols.plan import plan_runs
 from mocoop.protocols.request import Request
 methods = ("ZeroshotCLIP", "CoOp", "CoCoOp", "MoCoOp")
-started = time.monotonic()
+started = time.process_time()
 runs = plan_runs(Request("base2new", methods, seeds=tuple(range(23)), data="."), Path.cwd())
-print(len(runs), time.monotonic() - started, "torch" in sys.modules, "pandas" in sys.modules)
+print(len(runs), time.process_time() - started, "torch" in sys.modules, "pandas" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
     number, seconds, *imported = done.stdout.split()

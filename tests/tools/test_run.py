@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from mocoop import cli
+from mocoop.tools import run as run_tool
 from tests.protocols.checkout import is_alive, make_checkout, order, wait_for
 from tests.protocols.conftest import environment  # noqa: F401 (a fixture for every test here)
 from tests.scripts.checkout import REPOSITORY
@@ -97,6 +98,10 @@ def test_folders_are_relative_to_where_the_command_is_given(checkout, monkeypatc
         (["base2new", "--seeds=-1"], "got --seeds '-1', expected whole numbers separated by commas"),
         (["few_shot", "--shots", ""], "got --shots '', expected names separated by commas"),
         (["base2new", "--jobs", "0"], "got --jobs 0, expected 1 or more"),
+        (["base2new", "--retries", "-1"], "got --retries -1, expected 0 or more"),
+        ([*BASE2NEW, "--gpus", "0,,1"], "got --gpus '0,,1', expected names separated by commas"),
+        ([*BASE2NEW, "--slurm", "gpu", "--time", "1h"], "got --time '1h', expected a time such as 4:00:00"),
+        ([*BASE2NEW, "--slurm", "gpu", "--slurm-option", "x"], "got --slurm-option 'x', expected KEY=VALUE"),
         (["base2new", "--datasets", "caltech101", "--data", "none"], "no data in "),
         (["base2new", "--datasets", "caltech101", "--", "A"], "got OPTS 'A', expected pairs KEY VALUE"),
     ],
@@ -161,3 +166,44 @@ def children(pid: int) -> list[int]:
 def command_of(pid: int) -> str:
     with open(f"/proc/{pid}/cmdline") as file:
         return file.read().replace("\0", " ")
+
+
+def test_a_plan_is_listed_and_run_by_index(checkout, capfd):
+    (checkout.root / "train.py").open("a").write("\n\nif __name__ == '__main__':\n    sys.exit(main(sys.argv[1:]))\n")
+    plan = (*BASE2NEW, "--data", checkout.root)
+    assert run(*plan, "--list") == 0
+    lines = [line.split() for line in capfd.readouterr().out.splitlines()]
+    assert [int(line[0]) for line in lines] == list(range(8)) and not order(checkout)
+    tested = next(int(line[0]) for line in lines if line[-2] == "after")
+    trained, name = int(lines[tested][-1]), lines[tested][3]
+
+    def one(index):
+        process = start(checkout.root, *plan, "--index", index)
+        return (*process.communicate(timeout=60), process.returncode)
+
+    _, err, status = one(tested)
+    assert status == 2 and err.startswith(f"error: run {tested} needs the model of run {trained}, ")
+    assert [one(trained)[2], one(tested)[2], one(99)[2]] == [0, 0, 2]
+    assert order(checkout) == [lines[trained][3], name]
+
+
+def test_an_estimate_runs_nothing(checkout, capsys):
+    assert run(*BASE2NEW, "--estimate", "--gpus", "0,1,2", "--jobs-per-gpu", 2) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("8 runs, 8 to do: ") and any(line.split()[:2] == ["6", "workers"] for line in lines)
+    assert not order(checkout)
+
+
+def test_what_goes_on_is_seen_by_status(checkout, capsys):
+    assert run(*BASE2NEW) == 1
+    capsys.readouterr()
+    assert cli.main(["status", "output"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "8 runs: 6 done, 1 queued, 1 failed"
+
+
+@pytest.mark.parametrize(
+    "text, minutes",
+    [("90", 90), ("30:00", 30), ("30:01", 31), ("4:00:00", 240), ("2-0", 2880), ("1-12:30", 2190), ("1-0:0:1", 1441)],
+)
+def test_times_are_written_as_for_slurm(text, minutes):
+    assert run_tool._minutes(text) == minutes

@@ -1,0 +1,112 @@
+import json
+import os
+import socket
+
+import pytest
+
+from mocoop import cli
+from mocoop.protocols import queue
+from mocoop.protocols.plan import Run
+from mocoop.protocols.status import states
+from mocoop.results.record import unfinished_record, write_record
+from mocoop.training.folder_lock import LOCK
+from tests.results.runs import add_run, make_config
+
+NAME = "base2new/train_base/shapes_both/shots_16/CoOp/tiny/seed{}"
+LINES = """
+epoch [1/6] batch [5/10] time 0.051 (0.052) data 0.001 (0.002) loss 2.3456 (2.5) acc 9.0 (9.0) lr 1.0e-05 eta 0:00:09
+epoch [3/6] batch [5/10] time 0.051 (0.052) loss_ce 0.2 (0.3) loss 1.2345 (1.5) lr 2.0e-03 eta 0:00:04
+"""
+
+
+@pytest.fixture
+def output(tmp_path):
+    return tmp_path / "output"
+
+
+def state(output, seed=1, jobs=None) -> tuple[str, str]:
+    (found,) = (state for state in states(output, jobs or {}) if state.name == NAME.format(seed))
+    return found.status, found.detail
+
+
+def make(output, seed=1, status=None, error=None, **files) -> None:
+    folder = output / NAME.format(seed)
+    folder.mkdir(parents=True)
+    if status:
+        write_record(folder / "result.json", unfinished_record(make_config(), status, error))
+    for name, text in files.items():
+        (folder / f"{name}.txt").write_text(text)
+
+
+def hold(output, seed=1) -> None:
+    lock = {"host": socket.gethostname(), "pid": os.getpid()}
+    (output / NAME.format(seed) / LOCK).write_text(json.dumps(lock))
+
+
+def ask(output, job="", seed=1) -> None:
+    with queue.opened(output) as file:
+        queue.add(file, {NAME.format(seed): job})
+
+
+def test_what_was_asked_for_and_has_not_begun_is_queued(output):
+    ask(output)
+    assert state(output) == ("queued", "")
+
+
+def test_a_finished_run_is_known_by_its_record_alone(output):
+    make(output)
+    assert state(output)[0] == "queued"
+    add_run(output, 80.0, phase="train_base", seed=1)
+    assert state(output) == ("done", "")
+
+
+def test_a_run_that_goes_on_says_how_far_it_is(output):
+    make(output, status="running", log=LINES)
+    hold(output)
+    assert state(output) == ("running", "epoch 3/6, loss 1.2345, 0:00:04 left")
+    (output / NAME.format(1) / "log.txt").write_text(LINES + "Evaluate on the *test* set\n")
+    assert state(output) == ("running", "testing")
+
+
+def test_a_run_whose_process_is_gone_is_interrupted(output):
+    make(output, status="running", log=LINES, console="noise")
+    assert state(output) == ("interrupted", "epoch 3/6, loss 1.2345, 0:00:04 left")
+    make(output, 2, "failed", "Stopped: stopped by SIGTERM; the same command goes on from here")
+    assert state(output, 2)[0] == "interrupted"
+
+
+def test_a_failed_run_says_why(output):
+    make(output, 1, "failed", "the loss is not finite")
+    assert state(output) == ("failed", "the loss is not finite")
+    make(output, 2, console="noise\nerror: no such dataset\n")  # it had no record yet
+    assert state(output, 2) == ("failed", "no such dataset")
+
+
+def test_slurm_says_what_waits_and_what_is_lost(output):
+    ask(output, "7_1")
+    assert state(output, jobs={"7_1": ("PENDING", "Resources")}) == ("queued", "job 7_1, PENDING: Resources")
+    assert state(output, jobs={"7_1": ("RUNNING", "")}) == ("running", "job 7_1, RUNNING")
+    assert state(output) == ("failed", "SLURM's job 7_1 is gone and left no result")
+    ask(output, "8_0")  # submitted again
+    assert state(output, jobs={"8_0": ("PENDING", "")})[0] == "queued"
+
+
+def test_the_tool_shows_what_matters_and_counts_the_rest(output, capsys):
+    add_run(output, 80.0, phase="train_base", seed=1)
+    make(output, 2, "failed", "the loss is not finite")
+    ask(output, seed=3)
+    assert cli.main(["status", str(output)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"failed       {NAME.format(2)}  the loss is not finite",
+        "3 runs: 1 done, 1 queued, 1 failed",
+    ]
+    cli.main(["status", str(output), "--all"])
+    assert len(capsys.readouterr().out.splitlines()) == 4
+    assert cli.main(["status", str(output / "none")]) == 2
+
+
+def test_runs_are_noted_once(tmp_path):
+    runs = [Run(f"output/{NAME.format(seed)}", seed, ()) for seed in (1, 2)]
+    queue.note(runs[:1], tmp_path)
+    queue.note(runs, tmp_path)
+    assert (tmp_path / "output/queue.tsv").read_text() == "".join(f"{run.name}\t\n" for run in runs)
