@@ -52,6 +52,7 @@ setup(
     ],
     entry_points={"console_scripts": ["mocoop = mocoop.cli:main"]},
     extras_require={
+        "cluster": ["submitit"],
         "onnx": ["onnx", "onnxruntime"],
         "open_clip": OPEN_CLIP,
         "tensorboard": ["tensorboard"],
@@ -65,6 +66,7 @@ setup(
             "pytest",
             "pytest-timeout",
             "pytest-xdist",
+            "submitit",
             "tensorboard",
         ],
     },

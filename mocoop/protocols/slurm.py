@@ -138,7 +138,7 @@ def _executor(folder: Path, checkout: Path, cluster: Cluster):
     try:
         import submitit
     except ImportError:
-        raise ConfigError("--slurm needs submitit, which is not installed: pip install 'mocoop[cluster]'") from None
+        raise ConfigError("--slurm needs submitit, which is not installed: pip install submitit") from None
     try:
         executor = submitit.SlurmExecutor(folder, max_num_timeout=1_000_000)
     except RuntimeError as error:  # no srun

@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time on the cores (default: 1)")
     where.add_argument("--gpus", metavar="A,B", help="GPUs, a run on each at a time")
-    where.add_argument("--slurm", metavar="PARTITION", help="run as jobs of SLURM; needs pip install 'mocoop[cluster]'")
+    where.add_argument("--slurm", metavar="PARTITION", help="run as jobs of SLURM (pip install submitit)")
     parser.add_argument("--jobs-per-gpu", type=int, default=1, metavar="N", help="runs at a time on each of --gpus")
     slurm = parser.add_argument_group("with --slurm")
     slurm.add_argument(

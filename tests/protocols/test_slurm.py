@@ -160,7 +160,7 @@ def test_slurm_that_is_not_there_is_one_line(tmp_path, monkeypatch):
 
 def test_submitit_that_is_not_there_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "submitit", None)
-    with pytest.raises(ConfigError, match=r"pip install 'mocoop\[cluster\]'"):
+    with pytest.raises(ConfigError, match="pip install submitit"):
         slurm._executor(tmp_path, tmp_path, Cluster("gpu"))
 
 
