@@ -57,7 +57,7 @@ class Costs:
         method, file = _method(run), self.checkout / given["--config-file"]
         dataset = _value(self.checkout / given["--dataset-config-file"], "DATASET.NAME", {}, "")
         source = self.sources.get(dataset)
-        half = 1.0 if given["DATASET.SUBSAMPLE_CLASSES"] == "all" else 0.5
+        half = 0.5 if given["DATASET.SUBSAMPLE_CLASSES"] in ("base", "new") else 1.0
         classes = half * (source.classes if source else UNKNOWN_CLASSES)
         prompts = classes * (len(template_groups(dataset)) if method == "MoCoOp" else 1)
         seconds = TEST_PROMPT * prompts + TEST_IMAGE * half * (source.counts["test"] if source else UNKNOWN_IMAGES)

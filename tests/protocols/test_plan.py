@@ -162,6 +162,7 @@ def test_protocols_have_long_names_too():
 
 PARTS = {
     "base2new": ("base2new_train", "base2new_test"),
+    "base2new_all": ("base2new_train", "base2new_all_test"),
     "few_shot": ("few_shot",),
     "xd": ("xd_train", "xd_test"),
     "dg": ("xd_train", "dg_test"),
