@@ -24,6 +24,11 @@ VIT_B16 = dict(
     embed_dim=512, image_resolution=224, vision_layers=12, vision_width=768, vision_patch_size=16, context_length=77,
     vocab_size=49408, transformer_width=512, transformer_heads=8, transformer_layers=12,
 )  # fmt: skip
+VIT_L14 = VIT_B16 | dict(
+    embed_dim=768, vision_layers=24, vision_width=1024, vision_patch_size=14,
+    transformer_width=768, transformer_heads=12,
+)  # fmt: skip
+SIZES = {"ViT-B/16": VIT_B16, "ViT-L/14": VIT_L14, "ViT-L/14@336px": VIT_L14 | dict(image_resolution=336)}
 # Nouns of one to three byte-pair tokens; combined with adjectives where more classes are wanted.
 NOUNS = (
     "apple,aquarium fish,baby,bear,beaver,bed,bee,beetle,bicycle,bottle,bowl,bridge,bus,butterfly,camel,castle,"
@@ -37,10 +42,10 @@ NOUNS = (
 ADJECTIVES = ("", "red ", "small ", "old ", "wooden ", "striped ", "golden ", "wild ", "plastic ", "giant ")
 
 
-def vit_b16(device: str = "cpu") -> CLIP:
-    """A CLIP of ViT-B/16's size with random weights."""
+def random_clip(device: str = "cpu", size: str = "ViT-B/16") -> CLIP:
+    """A CLIP of true size with random weights."""
     torch.manual_seed(0)
-    return CLIP(**VIT_B16).float().eval().requires_grad_(False).to(device)
+    return CLIP(**SIZES[size]).float().eval().requires_grad_(False).to(device)
 
 
 def classnames(count: int) -> list[str]:

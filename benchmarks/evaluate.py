@@ -13,7 +13,7 @@ from mocoop.training.zero_shot_check import ZeroShotCheck
 
 def child(args) -> dict:
     """Images per second of the bare tower, and of the trained method in the test loop with its zero-shot check."""
-    clip_model = common.vit_b16(args.device)
+    clip_model = common.random_clip(args.device)
     method = common.method(NAMES[args.method], clip_model, args.classes, args.experts, args.kind).eval()
     batches = torch.randn(args.images, 3, 224, 224, device=args.device).split(args.batch)
     with torch.no_grad():
@@ -48,7 +48,7 @@ def child(args) -> dict:
 
 def one_by_one(args) -> dict:
     """CoCoOp with one text pass over all 77 positions per image, as it is published."""
-    method = common.method("CoCoOp", common.vit_b16(args.device), args.classes, args.experts, "plain").eval()
+    method = common.method("CoCoOp", common.random_clip(args.device), args.classes, args.experts, "plain").eval()
     image = torch.randn(1, 3, 224, 224, device=args.device)
     with torch.no_grad():
         return {"images/s": 1 / common.seconds(lambda: method(image), 1, 0)}

@@ -43,7 +43,7 @@ def difference(fast: dict, plain: dict) -> dict[str, float]:
 
 def child(args) -> dict:
     """One encoder alone in this process."""
-    clip_model = common.vit_b16(args.device)
+    clip_model = common.random_clip(args.device)
     contexts, layouts = prompts(clip_model, args.experts, args.classes)
     encoder = TextEncoder(clip_model, args.kind, args.chunk)
     forward_backward(encoder, contexts, layouts)
@@ -56,7 +56,7 @@ def main(args) -> None:
     memory = {}  # first, while this process itself takes little
     for kind in kinds:
         memory[kind] = common.in_own_process("benchmarks.text_encoder", *shape, "--kind", kind)
-    clip_model = common.vit_b16(args.device)
+    clip_model = common.random_clip(args.device)
     contexts, layouts = prompts(clip_model, args.experts, args.classes)
     rows, results = [], {}
     for kind, repeats in zip(kinds, (5, args.plain_repeats)):

@@ -39,11 +39,17 @@ def child(args) -> dict:
     if args.taught:
         keys["TEXT_LOSS_EXPERTS"] = args.taught
     method = common.method(
-        NAMES[args.method], common.vit_b16(args.device), args.classes, args.experts, "fast", args.batch, **keys
+        NAMES[args.method],
+        common.random_clip(args.device, args.size),
+        args.classes,
+        args.experts,
+        "fast",
+        args.batch,
+        **keys,
     )
     precision = Precision(args.prec, device)
     optimizer = torch.optim.SGD(method.train().parameter_groups(0.002), lr=0.002, momentum=0.9)
-    image = torch.randn(args.batch, 3, 224, 224, device=device)
+    image = torch.randn(args.batch, 3, *method.clip_model.preprocessing.size, device=device)
     label = torch.randint(0, args.classes, (args.batch,), device=device)
 
     def image_side():
@@ -68,7 +74,7 @@ def main(args) -> None:
 def rows_of(name: str, args) -> list[dict]:
     """A method's fast step, and its plain one where asked."""
     rows = []
-    words = common.words(args, "classes", "experts", "batch", "chunk", "prec", "device", "threads", "taught")
+    words = common.words(args, "classes", "experts", "batch", "chunk", "prec", "device", "threads", "taught", "size")
     words += ["--method", name] + ["--frozen-image"] * args.frozen_image
     for kind in ("fast", "plain") if args.plain else ("fast",):
         found = common.in_own_process("benchmarks.train_step", *words, "--kind", kind)
@@ -82,6 +88,7 @@ def rows_of(name: str, args) -> list[dict]:
 def cli():
     made = common.parser(__doc__.splitlines()[0])
     made.add_argument("--method", choices=[*sorted(NAMES), "all"], default="mocoop")
+    made.add_argument("--size", choices=list(common.SIZES), default="ViT-B/16")
     made.add_argument("-C", "--classes", type=int, default=50, help="base classes, of twice as many")
     made.add_argument("-E", "--experts", type=int, default=6)
     made.add_argument("--batch", type=int, default=4)

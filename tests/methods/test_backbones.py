@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from mocoop.catalog import listed
+from mocoop.clip.openai import CLIP
 from mocoop.config import merge_file
 from mocoop.engine import get_cfg_default
 from mocoop.errors import ConfigError
 from mocoop.methods import PromptMethod, build_method, extend_cfg
+from tests.methods.test_methods_md import learned
 from tests.small_open_clip import Small
 
 ROOT = Path(__file__).parents[2]
@@ -95,18 +97,49 @@ def outcome(name: str, clip_model) -> str:
     return "yes"
 
 
+def vit_l14(resolution: int) -> CLIP:
+    """A CLIP of ViT-L/14's shapes without memory."""
+    with torch.device("meta"):
+        return CLIP(768, resolution, 24, 1024, 14, 77, 49408, 768, 12, 12).requires_grad_(False)
+
+
+def learns(name: str, clip_model: CLIP) -> str:
+    """How many values learn with C classes."""
+    two, three = (learned(name, clip_model, classes) for classes in (2, 3))
+    fixed, of_each = two - 2 * (three - two), three - two
+    return " + ".join([f"{fixed:,}"] * (fixed > 0 or not of_each) + [f"{of_each:,} C"] * (of_each > 0))
+
+
 def table(small: Small) -> str:
     cells = {"yes": "yes", "text": "–, text", "image": "–, image"}
-    rows = [f"| | {' | '.join(KINDS)} |", f"|---|{'---|' * len(KINDS)}"]
+    large = vit_l14(224)
+    rows = [f"| | {' | '.join(KINDS)} | learns on ViT-L/14 |", f"|---|{'---|' * len(KINDS)}---|"]
     for name in listed():
         found = [cells[outcome(name, small.backbone(kind))] for kind in KINDS.values()]
-        rows.append(f"| {name} | {' | '.join(found)} |")
+        rows.append(f"| {name} | {' | '.join(found)} | {learns(name, large)} |")
     return "\n".join(rows) + "\n"
 
 
 def test_the_table_in_methods_md_is_what_happens(small):
     text = (ROOT / "METHODS.md").read_text(encoding="utf-8")
     assert text.split(START)[1].split(END)[0] == table(small), f"run python -m {__name__}"
+
+
+def test_as_many_values_learn_on_vit_l14_as_its_widths_say():
+    widths = {  # text 768, image 1024, features 768
+        "CoOp": 16 * 768,
+        "KgCoOp": 4 * 768,
+        "CoCoOp": 16 * 768 + 768 * 48 + 48 + 48 * 768 + 768,
+        "VPT": 12 * 8 * 1024,
+        "IVLP": 12 * 2 * 768 + 12 * 2 * 1024,
+        "MaPLe": 9 * (2 * 768 + 768 * 1024 + 1024),
+        "PromptSRC": 9 * 4 * 768 + 9 * 4 * 1024,
+        "CLIPLoRA": 12 * 3 * 2 * 2 * 768 + 24 * 3 * 2 * 2 * 1024,
+    }
+    models = vit_l14(224), vit_l14(336)
+    for name in listed():
+        counts = {learns(name, model) for model in models}
+        assert counts == {f"{widths[name]:,}"} if name in widths else len(counts) == 1, name
 
 
 @pytest.mark.parametrize("name", ["CoOp", "KgCoOp", "MoCoOp", "MaPLe", "CLIPLoRA"])
