@@ -12,6 +12,7 @@ from mocoop.results.by_protocol import protocol_tables, summarise
 from mocoop.results.figures.by_protocol import drawings
 from mocoop.results.published import load_published
 from mocoop.results.published_tables import beside_table
+from mocoop.results.seeds import seeds_table
 from mocoop.results.tables import Cell, Table, entry_namer
 
 TRANSFER_ABOUT = "Accuracy in percent on the source and on each target; the average is that of the targets."
@@ -31,6 +32,7 @@ PUBLISHED_ABOUT = (
     "Our numbers beside those that papers report for the same method, dataset, backbone and shots, and the difference "
     "Δ. A dash stands where no paper has one."
 )
+SEEDS_ABOUT = "How many seeds it takes to see a difference of one point between two methods on each dataset."
 VARIANTS_TITLE = "Further configurations"
 VARIANTS_ABOUT = "Methods that were run with several configurations, on the datasets of the further ones."
 
@@ -42,6 +44,8 @@ def protocol_section(runs: ProtocolRuns) -> Section:
     blocks = [TableBlock(table, about) for table in tables if (about := TABLES_ABOUT.get(table.title))]
     drawn = drawings(runs.protocol, runs.main, runs.seeds)
     blocks[1:1] = [figure_block(drawing.title, drawing.about, drawing.draw) for drawing in drawn]
+    if (needed := seeds_table(runs.main, runs.protocol, runs.seeds)) is not None:
+        blocks.append(TableBlock(needed, SEEDS_ABOUT))
     blocks += _beside_published(runs)
     if len(runs.variants):
         table = protocol_tables(runs.variants, runs.protocol, runs.seeds)[0]

@@ -23,7 +23,8 @@ METRICS = ["accuracy", "macro_f1", "top5", "per_class_mean", "ece", *SIDES]
 _FROM_RECORD = ["subsample_classes", "backbone", "epoch", "selection", "num_classes", "num_test", "engine"]
 _HASHES = ["manifest_sha256", "config_sha256"]
 WEIGHTS = "weights_sha256"  # of what was tested; None for what learns nothing and for records that do not say it
-_DERIVED = ["train_seconds", "test_seconds", "domain_in_top_k", "routing", "folder"]
+KNOWLEDGE = "knowledge"  # what training used beyond images and names of the trained classes, in words
+_DERIVED = [KNOWLEDGE, "train_seconds", "test_seconds", "domain_in_top_k", "routing", "folder"]
 COLUMNS = IDENTITY + METRICS + _FROM_RECORD + ["peak_memory_mb"] + _HASHES + [WEIGHTS] + _DERIVED
 
 _RUN_FOLDER = re.compile(
@@ -136,6 +137,7 @@ def _row(folder: Path) -> dict:
         **{name: record["metrics"].get(name) for name in METRICS},
         **{name: record[name] for name in [*_FROM_RECORD, "peak_memory_mb", *_HASHES]},
         WEIGHTS: record.get(WEIGHTS),
+        KNOWLEDGE: "; ".join(record.get(KNOWLEDGE) or []) or None,
         "train_seconds": record["seconds"].get("train"),
         "test_seconds": record["seconds"].get("test"),
         "domain_in_top_k": routing and routing["domain_in_top_k"],

@@ -14,6 +14,10 @@ from mocoop.results.published import Entry, PublishedNumbers, published_method
 from mocoop.results.tables import SPREADS, Cell, Table, best_two, cells, entry_namer, shots_name
 
 BACKBONE = "ViT-B/16"
+H_OF_MEANS = (
+    "H of an average is that of mean base and mean new, ours and, if computed here, the published; papers that "
+    "print the mean of the H of each data set (RPO, HPT) differ. A source that reran a method of others says so above."
+)
 _ACCURACY = [("mean", "std", "Accuracy", "all")]  # a summary's columns, their name, the split of published numbers
 _BASE_NEW = [("base", "base_std", "Base", "base"), ("new", "new_std", "New", "new"), ("h", "h_std", "H", "H")]
 _MEASURES = {name: _BASE_NEW if one.measure == BASE_NEW else _ACCURACY for name, one in PROTOCOLS.items()}
@@ -63,7 +67,11 @@ def beside_table(
     heads = [head for _, _, head, _ in measures]
     columns = ["Dataset", "Method", *heads, "Published", *(f"{head} (publ.)" for head in heads)]
     columns += [*(f"Δ {head}" for head in heads), "Source"]
-    notes = [f"{SPREADS[spread]} Δ: ours less the published number, which has no spread.", *footnotes.lines()]
+    notes = [
+        f"{SPREADS[spread]} Δ: ours less the published number, which has no spread.",
+        *footnotes.lines(),
+        *_h_note(protocol),
+    ]
     return Table("Beside published numbers", columns, rows, notes, spread)
 
 
@@ -99,13 +107,17 @@ def published_table(
     if found.empty or not rows:
         raise DataError(f"got no published number of {protocol} with {backbone}, expected some; see --published-csv")
     notes = ["Averages are computed of the values per data set. Bold: highest of its block."]
-    notes += [*footnotes.lines(), *numbers.disagreements(protocol, names)]
+    notes += [*footnotes.lines(), *numbers.disagreements(protocol, names), *_h_note(protocol)]
     return Table(
         f"Published, {protocol}, {backbone}",
         ["Dataset", "Method", *(head for head, *_ in columns), "Source"],
         rows,
         notes,
     )
+
+
+def _h_note(protocol: str) -> list[str]:
+    return [H_OF_MEANS] if PROTOCOLS[protocol].measure == BASE_NEW else []
 
 
 def _layout(protocol: str, found: pd.DataFrame, methods: list[str]) -> tuple[list, list]:

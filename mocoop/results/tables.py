@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from mocoop.catalog import listed
+from mocoop.protocol import TRAINED
 from mocoop.results.aggregate import (
     AVERAGE,
     ENTRY,
@@ -17,9 +18,11 @@ from mocoop.results.aggregate import (
     interval,
     mixed_settings,
     over_seeds,
+    rank,
     seed_matrix,
     transfer,
 )
+from mocoop.results.collect import KNOWLEDGE
 from mocoop.results.routing import chance_in_top_k
 
 BASE_NEW_COLUMNS = {"base": "Base", "new": "New", "h": "H"}
@@ -69,7 +72,7 @@ def base_new_table(
         names = [name(index[1:]) for index in block.index]
         rows += [None] if rows else []
         rows += [[dataset, *row] for row in zip(names, *columns)]
-    notes = [f"{SPREADS[spread]} {H_NOTE}", *base_new_gaps(summary), *mixed_settings(runs)]
+    notes = [f"{SPREADS[spread]} {H_NOTE}", *base_new_gaps(summary), *mixed_settings(runs), *knowledge_notes(runs)]
     return Table(title, ["Dataset", "Method", *BASE_NEW_COLUMNS.values()], rows, notes, spread)
 
 
@@ -136,7 +139,12 @@ def few_shot_table(runs: pd.DataFrame, seeds: list[int] | None = None, spread: s
             columns.append([found.get(learner, Cell(float("nan"))) for learner in learners])
         rows += [None] if rows else []
         rows += [[dataset, *row] for row in zip([name((*learner, 0)) for learner in learners], *columns)]
-    notes = [f"{SPREADS[spread]} Bold: highest mean of its block.", *gaps(summary), *mixed_settings(runs)]
+    notes = [
+        f"{SPREADS[spread]} Bold: highest mean of its block.",
+        *gaps(summary),
+        *mixed_settings(runs),
+        *knowledge_notes(runs),
+    ]
     return Table("Few-shot", ["Dataset", "Method", *map(shots_name, shots)], rows, notes, spread)
 
 
@@ -149,6 +157,7 @@ def _columns_of_datasets(summary: pd.DataFrame, runs: pd.DataFrame, title: str, 
         f"{SPREADS[spread]} Bold: highest mean of its column.",
         *gaps(summary, None, unseen),
         *mixed_settings(runs),
+        *knowledge_notes(runs),
     ]
     return Table(title, ["Method", *blocks], [list(row) for row in zip(names, *columns)], notes, spread)
 
@@ -192,6 +201,17 @@ def entry_namer(summary: pd.DataFrame, labels: dict | None = None):
 
 def shots_name(shots: int) -> str:
     return "1 shot" if shots == 1 else f"{shots} shots"
+
+
+def knowledge_notes(runs: pd.DataFrame) -> list[str]:
+    """One line for each method whose training used more than images and names of the trained classes: what that is."""
+    told = runs[runs["phase"].isin(TRAINED)].dropna(subset=KNOWLEDGE)  # a test on new classes does not know
+    told = {entry: part[KNOWLEDGE].unique() for entry, part in told.groupby(["method", "cfg"])}
+    several = pd.Series([method for method, _ in told]).duplicated(keep=False)
+    return [
+        f"{method}{f' {cfg}' if twice else ''} also uses: {' or '.join(told[method, cfg])}"
+        for (method, cfg), twice in sorted(zip(told, several), key=lambda item: rank(item[0]))
+    ]
 
 
 def base_new_gaps(summary: pd.DataFrame) -> list[str]:

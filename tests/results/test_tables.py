@@ -222,3 +222,11 @@ def test_a_method_bound_to_its_classes_has_a_named_gap(tmp_path):
         "a, LinearProbe: no base result for seed 2",
         "LinearProbe: no result on new classes, as it tells only the trained ones apart",
     ]
+
+
+def test_what_training_knew_is_a_footnote(tmp_path):
+    """Of the training: a test on new classes does not see what it was taught."""
+    add_base_new(tmp_path, {1: 80.0}, {1: 70.0})
+    frame = collect(tmp_path).frame
+    frame["knowledge"] = frame["phase"].map({"train_base": "names of the new classes", "test_new": "less"})
+    assert base_new_table(frame).notes[1:] == ["CoOp also uses: names of the new classes"]

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 import matplotlib
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -21,7 +22,12 @@ from mocoop.results.aggregate import rank
 
 COLOURS = ["#000000", "#E69F00", "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#999999"]
 MARKERS = ["o", "P", "s", "^", "D", "v", "X", "p", "<", "*", "h", ">", "d", "8"]
+# scripts that DejaVu Sans lacks, in the first of these fonts that is installed; without one, letters are boxes
+OTHER_SCRIPTS = ("Noto Sans CJK JP", "Source Han Sans", "Hiragino Sans", "PingFang SC", "WenQuanYi Zen Hei")
+OTHER_SCRIPTS += ("Noto Sans", "Noto Sans Devanagari", "Noto Sans Thai", "Noto Sans Bengali", "Arial Unicode MS")
+INSTALLED = {font.name for font in font_manager.fontManager.ttflist}
 STYLE = {
+    "font.family": ["DejaVu Sans", *(name for name in OTHER_SCRIPTS if name in INSTALLED)],
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.spines.top": False,
