@@ -31,6 +31,8 @@ def child(args) -> dict:
     """The most that a rank needs; measured in each, said by the main one."""
     with ranks():
         clip_model = small_clip(args.width)
+        with together():  # what is loaded on first use counts for none
+            forward_backward(TextEncoder(clip_model), *prompts(clip_model, args.experts, 20))
         contexts, layouts = prompts(clip_model, args.experts, args.classes)
         encoder, encoded = TextEncoder(clip_model, chunk=args.experts * args.classes), []
         encode = encoder._encode
