@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
+from mocoop.errors import ConfigError
 from mocoop.methods.keys import Key
 
 HEAD_CLASSES = Key(
@@ -18,3 +19,10 @@ def head_rows(settings: CfgNode, classnames: Sequence[str]) -> tuple[list[str], 
     names = list(settings.HEAD_CLASSES) or list(classnames)
     row = {name: i for i, name in enumerate(names)}
     return names, torch.tensor([row.get(name, -1) for name in classnames])
+
+
+def check_trainable(settings: CfgNode, classnames: Sequence[str]) -> None:
+    """Raises ConfigError for a head, if the method has one, over other classes than those that it is to learn."""
+    names = settings.get("HEAD_CLASSES", ())
+    if names and list(names) != list(classnames):
+        raise ConfigError("HEAD_CLASSES names other classes than the dataset's, expected none for training")

@@ -16,6 +16,7 @@ from mocoop.distributed import from_main, is_main, main_first
 from mocoop.engine import TrainerX
 from mocoop.errors import ConfigError
 from mocoop.methods import build_method, config_problems, get_method
+from mocoop.methods.heads import check_trainable
 from mocoop.protocol import BOTH
 from mocoop.results.record import plain_config
 from mocoop.training.batches import leave_stopping_to_main, reproducible
@@ -127,6 +128,7 @@ class PromptTrainer(TrainerX):
     def _learn(self) -> float:
         """Train to the end; the seconds that took, in all processes that worked on it."""
         check_length(self.cfg)
+        check_trainable(self.model.settings, self.dm.dataset.classnames)
         if self.cfg.DATASET.get("SUBSAMPLE_CLASSES") == BOTH:
             raise ConfigError(f"DATASET.SUBSAMPLE_CLASSES is {BOTH}, which is for tests; train on base or all classes")
         features = RunFeatures(
