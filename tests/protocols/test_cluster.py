@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -75,22 +76,23 @@ def test_a_plan_on_slurm_ends_in_the_tables_of_this_machine_whatever_happens_to_
     here, there, data = (tmp_path / name for name in ("here", "there", "data"))
     write_few_shapes(data)
     command = (*RUNS, "--data", data, "--output", there, *ON_SLURM, *OVERRIDES)
+    reference = mocoop("run", *RUNS, "--data", data, "--output", here, "--jobs", 2, *OVERRIDES)
     first = mocoop("run", *command)
     cancelled = in_training(there)
+    second = mocoop("run", *command)  # takes over what there is
+    wait_for(lambda: "24 runs: 0 finished already, 0 submitted, 24 waited for" in second.stderr.readline(), 60)
+    second.send_signal(signal.SIGINT)
+    _, err = second.communicate(timeout=60)
+    assert second.returncode == 130 and "the jobs go on" in err
+
     call("scancel", cancelled)
     requeued = in_training(there, {cancelled})
     call("scontrol", "requeue", requeued)
     warned = in_training(there, {cancelled, requeued})
     # As SLURM does before the time is over; scancel 22.05 signals an array's job and calls it an error.
     subprocess.run(["scancel", "--signal=USR2", warned], capture_output=True)
-
-    pid = int(Path(FOLDER, "slurmd.pid").read_text())
-    os.kill(pid, signal.SIGKILL)
-    second = mocoop("run", *command)  # takes over what there is
-    wait_for(lambda: "waited for" in second.stderr.readline(), 60)
-    second.send_signal(signal.SIGINT)
-    _, err = second.communicate(timeout=60)
-    assert second.returncode == 130 and "the jobs go on" in err
+    os.kill(int(Path(FOLDER, "slurmd.pid").read_text()), signal.SIGKILL)
+    time.sleep(5)
     call("slurmd")
 
     _, err = first.communicate(timeout=2000)
@@ -106,9 +108,9 @@ def test_a_plan_on_slurm_ends_in_the_tables_of_this_machine_whatever_happens_to_
     again = mocoop("run", *command)
     _, err = again.communicate(timeout=1000)
     assert again.returncode == 0 and "24 runs: 22 finished already, 2 submitted, 0 waited for" in err
-    assert not call("squeue", "--noheader") and not list(there.rglob("console.txt"))
+    wait_for(lambda: not call("squeue", "--noheader"))
+    assert not list(there.rglob("console.txt"))
 
-    reference = mocoop("run", *RUNS, "--data", data, "--output", here, "--jobs", 2, *OVERRIDES)
     _, err = reference.communicate(timeout=2000)
     assert reference.returncode == 0, err
     assert (there / "base2new/tables.md").read_text() == (here / "base2new/tables.md").read_text()
