@@ -13,9 +13,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from mocoop import __version__
-from mocoop.config import leaves
 from mocoop.errors import DataError, one_line, quoted
 from mocoop.files import atomic_write, read_json
+from mocoop.settings import leaves
 from mocoop.versions import installed_versions
 
 FORMAT = 1
