@@ -20,7 +20,7 @@ from mocoop.methods.registry import register_method
 KEYS = (
     Key("C", 0.316, "inverse weight of the penalty where none is chosen (CLIP's authors: 0.316)", at_least=1e-9),
     Key("SEARCH_STEPS", 8, "steps of the search for C on the validation images (released: 8); 0: no search",
-        at_least=0),
+        at_least=0, at_most=1000),
     HEAD_CLASSES,
     *common_keys(prec="fp16"),
 )  # fmt: skip

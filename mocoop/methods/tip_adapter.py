@@ -14,7 +14,13 @@ from mocoop.methods.on_features import FeatureMethod, FewShotFeatures, at_least_
 from mocoop.methods.registry import register_method
 
 KEYS = (
-    Key("VIEWS", 10, "augmented views of a training image; their mean feature is its key (released: 10)", at_least=1),
+    Key(
+        "VIEWS",
+        10,
+        "augmented views of a training image; their mean feature is its key (released: 10)",
+        at_least=1,
+        at_most=10_000,
+    ),
     Key("INIT_BETA", 1.0, "sharpness, in training and where nothing is chosen (released: 1)", at_least=0.0),
     Key("INIT_ALPHA", 1.17, "weight of the cache, in training and where nothing is chosen", at_least=0.0),
     Key("SEARCH", True, "choose both on the validation images, if there are some that are no test images"),

@@ -9,7 +9,7 @@ from mocoop.data.classes import SUBSETS
 
 MOST_WORKERS = 1024
 MOST_EPOCHS = 1_000_000
-MOST_ITERATIONS = 1_000_000_000
+MOST_ITERATIONS = 100_000_000
 SEEDS = 2**32  # of NumPy's generator
 
 

@@ -133,6 +133,6 @@ def test_a_record_says_precisions_and_knowledge(start):
 def test_a_checkpoint_says_all_that_it_holds(start, tmp_path):
     start("run", "CoOp", "OPTIM.MAX_EPOCH", "1")
     assert set(load_checkpoint(tmp_path / "run/prompt_learner/model.pth.tar-1")) == {
-        "state_dict", "extra_state", "epoch", "method", "optimizer", "scheduler", "scaler", "best_result", "val_result",
-        "random_state", "stream", "train_seconds", "manifest_sha256",
+        "state_dict", "extra_state", "epoch", "epochs", "method", "optimizer", "scheduler", "scaler", "best_result",
+        "val_result", "random_state", "stream", "train_seconds", "manifest_sha256",
     }  # fmt: skip
