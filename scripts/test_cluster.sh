@@ -2,7 +2,8 @@
 # Starts SLURM on this machine alone, and runs the tests of `mocoop run --slurm` on it.
 # Usage: bash scripts/test_cluster.sh [PYTEST-ARGUMENT...]
 #
-# It listens on the loopback address and takes a few minutes. Installs Debian's SLURM if it is missing and may be installed. Ends what it has started.
+# It listens on the loopback address and takes a few minutes. Installs Debian's SLURM if it is missing and may be
+# installed. Ends what it has started.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
