@@ -14,8 +14,8 @@ from mocoop.methods.on_features import ClassifierMethod, FewShotFeatures, at_lea
 from mocoop.methods.registry import register_method
 
 KEYS = (
-    Key("ITERATIONS", 300, "steps on all training images at once (released: 300)", at_least=1),
-    Key("ALPHA_EVERY", 10, "steps of the classifier for each of alpha (released: 10)", at_least=1),
+    Key("ITERATIONS", 300, "steps on all training images at once (released: 300)", at_least=1, at_most=1_000_000),
+    Key("ALPHA_EVERY", 10, "steps of the classifier for each of alpha (released: 10)", at_least=1, at_most=1_000_000),
     Key("SEARCH", True, "keep the iteration that is best on the validation images; without, or without any: the last"),
     HEAD_CLASSES,
     *common_keys(prec="fp16"),

@@ -21,7 +21,7 @@ def test_another_file_another_protocol_and_no_overwriting(output, tmp_path, caps
     target = tmp_path / "paper.html"
     assert cli.main(["report", str(output), "--to", str(target), "--protocol", "few_shot", "--seeds", "1"]) == 0
     assert cli.main(["report", str(output), "--to", str(target)]) == 2
-    assert capsys.readouterr().err.endswith("name another file with --to, or --force to replace it\n")
+    assert capsys.readouterr().err.endswith("name another file, or pass --force\n")
     assert cli.main(["report", str(output), "--to", str(target), "--force"]) == 0
 
 

@@ -3,7 +3,7 @@
 import json
 
 import train
-from mocoop.methods.base import PromptMethod
+from mocoop.methods.one_prompt import OnePrompt
 from mocoop.results.history import read_history
 from mocoop.results.record import FILE_NAME, read_record
 from mocoop.training.checkpoint import load_checkpoint
@@ -16,14 +16,14 @@ from tests.training.test_run_folder import refused
 
 
 def test_a_loss_that_is_not_finite_names_the_images_and_keeps_the_state(runs, capsys, monkeypatch):
-    run, loss, count = runs.new("CoOp", *BY_STEPS), PromptMethod.loss, []
+    run, loss, count = runs.new("CoOp", *BY_STEPS), OnePrompt.loss, []
 
     def broken(self, image, label):
         parts = loss(self, image, label)
         count.append(label)
         return parts if len(count) < 8 else parts | {"loss": parts["loss"] * float("nan")}
 
-    monkeypatch.setattr(PromptMethod, "loss", broken)
+    monkeypatch.setattr(OnePrompt, "loss", broken)
     line = refused(capsys, run.argv())
     assert "the loss of epoch 3, batch 2 is not finite (loss nan)" in line and "lower OPTIM.LR" in line
     assert sum(str(path) in line for path in (runs.data / "shapes_both/images").rglob("*.png")) == 4
