@@ -1,6 +1,6 @@
 """What a rank has to do of a step's text side, beside one process: prompts, seconds, memory.
 
-python -m benchmarks.ranks [--ranks 1 2 4] [-E 20] [-C 1000] [--width 64]
+python -m benchmarks.ranks [--ranks 1 2 4] [-E 20] [-C 1000] [--width 64] [--layers 12]
 
 ImageNet's number of prompts in a small tower, without recomputation, so that memory is that of all prompts of a rank.
 CPU seconds are a rank's own, whatever else its core has to do; seconds include waiting for the others.
@@ -21,16 +21,16 @@ from mocoop.clip.text_encoder import TextEncoder
 from mocoop.distributed import is_main, of_all, ranks
 
 
-def small_clip(width: int) -> CLIP:
+def small_clip(width: int, layers: int) -> CLIP:
     torch.manual_seed(0)
-    text = dict(transformer_width=width, transformer_heads=width // 32, transformer_layers=4, embed_dim=width)
+    text = dict(transformer_width=width, transformer_heads=width // 32, transformer_layers=layers, embed_dim=width)
     return CLIP(**common.VIT_B16 | text | dict(vision_layers=1, vision_width=64)).eval().requires_grad_(False)
 
 
 def child(args) -> dict:
     """The most that a rank needs; measured in each, said by the main one."""
     with ranks():
-        clip_model = small_clip(args.width)
+        clip_model = small_clip(args.width, args.layers)
         with together():  # what is loaded on first use counts for none
             forward_backward(TextEncoder(clip_model), *prompts(clip_model, args.experts, 20))
         contexts, layouts = prompts(clip_model, args.experts, args.classes)
@@ -56,7 +56,7 @@ def child(args) -> dict:
 def main(args) -> None:
     rows = []
     for count in args.ranks:
-        options = common.words(args, "experts", "classes", "width", "threads")
+        options = common.words(args, "experts", "classes", "width", "layers", "threads")
         launcher = ["-m", "torch.distributed.run", "--nproc_per_node", str(count)]
         command = [sys.executable, *launcher, "-m", "benchmarks.ranks", *options, "--child"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -73,4 +73,5 @@ if __name__ == "__main__":
     cli.add_argument("-E", "--experts", type=int, default=20)
     cli.add_argument("-C", "--classes", type=int, default=1000)
     cli.add_argument("--width", type=int, default=64)
+    cli.add_argument("--layers", type=int, default=12)
     common.start(cli, main, child)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 
 from mocoop.errors import ConfigError, quoted
 
@@ -35,16 +36,22 @@ class Tokenizer:
 
         Raises ConfigError for a text that spells one of them out: a prompt is read where it ends.
         """
-        tokens = self.ids_of(text)
+        tokens = _ids(self, text)
         if set(tokens) & {*self.before, *self.after}:
             spelled = " or ".join(self.text_of(mark) for mark in (*self.before, *self.after))
             raise ConfigError(f"{quoted(text)} holds {spelled}, which mark the ends of a prompt")
-        return tokens
+        return list(tokens)
 
-    @property
+    @cached_property
     def stand_in(self) -> int:
         """A token that neither ends nor pads a prompt: what stands at a learned position, where a token has to."""
         return self.encode("x")[0]
+
+
+@lru_cache(maxsize=1 << 16)
+def _ids(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
+    """A class name stands in every expert's prompts, and in every template's."""
+    return tuple(tokenizer.ids_of(text))
 
 
 def byte_pairs(name: str, length: int, tokenizer, sot: int, eot: int) -> Tokenizer:

@@ -46,9 +46,15 @@ def trainer_of(key):
     return nodes[key.split(".")[1]] if key.startswith("TRAINER.") else "MoCoOp"
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.mark.parametrize("key, kind, value", CASES, ids=[f"{key}-{kind}" for key, kind, _ in CASES])
-def test_a_value_runs_or_is_refused_in_one_line(runs, tmp_path, monkeypatch, capsys, key, kind, value):
+def test_a_value_runs_or_is_refused_in_one_line(runs, cache, tmp_path, monkeypatch, capsys, key, kind, value):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MOCOOP_CACHE", str(cache))
     argv = command(runs.data, tmp_path / "out", trainer_of(key), *SMALL, *BATCHES, key, value)
     status = train.main(argv)
     errors = capsys.readouterr().err.splitlines()
