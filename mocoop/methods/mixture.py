@@ -15,7 +15,7 @@ from yacs.config import CfgNode
 from mocoop.clip.backbone import Backbone
 from mocoop.clip.shares import encode_some
 from mocoop.clip.templates import split_template
-from mocoop.errors import quoted
+from mocoop.errors import ConfigError, quoted
 from mocoop.methods.base import PromptMethod, batch_accuracy
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.mocoop.config import GROUP_KEYS, ROUTER_KEYS, TEXT_LOSS_KEYS, group_problems
@@ -51,11 +51,11 @@ def expert_problems(cfg: CfgNode) -> list[str]:
     return get_method(method).problems(cfg) + group_problems(cfg, "MIXTURE")
 
 
-def expert_config(cfg: CfgNode, method: str, template: str) -> CfgNode:
-    """The config with the words before the class name of a template as the method's CTX_INIT."""
+def with_words(cfg: CfgNode, method: str, words: str) -> CfgNode:
+    """The config with some words as the CTX_INIT of a method."""
     cfg = cfg.clone()
     cfg.defrost()
-    get_method(method).settings(cfg).CTX_INIT = split_template(template)[0]
+    get_method(method).settings(cfg).CTX_INIT = words
     return cfg
 
 
@@ -70,13 +70,19 @@ class Mixture(RoutedMethod):
 
     def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
         super().__init__(cfg, classnames, clip_model)
-        method = self.settings.METHOD
-        configs = [expert_config(cfg, method, group[0]) for group in self.groups.values()]
-        self.experts = nn.ModuleList(get_method(method).build(own, classnames, clip_model) for own in configs)
-        for expert in self.experts:
-            expert.text_encoder, expert.image_encoder = self.text_encoder, self.image_encoder
+        self.experts = nn.ModuleList(self._expert(cfg, name) for name in self.groups)
         self.one_feature = not self.experts[0].image_learns
         self.add_router()
+
+    def _expert(self, cfg: CfgNode, name: str) -> PromptMethod:
+        """An instance of METHOD that starts from a group. Raises ConfigError, with the expert's name."""
+        method, words = self.settings.METHOD, split_template(self.groups[name][0])[0]
+        try:
+            expert = get_method(method).build(with_words(cfg, method, words), self.classnames, self.clip_model)
+        except ConfigError as error:
+            raise ConfigError(f"expert {quoted(name)} of {self.entry.name}: {error}") from error
+        expert.text_encoder, expert.image_encoder = self.text_encoder, self.image_encoder
+        return expert
 
     @property
     def image_learns(self) -> bool:

@@ -176,5 +176,9 @@ def test_wrong_keys_of_the_expert_are_named():
     cfg.TRAINER.KGCOOP.W = -1.0
     with pytest.raises(ConfigError, match="TRAINER.KGCOOP.W is -1.0"):
         build_method(cfg, NAMES, small_clip())
-    with pytest.raises(ConfigError, match="needs a vision transformer"):
+    with pytest.raises(ConfigError, match="expert 'group0' of Mixture: VPT .* needs a vision transformer"):
         build_method(config("Mixture", METHOD="VPT", GROUPS=GROUPS), NAMES, small_clip(vision="rn"))
+    with pytest.raises(
+        ConfigError, match="expert 'group1' of Mixture: 2 context vectors end within a word of 'a pixel"
+    ):
+        mixed("MaPLe", GROUPS=[["a photo of a {}."], ["a pixelated {}."]])
