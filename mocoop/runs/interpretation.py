@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from yacs.config import CfgNode
 
 from mocoop.clip.openai import TOKENIZER
 from mocoop.clip.prompts import readable
@@ -138,15 +139,15 @@ def spans_of(run: TrainedRun) -> list[Span]:
     if isinstance(method, MoCoOp):
         return _expert_spans(method)
     if isinstance(method, Mixture):
-        experts = zip(method.group_names, method.experts)
-        return [replace(span, expert=f"{name} {span.expert}".strip()) for name, e in experts for span in _spans(e)]
-    return _spans(method)
+        found = [(name, span) for name, e in zip(method.group_names, method.experts) for span in _spans(e, e.settings)]
+        return [replace(span, expert=f"{name} {span.expert}".strip()) for name, span in found]
+    return _spans(method, method.entry.settings(run.cfg))
 
 
-def _spans(method: PromptMethod) -> list[Span]:
+def _spans(method: PromptMethod, node: CfgNode) -> list[Span]:
     if not hasattr(method, "ctx"):
         raise ConfigError(f"{method.entry.name} learns no context: there is nothing to interpret")
-    ctx, node = method.ctx, method.settings
+    ctx = method.ctx
     if ctx.dim() == 3:
         pairs = zip(method.classnames, ctx)
         return [span for name, vectors in pairs for span in _split(name, vectors, None, None, node)]
