@@ -80,6 +80,22 @@ def encode_images(encode: Callable[..., Tensor], image: Tensor, parts: TowerPart
         return _Gathered.apply(encode(image, parts))[: images_together()]
 
 
+def encode_some(encode: Callable[[Tensor], Tensor], image: Tensor, places: Tensor) -> Tensor:
+    """Features (M, D) by `encode(image)`, which is an image encoder's, of the images at some places (M,) of a batch.
+
+    Args:
+        image: of the batch, or this rank's share of it. places: in order, the same on all ranks.
+    """
+    if images_together() is None:
+        return encode(image[places])
+    shares = [places[places // len(image) == number] - number * len(image) for number in range(world_size())]
+    most, own = max(map(len, shares)), shares[rank()]
+    own = torch.cat([own, own.new_zeros(most - len(own))])  # filled up, so that all ranks have as many
+    with together(most * world_size()):
+        ranked = encode(image[own]).unflatten(0, (world_size(), most))
+    return torch.cat([features[: len(share)] for features, share in zip(ranked, shares)])
+
+
 def _with_summed_gradients(
     contexts: Sequence[Tensor | None], parts: TowerParts
 ) -> tuple[list[Tensor | None], TowerParts]:

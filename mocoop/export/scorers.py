@@ -18,7 +18,7 @@ from mocoop.errors import ConfigError
 from mocoop.export.clip_weights import tuned_state
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.cocoop import CoCoOp
-from mocoop.methods.mocoop.method import MoCoOp
+from mocoop.methods.mocoop.routed import RoutedMethod
 from mocoop.methods.mocoop.router import mix_scores, top_k_gates
 from mocoop.methods.on_features import FeatureMethod
 from mocoop.runs.trained_run import TrainedRun
@@ -180,7 +180,7 @@ def scorer_of(run: TrainedRun) -> Scorer:
         scorer = ConditionalScorer(run)
     elif isinstance(method, FeatureMethod):
         scorer = FeatureScorer(run)
-    elif is_product or isinstance(method, MoCoOp):
+    elif is_product or (isinstance(method, RoutedMethod) and method.one_feature):
         scorer = MixtureScorer(run)
     else:
         raise ConfigError(f"{method.entry.name} cannot be exported: its scores are not a product of features")

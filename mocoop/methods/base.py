@@ -136,7 +136,8 @@ class PromptMethod(nn.Module):
 
     def routing_evidence(self, image_features: Tensor, label: Tensor) -> dict[str, Tensor]:
         """What a test judges a router by: "expert_logits" (B, E, C) of each expert alone, "similarity" (B, E) of the
-        images to the experts' groups. Empty for a method that does not route."""
+        images to the experts' groups. Empty for a method that does not route, or whose experts encode no image but
+        those that chose them."""
         return {}
 
     # --- training -------------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ class Costs:
         source = self.sources.get(dataset)
         half = 0.5 if given["DATASET.SUBSAMPLE_CLASSES"] in ("base", "new") else 1.0
         classes = half * (source.classes if source else UNKNOWN_CLASSES)
-        prompts = classes * (len(template_groups(dataset)) if method == "MoCoOp" else 1)
+        prompts = classes * (len(template_groups(dataset)) if method in ("MoCoOp", "Mixture") else 1)
         seconds = TEST_PROMPT * prompts + TEST_IMAGE * half * (source.counts["test"] if source else UNKNOWN_IMAGES)
         if "--eval-only" not in run.argv:
             batch = _value(file, "DATALOADER.TRAIN_X.BATCH_SIZE", given, 32)

@@ -15,7 +15,10 @@ ABOUT = (
     "experts are those whose hand-written prompts are most similar to the image."
 )
 LOAD_ABOUT = "Each expert's part of all gate weights, in percent; by equal use all would have the same."
-MISSING = "How other routers would do is not shown: the runs were tested by an earlier version; test them again."
+MISSING = (
+    "How other routers would do is not shown: the runs were tested by an earlier version, and can be tested again, or "
+    "their experts encode images themselves, and only those that chose them."
+)
 
 
 def router_blocks(runs: pd.DataFrame) -> list:

@@ -5,18 +5,21 @@ norm reach, and, where a vector started from a word, how far it has moved from i
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from yacs.config import CfgNode
 
 from mocoop.clip.openai import TOKENIZER
 from mocoop.clip.prompts import readable
 from mocoop.clip.templates import split_template
 from mocoop.clip.tokenizer import Tokenizer
 from mocoop.errors import ConfigError
+from mocoop.methods.base import PromptMethod
 from mocoop.methods.cocoop import CoCoOp
 from mocoop.methods.coop import words_context
+from mocoop.methods.mixture import Mixture
 from mocoop.methods.mocoop.method import MoCoOp, initial_contexts
 from mocoop.runs.trained_run import TrainedRun
 
@@ -132,18 +135,26 @@ def interpret(run: TrainedRun, vocabulary: Vocabulary, top: int = 5) -> Iterator
 
 def spans_of(run: TrainedRun) -> list[Span]:
     """The contexts of a run's method. Raises ConfigError for a method that learned none."""
-    if isinstance(run.method, MoCoOp):
-        return _expert_spans(run.method)
-    if not hasattr(run.method, "ctx"):
-        raise ConfigError(f"{run.cfg.TRAINER.NAME} learns no context: there is nothing to interpret")
-    ctx, node = run.method.ctx, run.cfg.TRAINER[run.cfg.TRAINER.NAME.upper()]
+    method = run.method
+    if isinstance(method, MoCoOp):
+        return _expert_spans(method)
+    if isinstance(method, Mixture):
+        found = [(name, span) for name, e in zip(method.group_names, method.experts) for span in _spans(e, e.settings)]
+        return [replace(span, expert=f"{name} {span.expert}".strip()) for name, span in found]
+    return _spans(method, method.entry.settings(run.cfg))
+
+
+def _spans(method: PromptMethod, node: CfgNode) -> list[Span]:
+    if not hasattr(method, "ctx"):
+        raise ConfigError(f"{method.entry.name} learns no context: there is nothing to interpret")
+    ctx = method.ctx
     if ctx.dim() == 3:
-        pairs = zip(run.classnames, ctx)
+        pairs = zip(method.classnames, ctx)
         return [span for name, vectors in pairs for span in _split(name, vectors, None, None, node)]
-    expert = "without an image's shift" if isinstance(run.method, CoCoOp) else ""
+    expert = "without an image's shift" if isinstance(method, CoCoOp) else ""
     if not node.CTX_INIT:
         return _split(expert, ctx, None, None, node)
-    clip_model = run.method.clip_model
+    clip_model = method.clip_model
     words = _words(node.CTX_INIT, clip_model.tokenizer)
     return _split(expert, ctx, words_context(node.CTX_INIT, clip_model), words, node)
 

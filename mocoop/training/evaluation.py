@@ -31,6 +31,7 @@ class Measurement:
         if "experts" in prediction:
             self.experts.append(prediction["experts"].cpu())
             self.gates.append(prediction["gates"].float().cpu())
+        if "expert_logits" in prediction:
             self.routers.add(
                 *(prediction[key].float().cpu().numpy() for key in ("logits", "expert_logits")),
                 *(part.numpy() for part in (self.experts[-1], self.gates[-1])),
@@ -53,7 +54,8 @@ class Measurement:
         domains = torch.cat(self.domains).numpy() if domain_names else None
         chosen, gates = torch.cat(self.experts).numpy(), torch.cat(self.gates).numpy()
         summary = summarise_routing(group_names, chosen, gates, domains, domain_names)
-        return summary | {"routers": self.routers.summary(group_names, domain_names)}
+        judged = {"routers": self.routers.summary(group_names, domain_names)} if self.routers.images else {}
+        return summary | judged
 
     def predictions(self, group_names: list[str], domain_names: list[str], root: str) -> pd.DataFrame:
         """The rows of predictions.csv; paths below `root` are relative to it."""

@@ -272,6 +272,63 @@ def clip_adapter(method, image, label, names, more):
     return {"loss": cross_entropy(clip.logit_scale.exp() * torch.stack(mixed) @ text.t(), label)}
 
 
+def mixture(method, image, label, names, more):
+    """Two of three experts for each image; a group's first words start an expert, what does not learn of them stays."""
+    clip, scale, groups = method.clip_model, method.clip_model.logit_scale.exp(), list(method.groups.values())
+    prototypes = [[prototype(clip, group, name) for name in names] for group in groups]
+    experts = [expert_parts(expert, group, names) for expert, group in zip(method.experts, groups)]
+    logits, gate = [], []
+    for one, y in zip(image, label):
+        f = unit(image_feature(clip, one))
+        r = method.router.weight @ f + method.router.bias
+        best = r.argsort(descending=True)[:2].tolist()
+        shares = torch.softmax(r[best], 0)
+        own = [scale * experts[g][0] @ unit(image_feature(clip, one, experts[g][1])) for g in best]
+        logits.append(sum(share * scores for share, scores in zip(shares, own)))
+        near = torch.stack([f @ prototypes[g][y] for g in range(len(groups))])
+        bonus = torch.tensor([10.0 * (value >= near.sort().values[-2]) for value in near.tolist()])
+        gate.append(-(torch.softmax(near + bonus, 0) * torch.log_softmax(r, 0)).sum())
+    told = [
+        -torch.log_softmax(torch.stack([t @ p for p in own]), 0)[c]
+        for (text, _), own in zip(experts, prototypes)
+        for c, t in enumerate(text)
+    ]
+    parts = {"loss_ce": cross_entropy(torch.stack(logits), label)}
+    if method.settings.METHOD == "KgCoOp":
+        anchors = [unit(hard_feature(clip, f"a photo of a {name}, a type of pet.")) for name in names]
+        cosines = torch.stack([torch.stack([t @ a for t, a in zip(text, anchors)]).mean() for text, _ in experts])
+        parts["loss_own"] = 2 * (1 - cosines).mean()
+    parts |= {"loss_text": torch.stack(told).mean(), "loss_gate": torch.stack(gate).mean()}
+    total = parts["loss_ce"] + parts.get("loss_own", 0) + 5 * parts["loss_text"] + parts["loss_gate"]
+    return {"loss": total, **parts}
+
+
+def prototype(clip, group, name):
+    return unit(torch.stack([unit(hard_feature(clip, template.format(name))) for template in group]).mean(0))
+
+
+def expert_parts(expert, group, names):
+    """Class features (C, D) of an expert, and its rows beside an image's patches."""
+    clip, kind, words = expert.clip_model, expert.entry.name, group[0].split(" {}")[0]
+    if kind == "VPT":
+        text = torch.stack([unit(hard_feature(clip, f"{words} {name}.")) for name in names])
+        return text, list(expert.visual_prompts)
+    if kind == "MaPLe":
+        layers, sources = (
+            [expert.proj, *expert.compound_prompt_projections],
+            [expert.ctx, *expert.compound_prompts_text],
+        )
+        rows = [source @ layer.weight.t() + layer.bias for layer, source in zip(layers, sources)]
+        rest = " ".join(words.split()[2:])
+        return prompted(expert, names, rest, dict(enumerate(expert.compound_prompts_text, 1))), rows
+    return prompted(expert, names), ()
+
+
+GROUPS = [
+    ["a photo of a {}.", "a good photo of the {}."],
+    ["a dark picture of the {} at night."],
+    ["an old sketch of a {}.", "{} on paper."],
+]
 REFERENCES = {
     "CLIPAdapter": (clip_adapter, {}),
     "CoOp": (coop, {"CTX_INIT": "a photo of a"}),
@@ -289,4 +346,8 @@ REFERENCES = {
     "DePT on KgCoOp": (dept, {"BASE": "KgCoOp"}),
     "DePT on MaPLe": (dept, {"BASE": "MaPLe"}),
     "PromptSRC": (promptsrc, {"PROMPT_DEPTH_TEXT": 2, "PROMPT_DEPTH_VISION": 2}),
+    "Mixture on CoOp": (mixture, {"METHOD": "CoOp", "GROUPS": GROUPS}),
+    "Mixture on KgCoOp": (mixture, {"METHOD": "KgCoOp", "GROUPS": GROUPS}),
+    "Mixture on VPT": (mixture, {"METHOD": "VPT", "GROUPS": GROUPS}),
+    "Mixture on MaPLe": (mixture, {"METHOD": "MaPLe", "GROUPS": GROUPS}),
 }

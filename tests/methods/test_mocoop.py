@@ -225,8 +225,8 @@ def test_a_constructor_changes_nothing_that_another_method_made_learn():
 def test_a_detached_target_sends_no_gradient_to_the_image_tower():
     image, label = batch()
     with_grad, without = build(), build(GATE_TARGET_GRAD=False)
-    assert with_grad._routing_target(with_grad.image_features(image), label).requires_grad
-    assert not without._routing_target(without.image_features(image), label).requires_grad
+    assert with_grad.routing_target(with_grad.image_features(image), label).requires_grad
+    assert not without.routing_target(without.image_features(image), label).requires_grad
 
 
 def test_only_what_is_asked_for_learns():

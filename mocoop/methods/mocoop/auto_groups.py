@@ -27,21 +27,21 @@ SMALL_WORDS = frozenset("a an the of in on out my one it its with many lot to an
 
 
 def wants_auto(node: CfgNode) -> bool:
-    """Whether TRAINER.MOCOOP.GROUPS is `auto`."""
+    """Whether GROUPS of a method's node is `auto`."""
     return list(node.GROUPS) == [AUTO]
 
 
-def auto_groups(cfg: CfgNode, encoder: TextEncoder, classnames: Sequence[str]) -> dict[str, list[str]]:
-    """{name: templates} for a config with GROUPS auto; groups in the order of their first templates.
+def auto_groups(cfg: CfgNode, node_name: str, encoder: TextEncoder, classnames: Sequence[str]) -> dict[str, list[str]]:
+    """{name: templates} for a config whose TRAINER.<node_name>.GROUPS is auto, in the order of their first templates.
 
     Raises ConfigError for fewer templates than groups, and DataError for a file with none or a wrong one.
     """
-    node = cfg.TRAINER.MOCOOP
+    node = cfg.TRAINER[node_name]
     templates = set(_templates(node.AUTO_TEMPLATES, cfg.DATASET.NAME))
     templates = sorted(templates, key=lambda template: (not any(split_template(template)), template))  # words first
     least = max(2, node.AUTO_GROUPS)
     if len(templates) <= least:
-        raise ConfigError(f"TRAINER.MOCOOP.AUTO_TEMPLATES has {len(templates)} templates, expected over {least}")
+        raise ConfigError(f"TRAINER.{node_name}.AUTO_TEMPLATES has {len(templates)} templates, expected over {least}")
     step = -(-len(classnames) // MOST_CLASSES)
     vectors = template_vectors(encoder, templates, classnames[::step])
     labels = cluster(vectors, node.AUTO_GROUPS)

@@ -14,17 +14,14 @@ from torch.nn import functional as F
 from yacs.config import CfgNode
 
 from mocoop.clip.backbone import Backbone
-from mocoop.clip.hard_prompts import hard_features
 from mocoop.clip.prompts import Context, PromptLayout, count_tokens, embed_words, readable
 from mocoop.clip.templates import split_template
 from mocoop.clip.tower_parts import TowerParts
-from mocoop.errors import ConfigError
-from mocoop.methods.base import PromptMethod, batch_accuracy, taught_classes
+from mocoop.methods.base import batch_accuracy
 from mocoop.methods.layer_norms import LayerNorms
-from mocoop.methods.mocoop.auto_groups import auto_groups, wants_auto
-from mocoop.methods.mocoop.config import KEYS, mocoop_problems, resolve_groups
-from mocoop.methods.mocoop.losses import group_similarity, routing_loss, routing_target, text_supervision_loss
-from mocoop.methods.mocoop.router import RandomRouter, Router, mix_scores, top_k_gates
+from mocoop.methods.mocoop.config import KEYS, mocoop_problems
+from mocoop.methods.mocoop.losses import routing_loss, text_supervision_loss
+from mocoop.methods.mocoop.routed import RoutedMethod
 from mocoop.methods.registry import register_method
 
 logger = logging.getLogger(__name__)
@@ -41,7 +38,7 @@ SMALLEST_BATCH_OF_ALL = 4  # TEXT_LOSS_EXPERTS released: below, the release enco
     published="2024-09",
     title="mixture of prompt learning",
 )
-class MoCoOp(PromptMethod):
+class MoCoOp(RoutedMethod):
     """Learns the experts' contexts, the router, and by choice a correction vector and the image tower's LayerNorms.
 
     Expert g of E starts from group g of templates (TRAINER.MOCOOP.GROUPS, else the dataset's own groups).
@@ -50,33 +47,17 @@ class MoCoOp(PromptMethod):
     def __init__(
         self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames: Sequence[str] | None = None
     ):
-        super().__init__(cfg, classnames, clip_model)
+        super().__init__(cfg, classnames, clip_model, all_classnames)
         settings = self.settings
-        self.groups = self._find_groups(cfg)
-        self.group_names = list(self.groups)
         self.layer_norms = LayerNorms(clip_model.visual, self._is_tuned)
         if settings.FINETUNE_VIT_LN and not len(self.layer_norms):
             logger.info("FINETUNE_VIT_LN: this image tower has no LayerNorm, nothing is tuned in it")
         self._add_experts(clip_model)
-        features = clip_model.embed_dim
-        if settings.ROUTER == "learned":
-            self.router = Router(features, len(self.groups)).to(clip_model.dtype)
-        else:
-            self.router = RandomRouter(features, len(self.groups))
+        self.add_router()
         if settings.CORRECTION == "shared":
-            self.correction = nn.Parameter(torch.zeros(1, features, dtype=clip_model.dtype))
-        self._add_layouts(*taught_classes(cfg, settings.TEXT_LOSS_CLASSES, classnames, all_classnames))
+            self.correction = nn.Parameter(torch.zeros(1, clip_model.embed_dim, dtype=clip_model.dtype))
+        self._add_layouts()
         self.teaches_chosen_experts = _teaches_chosen_experts(cfg)
-
-    def _find_groups(self, cfg: CfgNode) -> dict[str, list[str]]:
-        if not wants_auto(self.settings):
-            return resolve_groups(cfg)
-        groups = auto_groups(cfg, self.text_encoder, self.classnames)
-        if self.settings.TOP_K > len(groups):
-            raise ConfigError(
-                f"TRAINER.MOCOOP.TOP_K is {self.settings.TOP_K}, got {len(groups)} groups for GROUPS auto"
-            )
-        return groups
 
     def _add_experts(self, clip_model: Backbone) -> None:
         contexts = [initial_contexts(group, self.settings.INIT, clip_model) for group in self.groups.values()]
@@ -88,14 +69,11 @@ class MoCoOp(PromptMethod):
     def _is_tuned(self, name: str) -> bool:
         return self.settings.FINETUNE_VIT_LN and (".ln_1." in name or ".ln_2." in name)
 
-    def _add_layouts(self, taught: list[str], trained_rows: Tensor) -> None:
-        self.taught_classnames = taught
-        self.register_buffer("trained_rows", trained_rows, persistent=False)  # (C,) rows of the taught classes
+    def _add_layouts(self) -> None:
         self.layouts = nn.ModuleList(self._expert_layout(g, self.classnames) for g in range(len(self.groups)))
-        self.taught_layouts = self.layouts
+        self.taught_layouts, taught = self.layouts, self.taught_classnames
         if taught != self.classnames:
             self.taught_layouts = nn.ModuleList(self._expert_layout(g, taught) for g in range(len(self.groups)))
-        self._prototypes: Tensor | None = None
 
     def _expert_layout(self, g: int, classnames: Sequence[str]) -> PromptLayout:
         """[SOT] [ctx_before_g] [class] [ctx_after_g] [.] [EOT]."""
@@ -119,40 +97,6 @@ class MoCoOp(PromptMethod):
             features = features + self.correction
         return F.normalize(features, dim=-1)
 
-    def prototypes(self) -> Tensor:
-        """Group prototypes (E, C', D) of the classes that the text loss is taught with; frozen, computed once."""
-        if self._prototypes is None or self._prototypes.device != self.trained_rows.device:
-            templates = [template for group in self.groups.values() for template in group]
-            features = hard_features(self.text_encoder, templates, self.taught_classnames)  # (templates, C', D)
-            groups = features.split([len(group) for group in self.groups.values()])
-            self._prototypes = F.normalize(torch.stack([group.mean(0) for group in groups]), dim=-1)
-        return self._prototypes
-
-    def predict_features(self, image_features: Tensor) -> dict[str, Tensor]:
-        """Logits (B, C), and what the router chose: "router_logits" (B, E), "experts" (B, K), "gates" (B, K)."""
-        router_logits, experts, gates = self._route(image_features)
-        logits = self._mix(image_features, self.class_features(), experts, gates)
-        return {"logits": logits, "router_logits": router_logits, "experts": experts, "gates": gates}
-
-    def route(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Router logits (B, E), chosen experts (B, K) best first, and their gate weights (B, K)."""
-        return self._route(self.image_features(image))
-
-    def _route(self, image_features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        router_logits = self.router(image_features)
-        gates, experts = top_k_gates(router_logits, self.settings.TOP_K)
-        return router_logits, experts, gates
-
-    def _mix(self, image_features: Tensor, soft: Tensor, rows: Tensor, gates: Tensor) -> Tensor:
-        """Logits (B, C) from soft-prompt features (E', C, D), of which each image takes the `rows` (B, K)."""
-        scores = torch.einsum("bd,ecd->bec", image_features, soft)
-        return self.logit_scale * mix_scores(scores, gates, rows) + self.logit_bias
-
-    def routing_evidence(self, image_features: Tensor, label: Tensor) -> dict[str, Tensor]:
-        scores = torch.einsum("bd,ecd->bec", image_features, self.class_features())
-        similarity = self.group_similarity(image_features, label)
-        return {"expert_logits": self.logit_scale * scores, "similarity": similarity}
-
     def loss(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Cross-entropy + TEXT_LOSS_WEIGHT * text supervision + GATE_LOSS_WEIGHT * hard-prompt-guided routing.
 
@@ -160,32 +104,19 @@ class MoCoOp(PromptMethod):
         """
         settings = self.settings
         image_features = self.image_features(image)
-        router_logits, experts, gates = self._route(image_features)
+        router_logits, experts, gates = self.choose(image_features)
         everyone = torch.arange(len(self.groups), device=experts.device)
         encoded = experts.unique() if self.teaches_chosen_experts else everyone  # (E',), in order
         taught = self._encode_experts(self.taught_layouts, encoded.tolist())  # (E', C', D)
         rows = torch.searchsorted(encoded, experts)  # (B, K) places of the chosen experts among the encoded
-        logits = self._mix(image_features, taught[:, self.trained_rows], rows, gates)
+        logits = self.mix(image_features, taught[:, self.trained_rows], rows, gates)
         parts = {"loss_ce": F.cross_entropy(logits, label)}
         scale, prototypes = settings.TEXT_LOSS_SCALE or self.logit_scale, self.prototypes()[encoded]
         parts["loss_text"] = text_supervision_loss(taught, prototypes.to(taught.dtype), scale, len(self.groups))
-        parts["loss_gate"] = routing_loss(router_logits, self._routing_target(image_features, label))
+        parts["loss_gate"] = routing_loss(router_logits, self.routing_target(image_features, label))
         total = parts["loss_ce"] + settings.TEXT_LOSS_WEIGHT * parts["loss_text"]
         total = total + settings.GATE_LOSS_WEIGHT * parts["loss_gate"]
         return {"loss": total, "acc": batch_accuracy(logits, label), **parts}
-
-    def _routing_target(self, image_features: Tensor, label: Tensor) -> Tensor:
-        settings = self.settings
-        features = image_features if settings.GATE_TARGET_GRAD else image_features.detach()
-        prototypes = self._trained_prototypes(features.dtype)
-        return routing_target(features, prototypes, label, settings.GATE_TARGET_BONUS, settings.GATE_TARGET_TOP)
-
-    def _trained_prototypes(self, dtype: torch.dtype) -> Tensor:
-        return self.prototypes()[:, self.trained_rows].to(dtype)  # (E, C, D)
-
-    def group_similarity(self, image_features: Tensor, label: Tensor) -> Tensor:
-        """Cosine (B, E) of images (B, D) with each group's prototype of a class (B,)."""
-        return group_similarity(image_features, self._trained_prototypes(image_features.dtype), label)
 
     def parameter_groups(self, lr: float) -> list[dict]:
         """Contexts and correction at `lr`, the router and the image tower's LayerNorms at their factors of it."""
@@ -207,14 +138,6 @@ class MoCoOp(PromptMethod):
         old = "clip_model.visual."
         renamed = {name: "layer_norms." + name.removeprefix(old).replace(".", "/") for name in state if old in name}
         return {renamed.get(name, name): value for name, value in state.items()}
-
-    @property
-    def knowledge(self) -> list[str]:
-        more = ["names of the new classes"] if len(self.taught_classnames) > len(self.classnames) else []
-        return ["groups of templates", *more]
-
-    def structure(self) -> dict:
-        return super().structure() | {"GROUPS": list(self.groups.values()), "GROUP_NAMES": self.group_names}
 
 
 def _teaches_chosen_experts(cfg: CfgNode) -> bool:

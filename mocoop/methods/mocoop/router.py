@@ -20,6 +20,11 @@ class RandomRouter(nn.Module):
         return image_features @ self.weight.t().to(image_features.dtype)
 
 
+def make_router(kind: str, in_features: int, experts: int, dtype: torch.dtype) -> nn.Module:
+    """The router of the key ROUTER: "learned", in CLIP's dtype, or "random"."""
+    return Router(in_features, experts).to(dtype) if kind == "learned" else RandomRouter(in_features, experts)
+
+
 def top_k_gates(router_logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k best experts of each image and their gate weights, a softmax over the k selected logits.
 

@@ -1,0 +1,175 @@
+"""A mixture of any method with a prompt: an expert for each group of templates, with MoCoOp's router and its losses.
+
+Each expert is an instance of the method with learned values of its own. Beyond MoCoOp's paper, whose experts are
+prompts of the text tower: experts may put rows into the image tower. The router sees CLIP's own feature of an image,
+and each chosen expert encodes the image anew.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from yacs.config import CfgNode
+
+from mocoop.clip.backbone import Backbone
+from mocoop.clip.shares import encode_some
+from mocoop.clip.templates import split_template
+from mocoop.errors import ConfigError, quoted
+from mocoop.methods.base import PromptMethod, batch_accuracy
+from mocoop.methods.keys import Key, common_keys
+from mocoop.methods.mocoop.config import GROUP_KEYS, ROUTER_KEYS, TEXT_LOSS_KEYS, group_problems
+from mocoop.methods.mocoop.losses import routing_loss, text_supervision_loss
+from mocoop.methods.mocoop.routed import RoutedMethod
+from mocoop.methods.one_prompt import OnePrompt
+from mocoop.methods.registry import MethodEntry, get_method, methods, register_method
+
+KEYS = (
+    Key("METHOD", "CoOp", "the method that each expert is; the keys of its node count, but for CTX_INIT",
+        structural=True),
+    *GROUP_KEYS,
+    *ROUTER_KEYS,
+    *TEXT_LOSS_KEYS,
+    *common_keys(prec="amp"),
+)  # fmt: skip
+_PLAIN = ("image_features", "predict", "predict_features", "fit", "select", "backward", "start_stage", "after_epoch")
+
+
+def can_be_expert(entry: MethodEntry) -> bool:
+    """Whether a method starts from words (CTX_INIT), and scores and learns by nothing but features of its towers."""
+    build = entry.build
+    starts_from_words = any(key.name == "CTX_INIT" and isinstance(key.default, str) for key in entry.keys)
+    is_plain = all(getattr(build, name) is getattr(PromptMethod, name) for name in _PLAIN)
+    return starts_from_words and is_plain and build.loss in (PromptMethod.loss, OnePrompt.loss)
+
+
+def expert_problems(cfg: CfgNode) -> list[str]:
+    """What is wrong with METHOD, the keys of the method that it names, or the groups."""
+    method, known = cfg.TRAINER.MIXTURE.METHOD, [name for name, entry in methods().items() if can_be_expert(entry)]
+    if method not in known:
+        return [f"TRAINER.MIXTURE.METHOD is {quoted(method)}, expected one of {', '.join(known)}"]
+    return get_method(method).problems(cfg) + group_problems(cfg, "MIXTURE")
+
+
+def with_words(cfg: CfgNode, method: str, words: str) -> CfgNode:
+    """The config with some words as the CTX_INIT of a method."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    get_method(method).settings(cfg).CTX_INIT = words
+    return cfg
+
+
+@register_method("Mixture", node="MIXTURE", keys=KEYS, published="2026-11", title="mixture of any prompt method",
+                 problems=expert_problems)  # fmt: skip
+class Mixture(RoutedMethod):
+    """Learns `experts`, E instances of METHOD, and `router`.
+
+    Expert g starts from the words before the class name of the first template of group g; words behind the name are
+    left out, and where none stand before it, it starts as METHOD does without words.
+    """
+
+    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
+        super().__init__(cfg, classnames, clip_model)
+        self.experts = nn.ModuleList(self._expert(cfg, name) for name in self.groups)
+        self.one_feature = not self.experts[0].image_learns
+        self.add_router()
+
+    def _expert(self, cfg: CfgNode, name: str) -> PromptMethod:
+        """An instance of METHOD that starts from a group. Raises ConfigError, with the expert's name."""
+        method, words = self.settings.METHOD, split_template(self.groups[name][0])[0]
+        try:
+            expert = get_method(method).build(with_words(cfg, method, words), self.classnames, self.clip_model)
+        except ConfigError as error:
+            raise ConfigError(f"expert {quoted(name)} of {self.entry.name}: {error}") from error
+        expert.text_encoder, expert.image_encoder = self.text_encoder, self.image_encoder
+        return expert
+
+    @property
+    def image_learns(self) -> bool:
+        return not self.one_feature
+
+    def encode_classes(self) -> Tensor:
+        return torch.stack([expert.encode_classes() for expert in self.experts])
+
+    def image_features(self, image: Tensor) -> Tensor:
+        """CLIP's own features (B, D); with experts in the image tower (B, 1 + E, D): behind CLIP's, those of each
+        expert, zero for an image that did not choose it."""
+        frozen = super().image_features(image)
+        if self.one_feature:
+            return frozen
+        with torch.no_grad():
+            _, chosen, _ = self.choose(frozen)
+        features = [frozen]
+        for e, expert in enumerate(self.experts):
+            own, places = torch.zeros_like(frozen), _places(chosen, e)
+            if len(places):
+                own = own.index_copy(0, places, encode_some(expert.image_features, image, places).to(own.dtype))
+            features.append(own)
+        return torch.stack(features, dim=1)
+
+    def seen_by_router(self, image_features: Tensor) -> Tensor:
+        return image_features if image_features.dim() == 2 else image_features[:, 0].contiguous()
+
+    def scores(self, image_features: Tensor, text: Tensor) -> Tensor:
+        if self.one_feature:
+            return super().scores(image_features, text)
+        return torch.einsum("bed,ecd->bec", image_features[:, 1:], text)
+
+    def loss(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """Cross-entropy of the mixed logits + what METHOD's loss has beyond cross-entropy + MoCoOp's two losses.
+
+        Returns "loss", its parts "loss_ce", "loss_own" if METHOD has more, "loss_text", "loss_gate", and "acc".
+        """
+        settings, features, text = self.settings, self.image_features(image), self.encode_classes()
+        router_logits, experts, gates = self.choose(features)
+        logits = self.mix(features, text, experts, gates)
+        scale, prototypes = settings.TEXT_LOSS_SCALE or self.logit_scale, self.prototypes().to(text.dtype)
+        parts = {
+            "loss_ce": F.cross_entropy(logits, label),
+            **self._own_loss(features, text, experts, label),
+            "loss_text": text_supervision_loss(text, prototypes, scale),
+            "loss_gate": routing_loss(router_logits, self.routing_target(features, label)),
+        }
+        total = parts["loss_ce"] + parts.get("loss_own", 0.0) + settings.TEXT_LOSS_WEIGHT * parts["loss_text"]
+        total = total + settings.GATE_LOSS_WEIGHT * parts["loss_gate"]
+        return {"loss": total, "acc": batch_accuracy(logits, label), **parts}
+
+    def _own_loss(self, features: Tensor, text: Tensor, experts: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """ "loss_own", the mean of what the experts' losses have beyond cross-entropy; empty if they have nothing.
+
+        It is over all experts, or over those that were chosen where these alone encode images.
+        """
+        found = []
+        for e, expert in enumerate(self.experts):
+            if type(expert).loss is not OnePrompt.loss:
+                continue
+            own, of = features, label
+            if not self.one_feature:
+                places = _places(experts, e)
+                own, of = features[places, 1 + e], label[places]
+            if len(of):
+                parts = expert.loss_of_features(own, text[e], of)
+                found += [parts["loss"] - parts["loss_ce"]] if "loss_ce" in parts else []
+        return {"loss_own": torch.stack(found).mean()} if found else {}
+
+    def parameter_groups(self, lr: float) -> list[dict]:
+        """The experts' own, and the router at ROUTER_LR_MULT of the rate."""
+        router = {"params": list(self.router.parameters()), "lr": lr * self.settings.ROUTER_LR_MULT}
+        groups = [group for expert in self.experts for group in expert.parameter_groups(lr)]
+        return groups + [router] * bool(router["params"])
+
+    @property
+    def knowledge(self) -> list[str]:
+        return super().knowledge + self.experts[0].knowledge
+
+    def bound_to_classes(self) -> str | None:
+        return next(filter(None, (expert.bound_to_classes() for expert in self.experts)), None)
+
+    def structure(self) -> dict:
+        expert = self.experts[0]
+        return super().structure() | {expert.entry.node: expert.structure()}
+
+
+def _places(chosen: Tensor, expert: int) -> Tensor:
+    """Places of the images that chose an expert, in order; `chosen`: (B, K)."""
+    return (chosen == expert).any(-1).nonzero().squeeze(1)
