@@ -21,6 +21,7 @@ _LATEX_SPECIAL = {character: f"\\{character}" for character in "&%_#${}"} | {
     "−": "$-$",
     "–": "--",
     "Δ": r"$\Delta$",
+    "†": r"\dag{}",
 }
 
 

@@ -19,7 +19,7 @@ DOCUMENT = r"""\documentclass{article}
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
 def test_tables_compile_with_booktabs(tmp_path):
     cells = [Cell(71.234, 0.5, 1), Cell(-1.5, None, 2, signed=True), Cell(float("nan"))]
-    rows = [["a_b & 100 % #1 {x} $y$ ~^\\", *cells], None, ["[best] <0.001> Δ – ±", *cells]]
+    rows = [["a_b & 100 % #1 {x} $y$ ~^\\", *cells], None, ["[best]† <0.001> Δ – ±", *cells]]
     table = Table("Base_to new & H", ["Data_set", "H", "Δ H", "p (%)"], rows, ["one % note & _more_"])
     (tmp_path / "table.tex").write_text(DOCUMENT % to_latex(table), encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
