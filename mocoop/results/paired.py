@@ -66,20 +66,23 @@ def difference(mean: float, tests: Sequence[Sequence[tuple[Answers, float, float
         return Difference(mean, math.nan, math.nan, math.nan)
     if variance == 0:
         return Difference(mean, mean, mean, float(mean == 0))
-    free = _freedom([(of_model, own_free) for *_, of_model, own_free in parts])
-    freedom = free * (variance / of_seeds) ** 0.75 if of_seeds > rest else math.inf
+    own = [(of_model, free) for *_, of_model, free in parts]
+    freedom = _freedom(own, 2) * (variance / of_seeds) ** 0.75 if of_seeds > rest else math.inf
     half = float(stdtrit(freedom, 1 - LEVEL / 2)) * math.sqrt(variance)
-    p = _bounded_p(mean, of_images, rest, of_seeds, free)
+    p = _bounded_p(mean, of_images, rest, of_seeds, _freedom(own, 0))
     return Difference(mean, mean - half, mean + half, p)
 
 
-def _freedom(variances: Sequence[tuple[float, int]]) -> float:
+def _freedom(variances: Sequence[tuple[float, int]], correction: int) -> float:
     """Degrees of freedom of a sum of independent variances, each with its own.
 
-    Satterthwaite's without the bias of the usual estimate, which for eleven models of two seeds each gives 4, not 11.
+    correction: 0 for Satterthwaite's estimate, which is too low (4, not 11, for eleven models of two seeds) and so fit
+    for a bound; 2 for one without bias.
     """
     total = sum(variance for variance, _ in variances)
-    return total**2 / sum(variance**2 / (free + 2) for variance, free in variances) - 2 if total else math.inf
+    if not total:
+        return math.inf
+    return total**2 / sum(variance**2 / (free + correction) for variance, free in variances) - correction
 
 
 def _bounded_p(mean: float, of_images: float, rest: float, of_seeds: float, free: float) -> float:
