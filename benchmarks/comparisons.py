@@ -7,13 +7,14 @@ method's level, the seed's, the image's (shared by both methods), the method's o
 """
 
 import argparse
+import math
 from itertools import product
 
 import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from mocoop.results.compare import Row, compared
+from mocoop.results.compare import VERDICTS, Row, compared
 from mocoop.results.paired import Answers
 from mocoop.results.pairs import PairedTest
 
@@ -53,26 +54,34 @@ def coverage(draws: int, seeds: int, images: int, deviation: float, sets: int, m
     """Shares in percent, of `draws` comparisons over `sets` datasets of two methods that are `true` points apart.
 
     interval: how many 95 % intervals of `measure` (of the average, if there are several datasets) hold the true
-    difference. false alarms: in how many draws without a difference any dataset is told better or worse.
+    difference; error: its standard error. false alarms: in how many draws without a difference any dataset is told
+    better or worse; on average: in how many the average is.
     """
     rng = np.random.default_rng(0)
-    held, alarms, resampled, widths = [], [], [], []
-    gap = true / 100
-    truth = _truth(measure, gap)
+    held, alarms, widths = [], [], []
+    truth = _truth(measure, true / 100)
     for _ in range(draws):
-        row = _rows(rng, seeds, images, deviation, sets, gap, measure)[-1]
-        held.append(row.difference.low <= truth <= row.difference.high)
-        widths.append((row.difference.high - row.difference.low) / 2)
-        none = _rows(rng, seeds, images, deviation, sets, 0.0, measure)
-        alarms.append(any(row.verdict in ("better", "worse") for row in none[:sets]))
-        if sets == 1 and measure == "base" and len(resampled) < 1000:
-            (test, *_) = draw_tests(rng, seeds, images, deviation, {"base": (0.75 + gap, 0.75)})
-            low, high = percentiles(rng, test.answers)
-            resampled.append(low <= true <= high)
-    shares = {"interval": held, "false alarms": alarms, "percentile bootstrap": resampled}
+        found = _rows(rng, seeds, images, deviation, sets, true / 100, measure)[-1].difference
+        held.append(found.low <= truth <= found.high)
+        widths.append((found.high - found.low) / 2)
+        none = [row.verdict in VERDICTS[:2] for row in _rows(rng, seeds, images, deviation, sets, 0.0, measure)]
+        alarms.append((any(none[:sets]), none[-1]))
     where = {"seeds": seeds, "images": images, "deviation": deviation, "datasets": sets, "measure": measure}
-    measured = {name: 100 * float(np.mean(values)) if values else float("nan") for name, values in shares.items()}
-    return where | measured | {"half width": float(np.mean(widths))}
+    share, (of_sets, of_average) = 100 * float(np.mean(held)), 100 * np.mean(alarms, axis=0)
+    error = math.sqrt(share * (100 - share) / draws)
+    found = {"interval": share, "error": error, "false alarms": float(of_sets), "on average": float(of_average)}
+    return where | found | {"half width": float(np.mean(widths))}
+
+
+def coverage_of_percentiles(draws: int, seeds: int, images: int, deviation: float, true: float = 2.0) -> float:
+    """How many intervals of `percentiles`, in percent, hold the true difference of two methods on one dataset."""
+    rng = np.random.default_rng(0)
+    held = []
+    for _ in range(draws):
+        (test,) = draw_tests(rng, seeds, images, deviation, {"base": (0.75 + true / 100, 0.75)})
+        low, high = percentiles(rng, test.answers)
+        held.append(low <= true <= high)
+    return 100 * float(np.mean(held))
 
 
 def _rows(rng, seeds: int, images: int, deviation: float, sets: int, gap: float, measure: str) -> list[Row]:
@@ -95,16 +104,19 @@ def main() -> None:
     parser.add_argument("--json", help="write the table there, too")
     args = parser.parse_args()
     alone = [(*where, 1, measure) for *where, measure in product((3, 5), (300,), (0, 1, 2, 4, 8), ("base", "H"))]
-    many = [(3, 300, deviation, 11, measure) for deviation, measure in product((0, 2, 8), ("base", "H"))]
+    many = [(*where, 11, measure) for *where, measure in product((2, 3), (300,), (0, 2, 8), ("base", "H"))]
     rows = []
     for where in [*alone, *many]:
-        rows.append(coverage(args.draws if where[3] == 1 else args.draws // 4, *where))
-        print(
-            " | ".join(f"{value:.2f}" if isinstance(value, float) else str(value) for value in rows[-1].values()),
-            flush=True,
-        )
+        rows.append(coverage(args.draws, *where))
+        texts = (f"{value:.2f}" if isinstance(value, float) else str(value) for value in rows[-1].values())
+        print(" | ".join(texts), flush=True)
     table = pd.DataFrame(rows)
     print(table.to_string(index=False, float_format="%.1f"))
+    resampled = {seeds: coverage_of_percentiles(args.draws, seeds, 300, 8.0) for seeds in (3, 5)}
+    print(
+        "percentile bootstrap, deviation 8:",
+        ", ".join(f"{share:.1f} % with {seeds} seeds" for seeds, share in resampled.items()),
+    )
     if args.json:
         table.to_json(args.json, orient="records", indent=1)
 

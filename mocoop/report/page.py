@@ -31,7 +31,6 @@ def render(runs: Runs, sections: list[Section]) -> str:
         "cell_text": cell_text,
         "row_groups": row_groups,
         "is_gap": is_gap,
-        "has_second": has_second,
     }
     environment.tests["cell"] = lambda item: isinstance(item, Cell)
     protocols = [part.protocol for part in runs.protocols]
@@ -68,11 +67,6 @@ def row_groups(table: Table) -> list[list[list]]:
         nested = len(block[0]) > 1 and not isinstance(block[0][1], Cell)
         groups += [list(rows) for _, rows in groupby(block, key=lambda row: row[0])] if nested else [block]
     return groups
-
-
-def has_second(table: Table) -> bool:
-    """Whether a cell is marked as the second best, which the page says by a line under it."""
-    return any(isinstance(item, Cell) and item.rank == 2 for row in filter(None, table.rows) for item in row)
 
 
 def is_gap(cell: Cell) -> bool:

@@ -4,14 +4,17 @@ import math
 
 import pandas as pd
 
+from mocoop.errors import DataError
 from mocoop.protocol import BASE_NEW, PROTOCOLS, TRANSFER
 from mocoop.report.content import Folded, Section, TableBlock, figure_block
 from mocoop.report.runs import ProtocolRuns
-from mocoop.results.aggregate import AVERAGE
+from mocoop.results.aggregate import AVERAGE, ENTRY
 from mocoop.results.by_protocol import protocol_tables, summarise
+from mocoop.results.compare import NOT_TOLD_APART, compare
 from mocoop.results.figures.by_protocol import drawings
 from mocoop.results.published import load_published
 from mocoop.results.published_tables import beside_table
+from mocoop.results.render import cell_text
 from mocoop.results.seeds import seeds_table
 from mocoop.results.tables import Cell, Table, entry_namer
 
@@ -64,7 +67,7 @@ def _beside_published(runs: ProtocolRuns) -> list:
 
 
 def headline(runs: ProtocolRuns) -> str:
-    """The two best methods of a protocol in a sentence, with their spread; empty if nothing is complete."""
+    """The two best methods of a protocol, and whether one is better than the other; empty if nothing is complete."""
     summary = summarise(runs.main, runs.protocol, runs.seeds)
     name = entry_namer(summary)
     protocol = PROTOCOLS[runs.protocol]
@@ -77,11 +80,31 @@ def headline(runs: ProtocolRuns) -> str:
     if ranked.empty:
         return ""
     of = "of the average" if averaged else f"on {where}"
-    numbers = [f"{name(entry)} {_number(row[mean], row[std])}" for entry, row in ranked.iterrows()]
-    near = len(ranked) == 2 and ranked[mean].iloc[0] - ranked[mean].iloc[1] < ranked[std].sum()
-    end = ", less apart than their deviations." if near else "."
-    return f"{protocol.title}: highest {what} {of}: " + ", then ".join(numbers) + end
+    numbers = [f"{name(entry)} {cell_text(Cell(row[mean], row[std]))}" for entry, row in ranked.iterrows()]
+    end = f" {_verdict(runs, ranked, mean, std, where, list(map(name, ranked.index)))}" if len(ranked) == 2 else ""
+    return f"{protocol.title}: highest {what} {of}: {', then '.join(numbers)}.{end}"
 
 
-def _number(mean: float, std: float) -> str:
-    return f"{mean:.2f}" if pd.isna(std) else f"{mean:.2f} ± {std:.2f}"
+def _verdict(runs: ProtocolRuns, best: pd.DataFrame, mean: str, std: str, where: str, names: list[str]) -> str:
+    """Whether the first of the two best is better than the second: in pairs, as `mocoop compare` says it, if they are.
+
+    best: two rows of a summary. where: the dataset, or AVERAGE.
+    """
+    entries = pd.MultiIndex.from_frame(runs.main[ENTRY])
+    both = [runs.main[entries.isin([entry])] for entry in best.index]
+    try:
+        rows, _ = compare(*both, runs.protocol, tuple(names))
+        row = next(row for row in rows if row.dataset == where and row.measure == ("H" if mean == "h" else "all"))
+    except (DataError, StopIteration):
+        near = best[mean].iloc[0] - best[mean].iloc[1] < best[std].sum()
+        return f"Their runs are no pairs{', and they differ by less than their deviations' if near else ''}."
+    if math.isnan(row.p):
+        return "One seed does not tell whether that is chance."
+    points = [
+        cell_text(Cell(value, None, signed=True))
+        for value in (row.difference.mean, row.difference.low, row.difference.high)
+    ]
+    who = "The two are" if row.verdict == NOT_TOLD_APART else f"{names[0]} is"
+    return (
+        f"{who} {row.verdict}: {points[0]} points, 95 % interval {points[1]} to {points[2]}, paired by image and seed."
+    )

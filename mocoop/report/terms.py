@@ -6,8 +6,9 @@ ALWAYS = {
     "accuracy": "The share of test images whose class is predicted right, in percent.",
     "seed": "The number that draws the training images and starts the learning. Several seeds show how much chance "
     "there is in a result.",
-    "mean ± std": "The mean over the seeds and their sample standard deviation. Two means that differ by less than "
-    "their deviations may as well be equal.",
+    "mean ± std": "The mean over the seeds and their sample standard deviation.",
+    "better, worse, not told apart": "Whether two methods differ by more than chance in seeds and test images, tested "
+    "on the same images with the same seeds (mocoop compare).",
     "shots": "Training images per class. A zero-shot method learns nothing and has 0.",
 }
 ROUTING = {

@@ -15,7 +15,8 @@ from mocoop.results.pairs import PairedTest, paired_tests
 from mocoop.results.tables import Cell, Table, shots_name
 
 MEASURES = {"base": "Base", "new": "New", "H": "H", "all": "Accuracy"}
-VERDICTS = ("better", "worse", "not told apart", "one seed only")
+NOT_TOLD_APART = "not told apart"
+VERDICTS = ("better", "worse", NOT_TOLD_APART, "one seed only")
 NOTES = [
     "Paired by image and seed. From, to: 95 % interval, with the chance in seeds and in test images. p: of no "
     "difference, adjusted over the datasets (Holm). Better, worse: p below 0.05.",
@@ -45,7 +46,7 @@ class Row:
     def verdict(self) -> str:
         if math.isnan(self.p):
             return VERDICTS[3]
-        return VERDICTS[2] if self.p >= LEVEL else VERDICTS[0 if self.difference.mean > 0 else 1]
+        return NOT_TOLD_APART if self.p >= LEVEL else VERDICTS[0 if self.difference.mean > 0 else 1]
 
 
 def comparison_table(a: pd.DataFrame, b: pd.DataFrame, protocol: str, names: tuple[str, str]) -> Table:

@@ -11,6 +11,9 @@ freedom. With so few, an interval of fixed level and a test that never raises to
 - The p-value is the level at which the difference leaves sqrt(z^2 V_I + max(z^2 R, t^2 V_S)), z and t being quantiles
   of the normal and of Student's distribution. That bound holds at every level, which adjusting for many datasets needs.
 
+Parts of models that were trained by themselves are added up first. A maximum taken of each would make the interval of
+an average too wide.
+
 The usual hierarchical bootstrap, percentiles over resampled seeds and images, finds two thirds of the variance of three
 seeds. benchmarks/comparisons.py measures all of it.
 """
@@ -57,25 +60,29 @@ def difference(mean: float, tests: Sequence[Sequence[tuple[Answers, float, float
     from scipy.special import stdtrit  # half a second to import
 
     parts = [_variances(of_model) for of_model in tests]
-    unsure = [(of_seeds, free) for _, rest, of_seeds, free in parts if of_seeds > rest]
-    rest = sum(rest for _, rest, _, _ in parts)
-    variance = sum(of_images + max(of_seeds, rest) for of_images, rest, of_seeds, _ in parts)
+    of_images, rest, of_seeds, _ = map(sum, zip(*parts))
+    variance = of_images + max(of_seeds, rest)
     if math.isnan(variance):
         return Difference(mean, math.nan, math.nan, math.nan)
     if variance == 0:
         return Difference(mean, mean, mean, float(mean == 0))
-    of_seeds, free = _pooled(unsure)
-    freedom = free * (variance / of_seeds) ** 0.75 if of_seeds else math.inf
+    own = [(of_model, free) for *_, of_model, free in parts]
+    freedom = _freedom(own, 2) * (variance / of_seeds) ** 0.75 if of_seeds > rest else math.inf
     half = float(stdtrit(freedom, 1 - LEVEL / 2)) * math.sqrt(variance)
-    of_images = sum(part[0] for part in parts)
-    p = _bounded_p(mean, of_images, rest, *_pooled([(of_seeds, free) for _, _, of_seeds, free in parts]))
+    p = _bounded_p(mean, of_images, rest, of_seeds, _freedom(own, 0))
     return Difference(mean, mean - half, mean + half, p)
 
 
-def _pooled(variances: Sequence[tuple[float, int]]) -> tuple[float, float]:
-    """The sum of independent variances, each with its degrees of freedom, and those of the sum (Satterthwaite)."""
+def _freedom(variances: Sequence[tuple[float, int]], correction: int) -> float:
+    """Degrees of freedom of a sum of independent variances, each with its own.
+
+    correction: 0 for Satterthwaite's estimate, which is too low (4, not 11, for eleven models of two seeds) and so fit
+    for a bound; 2 for one without bias.
+    """
     total = sum(variance for variance, _ in variances)
-    return total, total**2 / sum(variance**2 / free for variance, free in variances) if total else math.inf
+    if not total:
+        return math.inf
+    return total**2 / sum(variance**2 / (free + correction) for variance, free in variances) - correction
 
 
 def _bounded_p(mean: float, of_images: float, rest: float, of_seeds: float, free: float) -> float:

@@ -1,8 +1,9 @@
 """Published numbers, each with its source: those of published.csv and a user's own.
 
-A csv has the columns COLUMNS and, optionally, `tier` and `note`. Data sets and methods may be called by the names of
-papers, configurations or registries. What several sources state is taken from the first: a user's own rows come before
-the shipped ones, and these stand in the order of trust.
+A csv has the columns COLUMNS and, optionally, `tier` and `note`; of tier RERUN is what others than the method's authors
+measured, and the note says who. Data sets and methods may be called by the names of papers, configurations or
+registries. What several sources state is taken from the first: a user's own rows come before the shipped ones, which
+stand in the order of trust.
 """
 
 import csv
@@ -35,18 +36,28 @@ _METHODS = {
     "CLIPLoRA": "CLIP-LoRA",
     "TwoSFS": "2SFS",
 }
-_DATASETS = {"oxfordflowers": "flowers102", "describabletextures": "dtd"}
 _TIERS = {"quoted_in_later_paper": "quoted by a later paper"}
+_DATASETS = {"oxfordflowers": "flowers102", "describabletextures": "dtd"}
+RERUN = "rerun"
+MEAN_OF_H, H_OF_MEANS = "H is the mean of the datasets' H", "H is that of the mean base and new"
+# what the published runs used beyond images and names of the trained classes
+KNOWLEDGE = {
+    **dict.fromkeys(("CLIP-Adapter", "Tip-Adapter-F", "ProGrad", "KgCoOp", "TCP"), "template of the dataset"),
+    **dict.fromkeys(("LinearProbe", "LP++"), "validation images"),
+    "Tip-Adapter": "template of the dataset, validation images",
+    "LASP": "templates of several datasets, names of the new classes",
+}
 _ROUNDING = 0.01 + 1e-9  # how far numbers of two decimals may lie from what is computed of others
 _WHERE = ["protocol", "method", "backbone", "key", "shots", "split", "source"]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What one source states, or what follows from it: {split: percent}."""
+    """What one source states, or what follows from it: {split: percent}. rerun: whether others measured any of it."""
 
     values: dict[str, float]
     source: str
+    rerun: bool = False
 
 
 def dataset_key(name: str) -> str:
@@ -156,8 +167,22 @@ class PublishedNumbers:
         if not rows:
             return None
         rows = [row for row in rows if row.source == rows[0].source]
-        notes = [rows[0].source, _TIERS.get(rows[0].tier), *dict.fromkeys(row.note for row in rows)]
-        return Entry(_with_h({row.split: row.value for row in rows}), "; ".join(filter(None, notes)))
+        stated = {row.split: row.value for row in rows}
+        notes = [rows[0].source, _TIERS.get(rows[0].tier), *(row.note for row in rows)]
+        if rows[0].dataset == AVERAGE:
+            notes.append(self._h_of_average(stated, protocol, method, backbone, shots))
+        return Entry(_with_h(stated), "; ".join(filter(None, dict.fromkeys(notes))), rows[0].tier == RERUN)
+
+    def _h_of_average(self, stated: dict, protocol: str, *where) -> str:
+        """Of which numbers the stated H of an average is, as far as they decide it."""
+        if "H" not in stated:
+            return ""
+        if not _differs(stated["H"], _with_h({**stated, "H": None}).get("H")):
+            return H_OF_MEANS
+        entries = [self.entry(protocol, *where, dataset) for dataset in self.averaged(protocol)]
+        each = [one.values["H"] for one in entries if one and "H" in one.values]
+        whole = len(each) == len(entries)
+        return MEAN_OF_H if whole and not _differs(stated["H"], sum(each) / len(each)) else ""
 
     def average(self, protocol: str, method: str, backbone: str, shots: int, datasets: Iterable[str]) -> Entry | None:
         """The average over `datasets`, computed of their values; else, where they are all, as it is stated."""
@@ -171,7 +196,8 @@ class PublishedNumbers:
         sources = {one.source for one in entries}
         if len(sources) > 1:  # their notes are about single values
             sources = sorted({source.partition(";")[0] for source in sources})
-        return Entry(_with_h(means), f"average of the values of {' and '.join(sources)}")
+        of = f"average of the values of {' and '.join(sources)}" + (f"; {H_OF_MEANS}" if "base" in means else "")
+        return Entry(_with_h(means), of, any(one.rerun for one in entries))
 
     def disagreements(self, protocol: str, methods: list[str]) -> list[str]:
         """One line for each stated H or average that does not follow, within rounding, from the other numbers."""
@@ -207,5 +233,9 @@ def _differing(label: str, stated: dict, computed: dict, source: str, how: str) 
     return [
         f"{label}: {source} states {split} {value:.2f}, {how} {computed[split]:.2f}"
         for split, value in stated.items()
-        if split in computed and abs(value - computed[split]) > _ROUNDING
+        if split in computed and _differs(value, computed[split])
     ]
+
+
+def _differs(stated: float, computed: float | None) -> bool:
+    return computed is None or abs(stated - computed) > _ROUNDING

@@ -10,31 +10,31 @@ from mocoop.protocol import BASE_NEW, CURVE, PROTOCOLS
 from mocoop.results import published
 from mocoop.results.aggregate import AVERAGE, ENTRY, SOURCE_MARK
 from mocoop.results.coop_logs import LOG_MARK
-from mocoop.results.published import Entry, PublishedNumbers, published_method
+from mocoop.results.published import KNOWLEDGE, Entry, PublishedNumbers, published_method
 from mocoop.results.tables import SPREADS, Cell, Table, best_two, cells, entry_namer, shots_name
 
 BACKBONE = "ViT-B/16"
-H_OF_MEANS = (
-    "H of an average is that of mean base and mean new, ours and, if computed here, the published; papers that "
-    "print the mean of the H of each data set (RPO, HPT) differ. A source that reran a method of others says so above."
-)
+H_NOTE = "H is that of the base and the new accuracy beside it, unless a line above says otherwise."
+RERUN_MARK = "†"
 _ACCURACY = [("mean", "std", "Accuracy", "all")]  # a summary's columns, their name, the split of published numbers
 _BASE_NEW = [("base", "base_std", "Base", "base"), ("new", "new_std", "New", "new"), ("h", "h_std", "H", "H")]
 _MEASURES = {name: _BASE_NEW if one.measure == BASE_NEW else _ACCURACY for name, one in PROTOCOLS.items()}
 
 
 class Footnotes:
-    """Numbers the sources of a table in the order in which they are used."""
+    """Numbers the sources of a table in the order in which they are used, and marks reruns."""
 
     def __init__(self):
-        self._numbers = {}
+        self._marks = {}
 
     def mark(self, entries: list[Entry | None]) -> str:
-        sources = dict.fromkeys(entry.source for entry in entries if entry)
-        return " ".join(f"[{self._numbers.setdefault(source, len(self._numbers) + 1)}]" for source in sources)
+        used = dict.fromkeys((entry.source, RERUN_MARK * entry.rerun) for entry in entries if entry)
+        return " ".join(self._marks.setdefault(one, f"[{len(self._marks) + 1}]{one[1]}") for one in used)
 
     def lines(self) -> list[str]:
-        return [f"[{number}] {source}" for source, number in self._numbers.items()]
+        reruns = any(rerun for _, rerun in self._marks)
+        told = [f"{RERUN_MARK} A rerun: not measured by the method's authors."] if reruns else []
+        return [f"{mark} {source}" for (source, _), mark in self._marks.items()] + told
 
 
 def beside_table(
@@ -70,7 +70,7 @@ def beside_table(
     notes = [
         f"{SPREADS[spread]} Δ: ours less the published number, which has no spread.",
         *footnotes.lines(),
-        *_h_note(protocol),
+        *_closing_notes(protocol, [row[2 + len(measures)] for row in filter(None, rows)]),
     ]
     return Table("Beside published numbers", columns, rows, notes, spread)
 
@@ -107,7 +107,8 @@ def published_table(
     if found.empty or not rows:
         raise DataError(f"got no published number of {protocol} with {backbone}, expected some; see --published-csv")
     notes = ["Averages are computed of the values per data set. Bold: highest of its block."]
-    notes += [*footnotes.lines(), *numbers.disagreements(protocol, names), *_h_note(protocol)]
+    notes += [*footnotes.lines(), *numbers.disagreements(protocol, names)]
+    notes += _closing_notes(protocol, names)
     return Table(
         f"Published, {protocol}, {backbone}",
         ["Dataset", "Method", *(head for head, *_ in columns), "Source"],
@@ -116,8 +117,9 @@ def published_table(
     )
 
 
-def _h_note(protocol: str) -> list[str]:
-    return [H_OF_MEANS] if PROTOCOLS[protocol].measure == BASE_NEW else []
+def _closing_notes(protocol: str, methods: list[str]) -> list[str]:
+    told = [f"{name} also uses: {KNOWLEDGE[name]}" for name in dict.fromkeys(methods) if name in KNOWLEDGE]
+    return [*told, *([H_NOTE] if PROTOCOLS[protocol].measure == BASE_NEW else [])]
 
 
 def _layout(protocol: str, found: pd.DataFrame, methods: list[str]) -> tuple[list, list]:

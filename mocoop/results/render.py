@@ -21,7 +21,9 @@ _LATEX_SPECIAL = {character: f"\\{character}" for character in "&%_#${}"} | {
     "−": "$-$",
     "–": "--",
     "Δ": r"$\Delta$",
+    "†": r"\dag{}",
 }
+_SHRINK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
 
 def to_markdown(table: Table) -> str:
@@ -48,12 +50,22 @@ def to_csv(table: Table) -> str:
 
 
 def to_latex(table: Table) -> str:
-    r"""A `tabular` for booktabs: best in bold, second underlined."""
+    r"""A `tabular` for booktabs, shrunk to the line if it is wider: best in bold, second underlined."""
     layout = "".join("r" if right else "l" for right in _numeric_columns(table))
-    lines = [rf"\begin{{tabular}}{{{layout}}}", r"\toprule", _latex_line(map(_escape, table.columns)), r"\midrule"]
+    lines = [
+        _SHRINK,
+        rf"\begin{{tabular}}{{{layout}}}",
+        r"\toprule",
+        _latex_line(map(_escape, table.columns)),
+        r"\midrule",
+    ]
     lines += [r"\midrule" if row is None else _latex_line(map(_latex_cell, row)) for row in table.rows]
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    notes = [*table.notes, "The second best is underlined. Needs the package booktabs."]
+    lines += [r"\bottomrule", r"\end{tabular}}"]
+    notes = [
+        *table.notes,
+        *(["The second best is underlined."] * table.has_second),
+        "Needs the packages booktabs and graphicx.",
+    ]
     return "\n".join(["% " + table.title, *lines, *(f"% {note}" for note in notes)]) + "\n"
 
 

@@ -59,6 +59,11 @@ class Table:
     notes: list[str] = field(default_factory=list)
     spread: str = "std"
 
+    @property
+    def has_second(self) -> bool:
+        """Whether a cell is marked as the second best."""
+        return any(isinstance(item, Cell) and item.rank == 2 for row in filter(None, self.rows) for item in row)
+
 
 def base_new_table(
     runs: pd.DataFrame, seeds: list[int] | None = None, spread: str = "std", title: str = "Base to new classes"

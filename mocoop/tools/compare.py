@@ -18,6 +18,7 @@ from mocoop.results.compare import comparison_table
 from mocoop.results.entries import named_runs
 from mocoop.results.render import FORMATS
 from mocoop.results.tables import Table
+from mocoop.tools._lists import names, numbers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--on", default="output", metavar="OUTPUT", help="folder of results (default: %(default)s)")
     protocols = [*PROTOCOLS, *ALIASES]
     parser.add_argument("--protocol", choices=protocols, metavar="P", help="default: the first that both have runs of")
-    parser.add_argument("--datasets", type=_names, metavar="A,B", help="only these")
-    parser.add_argument("--seeds", type=_numbers, metavar="N,M", help="only these")
-    parser.add_argument("--shots", type=_numbers, metavar="N,M", help="only these")
+    parser.add_argument("--datasets", type=names, metavar="A,B", help="only these")
+    parser.add_argument("--seeds", type=numbers, metavar="N,M", help="only these")
+    parser.add_argument("--shots", type=numbers, metavar="N,M", help="only these")
     parser.add_argument("--format", choices=sorted(FORMATS), default="markdown", help="default: %(default)s")
 
 
@@ -56,11 +57,3 @@ def _table(args, protocol: str, output: pd.DataFrame | None) -> Table:
         if values:
             a, b = (runs[runs[column].isin([*values, *([0] if column == "shots" else [])])] for runs in (a, b))
     return comparison_table(a, b, protocol, names)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",")]
-
-
-def _numbers(text: str) -> list[int]:
-    return [int(number) for number in text.split(",")]

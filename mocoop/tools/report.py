@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from mocoop.protocol import ALIASES, PROTOCOLS
+from mocoop.tools._lists import numbers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", type=Path, metavar="FILE", help="file to write (default: OUTPUT/report.html)")
     protocols = [*PROTOCOLS, *ALIASES]
     parser.add_argument("--protocol", choices=protocols, metavar="P", help=f"one of {', '.join(protocols)}; else all")
-    parser.add_argument("--seeds", type=_numbers, metavar="N,M", help="these are expected (default: all that occur)")
+    parser.add_argument("--seeds", type=numbers, metavar="N,M", help="these are expected (default: all that occur)")
     parser.add_argument("--root", type=Path, metavar="DIR", help="data root, for images (default: that of the runs)")
     parser.add_argument("--no-similarity", action="store_true", help="do not compare the trained models' experts")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="write each figure as a PDF there, too")
@@ -40,7 +41,3 @@ def run(args: argparse.Namespace) -> int:
     )
     print(path)
     return 0
-
-
-def _numbers(text: str) -> list[int]:
-    return [int(number) for number in text.split(",")]

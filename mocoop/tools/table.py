@@ -28,6 +28,7 @@ from mocoop.results.published import load_published
 from mocoop.results.published_tables import beside_table, published_table
 from mocoop.results.render import FORMATS
 from mocoop.results.tables import SPREADS, Table
+from mocoop.tools._lists import names, numbers
 
 OUTPUT = "output"
 
@@ -43,11 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--protocol", choices=protocols, default="base2new", metavar="P", help=", ".join(protocols))
     parser.add_argument("--base", metavar="DIR", help="runs on base classes, instead of OUTPUT; with --new")
     parser.add_argument("--new", metavar="DIR", help="runs on new classes; with --base")
-    parser.add_argument("--datasets", type=_names, metavar="A,B", help="only these")
-    parser.add_argument("--methods", type=_names, metavar="A,B", help="only these")
-    parser.add_argument("--cfgs", type=_names, metavar="A,B", help="only these configurations")
-    parser.add_argument("--shots", type=_numbers, metavar="N,M", help="only these; zero-shot runs have 0")
-    parser.add_argument("--seeds", type=_numbers, metavar="N,M", help="these are expected (default: all that occur)")
+    parser.add_argument("--datasets", type=names, metavar="A,B", help="only these")
+    parser.add_argument("--methods", type=names, metavar="A,B", help="only these")
+    parser.add_argument("--cfgs", type=names, metavar="A,B", help="only these configurations")
+    parser.add_argument("--shots", type=numbers, metavar="N,M", help="only these; zero-shot runs have 0")
+    parser.add_argument("--seeds", type=numbers, metavar="N,M", help="these are expected (default: all that occur)")
     parser.add_argument("--against", metavar="METHOD", help="compare the others with it, as mocoop compare does")
     _add_published(parser.add_argument_group("published numbers"))
     looks = parser.add_argument_group("looks")
@@ -61,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_published(group) -> None:
     beside = "beside ours, for the same data set, backbone and shots: those of METHOD, else each method's own"
-    group.add_argument("--published", nargs="?", const=[], type=_names, metavar="METHOD,...", help=beside)
+    group.add_argument("--published", nargs="?", const=[], type=names, metavar="METHOD,...", help=beside)
     group.add_argument(
         "--published-only", action="store_true", help="on their own, of --protocol, --methods, --datasets"
     )
@@ -162,11 +163,3 @@ def _select(frame: pd.DataFrame, args) -> pd.DataFrame:
 def _write(path: str, text: str) -> None:
     with atomic_write(path) as file:
         file.write(text)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",")]
-
-
-def _numbers(text: str) -> list[int]:
-    return [int(number) for number in text.split(",")]

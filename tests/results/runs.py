@@ -2,6 +2,9 @@
 
 import json
 
+import numpy as np
+
+from mocoop.results.predictions import predictions_frame, write_predictions
 from mocoop.results.record import FILE_NAME, build_record
 
 PHASE_CLASSES = {"train_base": "base", "test_new": "new", "test_all": "base+new"}
@@ -91,3 +94,15 @@ def add_base_new(root, base, new, **where):
         add_run(root, accuracy, phase="train_base", seed=seed, **where)
     for seed, accuracy in new.items():
         add_run(root, accuracy, phase="test_new", seed=seed, **where)
+
+
+def add_answers(root, method, right, seed=1, images=200, offset=0, sides=None, **where):
+    """A run with predictions: `right` is the share of right answers, the harder images being wrong."""
+    folder = add_run(root, 100 * right, method=method, seed=seed, sides=sides, **where)
+    order = np.random.default_rng(seed).permutation(images)
+    labels = np.arange(images) % 4
+    answers = np.where(order < right * images, labels, (labels + 1) % 4)
+    paths = [f"/images/{number + offset:05d}.png" for number in range(images)]
+    frame = predictions_frame(paths, labels, answers, np.full(images, 0.5), [""] * images)
+    write_predictions(folder / "predictions.csv", frame)
+    return folder

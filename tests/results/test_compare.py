@@ -1,6 +1,6 @@
 import json
+from functools import partial
 
-import numpy as np
 import pytest
 
 from mocoop.errors import DataError
@@ -8,28 +8,13 @@ from mocoop.results.aggregate import harmonic_mean
 from mocoop.results.collect import collect
 from mocoop.results.compare import comparison_table
 from mocoop.results.entries import named_runs
-from mocoop.results.predictions import predictions_frame, write_predictions
 from mocoop.tools import compare as tool
-from tests.results.runs import add_run
-
-IMAGES = 200
+from tests.results.runs import add_answers
 
 
 @pytest.fixture
 def add(tmp_path):
-    """Writes a run with predictions: `right` is the share of right answers, the harder images being wrong."""
-
-    def add(method, right, seed=1, images=IMAGES, offset=0, sides=None, **where):
-        folder = add_run(tmp_path, 100 * right, method=method, seed=seed, sides=sides, **where)
-        order = np.random.default_rng(seed).permutation(images)
-        labels = np.arange(images) % 4
-        wrong = np.where(order < right * images, labels, (labels + 1) % 4)
-        paths = [f"/images/{number + offset:05d}.png" for number in range(images)]
-        frame = predictions_frame(paths, labels, wrong, np.full(images, 0.5), [""] * images)
-        write_predictions(folder / "predictions.csv", frame)
-        return folder
-
-    return add
+    return partial(add_answers, tmp_path)
 
 
 def add_both(add, a: float, b: float, **where):

@@ -270,3 +270,9 @@ def test_tables_are_written_once(tmp_path, capsys):
         run(tmp_path, "--output-file", path)
     run(tmp_path, "--output-file", path, "--format", "csv", "--force")
     assert path.read_text().startswith("Dataset,Method,Base")
+
+
+def test_seeds_are_whole_numbers(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run(tmp_path, "--seeds", "1,x")
+    assert "argument --seeds: got '1,x', expected whole numbers separated by commas" in capsys.readouterr().err

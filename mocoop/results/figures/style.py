@@ -2,9 +2,13 @@
 
 Colours are those of Okabe and Ito, which colour-blind readers tell apart; a marker or a number says the same thing
 again, so that a grey print loses nothing. No text is smaller than SMALL points at the printed size.
+
+matplotlib lists the installed fonts once and keeps the list in a file: fonts that are installed later are not seen
+until that file is deleted, which is logged where a letter is missing.
 """
 
 import itertools
+import logging
 import math
 import re
 import warnings
@@ -22,7 +26,7 @@ from mocoop.results.aggregate import rank
 
 COLOURS = ["#000000", "#E69F00", "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#999999"]
 MARKERS = ["o", "P", "s", "^", "D", "v", "X", "p", "<", "*", "h", ">", "d", "8"]
-# scripts that DejaVu Sans lacks, in the first of these fonts that is installed; without one, letters are boxes
+# a letter that DejaVu Sans lacks is taken from the first of these that is installed and has it, and else is a box
 OTHER_SCRIPTS = ("Noto Sans CJK JP", "Source Han Sans", "Hiragino Sans", "PingFang SC", "WenQuanYi Zen Hei")
 OTHER_SCRIPTS += ("Noto Sans", "Noto Sans Devanagari", "Noto Sans Thai", "Noto Sans Bengali", "Arial Unicode MS")
 INSTALLED = {font.name for font in font_manager.fontManager.ttflist}
@@ -47,6 +51,11 @@ DPI = 200
 SMALL = 6.5  # points
 WRAP = 18  # characters of a label's line
 
+_TOLD: set[str] = set()  # letters whose absence was logged
+logger = logging.getLogger(__name__)
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # or every step of embedding a font in a PDF is logged
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # or that a font has no weight 400, only 500
+
 styled = matplotlib.rc_context(STYLE)
 styled_without_grid = matplotlib.rc_context(STYLE | {"axes.grid": False})
 
@@ -64,9 +73,18 @@ def save_figure(figure: Figure, path) -> None:
 def write_figure(figure: Figure, file, suffix: str) -> None:
     """Writes the figure into an open binary file, as png, pdf or svg."""
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(suffix, {})
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)  # drawn as a box
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", message="Glyph .* missing from", category=UserWarning)
         figure.savefig(file, format=suffix, dpi=DPI, bbox_inches="tight", metadata=undated)
+    missing = {chr(int(found[1])) for warning in caught if (found := re.match(r"Glyph (\d+)", str(warning.message)))}
+    if missing - _TOLD:
+        logger.warning(
+            "no font has %s: drawn as boxes. Install one of %s; to have it seen, delete %s/fontlist-*.json",
+            " ".join(sorted(missing - _TOLD)[:10]),
+            ", ".join(OTHER_SCRIPTS),
+            matplotlib.get_cachedir(),
+        )
+        _TOLD.update(missing)
 
 
 def entry_looks(entries: Iterable[tuple]) -> dict[tuple, dict]:

@@ -97,3 +97,12 @@ def test_the_same_figure_gives_the_same_bytes():
         write_figure(figure, file, "svg")
     assert first.getvalue() == second.getvalue()
     xml.etree.ElementTree.fromstring(first.getvalue())
+
+
+def test_a_letter_that_no_font_has_is_named_once(tmp_path, caplog):
+    figure = Figure(figsize=(1, 1))
+    figure.text(0.1, 0.5, "a \N{EGYPTIAN HIEROGLYPH A001}")
+    for name in ("one.png", "two.pdf"):
+        save_figure(figure, tmp_path / name)
+    (line,) = caplog.messages
+    assert "no font has \N{EGYPTIAN HIEROGLYPH A001}: drawn as boxes" in line and "fontlist-*.json" in line
