@@ -37,7 +37,7 @@ def variant_runs(folder: Path, keys: dict, request: Request) -> list[Run]:
 def run_seed_by_seed(runs: Sequence[Run]) -> int:
     """How many lines there are to say of runs that failed; they are printed."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    problems = run_all(sorted(runs, key=lambda run: run.seed), CHECKOUT, WORKERS).lines(CHECKOUT)
+    problems = run_all(sorted(runs, key=lambda run: run.seed), CHECKOUT, (None,) * WORKERS).lines(CHECKOUT)
     for line in problems:
         print(line, file=sys.stderr)
     return len(problems)
