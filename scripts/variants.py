@@ -51,7 +51,8 @@ def differences(a: Path, b: Path, protocol: str) -> list[Row]:
 def in_words(row: Row) -> str:
     """A difference in points with its interval, and the verdict: "+1.2 (0.3 to 2.1), better"."""
     found = row.difference
-    return f"{found.mean:+.1f} ({found.low:.1f} to {found.high:.1f}), {row.verdict}"
+    mean, low, high = (round(value, 1) + 0.0 for value in (found.mean, found.low, found.high))  # and no minus zero
+    return f"{mean:+} ({low} to {high}), {row.verdict}"
 
 
 def write(table: Table, path: Path) -> None:
