@@ -1,4 +1,4 @@
-"""The section on routing: which experts MoCoOp chooses, how surely, for which images, and how alike they are."""
+"""The section on routing: which experts a mixture chooses, how surely, for which images, and how alike they are."""
 
 import logging
 from pathlib import Path
@@ -18,7 +18,7 @@ from mocoop.results.record import FILE_NAME, read_record
 from mocoop.results.routing import gate_entropies
 
 ABOUT = (
-    "MoCoOp holds several experts. For each image its router picks the few that fit best and weighs their answers. "
+    "A mixture holds several experts. For each image its router picks the few that fit best and weighs their answers. "
     "Here is what it picked on the test images."
 )
 STYLE_ABOUT = (

@@ -12,7 +12,7 @@ ALWAYS = {
     "shots": "Training images per class. A zero-shot method learns nothing and has 0.",
 }
 ROUTING = {
-    "expert": "One of MoCoOp's soft prompts. Each starts from a group of hand-written templates and has its name.",
+    "expert": "One of a mixture's soft prompts. Each starts from a group of hand-written templates and has its name.",
     "routing": "For each image the router picks the few experts that fit it best, the top-k, and weighs their answers.",
     "gate weights": "How much the answer of each picked expert counts. They add up to 1.",
 }

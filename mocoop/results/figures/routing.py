@@ -1,4 +1,4 @@
-"""Which experts MoCoOp's router chooses: per style of picture, per dataset and per class."""
+"""Which experts a router chooses: per style of picture, per dataset and per class."""
 
 import numpy as np
 import pandas as pd
@@ -39,7 +39,7 @@ def routing_by_dataset_figure(runs: pd.DataFrame) -> Figure:
     """
     runs = that_route(runs)
     if runs.empty:
-        raise DataError("got no run that routes, expected runs of MoCoOp")
+        raise DataError("got no run that routes, expected runs of MoCoOp or Mixture")
     return _by_phase(runs, _shares_by_dataset, "")
 
 
