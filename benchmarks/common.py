@@ -68,8 +68,8 @@ def method(name: str, clip_model: Backbone, classes: int, experts: int, text_enc
     cfg.TRAINER.COOP.CTX_INIT = cfg.TRAINER.COCOOP.CTX_INIT = "a photo of a"
     cfg.DATALOADER.TRAIN_X.BATCH_SIZE = batch
     chosen = groups(experts)
-    cfg.TRAINER.MOCOOP.GROUPS, cfg.TRAINER.MOCOOP.GROUP_NAMES = list(chosen.values()), list(chosen)
-    cfg.TRAINER.MOCOOP.TOP_K = min(2, experts)
+    for node in (cfg.TRAINER.MOCOOP, cfg.TRAINER.MIXTURE):
+        node.GROUPS, node.GROUP_NAMES, node.TOP_K = list(chosen.values()), list(chosen), min(2, experts)
     node = get_method(name).settings(cfg)
     for key, value in {"TEXT_ENCODER": text_encoder, **keys}.items():
         node[key] = value

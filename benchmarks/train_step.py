@@ -61,7 +61,7 @@ def child(args) -> dict:
     one = lambda: step(method, precision, optimizer, image, label)  # noqa: E731
     one()  # computes what is frozen, which belongs to no step
     use_encoders(method, args.kind)
-    seconds = common.seconds(one, 3 if args.kind == "fast" else args.plain_repeats, warmup=0)
+    seconds = common.seconds(one, args.repeats if args.kind == "fast" else args.plain_repeats, warmup=0)
     tower = common.seconds(image_side, 3, 1)
     return {"s/step": seconds, "image tower s": tower, "peak memory GB": common.peak_memory_gb(args.device)}
 
@@ -75,10 +75,11 @@ def rows_of(name: str, args) -> list[dict]:
     """A method's fast step, and its plain one where asked."""
     rows = []
     words = common.words(args, "classes", "experts", "batch", "chunk", "prec", "device", "threads", "taught", "size")
+    words += common.words(args, "repeats")
     words += ["--method", name] + ["--frozen-image"] * args.frozen_image
     for kind in ("fast", "plain") if args.plain else ("fast",):
         found = common.in_own_process("benchmarks.train_step", *words, "--kind", kind)
-        shown = {"method": name, "C": args.classes, "E": args.experts if name == "mocoop" else None}
+        shown = {"method": name, "C": args.classes, "E": args.experts if name in ("mocoop", "mixture") else None}
         rows.append({**shown, "batch": args.batch, "prec": args.prec, "encoder": kind, **found})
     if len(rows) == 2 and all("s/step" in row for row in rows):
         rows[0]["times faster"] = rows[1]["s/step"] / rows[0]["s/step"]
@@ -97,6 +98,7 @@ def cli():
     made.add_argument("--taught", choices=("all", "chosen"), help="TEXT_LOSS_EXPERTS of MoCoOp")
     made.add_argument("--frozen-image", action="store_true", help="FINETUNE_VIT_LN False")
     made.add_argument("--plain", action="store_true", help="time the plain encoder too, if it fits into memory")
+    made.add_argument("--repeats", type=int, default=3)
     made.add_argument("--plain-repeats", type=int, default=1)
     return made
 
