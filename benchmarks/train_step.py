@@ -11,9 +11,10 @@ from benchmarks import common
 from mocoop.clip.image_encoder import ImageEncoder
 from mocoop.clip.text_encoder import TextEncoder
 from mocoop.methods import methods
+from mocoop.methods.base import PromptMethod
 from mocoop.training.precision import Precision
 
-NAMES = {name.lower(): name for name, entry in methods().items() if entry.node}
+NAMES = {name.lower(): name for name, entry in methods().items() if entry.node and entry.build.takes_steps}
 
 
 def step(method, precision: Precision, optimizer, image, label) -> None:
@@ -25,9 +26,11 @@ def step(method, precision: Precision, optimizer, image, label) -> None:
 
 
 def use_encoders(method, kind: str) -> None:
-    """Let a method go on with the fast or the plain encoders."""
+    """Let a method, and those it is made of, go on with the fast or the plain encoders."""
     clip_model = method.clip_model
-    method.text_encoder, method.image_encoder = TextEncoder(clip_model, kind), ImageEncoder(clip_model, kind)
+    for module in method.modules():
+        if isinstance(module, PromptMethod):
+            module.text_encoder, module.image_encoder = TextEncoder(clip_model, kind), ImageEncoder(clip_model, kind)
 
 
 def child(args) -> dict:
