@@ -51,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _table(args, protocol: str, output: pd.DataFrame | None) -> Table:
     (name_a, a), (name_b, b) = (named_runs(name, output, protocol) for name in (args.a, args.b))
-    names = (name_a, name_b) if name_a != name_b else (args.a, args.b)
+    called = (name_a, name_b) if name_a != name_b else (args.a, args.b)
     wanted = {"dataset": args.datasets, "seed": args.seeds, "shots": args.shots}
     for column, values in wanted.items():
         if values:
             a, b = (runs[runs[column].isin([*values, *([0] if column == "shots" else [])])] for runs in (a, b))
-    return comparison_table(a, b, protocol, names)
+    return comparison_table(a, b, protocol, called)

@@ -36,6 +36,7 @@ from mocoop.protocols.request import Request, find_protocol
 from mocoop.protocols.runner import run_all
 from mocoop.protocols.schedule import Outcome
 from mocoop.protocols.slurm import Cluster, run_on_slurm
+from mocoop.tools._lists import names
 
 TAKES_OVERRIDES = True
 
@@ -183,14 +184,14 @@ def _request(args) -> Request:
 def _names(option: str, text: str | None) -> tuple[str, ...] | None:
     if text is None:
         return None
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    if "" in names:
+    found = tuple(dict.fromkeys(names(text)))
+    if "" in found:
         raise ConfigError(f"got {option} {text!r}, expected names separated by commas")
-    return names
+    return found
 
 
 def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
-    names = _names(option, text)
-    if names and not all(name.isdecimal() for name in names):
+    found = _names(option, text)
+    if found and not all(word.isdecimal() for word in found):
         raise ConfigError(f"got {option} {text!r}, expected whole numbers separated by commas")
-    return names and tuple(map(int, names))
+    return found and tuple(map(int, found))
