@@ -26,9 +26,8 @@ KEYS = (
 class FeatureShift(PromptMethod):
     """f' = normalise(f + SCALE * shift), with `shift` (D,) learned from 0 by cross-entropy."""
 
-    def __init__(self, cfg, classnames, clip_model, all_classnames=None):
-        super().__init__(cfg, classnames, clip_model)
-        self.shift = nn.Parameter(torch.zeros(clip_model.embed_dim))
+    def setup(self) -> None:
+        self.shift = nn.Parameter(torch.zeros(self.clip_model.embed_dim))
 
     def encode_classes(self) -> Tensor:
         with torch.no_grad():  # CLIP is frozen, and so are hard prompts

@@ -31,17 +31,19 @@ if TYPE_CHECKING:
 
 
 class PromptMethod(nn.Module):
-    """Base of all methods. Subclasses implement `encode_classes`, and whatever else of the contract is special.
+    """Base of all methods. Subclasses implement `setup`, `encode_classes`, and what else of the contract is special.
 
     What learns are the method's own parameters; CLIP is shared, and nothing in it is changed. What is put into its
     towers is handed to them in each pass (`TowerParts`). What `fit` and `select` find are persistent buffers: they are
     kept as the parameters are, and no optimiser moves them.
 
     Args:
-        cfg: the whole config; the method's keys are `self.settings`.
+        cfg: the whole config.
         classnames: C class names in label order.
         clip_model: from `mocoop.backbone.load_clip`.
         all_classnames: names of all classes, base and new, in label order, for methods whose training may use them.
+
+    Attributes: what it was built with, and `settings`, the method's own keys.
     """
 
     entry: MethodEntry  # set by `register_method`
@@ -54,14 +56,18 @@ class PromptMethod(nn.Module):
         self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames: Sequence[str] | None = None
     ):
         super().__init__()
-        self.settings = self.entry.settings(cfg)
-        self.classnames = list(classnames)
+        self.cfg, self.settings = cfg, self.entry.settings(cfg)
+        self.classnames, self.all_classnames = list(classnames), all_classnames
         self.clip_model = clip_model
         kind = self.settings.get("TEXT_ENCODER", "fast")
         self.text_encoder = TextEncoder(clip_model, kind, self.settings.get("TEXT_CHUNK", 0))
         self.image_encoder = ImageEncoder(clip_model, kind)
         self._class_features: tuple[tuple, Tensor] | None = None
         self._frozen: dict[str, Tensor] = {}
+        self.setup()
+
+    def setup(self) -> None:
+        """Make what is learned. Raises ConfigError for settings or a CLIP that the method cannot work with."""
 
     # --- features -------------------------------------------------------------------------------------------------
 
@@ -70,7 +76,7 @@ class PromptMethod(nn.Module):
         return None
 
     def text_parts(self) -> TowerParts | None:
-        """What the method puts into the text tower, if that is the same for all prompts; None for CLIP's own tower."""
+        """What the method puts into the text tower for its own prompts; None for CLIP's own tower."""
         return None
 
     @property
@@ -163,9 +169,17 @@ class PromptMethod(nn.Module):
     def after_epoch(self, epoch: int, epochs: int) -> None:
         """Called after each epoch, 1 to `epochs`, when the schedule has moved on and before anything is saved."""
 
+    def rate_factors(self) -> dict[str, float]:
+        """Factors on the learning rate of the learned parameters whose names begin so; of others it is 1."""
+        return {}
+
     def parameter_groups(self, lr: float) -> list[dict]:
-        """Parameter groups for an optimiser whose base learning rate is `lr`."""
-        return [{"params": list(self.learned_parameters().values()), "lr": lr}]
+        """Parameter groups for an optimiser whose base learning rate is `lr`, one for each factor."""
+        factors, groups = self.rate_factors(), {}
+        for name, p in self.learned_parameters().items():
+            factor = next((factor for start, factor in factors.items() if name.startswith(start)), 1.0)
+            groups.setdefault(factor, []).append(p)
+        return [{"params": params, "lr": lr * factor} for factor, params in groups.items()]
 
     @property
     def knowledge(self) -> list[str]:
@@ -261,19 +275,18 @@ def _of_clip(name: str) -> bool:
     return "clip_model" in name.split(".")
 
 
-def taught_classes(
-    cfg: CfgNode, choice: str, classnames: Sequence[str], all_classnames: Sequence[str] | None
-) -> tuple[list[str], Tensor]:
-    """The classes of a loss over texts, and the rows of the C trained classes among them.
+def taught_classes(method: PromptMethod, choice: str) -> tuple[list[str], Tensor]:
+    """The classes of a method's loss over texts, and the rows of the C trained classes among them.
 
     Args:
         choice: "train", or "all": those of the dataset. Trained on new classes, LASP and MoCoOp have no others.
     """
-    taught, trained_on = list(classnames), cfg.DATASET.get("SUBSAMPLE_CLASSES", "all")
-    if choice == "all" and all_classnames is not None and trained_on != "new":
-        taught = list(all_classnames) + [name for name in classnames if name not in set(all_classnames)]
+    own, everyone, trained_on = method.classnames, method.all_classnames, method.cfg.DATASET.get("SUBSAMPLE_CLASSES")
+    taught = list(own)
+    if choice == "all" and everyone is not None and trained_on != "new":
+        taught = list(everyone) + [name for name in own if name not in set(everyone)]
     row = {name: i for i, name in reversed(list(enumerate(taught)))}
-    return taught, torch.tensor([row[name] for name in classnames])
+    return taught, torch.tensor([row[name] for name in own])
 
 
 def batch_accuracy(logits: Tensor, label: Tensor) -> Tensor:

@@ -1,13 +1,9 @@
 """CLIP-Adapter (arXiv 2110.04544): a small network on the image feature, of which a fixed share is added to it."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from yacs.config import CfgNode
 
-from mocoop.clip.backbone import Backbone
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.on_features import FeatureMethod, at_least_fp32
 from mocoop.methods.registry import register_method
@@ -24,8 +20,8 @@ KEYS = (
 class CLIPAdapter(FeatureMethod):
     """Learns `adapter`: weights (D / REDUCTION, D) and (D, D / REDUCTION)."""
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
-        super().__init__(cfg, classnames, clip_model)
+    def setup(self) -> None:
+        super().setup()
         size = self.feature_size
         hidden = max(size // self.settings.REDUCTION, 1)
         layers = [nn.Linear(size, hidden, bias=False), nn.ReLU(), nn.Linear(hidden, size, bias=False), nn.ReLU()]

@@ -1,15 +1,12 @@
 """CLIP-LoRA (arXiv 2405.18541): low-rank updates of the attention of both towers."""
 
 import math
-from collections.abc import Sequence
 
 from torch import nn
-from yacs.config import CfgNode
 
-from mocoop.clip.backbone import Backbone
 from mocoop.clip.lora import LoRA
 from mocoop.clip.tower_parts import TowerParts
-from mocoop.methods.deep_prompts import text_tower, visual_width
+from mocoop.methods.deep_prompts import image_tower, text_tower
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.registry import register_method
 from mocoop.methods.tuned_towers import TunedTowers
@@ -30,14 +27,13 @@ class CLIPLoRA(TunedTowers):
     Raises ConfigError where the image tower is to be updated and is no transformer.
     """
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
-        super().__init__(cfg, classnames, clip_model)
+    def setup(self) -> None:
+        super().setup()
         self.text_lora, self.image_lora = nn.ModuleList(), nn.ModuleList()
         if self.settings.TOWERS != "image":
-            self.text_lora = self._updates(text_tower(clip_model, "CLIPLoRA"), clip_model.text_width)
+            self.text_lora = self._updates(text_tower(self), self.clip_model.text_width)
         if self.settings.TOWERS != "text":
-            width = visual_width(clip_model, "CLIPLoRA")
-            self.image_lora = self._updates(clip_model.visual.transformer, width)
+            self.image_lora = self._updates(*image_tower(self))
 
     def _updates(self, tower: nn.Module, width: int) -> nn.ModuleList:
         rank, alpha, dropout = self.settings.RANK, self.settings.ALPHA, self.settings.DROPOUT

@@ -1,14 +1,11 @@
 """CoCoOp, conditional context optimisation (arXiv 2203.05557): a context shifted by each image's feature."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from yacs.config import CfgNode
 
-from mocoop.clip.backbone import Backbone
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.coop import coop_layout, start_context, without_class_embeddings
 from mocoop.methods.keys import Key, common_keys
@@ -28,17 +25,16 @@ class CoCoOp(PromptMethod):
     The meta-net is two linear layers with a ReLU, its hidden width a sixteenth of the feature's (paper, section 3.2).
     """
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
-        super().__init__(cfg, classnames, clip_model)
-        self.ctx = start_context(self.settings, clip_model)
-        features, width = clip_model.embed_dim, self.ctx.shape[1]
+    def setup(self) -> None:
+        self.ctx = start_context(self.settings, self.clip_model)
+        features, width = self.clip_model.embed_dim, self.ctx.shape[1]
         layers = OrderedDict(
             linear1=nn.Linear(features, features // 16),
             relu=nn.ReLU(inplace=True),
             linear2=nn.Linear(features // 16, width),
         )
-        self.meta_net = nn.Sequential(layers).to(clip_model.dtype)
-        self.layout = coop_layout(self.classnames, len(self.ctx), "end", tokenizer=clip_model.tokenizer)
+        self.meta_net = nn.Sequential(layers).to(self.clip_model.dtype)
+        self.layout = coop_layout(self.classnames, len(self.ctx), "end", tokenizer=self.clip_model.tokenizer)
 
     def predict_features(self, image_features: Tensor) -> dict[str, Tensor]:
         shift = self.meta_net(image_features).unsqueeze(1)  # (B, 1, width)

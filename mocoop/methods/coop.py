@@ -31,22 +31,13 @@ logger = logging.getLogger(__name__)
 class CoOp(OnePrompt):
     """Learns `ctx`: (n, width), or (C, n, width) with class-specific contexts."""
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
-        super().__init__(cfg, classnames, clip_model)
-        settings = self.settings
-        if settings.CTX_INIT:  # words are shared by all classes, as in CoOp, whatever CSC says
-            ctx = words_context(settings.CTX_INIT, clip_model)
-        else:
-            shape = (len(self.classnames), settings.N_CTX) if settings.CSC else (settings.N_CTX,)
-            ctx = noise_context(*shape, clip_model=clip_model)
-        self.ctx = nn.Parameter(ctx)
-        position, tokenizer = settings.CLASS_TOKEN_POSITION, clip_model.tokenizer
-        self.layout = coop_layout(self.classnames, ctx.shape[-2], position, ctx.dim() == 3, tokenizer)
-        log_context(ctx, settings.CTX_INIT)
-
-    def class_embeddings(self) -> Tensor:
-        ctx = self.ctx.flatten(0, -2)  # (n, width), or (C * n, width)
-        return self.text_encoder([ctx], [self.layout])[0]
+    def setup(self) -> None:
+        settings, classes = self.settings, [len(self.classnames)] if self.settings.CSC else []
+        self.ctx = start_context(settings, self.clip_model, *classes)
+        length, own = self.ctx.shape[-2], self.ctx.dim() == 3
+        self.layout = coop_layout(
+            self.classnames, length, settings.CLASS_TOKEN_POSITION, own, self.clip_model.tokenizer
+        )
 
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         return without_class_embeddings(state)
@@ -65,10 +56,12 @@ def noise_context(*shape: int, clip_model: Backbone) -> Tensor:
     return nn.init.normal_(torch.empty(*shape, clip_model.text_width, dtype=clip_model.dtype), std=0.02)
 
 
-def start_context(settings: CfgNode, clip_model: Backbone) -> nn.Parameter:
-    """The context (n, width) of a method with the keys CTX_INIT and N_CTX: from words, else from noise."""
+def start_context(settings: CfgNode, clip_model: Backbone, *classes: int) -> nn.Parameter:
+    """The context (n, width) of a method with the keys CTX_INIT and N_CTX: from words, which all classes share, else
+    from noise, (C, n, width) where each of the `classes` has its own.
+    """
     words = settings.CTX_INIT
-    ctx = words_context(words, clip_model) if words else noise_context(settings.N_CTX, clip_model=clip_model)
+    ctx = words_context(words, clip_model) if words else noise_context(*classes, settings.N_CTX, clip_model=clip_model)
     log_context(ctx, words)
     return nn.Parameter(ctx)
 

@@ -5,33 +5,35 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mocoop.clip.backbone import Backbone
-from mocoop.clip.openai import TOKENIZER
 from mocoop.clip.prompts import Context, PromptLayout, count_tokens, readable, split_words
-from mocoop.clip.tokenizer import Tokenizer
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.errors import ConfigError
-from mocoop.methods.coop import noise_context, words_context
+from mocoop.methods.base import PromptMethod
+from mocoop.methods.coop import log_context, noise_context, words_context
 
 STD = 0.02
 
 
-def first_words(words: str, length: int, clip_model: Backbone) -> tuple[Tensor, str]:
-    """A context (length, width) that starts as the first tokens of `words`, and the words that stay fixed behind it.
+def start_from_words(method: PromptMethod, length: int) -> None:
+    """Make a method's `ctx` (length, W), which starts as the first tokens of CTX_INIT, and its `layout`.
 
     Of "a photo of a", two learn and "of a" stands in every prompt, as in the code of MaPLe and its kin. Where there
     are fewer words than vectors, all start from noise. Raises ConfigError where the vectors end within a word.
     """
+    words, clip_model = method.settings.CTX_INIT, method.clip_model
     if not words or count_tokens(words, clip_model.tokenizer) < length:
-        return noise_context(length, clip_model=clip_model), ""
-    first, rest = split_words(words, length, clip_model.tokenizer)
-    return words_context(first, clip_model), rest
+        ctx, rest = noise_context(length, clip_model=clip_model), ""
+    else:
+        first, rest = split_words(words, length, clip_model.tokenizer)
+        ctx = words_context(first, clip_model)
+    method.ctx, method.layout = nn.Parameter(ctx), worded_layout(method, length, rest)
+    log_context(ctx, words)
 
 
-def worded_layout(classnames: Sequence[str], length: int, rest: str, tokenizer: Tokenizer = TOKENIZER) -> PromptLayout:
+def worded_layout(method: PromptMethod, length: int, rest: str) -> PromptLayout:
     """[SOT] [context] [rest of the words] [class] [.] [EOT]."""
-    prompts = [[Context(0, length), f"{rest} {readable(name)}.".strip()] for name in classnames]
-    return PromptLayout(prompts, classnames, tokenizer)
+    prompts = [[Context(0, length), f"{rest} {readable(name)}.".strip()] for name in method.classnames]
+    return PromptLayout(prompts, method.classnames, method.clip_model.tokenizer)
 
 
 def deep_rows(count: int, length: int, width: int) -> nn.ParameterList:
@@ -50,26 +52,34 @@ def beside_patches(rows: Sequence[Tensor]) -> TowerParts:
     return TowerParts(tokens=first, deep=before_blocks(deeper))
 
 
-def visual_width(clip_model: Backbone, method: str) -> int:
-    """Width of the image transformer. Raises ConfigError for a ResNet or another tower, which takes no prompts."""
-    if clip_model.opaque_image:
-        raise ConfigError(
-            f"{method} works inside the image tower and needs a vision transformer, got {clip_model.opaque_image}"
-        )
-    return clip_model.visual.class_embedding.shape[0]
+def image_tower(method: PromptMethod) -> tuple[nn.Module, int]:
+    """The image transformer and its width. Raises ConfigError for a ResNet or another tower, which takes no prompts."""
+    name, visual, opaque = method.entry.name, method.clip_model.visual, method.clip_model.opaque_image
+    if opaque:
+        raise ConfigError(f"{name} works inside the image tower and needs a vision transformer, got {opaque}")
+    return visual.transformer, visual.class_embedding.shape[0]
 
 
-def text_tower(clip_model: Backbone, method: str) -> nn.Module:
+def text_tower(method: PromptMethod) -> nn.Module:
     """The text transformer. Raises ConfigError for a tower that takes no prompts but at its input."""
-    if clip_model.opaque_text:
-        raise ConfigError(
-            f"{method} works inside the text tower and needs a causal transformer, got {clip_model.opaque_text}"
-        )
-    return clip_model.transformer
+    name, opaque = method.entry.name, method.clip_model.opaque_text
+    if opaque:
+        raise ConfigError(f"{name} works inside the text tower and needs a causal transformer, got {opaque}")
+    return method.clip_model.transformer
 
 
-def check_depth(key: str, depth: int, tower: nn.Module, least: int = 1) -> None:
-    """Raise ConfigError unless a tower has so many blocks."""
-    blocks = len(tower.resblocks)
-    if not least <= depth <= blocks:
-        raise ConfigError(f"{key} is {depth}, expected {least} to {blocks}, the blocks of this CLIP's tower")
+def check_depth(method: PromptMethod, key: str, tower: nn.Module) -> None:
+    """Raise ConfigError unless a tower has as many blocks as one of the method's keys says."""
+    depth, blocks = method.settings[key], len(tower.resblocks)
+    if not 1 <= depth <= blocks:
+        name = f"TRAINER.{method.entry.node}.{key}"
+        raise ConfigError(f"{name} is {depth}, expected 1 to {blocks}, the blocks of this CLIP's tower")
+
+
+def released_rows(state: dict[str, Tensor]) -> dict[str, str]:
+    """Our names of deep rows for those of a state that the code of MaPLe's kin saved, by where they are put in."""
+    names = {"image_encoder.VPT": "visual_prompts.0"}
+    for name in (name for name in state if name.endswith(".VPT_shallow")):
+        tower, _, _, block, _ = name.split(".")
+        names[name] = f"text_prompts.{int(block) - 1}" if tower == "text_encoder" else f"visual_prompts.{block}"
+    return names

@@ -1,13 +1,10 @@
 """DePT, decoupled prompt tuning (arXiv 2309.07439): beside a method with one prompt, a head for the trained classes."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
-from mocoop.clip.backbone import Backbone
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.heads import HEAD_CLASSES, head_rows
@@ -56,17 +53,15 @@ class DePT(PromptMethod):
 
     unit_features = False
 
-    def __init__(
-        self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames: Sequence[str] | None = None
-    ):
-        super().__init__(cfg, classnames, clip_model)
-        self.base = get_method(self.settings.BASE).build(cfg, classnames, clip_model, all_classnames)
+    def setup(self) -> None:
+        given = self.cfg, self.classnames, self.clip_model, self.all_classnames
+        self.base = get_method(self.settings.BASE).build(*given)
         self.base.text_encoder, self.base.image_encoder = self.text_encoder, self.image_encoder
         self.head_classes, rows = head_rows(self.settings, self.classnames)
         self.register_buffer("rows", rows, persistent=False)  # (C,)
-        channels = clip_model.embed_dim
+        channels = self.clip_model.embed_dim
         self.film_lp_img, self.film_lp_text = FiLM(channels), FiLM(channels)
-        self.linear_probe_proj = nn.Linear(channels, len(self.head_classes)).to(clip_model.dtype)
+        self.linear_probe_proj = nn.Linear(channels, len(self.head_classes)).to(self.clip_model.dtype)
 
     def image_parts(self) -> TowerParts | None:
         return self.base.image_parts()
@@ -92,9 +87,9 @@ class DePT(PromptMethod):
     def after_epoch(self, epoch: int, epochs: int) -> None:
         self.base.after_epoch(epoch, epochs)
 
-    def parameter_groups(self, lr: float) -> list[dict]:
-        own = [p for name, p in self.learned_parameters().items() if not name.startswith("base.")]
-        return [*self.base.parameter_groups(lr), {"params": own, "lr": lr * self.settings.HEAD_LR_MULT}]
+    def rate_factors(self) -> dict[str, float]:
+        of_base = {f"base.{name}": factor for name, factor in self.base.rate_factors().items()}
+        return of_base | {"base.": 1.0, "": self.settings.HEAD_LR_MULT}
 
     @property
     def knowledge(self) -> list[str]:

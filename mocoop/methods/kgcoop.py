@@ -1,12 +1,8 @@
 """KgCoOp, knowledge-guided context optimisation (arXiv 2303.13283): CoOp held near a hand-written prompt."""
 
-from collections.abc import Sequence
-
 from torch import Tensor
 from torch.nn import functional as F
-from yacs.config import CfgNode
 
-from mocoop.clip.backbone import Backbone
 from mocoop.clip.templates import anchor_template
 from mocoop.methods.base import batch_accuracy
 from mocoop.methods.coop import coop_layout, only_ctx, start_context
@@ -32,18 +28,14 @@ def anchor_distance(text_features: Tensor, anchors: Tensor) -> Tensor:
 class KgCoOp(OnePrompt):
     """Learns `ctx` (n, width)."""
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
-        super().__init__(cfg, classnames, clip_model)
-        self.ctx = start_context(self.settings, clip_model)
-        self.layout = coop_layout(self.classnames, len(self.ctx), "end", tokenizer=clip_model.tokenizer)
-        self.template = anchor_template(self.entry.name, cfg.DATASET.NAME)
+    def setup(self) -> None:
+        self.ctx = start_context(self.settings, self.clip_model)
+        self.layout = coop_layout(self.classnames, len(self.ctx), "end", tokenizer=self.clip_model.tokenizer)
+        self.template = anchor_template(self.entry.name, self.cfg.DATASET.NAME)
 
     def anchors(self) -> Tensor:
         """Features (C, D) of the classes' hand-written prompts."""
         return self.frozen("anchors", lambda: template_features(self.text_encoder, [self.template], self.classnames))
-
-    def class_embeddings(self) -> Tensor:
-        return self.text_encoder([self.ctx], [self.layout])[0]
 
     def loss_of_features(self, image_features: Tensor, text_features: Tensor, label: Tensor) -> dict[str, Tensor]:
         logits = self.logit_scale * image_features @ text_features.t()

@@ -1,13 +1,9 @@
 """LASP, language-aware soft prompting (arXiv 2210.01115): soft prompts told apart by hand-written ones."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from yacs.config import CfgNode
 
-from mocoop.clip.backbone import Backbone
 from mocoop.clip.hard_prompts import hard_features
 from mocoop.clip.templates import template_bank
 from mocoop.clip.tower_parts import TowerParts
@@ -37,26 +33,20 @@ KEYS = (
 class LASP(PromptMethod):
     """Learns `ctx` (n, width), by choice `correction` (1, D) and the image tower's LayerNorms."""
 
-    def __init__(
-        self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames: Sequence[str] | None = None
-    ):
-        super().__init__(cfg, classnames, clip_model)
-        self.ctx = start_context(self.settings, clip_model)
+    def setup(self) -> None:
+        self.ctx = start_context(self.settings, self.clip_model)
         if self.settings.CORRECTION:
-            self.correction = nn.Parameter(torch.zeros(1, clip_model.embed_dim, dtype=clip_model.dtype))
-        self.layer_norms = LayerNorms(clip_model.visual, self._is_tuned)
-        self.taught_classnames, rows = taught_classes(cfg, self.settings.TEXT_LOSS_CLASSES, classnames, all_classnames)
+            self.correction = nn.Parameter(torch.zeros(1, self.clip_model.embed_dim, dtype=self.clip_model.dtype))
+        self.layer_norms = LayerNorms(self.clip_model.visual if self.settings.FINETUNE_VIT_LN else None)
+        self.taught_classnames, rows = taught_classes(self, self.settings.TEXT_LOSS_CLASSES)
         self.register_buffer("trained_rows", rows, persistent=False)  # (C,) rows of the taught classes
         self.layout, self.taught_layout = (
-            coop_layout(names, len(self.ctx), "end", tokenizer=clip_model.tokenizer)
+            coop_layout(names, len(self.ctx), "end", tokenizer=self.clip_model.tokenizer)
             for names in (self.classnames, self.taught_classnames)
         )
 
-    def _is_tuned(self, name: str) -> bool:
-        return self.settings.FINETUNE_VIT_LN and (".ln_1." in name or ".ln_2." in name)
-
     def image_parts(self) -> TowerParts | None:
-        return TowerParts(norms=self.layer_norms.substitutes()) if len(self.layer_norms) else None
+        return self.layer_norms.parts()
 
     def encode_classes(self) -> Tensor:
         return self._encode(self.layout)
@@ -80,12 +70,8 @@ class LASP(PromptMethod):
         total = ce + self.settings.TEXT_LOSS_WEIGHT * text
         return {"loss": total, "loss_ce": ce, "loss_text": text, "acc": batch_accuracy(logits, label)}
 
-    def parameter_groups(self, lr: float) -> list[dict]:
-        """Context and correction at `lr`, the image tower's LayerNorms at LN_LR_MULT of it."""
-        norms = list(self.layer_norms.parameters())
-        own = [p for name, p in self.learned_parameters().items() if not name.startswith("layer_norms.")]
-        groups = [{"params": own, "lr": lr}, {"params": norms, "lr": lr * self.settings.LN_LR_MULT}]
-        return [group for group in groups if group["params"]]
+    def rate_factors(self) -> dict[str, float]:
+        return {"layer_norms.": self.settings.LN_LR_MULT}
 
     @property
     def knowledge(self) -> list[str]:
@@ -95,11 +81,8 @@ class LASP(PromptMethod):
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The release saves all of CLIP; `w` is the correction, at its learner, and LayerNorms lie in the tower."""
         names = {"prompt_learner.ctx": "ctx", "prompt_learner.w": "correction", "w": "correction"}
-        norms = {f"image_encoder.{name.replace('/', '.')}": f"layer_norms.{name}" for name in self._norm_names()}
-        return renamed(state, names | norms)
-
-    def _norm_names(self) -> list[str]:
-        return [name for name, _ in self.layer_norms.named_parameters()]
+        norms = [name for name, _ in self.layer_norms.named_parameters()]
+        return renamed(state, names | {f"image_encoder.{n.replace('/', '.')}": f"layer_norms.{n}" for n in norms})
 
 
 def text_to_text_loss(soft: Tensor, bank: Tensor, scale: Tensor) -> Tensor:

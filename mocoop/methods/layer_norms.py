@@ -1,27 +1,29 @@
 """LayerNorms of a tower that learn: a method's own copies, handed to the tower in place of CLIP's."""
 
-from collections.abc import Callable
+from torch import nn
 
-from torch import Tensor, nn
+from mocoop.clip.tower_parts import TowerParts
 
 
 class LayerNorms(nn.Module):
-    """Copies of a tower's parameters, held under their names with "/" for ".".
+    """Copies of every ln_1 and ln_2 of a tower's blocks, held under their names with "/" for ".".
 
     Args:
-        tower: CLIP's; it is not changed.
-        chosen: which of its parameters learn, by name.
+        tower: CLIP's, it is not changed; None: none learn.
+        prefix: of the tower's names, where its blocks are put together.
     """
 
-    def __init__(self, tower: nn.Module, chosen: Callable[[str], bool]):
+    def __init__(self, tower: nn.Module | None, prefix: str = ""):
         super().__init__()
-        for name, value in tower.named_parameters():
-            if chosen(name):
+        self.prefix = prefix
+        for name, value in tower.named_parameters() if tower is not None else ():
+            if ".ln_1." in name or ".ln_2." in name:
                 self.register_parameter(name.replace(".", "/"), nn.Parameter(value.detach().clone()))
 
     def __len__(self) -> int:
         return len(self._parameters)
 
-    def substitutes(self) -> dict[str, Tensor]:
-        """The learned tensors by their names in the tower."""
-        return {name.replace("/", "."): value for name, value in self._parameters.items()}
+    def parts(self) -> TowerParts | None:
+        """What a pass is handed; None if none learn."""
+        learned = {self.prefix + name.replace("/", "."): value for name, value in self._parameters.items()}
+        return TowerParts(norms=learned) if learned else None

@@ -2,16 +2,13 @@
 
 import logging
 import warnings
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
-from yacs.config import CfgNode
 
-from mocoop.clip.backbone import Backbone
 from mocoop.methods.heads import HEAD_CLASSES
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.on_features import ClassifierMethod, FewShotFeatures, at_least_fp32
@@ -40,8 +37,8 @@ class LinearProbe(ClassifierMethod):
     takes_steps = False
     unit_features = False
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
-        super().__init__(cfg, classnames, clip_model)
+    def setup(self) -> None:
+        super().setup()
         self.register_buffer("weight", torch.zeros(len(self.trained), self.feature_size))
         self.register_buffer("bias", torch.zeros(len(self.trained)))
 

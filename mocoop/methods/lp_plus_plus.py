@@ -1,13 +1,11 @@
 """LP++ (arXiv 2404.02285): a linear probe blended with zero-shot CLIP, with steps whose sizes follow from the data."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from yacs.config import CfgNode
 
-from mocoop.clip.backbone import Backbone
 from mocoop.methods.heads import HEAD_CLASSES
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.on_features import ClassifierMethod, FewShotFeatures, at_least_fp32, tip_templates
@@ -33,8 +31,8 @@ class LPPlusPlus(ClassifierMethod):
     takes_steps = False
     templates_of = staticmethod(tip_templates)
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
-        super().__init__(cfg, classnames, clip_model)
+    def setup(self) -> None:
+        super().setup()
         self.register_buffer("weight", torch.zeros(len(self.trained), self.feature_size))
         self.register_buffer("bias", torch.zeros(len(self.trained)))
         self.register_buffer("alpha", torch.zeros(len(self.trained)))

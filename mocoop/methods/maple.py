@@ -1,23 +1,19 @@
 """MaPLe, multi-modal prompt learning (arXiv 2210.03117): visual prompts are projections of the text prompts."""
 
 import copy
-from collections.abc import Sequence
 
 from torch import Tensor, nn
-from yacs.config import CfgNode
 
-from mocoop.clip.backbone import Backbone
 from mocoop.clip.tower_parts import TowerParts
-from mocoop.methods.coop import log_context, renamed
+from mocoop.methods.coop import renamed
 from mocoop.methods.deep_prompts import (
     before_blocks,
     beside_patches,
     check_depth,
     deep_rows,
-    first_words,
+    image_tower,
+    start_from_words,
     text_tower,
-    visual_width,
-    worded_layout,
 )
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.one_prompt import OnePrompt
@@ -42,24 +38,18 @@ class MaPLe(OnePrompt):
     Raises ConfigError for a tower that has fewer blocks, or is no transformer.
     """
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
-        super().__init__(cfg, classnames, clip_model)
-        settings, width = self.settings, visual_width(clip_model, "MaPLe")
-        for tower in (text_tower(clip_model, "MaPLe"), clip_model.visual.transformer):
-            check_depth("TRAINER.MAPLE.PROMPT_DEPTH", settings.PROMPT_DEPTH, tower)
-        ctx, rest = first_words(settings.CTX_INIT, settings.N_CTX, clip_model)
-        self.ctx = nn.Parameter(ctx)
-        log_context(ctx, settings.CTX_INIT)
-        self.layout = worded_layout(self.classnames, len(ctx), rest, clip_model.tokenizer)
-        deeper = settings.PROMPT_DEPTH - 1
-        self.compound_prompts_text = deep_rows(deeper, *ctx.shape)
-        self.proj = nn.Linear(ctx.shape[1], width)
-        first = nn.Linear(ctx.shape[1], width)
+    def setup(self) -> None:
+        visual, width = image_tower(self)
+        for tower in (text_tower(self), visual):
+            check_depth(self, "PROMPT_DEPTH", tower)
+        start_from_words(self, self.settings.N_CTX)
+        deeper, text_width = self.settings.PROMPT_DEPTH - 1, self.ctx.shape[1]
+        self.compound_prompts_text = deep_rows(deeper, *self.ctx.shape)
+        self.proj, first = nn.Linear(text_width, width), nn.Linear(text_width, width)
         self.compound_prompt_projections = nn.ModuleList(copy.deepcopy(first) for _ in range(deeper))
 
-    def class_embeddings(self) -> Tensor:
-        parts = TowerParts(deep=before_blocks(self.compound_prompts_text))
-        return self.text_encoder([self.ctx], [self.layout], parts)[0]
+    def text_parts(self) -> TowerParts:
+        return TowerParts(deep=before_blocks(self.compound_prompts_text))
 
     def image_parts(self) -> TowerParts:
         pairs = zip(self.compound_prompt_projections, self.compound_prompts_text)

@@ -5,14 +5,11 @@ prompts of the text tower: experts may put rows into the image tower. The router
 and each chosen expert encodes the image anew.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
-from mocoop.clip.backbone import Backbone
 from mocoop.clip.shares import encode_some
 from mocoop.clip.templates import split_template
 from mocoop.errors import ConfigError, quoted
@@ -68,17 +65,17 @@ class Mixture(RoutedMethod):
     left out, and where none stand before it, it starts as METHOD does without words.
     """
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
-        super().__init__(cfg, classnames, clip_model)
-        self.experts = nn.ModuleList(self._expert(cfg, name) for name in self.groups)
+    def setup(self) -> None:
+        super().setup()
+        self.experts = nn.ModuleList(self._expert(name) for name in self.groups)
         self.one_feature = not self.experts[0].image_learns
         self.add_router()
 
-    def _expert(self, cfg: CfgNode, name: str) -> PromptMethod:
+    def _expert(self, name: str) -> PromptMethod:
         """An instance of METHOD that starts from a group. Raises ConfigError, with the expert's name."""
         method, words = self.settings.METHOD, split_template(self.groups[name][0])[0]
         try:
-            expert = get_method(method).build(with_words(cfg, method, words), self.classnames, self.clip_model)
+            expert = get_method(method).build(with_words(self.cfg, method, words), self.classnames, self.clip_model)
         except ConfigError as error:
             raise ConfigError(f"expert {quoted(name)} of {self.entry.name}: {error}") from error
         expert.text_encoder, expert.image_encoder = self.text_encoder, self.image_encoder
@@ -152,11 +149,9 @@ class Mixture(RoutedMethod):
                 found += [parts["loss"] - parts["loss_ce"]] if "loss_ce" in parts else []
         return {"loss_own": torch.stack(found).mean()} if found else {}
 
-    def parameter_groups(self, lr: float) -> list[dict]:
-        """The experts' own, and the router at ROUTER_LR_MULT of the rate."""
-        router = {"params": list(self.router.parameters()), "lr": lr * self.settings.ROUTER_LR_MULT}
-        groups = [group for expert in self.experts for group in expert.parameter_groups(lr)]
-        return groups + [router] * bool(router["params"])
+    def rate_factors(self) -> dict[str, float]:
+        of_experts = ((f"experts.{e}.", expert.rate_factors()) for e, expert in enumerate(self.experts))
+        return super().rate_factors() | {e + name: factor for e, own in of_experts for name, factor in own.items()}
 
     @property
     def knowledge(self) -> list[str]:

@@ -1,16 +1,14 @@
 """MMA, multi-modal adapter (CVPR 2024): adapters beside the upper blocks of both towers, with a shared core."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from yacs.config import CfgNode
 
-from mocoop.clip.backbone import Backbone
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.errors import ConfigError
-from mocoop.methods.deep_prompts import text_tower, visual_width
+from mocoop.methods.deep_prompts import image_tower, text_tower
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.registry import register_method
 from mocoop.methods.tuned_towers import TunedTowers
@@ -33,11 +31,11 @@ class MMA(TunedTowers):
     Raises ConfigError for a tower that has fewer blocks, or is no transformer.
     """
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
-        super().__init__(cfg, classnames, clip_model)
-        dim, image_width = self.settings.DIM, visual_width(clip_model, "MMA")
-        text, image = (self._blocks(tower) for tower in (text_tower(clip_model, "MMA"), clip_model.visual.transformer))
-        self.text_adapter = by_block(text, lambda: outer(clip_model.text_width, dim))
+    def setup(self) -> None:
+        super().setup()
+        dim, (visual, image_width) = self.settings.DIM, image_tower(self)
+        text, image = (self._blocks(tower) for tower in (text_tower(self), visual))
+        self.text_adapter = by_block(text, lambda: outer(self.clip_model.text_width, dim))
         self.visual_adapter = by_block(image, lambda: outer(image_width, dim))
         self.shared_adapter = by_block({*text, *image}, lambda: nn.Sequential(initialised(dim, dim), nn.ReLU()))
 

@@ -5,9 +5,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from yacs.config import CfgNode
 
-from mocoop.clip.backbone import Backbone
 from mocoop.clip.templates import ensemble_templates, single_template
 from mocoop.errors import ConfigError, quoted
 from mocoop.methods.base import PromptMethod
@@ -40,10 +38,9 @@ class FeatureMethod(PromptMethod):
 
     templates_of = staticmethod(lambda dataset: [single_template(dataset)])
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
-        super().__init__(cfg, classnames, clip_model)
-        self.templates = self.templates_of(cfg.DATASET.NAME)
-        self.feature_size = clip_model.embed_dim
+    def setup(self) -> None:
+        self.templates = self.templates_of(self.cfg.DATASET.NAME)
+        self.feature_size = self.clip_model.embed_dim
         if "HEAD_CLASSES" in self.settings:
             self.trained, rows = head_rows(self.settings, self.classnames)
             self.register_buffer("rows", rows, persistent=False)

@@ -7,14 +7,16 @@ from mocoop.methods.base import PromptMethod, batch_accuracy
 
 
 class OnePrompt(PromptMethod):
-    """Subclasses implement `class_embeddings`, and `loss_of_features` if there is more to it than cross-entropy.
+    """Subclasses make `layout`, of all classes, and `ctx` unless the prompt is fixed, and implement `loss_of_features`
+    if there is more to it than cross-entropy.
 
-    With these two apart, a method such as DePT can stand beside them.
+    With features and loss apart, a method such as DePT can stand beside them.
     """
 
     def class_embeddings(self) -> Tensor:
         """Text features of the classes (C, D), not normalised."""
-        raise NotImplementedError
+        contexts = [self.ctx.flatten(0, -2) if hasattr(self, "ctx") else None]  # (n, W), or (C * n, W)
+        return self.text_encoder(contexts, [self.layout], self.text_parts())[0]
 
     def encode_classes(self) -> Tensor:
         return F.normalize(self.class_embeddings(), dim=-1)

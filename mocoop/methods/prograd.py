@@ -1,18 +1,17 @@
 """ProGrad, prompt-aligned gradient (arXiv 2205.14865): CoOp that takes no step against what CLIP knows."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from yacs.config import CfgNode
 
 from mocoop.clip.backbone import Backbone
-from mocoop.clip.prompts import Context, PromptLayout, readable, split_words
+from mocoop.clip.prompts import split_words
 from mocoop.clip.templates import anchor_template, split_template
-from mocoop.methods.base import PromptMethod, batch_accuracy
+from mocoop.methods.base import batch_accuracy
 from mocoop.methods.coop import log_context, noise_context, only_ctx, words_context
+from mocoop.methods.deep_prompts import worded_layout
 from mocoop.methods.keys import Key, common_keys
+from mocoop.methods.one_prompt import OnePrompt
 from mocoop.methods.registry import register_method
 from mocoop.methods.zeroshot import template_features
 
@@ -26,21 +25,16 @@ KEYS = (
 
 
 @register_method("ProGrad", node="PROGRAD", keys=KEYS, published="2022-05", title="prompt-aligned gradient")
-class ProGrad(PromptMethod):
+class ProGrad(OnePrompt):
     """Learns `ctx` (n, width)."""
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
-        super().__init__(cfg, classnames, clip_model)
-        self.template = anchor_template("ProGrad", cfg.DATASET.NAME)
+    def setup(self) -> None:
+        self.template = anchor_template("ProGrad", self.cfg.DATASET.NAME)
         words = split_template(self.template)[0] if self.settings.CTX_INIT else ""
-        ctx, rest = padded_context(words, self.settings.N_CTX, clip_model)
+        ctx, rest = padded_context(words, self.settings.N_CTX, self.clip_model)
         self.ctx = nn.Parameter(ctx)
         log_context(ctx, words)
-        prompts = [[Context(0, len(ctx)), f"{rest} {readable(name)}.".strip()] for name in self.classnames]
-        self.layout = PromptLayout(prompts, self.classnames, clip_model.tokenizer)
-
-    def encode_classes(self) -> Tensor:
-        return F.normalize(self.text_encoder([self.ctx], [self.layout])[0], dim=-1)
+        self.layout = worded_layout(self, len(ctx), rest)
 
     def loss(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Cross-entropy, which is minimised, and the distillation loss, whose gradient it must not go against."""

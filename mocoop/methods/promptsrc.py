@@ -1,13 +1,10 @@
 """PromptSRC, self-regulating prompts (arXiv 2307.06948): IVLP held near CLIP, and its weights averaged over epochs."""
 
 import math
-from collections.abc import Sequence
 
 from torch import Tensor
 from torch.nn import functional as F
-from yacs.config import CfgNode
 
-from mocoop.clip.backbone import Backbone
 from mocoop.clip.hard_prompts import hard_features
 from mocoop.clip.templates import template_bank
 from mocoop.errors import CheckpointError
@@ -31,8 +28,8 @@ KEYS = (
 class PromptSRC(IVLP):
     """Learns what IVLP does; after the last epoch it is the Gaussian average of all epochs' weights."""
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
-        super().__init__(cfg, classnames, clip_model)
+    def setup(self) -> None:
+        super().setup()
         self.average: dict[str, Tensor] = {}  # the sum so far, on the CPU in fp32
 
     def anchors(self) -> Tensor:

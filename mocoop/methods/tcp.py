@@ -1,12 +1,9 @@
 """TCP, textual-based class-aware prompt tuning (arXiv 2311.18231): rows of each class's own, deep in the text tower."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
 
 from torch import Tensor, nn
-from yacs.config import CfgNode
 
-from mocoop.clip.backbone import Backbone
 from mocoop.clip.openai import clip_modules
 from mocoop.clip.prompts import Context, PromptLayout, readable
 from mocoop.clip.templates import prompt_ending
@@ -36,27 +33,26 @@ class TCP(KgCoOp):
     Raises ConfigError for a text tower without the block.
     """
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
-        super().__init__(cfg, classnames, clip_model)
-        blocks = len(text_tower(clip_model, "TCP").resblocks)
+    def setup(self) -> None:
+        super().setup()
+        blocks = len(text_tower(self).resblocks)
         if self.settings.BLOCK >= blocks:
             raise ConfigError(f"TRAINER.TCP.BLOCK is {self.settings.BLOCK}, expected 1 to {blocks - 1} for this CLIP")
-        width, features = self.ctx.shape[1], clip_model.embed_dim
+        width, features = self.ctx.shape[1], self.clip_model.embed_dim
         layers = OrderedDict(
             linear1=nn.Linear(features, features // 4),
             relu=clip_modules.QuickGELU(),  # under the release's name
             linear2=nn.Linear(features // 4, self.ctx.numel()),
         )
-        self.meta_net = nn.Sequential(layers).to(clip_model.dtype)
-        ending = prompt_ending("TCP", cfg.DATASET.NAME)
+        self.meta_net = nn.Sequential(layers).to(self.clip_model.dtype)
+        ending = prompt_ending("TCP", self.cfg.DATASET.NAME)
         prompts = [[Context(0, len(self.ctx)), ending.format(readable(name))] for name in self.classnames]
-        self.layout = PromptLayout(prompts, self.classnames, clip_model.tokenizer)
+        self.layout = PromptLayout(prompts, self.classnames, self.clip_model.tokenizer)
         self.rows_shape = (1, len(self.classnames), len(self.ctx), width)
 
-    def class_embeddings(self) -> Tensor:
+    def text_parts(self) -> TowerParts:
         rows = self.meta_net(self.anchors().to(self.dtype)).view(self.rows_shape)
-        parts = TowerParts(deep={self.settings.BLOCK: rows})
-        return self.text_encoder([self.ctx], [self.layout], parts)[0]
+        return TowerParts(deep={self.settings.BLOCK: rows})
 
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The release saves the embeddings of the class names, too."""

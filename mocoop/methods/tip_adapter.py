@@ -1,13 +1,9 @@
 """Tip-Adapter (arXiv 2207.09519): beside zero-shot CLIP, a cache of the training images' features votes for labels."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from yacs.config import CfgNode
 
-from mocoop.clip.backbone import Backbone
 from mocoop.methods.heads import HEAD_CLASSES
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.on_features import FeatureMethod, FewShotFeatures, at_least_fp32, tip_templates
@@ -42,9 +38,9 @@ class TipAdapter(FeatureMethod):
     takes_steps = False
     templates_of = staticmethod(tip_templates)
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
-        super().__init__(cfg, classnames, clip_model)
-        count = len(self.trained) * max(cfg.DATASET.get("NUM_SHOTS", 1), 1)  # until the images are known
+    def setup(self) -> None:
+        super().setup()
+        count = len(self.trained) * max(self.cfg.DATASET.get("NUM_SHOTS", 1), 1)  # until the images are known
         self._keep(torch.zeros(count, self.feature_size))
         self.register_buffer("labels", torch.zeros(count, dtype=torch.long))
         self.register_buffer("alpha", torch.tensor(float(self.settings.INIT_ALPHA)))

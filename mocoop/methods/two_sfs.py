@@ -1,16 +1,12 @@
 """2SFS, two-stage few-shot adaptation (arXiv 2503.11609): first the LayerNorms of both towers, then a linear head."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from yacs.config import CfgNode
 
-from mocoop.clip.backbone import Backbone
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.errors import CheckpointError
-from mocoop.methods.deep_prompts import text_tower, visual_width
+from mocoop.methods.deep_prompts import image_tower, text_tower
 from mocoop.methods.heads import HEAD_CLASSES, head_rows
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.layer_norms import LayerNorms
@@ -24,11 +20,6 @@ KEYS = (
 )
 
 
-def is_of_block(name: str) -> bool:
-    """Whether a parameter of a tower is one of a block's LayerNorms."""
-    return ".ln_1." in name or ".ln_2." in name
-
-
 @register_method("TwoSFS", node="TWOSFS", keys=KEYS, published="2025-03", title="LayerNorms, then a linear head (2SFS)")
 class TwoSFS(TunedTowers):
     """Learns `text_norms` and `image_norms`, ln_1 and ln_2 of every block, then `head` (C, D), which starts as text.
@@ -36,21 +27,21 @@ class TwoSFS(TunedTowers):
     Raises ConfigError for a CLIP whose image tower is no transformer.
     """
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
-        super().__init__(cfg, classnames, clip_model)
-        visual_width(clip_model, "TwoSFS")
-        self.text_norms = LayerNorms(text_tower(clip_model, "TwoSFS"), is_of_block)
-        self.image_norms = LayerNorms(clip_model.visual, is_of_block)
+    def setup(self) -> None:
+        super().setup()
+        image_tower(self)
+        self.text_norms = LayerNorms(text_tower(self), prefix="transformer.")
+        self.image_norms = LayerNorms(self.clip_model.visual)
         self.head_classes, rows = head_rows(self.settings, self.classnames)
         self.register_buffer("rows", rows, persistent=False)  # (C,)
-        self.head = nn.Parameter(torch.zeros(len(self.head_classes), clip_model.embed_dim))
+        self.head = nn.Parameter(torch.zeros(len(self.head_classes), self.clip_model.embed_dim))
         self.stages = (self.settings.FIRST_STAGE,)
 
     def text_parts(self) -> TowerParts:
-        return TowerParts(norms={f"transformer.{name}": p for name, p in self.text_norms.substitutes().items()})
+        return self.text_norms.parts()
 
     def image_parts(self) -> TowerParts:
-        return TowerParts(norms=self.image_norms.substitutes())
+        return self.image_norms.parts()
 
     def image_features(self, image: Tensor) -> Tensor:
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.stage == 0):

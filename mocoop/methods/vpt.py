@@ -1,15 +1,11 @@
 """VPT, visual prompt tuning for CLIP: deep prompts in the image tower alone (baseline of arXiv 2210.03117)."""
 
-from collections.abc import Sequence
-
 from torch import Tensor
-from yacs.config import CfgNode
 
-from mocoop.clip.backbone import Backbone
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.coop import renamed
-from mocoop.methods.deep_prompts import beside_patches, check_depth, deep_rows, visual_width
+from mocoop.methods.deep_prompts import beside_patches, check_depth, deep_rows, image_tower, released_rows
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.registry import register_method
 from mocoop.methods.zeroshot import template_features
@@ -27,10 +23,9 @@ KEYS = (
 class VPT(PromptMethod):
     """Learns `visual_prompts`: (m, W') for blocks 0, 1, ... Raises ConfigError as IVLP does."""
 
-    def __init__(self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames=None):
-        super().__init__(cfg, classnames, clip_model)
-        settings, width = self.settings, visual_width(clip_model, "VPT")
-        check_depth("TRAINER.VPT.PROMPT_DEPTH_VISION", settings.PROMPT_DEPTH_VISION, clip_model.visual.transformer)
+    def setup(self) -> None:
+        settings, (tower, width) = self.settings, image_tower(self)
+        check_depth(self, "PROMPT_DEPTH_VISION", tower)
         self.visual_prompts = deep_rows(settings.PROMPT_DEPTH_VISION, settings.N_CTX_VISION, width)
 
     def encode_classes(self) -> Tensor:
@@ -42,8 +37,4 @@ class VPT(PromptMethod):
         return beside_patches(self.visual_prompts)
 
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The release saves all of CLIP, and prompts where they are put in."""
-        names = {"image_encoder.VPT": "visual_prompts.0"}
-        for name in (name for name in state if name.endswith(".VPT_shallow")):
-            names[name] = f"visual_prompts.{name.split('.')[3]}"
-        return renamed(state, names)
+        return renamed(state, released_rows(state))

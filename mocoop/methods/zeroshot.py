@@ -28,9 +28,8 @@ class ZeroshotCLIP(PromptMethod):
 
     templates_of = staticmethod(lambda dataset: [single_template(dataset)])
 
-    def __init__(self, cfg, classnames, clip_model, all_classnames=None):
-        super().__init__(cfg, classnames, clip_model)
-        self.templates = self.templates_of(cfg.DATASET.NAME)
+    def setup(self) -> None:
+        self.templates = self.templates_of(self.cfg.DATASET.NAME)
 
     def encode_classes(self) -> Tensor:
         return template_features(self.text_encoder, self.templates, self.classnames)

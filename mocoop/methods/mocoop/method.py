@@ -44,30 +44,25 @@ class MoCoOp(RoutedMethod):
     Expert g of E starts from group g of templates (TRAINER.MOCOOP.GROUPS, else the dataset's own groups).
     """
 
-    def __init__(
-        self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames: Sequence[str] | None = None
-    ):
-        super().__init__(cfg, classnames, clip_model, all_classnames)
+    def setup(self) -> None:
+        super().setup()
         settings = self.settings
-        self.layer_norms = LayerNorms(clip_model.visual, self._is_tuned)
+        self.layer_norms = LayerNorms(self.clip_model.visual if settings.FINETUNE_VIT_LN else None)
         if settings.FINETUNE_VIT_LN and not len(self.layer_norms):
             logger.info("FINETUNE_VIT_LN: this image tower has no LayerNorm, nothing is tuned in it")
-        self._add_experts(clip_model)
+        self._add_experts()
         self.add_router()
         if settings.CORRECTION == "shared":
-            self.correction = nn.Parameter(torch.zeros(1, clip_model.embed_dim, dtype=clip_model.dtype))
+            self.correction = nn.Parameter(torch.zeros(1, self.clip_model.embed_dim, dtype=self.clip_model.dtype))
         self._add_layouts()
-        self.teaches_chosen_experts = _teaches_chosen_experts(cfg)
+        self.teaches_chosen_experts = _teaches_chosen_experts(self.cfg)
 
-    def _add_experts(self, clip_model: Backbone) -> None:
-        contexts = [initial_contexts(group, self.settings.INIT, clip_model) for group in self.groups.values()]
+    def _add_experts(self) -> None:
+        contexts = [initial_contexts(group, self.settings.INIT, self.clip_model) for group in self.groups.values()]
         self.ctx_before = nn.ParameterList([nn.Parameter(before) for before, _ in contexts])
         self.ctx_after = nn.ParameterList([nn.Parameter(after) for _, after in contexts])
         for name, (before, after) in zip(self.group_names, contexts):
             logger.info("expert %s: %d tokens before the class name, %d after", name, len(before), len(after))
-
-    def _is_tuned(self, name: str) -> bool:
-        return self.settings.FINETUNE_VIT_LN and (".ln_1." in name or ".ln_2." in name)
 
     def _add_layouts(self) -> None:
         self.layouts = nn.ModuleList(self._expert_layout(g, self.classnames) for g in range(len(self.groups)))
@@ -118,20 +113,11 @@ class MoCoOp(RoutedMethod):
         total = total + settings.GATE_LOSS_WEIGHT * parts["loss_gate"]
         return {"loss": total, "acc": batch_accuracy(logits, label), **parts}
 
-    def parameter_groups(self, lr: float) -> list[dict]:
-        """Contexts and correction at `lr`, the router and the image tower's LayerNorms at their factors of it."""
-        groups: dict[float, list] = {}
-        for name, p in self.learned_parameters().items():
-            factor = 1.0
-            if name.startswith("router."):
-                factor = self.settings.ROUTER_LR_MULT
-            elif name.startswith("layer_norms."):
-                factor = self.settings.LN_LR_MULT
-            groups.setdefault(factor, []).append(p)
-        return [{"params": params, "lr": lr * factor} for factor, params in groups.items()]
+    def rate_factors(self) -> dict[str, float]:
+        return super().rate_factors() | {"layer_norms.": self.settings.LN_LR_MULT}
 
     def image_parts(self) -> TowerParts | None:
-        return TowerParts(norms=self.layer_norms.substitutes()) if len(self.layer_norms) else None
+        return self.layer_norms.parts()
 
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """LayerNorms were once saved under their names in CLIP."""

@@ -1,13 +1,9 @@
 """What mixtures share: groups of templates, an expert for each, and a router that picks the best K for each image."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from yacs.config import CfgNode
 
-from mocoop.clip.backbone import Backbone
 from mocoop.clip.hard_prompts import hard_features
 from mocoop.errors import ConfigError
 from mocoop.methods.base import PromptMethod, taught_classes
@@ -32,21 +28,18 @@ class RoutedMethod(PromptMethod):
 
     one_feature = True
 
-    def __init__(
-        self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames: Sequence[str] | None = None
-    ):
-        super().__init__(cfg, classnames, clip_model)
-        self.groups = self._find_groups(cfg)
+    def setup(self) -> None:
+        self.groups = self._find_groups()
         self.group_names = list(self.groups)
         choice = self.settings.get("TEXT_LOSS_CLASSES", "train")
-        self.taught_classnames, rows = taught_classes(cfg, choice, classnames, all_classnames)
+        self.taught_classnames, rows = taught_classes(self, choice)
         self.register_buffer("trained_rows", rows, persistent=False)
 
-    def _find_groups(self, cfg: CfgNode) -> dict[str, list[str]]:
+    def _find_groups(self) -> dict[str, list[str]]:
         node = self.entry.node
         if not wants_auto(self.settings):
-            return resolve_groups(cfg, node)
-        groups = auto_groups(cfg, node, self.text_encoder, self.classnames)
+            return resolve_groups(self.cfg, node)
+        groups = auto_groups(self.cfg, node, self.text_encoder, self.classnames)
         if (top := self.settings.TOP_K) > len(groups):
             raise ConfigError(f"TRAINER.{node}.TOP_K is {top}, got {len(groups)} groups for GROUPS auto")
         return groups
@@ -122,6 +115,9 @@ class RoutedMethod(PromptMethod):
         scores = self.scores(image_features, self.class_features())
         similarity = self.group_similarity(image_features, label)
         return {"expert_logits": self.logit_scale * scores, "similarity": similarity}
+
+    def rate_factors(self) -> dict[str, float]:
+        return {"router.": self.settings.ROUTER_LR_MULT}
 
     # --- state ----------------------------------------------------------------------------------------------------
 
