@@ -21,10 +21,9 @@ from mocoop.errors import MocoopError
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a tool; returns the exit status: the tool's own, 2 for what the user can fix, 130 when interrupted."""
-    argv = sys.argv[1:] if argv is None else list(argv)
-    args = _parse(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
+        args = _parse(sys.argv[1:] if argv is None else list(argv))
         status = args.run(args)
         sys.stdout.flush()
         return status

@@ -49,6 +49,12 @@ def atomic_write(path, mode="w"):
         raise
 
 
+def write_file(path, content: str | bytes) -> None:
+    """Write a text or bytes to `path`, whole or not at all."""
+    with atomic_write(path, "w" if isinstance(content, str) else "wb") as handle:
+        handle.write(content)
+
+
 def remove_temporary_files(folder) -> None:
     """Remove what an `atomic_write` to this folder left of itself when its process was killed. None may be going on."""
     for path in Path(folder).glob(".*.tmp"):
@@ -87,6 +93,14 @@ def check_unused(path: Path, force: bool = False, advice: str = "name another fi
         raise ConfigError(f"{path} is a folder, expected the name of a file to write")
     if path.exists() and not force:
         raise ConfigError(f"{path} exists and is not overwritten; {advice}")
+
+
+def check_empty(folder: Path, force: bool = False) -> None:
+    """Raises ConfigError for a folder that is to be written to and is a file, or holds something that may not go."""
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file, expected a folder to write to")
+    if folder.is_dir() and any(folder.iterdir()) and not force:
+        raise ConfigError(f"{folder} holds files already; name an empty or a new folder, or pass --force")
 
 
 def check_zip(path: str | os.PathLike) -> None:

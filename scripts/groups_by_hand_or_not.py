@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from mocoop.files import atomic_write
+from mocoop.files import write_file
 from mocoop.protocols.plan import Run
 from mocoop.protocols.request import Request
 from mocoop.results.aggregate import AVERAGE, harmonic_mean, side_matrices
@@ -44,8 +44,7 @@ def shuffled(groups: list[list[str]], seed: int) -> list[list[str]]:
 def plan() -> list[Run]:
     """All runs."""
     groups, sentences = by_hand(), OUTPUT / "sentences.txt"
-    with atomic_write(sentences) as file:
-        file.writelines(f"{template}\n" for group in groups for template in group)
+    write_file(sentences, "".join(f"{template}\n" for group in groups for template in group))
     auto = {"GROUPS": ["auto"], "GROUP_NAMES": [], "AUTO_TEMPLATES": str(sentences)}
     runs = _runs("by_hand", {}, SEEDS) + _runs("auto", auto, SEEDS)
     runs += _runs("auto_9", auto | {"AUTO_GROUPS": len(groups)}, SEEDS)

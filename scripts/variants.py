@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mocoop.files import atomic_write
+from mocoop.files import write_file
 from mocoop.protocols.plan import Run, plan_runs
 from mocoop.protocols.request import Request
 from mocoop.protocols.runner import run_all
@@ -58,6 +58,5 @@ def in_words(row: Row) -> str:
 def write(table: Table, path: Path) -> None:
     """Write a table in Markdown, and print it."""
     text = to_markdown(table)
-    with atomic_write(path) as file:
-        file.write(text)
+    write_file(path, text)
     print(text)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mocoop.clip.shares import is_together
 from mocoop.distributed import from_main, is_main
-from mocoop.files import atomic_write, file_sha256
+from mocoop.files import file_sha256, write_file
 
 logger = logging.getLogger(__name__)
 
@@ -125,8 +125,6 @@ def _checksum(tensors: dict[str, Tensor]) -> str:
 
 def _keep(path: Path, tensors: dict[str, Tensor]) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path, "wb") as handle:
-            handle.write(save(tensors, {"sha256": _checksum(tensors)}))
+        write_file(path, save(tensors, {"sha256": _checksum(tensors)}))
     except OSError as error:  # a cache that cannot be written costs time, not the run
         logger.warning("features are not cached: %s", error)

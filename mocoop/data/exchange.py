@@ -8,8 +8,8 @@ from mocoop.data.annotations import parse_lines
 from mocoop.data.item import Item, checked_label
 from mocoop.data.manifest import Record, encode_manifest, read_manifest
 from mocoop.data.paths import check_path, relative_to
-from mocoop.data.pickled import read_pickled_subset, write_pickled_subset
-from mocoop.files import atomic_write, check_unused, parse_json
+from mocoop.data.pickled import pickled_subset, read_pickled_subset
+from mocoop.files import check_unused, parse_json, write_file
 
 FORMATS = ("manifest", "coop", "2sfs")
 
@@ -51,15 +51,12 @@ def write_subset(
     for path in paths:
         check_unused(path, advice="move it away or choose another --output")
     if form == "coop":
-        with atomic_write(paths[0], "wb") as file:
-            write_pickled_subset(file, train, val)
+        write_file(paths[0], pickled_subset(train, val))
     elif form == "manifest":
-        with atomic_write(paths[0]) as file:
-            file.write(encode_manifest(train, val, image_dir))
+        write_file(paths[0], encode_manifest(train, val, image_dir))
     else:
         for path, items in zip(paths, (train, val or []), strict=True):
-            with atomic_write(path) as file:
-                file.writelines(_2sfs_line(item, root) for item in items)
+            write_file(path, "".join(_2sfs_line(item, root) for item in items))
     return paths
 
 

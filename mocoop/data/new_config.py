@@ -9,7 +9,7 @@ from mocoop.clip.templates import template_groups, template_problem
 from mocoop.config import AUTO
 from mocoop.data.config import folder_defaults
 from mocoop.errors import DataError
-from mocoop.files import atomic_write, check_unused, read_text
+from mocoop.files import check_unused, read_text, write_file
 from mocoop.names import name_problem
 
 
@@ -43,8 +43,7 @@ def write_config(path: Path, root: str, settings: dict[str, str], groups: dict[s
         "  MOCOOP:  # an expert for each group of templates; {} is the class name",
         *_group_lines(groups),
     ]
-    with atomic_write(path) as file:
-        file.write("\n".join(lines) + "\n")
+    write_file(path, "\n".join(lines) + "\n")
 
 
 def _group_lines(groups: dict[str, list[str]] | None) -> list[str]:

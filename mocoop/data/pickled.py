@@ -63,11 +63,11 @@ def _record(datum) -> Record:
     return Record(path, checked_label(label), None)
 
 
-def write_pickled_subset(file, train: Sequence[Item], val: Sequence[Item] | None) -> None:
-    """Write the pickle CoOp would load, to a binary file; Dassl need not be installed."""
+def pickled_subset(train: Sequence[Item], val: Sequence[Item] | None) -> bytes:
+    """The pickle that CoOp would load; Dassl need not be installed."""
     splits = {"train": train} if val is None else {"train": train, "val": val}
     content = pickle.dumps({split: [_datum(item) for item in items] for split, items in splits.items()}, protocol=2)
-    file.write(content.replace(_named(_Datum.__module__, "_Datum"), _named(*DATUM)))
+    return content.replace(_named(_Datum.__module__, "_Datum"), _named(*DATUM))
 
 
 def _datum(item: Item) -> _Datum:

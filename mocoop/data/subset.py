@@ -16,7 +16,7 @@ from mocoop.data.manifest import Record, encode_manifest, match_records, read_ma
 from mocoop.data.paths import leads_out
 from mocoop.data.pickled import read_pickled_subset
 from mocoop.errors import DataError
-from mocoop.files import atomic_write
+from mocoop.files import write_file
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,6 @@ def store_subset(path: Path, text: str) -> None:
         log.warning("the few-shot subset is not stored: %s is a link that leads out of the data root", path.parent)
         return
     try:
-        with atomic_write(path) as file:
-            file.write(text)
+        write_file(path, text)
     except OSError as error:
         log.warning("the few-shot subset is not stored: %s: %s", path, error.strerror)

@@ -9,13 +9,12 @@ from safetensors.torch import save
 
 from mocoop.backbone import load_clip
 from mocoop.clip.openai import MODEL_URLS
-from mocoop.errors import ConfigError
 from mocoop.export.card import model_card
 from mocoop.export.clip_weights import BACKBONE, OPEN_CLIP, OPEN_CLIP_CONFIG, backbone_files
 from mocoop.export.description import describe
 from mocoop.export.onnx_file import check_onnx_installed, largest_difference, write_onnx
 from mocoop.export.scorers import ConditionalScorer, FeatureScorer, Scorer, scorer_of
-from mocoop.files import atomic_write
+from mocoop.files import check_empty, write_file
 from mocoop.runs.trained_run import TrainedRun
 
 WEIGHTS, ONNX = "model.safetensors", "model.onnx"
@@ -42,7 +41,7 @@ def export_run(
     preprocessing that cannot be exported.
     """
     folder = Path(folder)
-    _check_empty(folder, force)
+    check_empty(folder, force)
     if onnx:
         check_onnx_installed()
     with_backbone = with_backbone or run.cfg.MODEL.BACKBONE.NAME not in MODEL_URLS
@@ -52,25 +51,16 @@ def export_run(
         files[CARD] = model_card(run, card_of, onnx, with_backbone).encode()
     if with_backbone:
         files |= backbone_files(load_clip(run.cfg))  # as it was before the run
-    for stale in {BACKBONE, OPEN_CLIP, OPEN_CLIP_CONFIG, ONNX} - set(
-        files
-    ):  # of an earlier export, they would not belong to this one
-        (folder / stale).unlink(missing_ok=True)
+    for stale in {BACKBONE, OPEN_CLIP, OPEN_CLIP_CONFIG, ONNX} - set(files):
+        (folder / stale).unlink(missing_ok=True)  # of an earlier export, it would not belong to this one
     for name, content in files.items():
-        _write(folder / name, content)
+        write_file(folder / name, content)
     written = [folder / name for name in files]
     if onnx:
         written.append(folder / ONNX)
         _write_onnx(scorer, tuple(run.cfg.INPUT.SIZE), folder / ONNX)
-    _write(folder / DESCRIPTION, _json(description))  # last: with it the folder is whole
+    write_file(folder / DESCRIPTION, _json(description))  # last: with it the folder is whole
     return [*written, folder / DESCRIPTION]
-
-
-def _check_empty(folder: Path, force: bool) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder} is a file, expected a folder to write to")
-    if folder.is_dir() and any(folder.iterdir()) and not force:
-        raise ConfigError(f"{folder} holds files already; name an empty or a new folder, or pass --force")
 
 
 def _write_onnx(scorer: Scorer, size: tuple[int, int], path: Path) -> None:
@@ -93,8 +83,3 @@ def _example(scorer: Scorer) -> dict[str, bytes]:
 
 def _json(value) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
-
-
-def _write(path: Path, content: bytes) -> None:
-    with atomic_write(path, "wb") as file:
-        file.write(content)

@@ -13,7 +13,7 @@ import torch
 
 from mocoop.errors import ConfigError
 from mocoop.export.scorers import Scorer
-from mocoop.files import atomic_write
+from mocoop.files import write_file
 
 OPSET = 17
 
@@ -45,8 +45,7 @@ def write_onnx(scorer: Scorer, size: tuple[int, int], path: Path) -> None:
             opset_version=OPSET,
             **options,
         )
-    with atomic_write(path, "wb") as file:
-        file.write(whole.getbuffer())
+    write_file(path, whole.getbuffer())
 
 
 @contextlib.contextmanager

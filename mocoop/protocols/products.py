@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mocoop.errors import DataError
-from mocoop.files import atomic_write
+from mocoop.files import atomic_write, write_file
 from mocoop.protocol import BASE_NEW, PROTOCOLS
 from mocoop.protocols.plan import Run
 from mocoop.results.by_protocol import join, protocol_tables, without_other_models
@@ -74,8 +74,7 @@ def protocol_figures(protocol: str, runs: pd.DataFrame, seeds: list[int]) -> Ite
 def write_tables(path: Path, tables: list[Table], runs: pd.DataFrame) -> str:
     """Writes the tables to `path`, and the runs to results.csv beside it; returns the tables as text."""
     text = "\n".join(map(to_markdown, tables))
-    with atomic_write(path) as file:
-        file.write(text)
+    write_file(path, text)
     with atomic_write(path.with_name("results.csv")) as file:
         runs.drop(columns="routing").to_csv(file, index=False)
     return text

@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mocoop.errors import ConfigError
-from mocoop.files import atomic_write, check_unused
+from mocoop.files import check_empty, check_unused, write_file
 from mocoop.report.content import Section, figures_in
 from mocoop.report.page import MARK, render
 from mocoop.report.protocol_sections import protocol_section
@@ -68,17 +67,14 @@ def write_report(
     path = output / DEFAULT_NAME if path is None else Path(path)
     check_unused(path, force or path == output / DEFAULT_NAME and is_report(path))
     figures = figures and Path(figures)
-    if figures and figures.is_file():
-        raise ConfigError(f"{figures} is a file, expected a folder for the figures")
-    if figures and figures.is_dir() and any(figures.iterdir()) and not force:
-        raise ConfigError(f"{figures} is not empty; name another folder with --figures, or --force to replace files")
+    if figures:
+        check_empty(figures, force)
     runs = find_runs(output, protocol, seeds)
     with quiet(QUIET):
         sections = gather(runs, data_root, similarity)
     if figures:
         save_figures(sections, figures)
-    with atomic_write(path) as file:
-        file.write(render(runs, sections))
+    write_file(path, render(runs, sections))
     return path
 
 

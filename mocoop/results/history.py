@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mocoop.files import atomic_write
+from mocoop.files import write_file
 from mocoop.results.csv_table import damage_named, read_table
 
 FILE_NAME = "history.csv"
@@ -33,7 +33,7 @@ class HistoryWriter:
         self.columns = kept[0].strip().split(",") if kept else None
         if len(kept[1:]) < steps_done:
             logger.warning("%s lacks %d of the %d steps so far", path, steps_done - len(kept[1:]), steps_done)
-        _replace(self.path, kept)
+        write_file(self.path, "".join(kept))
         self.file = open(self.path, "a", encoding="utf-8", newline="")
 
     def add(self, step: int, epoch: int, lr: float, values: Mapping[str, float]) -> None:
@@ -71,8 +71,3 @@ def _lines_up_to(path: Path, step: int) -> list[str]:
         return []
     rows = [line for line in lines[1:] if line.endswith("\n") and line.partition(",")[0].isdecimal()]
     return [lines[0], *(line for line in rows if int(line.partition(",")[0]) <= step)]
-
-
-def _replace(path: Path, lines: list[str]) -> None:
-    with atomic_write(path) as file:
-        file.writelines(lines)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mocoop import __version__
 from mocoop.errors import DataError, one_line, quoted
-from mocoop.files import atomic_write, read_json
+from mocoop.files import read_json, write_file
 from mocoop.settings import leaves
 from mocoop.versions import installed_versions
 
@@ -101,9 +101,7 @@ def unfinished_record(config, status: str, error: str | None = None, command: di
 def write_record(path, record: dict) -> None:
     """Validates the record and writes it atomically. Raises DataError if it is not a valid record."""
     validate_record(record, path)
-    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
-    with atomic_write(path) as file:
-        file.write(text + "\n")
+    write_file(path, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_record(path) -> dict:

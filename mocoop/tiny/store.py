@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mocoop.clip.openai import CLIP, CONTEXT_LENGTH, tokenizer
 from mocoop.errors import CheckpointError, ConfigError
-from mocoop.files import atomic_write, file_sha256
+from mocoop.files import file_sha256, write_file
 
 NAMES = ("rn", "vit")
 FOLDER = Path(__file__).parent
@@ -62,11 +62,8 @@ def unpack(packed: dict[str, Tensor], architecture: dict) -> CLIP:
 def save(name: str, packed: dict[str, Tensor], sidecar: dict, folder: Path = FOLDER) -> None:
     """Write both files; the sidecar gains the weights' SHA-256."""
     weights = weights_file(name, folder)
-    with atomic_write(weights, "wb") as file:
-        file.write(to_bytes(packed))
-    with atomic_write(folder / f"{name}.json") as file:
-        json.dump(sidecar | {"sha256": file_sha256(weights)}, file, indent=2)
-        file.write("\n")
+    write_file(weights, to_bytes(packed))
+    write_file(folder / f"{name}.json", json.dumps(sidecar | {"sha256": file_sha256(weights)}, indent=2) + "\n")
 
 
 def load(name: str, folder: Path = FOLDER) -> CLIP:

@@ -12,24 +12,24 @@ from pathlib import Path
 import pandas as pd
 
 from mocoop.errors import DataError
-from mocoop.protocol import ALIASES, PROTOCOLS
+from mocoop.protocol import PROTOCOLS
 from mocoop.results.collect import collect
 from mocoop.results.compare import comparison_table
 from mocoop.results.entries import named_runs
 from mocoop.results.render import FORMATS
 from mocoop.results.tables import Table
-from mocoop.tools._lists import names, numbers
+from mocoop.tools._options import PROTOCOL_NAMES, Names, Numbers, ProtocolName
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", metavar="A", help="a method, METHOD/CONFIGURATION, or a folder of runs")
     parser.add_argument("b", metavar="B", help="what it is compared with")
     parser.add_argument("--on", default="output", metavar="OUTPUT", help="folder of results (default: %(default)s)")
-    protocols = [*PROTOCOLS, *ALIASES]
-    parser.add_argument("--protocol", choices=protocols, metavar="P", help="default: the first that both have runs of")
-    parser.add_argument("--datasets", type=names, metavar="A,B", help="only these")
-    parser.add_argument("--seeds", type=numbers, metavar="N,M", help="only these")
-    parser.add_argument("--shots", type=numbers, metavar="N,M", help="only these")
+    first = f"one of {PROTOCOL_NAMES} (default: the first that both have runs of)"
+    parser.add_argument("--protocol", action=ProtocolName, metavar="P", help=first)
+    parser.add_argument("--datasets", action=Names, metavar="A,B", help="only these")
+    parser.add_argument("--seeds", action=Numbers, metavar="N,M", help="only these")
+    parser.add_argument("--shots", action=Numbers, metavar="N,M", help="only these")
     parser.add_argument("--format", choices=sorted(FORMATS), default="markdown", help="default: %(default)s")
 
 
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     folders = [Path(name).is_dir() for name in (args.a, args.b)]
     output = None if all(folders) else collect(args.on).with_gaps()
     problems = []
-    for protocol in [ALIASES.get(args.protocol, args.protocol)] if args.protocol else PROTOCOLS:
+    for protocol in [args.protocol] if args.protocol else PROTOCOLS:
         try:
             table = _table(args, protocol, output)
         except DataError as error:

@@ -16,8 +16,8 @@ from mocoop.checkout import find_checkout, import_datasets
 from mocoop.data import exchange
 from mocoop.data.sources import BUNDLED, load_sources
 from mocoop.errors import ConfigError, DataError
-from mocoop.files import atomic_write, check_unused
-from mocoop.protocols.request import whole_numbers
+from mocoop.files import check_unused, write_file
+from mocoop.tools._options import Numbers
 
 SHOWN = 5  # problems of a split that are printed
 
@@ -56,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sub.add_argument("--seed", type=int, help="seed of the draw; default: from the file's name")
     sub = action(_export_splits, "export-splits", "write few-shot subsets, for another project or for DATASET.SPLITS")
     sub.add_argument("names", nargs="+", metavar="NAME", help="datasets, or all")
-    sub.add_argument("--shots", required=True, metavar="N,M", help="images a class")
-    sub.add_argument("--seeds", default="1,2,3", metavar="N,M", help="of the draws; default: %(default)s")
+    sub.add_argument("--shots", action=Numbers, required=True, metavar="N,M", help="images a class")
+    sub.add_argument("--seeds", action=Numbers, default=(1, 2, 3), metavar="N,M", help="of the draws; default: 1,2,3")
     sub.add_argument("--format", choices=exchange.FORMATS, default="manifest", help="default: %(default)s")
     sub.add_argument("--output", type=Path, default=Path("."), metavar="DIR", help="default: the current folder")
 
@@ -209,8 +209,7 @@ def _import_split(args) -> int:
     records = exchange.read_subset(args.file)
     subset = take_records(dataset.load_splits(), records, str(args.file), dataset.image_dir)
     text = encode_manifest(subset.train, subset.val, dataset.image_dir)
-    with atomic_write(destination) as file:
-        file.write(text)
+    write_file(destination, text)
     counts = f"{len(subset.train)} training and {len(subset.val or ())} validation images"
     print(f"{destination}: {counts}, sha256 {text_sha256(text)}")
     return 0
@@ -219,14 +218,13 @@ def _import_split(args) -> int:
 def _export_splits(args) -> int:
     from mocoop.data.subset import FOLDER, few_shot_subset
 
-    shots, seeds = (whole_numbers(f"--{name}", getattr(args, name).split(",")) for name in ("shots", "seeds"))
     for name in _names(args.names):
         dataset = _dataset_class(name).open(args.root)
         if dataset.test_only:
             continue  # no subset is drawn
         place, splits = (dataset.dataset_dir, dataset.image_dir), dataset.load_splits()
         folder, root = args.output / Path(dataset.dataset_dir).name / FOLDER, os.path.dirname(dataset.dataset_dir)
-        for number, seed in product(shots, seeds):
+        for number, seed in product(args.shots, args.seeds):
             subset = few_shot_subset(splits, number, seed, *place)
             stem = folder / f"shot_{number}-seed_{seed}"
             for path in exchange.write_subset(args.format, stem, subset.train, subset.val, dataset.image_dir, root):

@@ -28,15 +28,14 @@ from pathlib import Path
 from mocoop.catalog import listed
 from mocoop.checkout import find_checkout
 from mocoop.errors import ConfigError, MocoopError
-from mocoop.protocol import PROTOCOLS
 from mocoop.protocols.configs import COMPARED
 from mocoop.protocols.costs import Costs, estimate
 from mocoop.protocols.plan import Run, commands, indexed, plan_runs
-from mocoop.protocols.request import Request, find_protocol
+from mocoop.protocols.request import Request
 from mocoop.protocols.runner import run_all
 from mocoop.protocols.schedule import Outcome
 from mocoop.protocols.slurm import Cluster, run_on_slurm
-from mocoop.tools._lists import names
+from mocoop.tools._options import PROTOCOL_NAMES, Names, Numbers, ProtocolName
 
 TAKES_OVERRIDES = True
 
@@ -44,14 +43,17 @@ logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("protocol", metavar="PROTOCOL", help=", ".join(PROTOCOLS))
-    parser.add_argument("--methods", metavar="A,B", default=",".join(COMPARED), help="or all (default: %(default)s)")
+    compared = f"or all (default: {','.join(COMPARED)})"
+    parser.add_argument("protocol", action=ProtocolName, metavar="PROTOCOL", help=PROTOCOL_NAMES)
+    parser.add_argument("--methods", action=Names, metavar="A,B", default=COMPARED, help=compared)
     parser.add_argument(
         "--plugin", action="append", default=[], metavar="FILE", help="Python file that registers methods; repeatable"
     )
-    parser.add_argument("--datasets", metavar="A,B", help="configs/datasets/*.yaml (default: those of the papers)")
-    parser.add_argument("--seeds", metavar="N,M", help="default: 1,2,3")
-    parser.add_argument("--shots", metavar="N,M", help="images a class (default: 16; of few_shot 1,2,4,8,16)")
+    datasets = "configs/datasets/*.yaml (default: those of the papers)"
+    parser.add_argument("--datasets", action=Names, default=(), metavar="A,B", help=datasets)
+    parser.add_argument("--seeds", action=Numbers, default=(), metavar="N,M", help="default: 1,2,3")
+    shots = "images a class (default: 16; of few_shot 1,2,4,8,16)"
+    parser.add_argument("--shots", action=Numbers, default=(), metavar="N,M", help=shots)
     parser.add_argument("--cfg", help="configuration of the methods (default: the published one for each dataset)")
     parser.add_argument("--source", help="dataset to train on, for xd and dg (default: imagenet)")
     parser.add_argument("--data", metavar="DIR", help="data root (default: data, in the checkout)")
@@ -59,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--retries", type=int, default=0, metavar="N", help="tries more for a run that fails")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time on the cores (default: 1)")
-    where.add_argument("--gpus", metavar="A,B", help="GPUs, a run on each at a time")
+    where.add_argument("--gpus", action=Names, default=(), metavar="A,B", help="GPUs, a run on each at a time")
     where.add_argument("--slurm", metavar="PARTITION", help="run as jobs of SLURM (pip install submitit)")
     parser.add_argument("--jobs-per-gpu", type=int, default=1, metavar="N", help="runs at a time on each of --gpus")
     slurm = parser.add_argument_group("with --slurm")
@@ -87,7 +89,13 @@ def run(args: argparse.Namespace) -> int:
     runs = plan_runs(_request(args), checkout, with_data=not (dry or args.list or args.estimate))
     if dry or args.list or args.estimate:
         lines = commands(runs, checkout) if dry else indexed(runs, checkout)
-        print("\n".join(estimate(runs, checkout, _workers(args)) if args.estimate else lines))
+        print(
+            "\n".join(
+                estimate(runs, checkout, args.parallel if args.slurm else len(_devices(args)))
+                if args.estimate
+                else lines
+            )
+        )
         return 0
     if args.index is not None:
         return _run_one(runs, args.index, checkout)
@@ -101,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         from mocoop.protocols.products import finish  # what draws is slow to import, and needed only here
 
-        folder = finish(find_protocol(args.protocol), runs, outcome.lacking(), checkout)
+        folder = finish(args.protocol, runs, outcome.lacking(), checkout)
         logger.info("Tables, runs, figures and report: %s (%.0f s)", folder, time.monotonic() - started)
     except MocoopError as error:
         problems.append(f"failed: tables: {error}")
@@ -116,9 +124,7 @@ def _execute(runs: list[Run], checkout: Path, args) -> Outcome:
         options = dict(_option(text) for text in args.slurm_option)
         cluster = Cluster(args.slurm, _minutes(args.time), args.gpus_per_run, args.parallel, options)
         return run_on_slurm(runs, checkout, cluster, args.retries, seconds)
-    gpus = _names("--gpus", args.gpus)
-    devices = gpus * args.jobs_per_gpu if gpus else (None,) * args.jobs
-    return run_all(runs, checkout, devices, args.retries, seconds)
+    return run_all(runs, checkout, _devices(args), args.retries, seconds)
 
 
 def _run_one(runs: list[Run], index: int, checkout: Path) -> int:
@@ -133,10 +139,9 @@ def _run_one(runs: list[Run], index: int, checkout: Path) -> int:
     os.execv(sys.executable, [sys.executable, "train.py", *run.argv])
 
 
-def _workers(args) -> int:
-    if args.slurm:
-        return args.parallel
-    return len(_names("--gpus", args.gpus)) * args.jobs_per_gpu if args.gpus else args.jobs
+def _devices(args) -> list[str | None]:
+    """For each run at a time its GPU, or None for a share of the cores."""
+    return args.gpus * args.jobs_per_gpu if args.gpus else [None] * args.jobs
 
 
 def _check_numbers(args) -> None:
@@ -165,33 +170,17 @@ def _option(text: str) -> tuple[str, str]:
 
 
 def _request(args) -> Request:
-    methods = _names("--methods", args.methods)
+    plugins = tuple(args.plugin)
     return Request(
-        protocol=find_protocol(args.protocol),
-        methods=tuple(listed(tuple(args.plugin))) if methods == ("all",) else methods,
-        plugins=tuple(args.plugin),
-        datasets=_names("--datasets", args.datasets),
-        seeds=_numbers("--seeds", args.seeds),
-        shots=_numbers("--shots", args.shots),
+        protocol=args.protocol,
+        methods=tuple(listed(plugins) if args.methods == ["all"] else args.methods),
+        plugins=plugins,
+        datasets=tuple(args.datasets),
+        seeds=tuple(args.seeds),
+        shots=tuple(args.shots),
         cfg=args.cfg,
         source=args.source,
         data=args.data,
         output=args.output,
         overrides=tuple(args.overrides),
     )
-
-
-def _names(option: str, text: str | None) -> tuple[str, ...] | None:
-    if text is None:
-        return None
-    found = tuple(dict.fromkeys(names(text)))
-    if "" in found:
-        raise ConfigError(f"got {option} {text!r}, expected names separated by commas")
-    return found
-
-
-def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
-    found = _names(option, text)
-    if found and not all(word.isdecimal() for word in found):
-        raise ConfigError(f"got {option} {text!r}, expected whole numbers separated by commas")
-    return found and tuple(map(int, found))

@@ -16,8 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from mocoop.errors import DataError
-from mocoop.files import atomic_write
-from mocoop.protocol import ALIASES, PROTOCOLS
+from mocoop.files import check_unused, write_file
 from mocoop.results.aggregate import pair_folders
 from mocoop.results.by_protocol import join, protocol_tables, runs_of, summarise, without_other_models
 from mocoop.results.collect import LAYOUT, Collection, collect, merge
@@ -28,7 +27,7 @@ from mocoop.results.published import load_published
 from mocoop.results.published_tables import beside_table, published_table
 from mocoop.results.render import FORMATS
 from mocoop.results.tables import SPREADS, Table
-from mocoop.tools._lists import names, numbers
+from mocoop.tools._options import PROTOCOL_NAMES, Names, Numbers, ProtocolName
 
 OUTPUT = "output"
 
@@ -40,15 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--logs", action="append", default=[], metavar="DIR", help="output of CoOp, read by its log.txt"
     )
-    protocols = [*PROTOCOLS, *ALIASES]
-    parser.add_argument("--protocol", choices=protocols, default="base2new", metavar="P", help=", ".join(protocols))
+    parser.add_argument("--protocol", action=ProtocolName, default="base2new", metavar="P", help=PROTOCOL_NAMES)
     parser.add_argument("--base", metavar="DIR", help="runs on base classes, instead of OUTPUT; with --new")
     parser.add_argument("--new", metavar="DIR", help="runs on new classes; with --base")
-    parser.add_argument("--datasets", type=names, metavar="A,B", help="only these")
-    parser.add_argument("--methods", type=names, metavar="A,B", help="only these")
-    parser.add_argument("--cfgs", type=names, metavar="A,B", help="only these configurations")
-    parser.add_argument("--shots", type=numbers, metavar="N,M", help="only these; zero-shot runs have 0")
-    parser.add_argument("--seeds", type=numbers, metavar="N,M", help="these are expected (default: all that occur)")
+    parser.add_argument("--datasets", action=Names, metavar="A,B", help="only these")
+    parser.add_argument("--methods", action=Names, metavar="A,B", help="only these")
+    parser.add_argument("--cfgs", action=Names, metavar="A,B", help="only these configurations")
+    parser.add_argument("--shots", action=Numbers, metavar="N,M", help="only these; zero-shot runs have 0")
+    parser.add_argument("--seeds", action=Numbers, metavar="N,M", help="these are expected (default: all that occur)")
     parser.add_argument("--against", metavar="METHOD", help="compare the others with it, as mocoop compare does")
     _add_published(parser.add_argument_group("published numbers"))
     looks = parser.add_argument_group("looks")
@@ -56,13 +54,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     looks.add_argument("--spread", choices=SPREADS, default="std", help=spread)
     looks.add_argument("--per-class", action="store_true", help="accuracy of each class too")
     looks.add_argument("--format", choices=sorted(FORMATS), default="markdown", help="default: %(default)s")
-    looks.add_argument("--output-file", metavar="FILE", help="write the tables there instead of printing them")
+    looks.add_argument(
+        "--output-file", type=Path, metavar="FILE", help="write the tables there instead of printing them"
+    )
     looks.add_argument("--force", action="store_true", help="replace FILE if it exists")
 
 
 def _add_published(group) -> None:
     beside = "beside ours, for the same data set, backbone and shots: those of METHOD, else each method's own"
-    group.add_argument("--published", nargs="?", const=[], type=names, metavar="METHOD,...", help=beside)
+    group.add_argument("--published", nargs="?", const=[], action=Names, metavar="METHOD,...", help=beside)
     group.add_argument(
         "--published-only", action="store_true", help="on their own, of --protocol, --methods, --datasets"
     )
@@ -73,15 +73,14 @@ def _add_published(group) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints or writes the tables, and on stderr one line for each run that could not be used."""
-    if args.output_file and Path(args.output_file).exists() and not args.force:
-        raise DataError(f"{args.output_file}: exists already; name another file, or --force to replace it")
+    if args.output_file:
+        check_unused(args.output_file, args.force)
     if args.published_csv and args.published is None and not args.published_only:
         raise DataError("got --published-csv alone, expected --published or --published-only with it")
-    args.protocol = ALIASES.get(args.protocol, args.protocol)
     tables = _published_tables(args) if args.published_only else _tables(args)
     text = "\n".join(map(FORMATS[args.format], tables))
     if args.output_file:
-        _write(args.output_file, text)
+        write_file(args.output_file, text)
     else:
         print(text, end="")
     return 0
@@ -158,8 +157,3 @@ def _select(frame: pd.DataFrame, args) -> pd.DataFrame:
         where = args.output or ", ".join(args.logs) or OUTPUT
         raise DataError(f"{where}: no finished run with {asked}; run one with scripts/, or name another folder")
     return runs
-
-
-def _write(path: str, text: str) -> None:
-    with atomic_write(path) as file:
-        file.write(text)

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from mocoop.errors import CheckpointError, DataError, one_line, quoted, reason_of
-from mocoop.files import atomic_write, check_zip, read_text
+from mocoop.files import check_zip, read_text, write_file
 from mocoop.training.foreign_pickle import stand_ins
 
 POINTER = "checkpoint"
@@ -31,8 +31,7 @@ def save_checkpoint(state, save_dir, model_name="") -> Path:
     save_state(state, path)
     print(f"Checkpoint saved to {path}")
     if path.name != BEST_MODEL:  # a run resumes from its last epoch, not from its best
-        with atomic_write(path.parent / POINTER) as handle:
-            handle.write(f"{path.name}\n")
+        write_file(path.parent / POINTER, f"{path.name}\n")
     return path
 
 
@@ -88,8 +87,7 @@ def save_state(state, path):
     """Write a dictionary of tensors and plain values, whole or not at all."""
     buffer = io.BytesIO()  # where a disk is full, torch's own writer hides the reason
     torch.save(state, buffer)
-    with atomic_write(path, "wb") as handle:
-        handle.write(buffer.getbuffer())
+    write_file(path, buffer.getbuffer())
 
 
 def _without_module_prefix(state_dict):

@@ -6,7 +6,7 @@ import pytest
 
 from mocoop.data.base import BenchmarkDataset
 from mocoop.data.manifest import read_manifest
-from mocoop.data.pickled import write_pickled_subset
+from mocoop.data.pickled import pickled_subset
 from mocoop.errors import DataError
 from mocoop.files import file_sha256
 from tests.data.toy import CLASSES, ToySet, identity, make_cfg, make_tree
@@ -70,10 +70,8 @@ def test_coops_pickled_subset_is_taken_over(root):
     whole = ToySet(make_cfg(root))
     train, val = whole.train_x[3:9], whole.val[:2]
     (root / "toy/split_fewshot").mkdir()
-    with open(root / "toy/split_fewshot/shot_2-seed_1.pkl", "wb") as file:
-        write_pickled_subset(
-            file, [Relocated(item, str(root)) for item in train], [Relocated(i, str(root)) for i in val]
-        )
+    moved = ([Relocated(item, str(root)) for item in items] for items in (train, val))
+    (root / "toy/split_fewshot/shot_2-seed_1.pkl").write_bytes(pickled_subset(*moved))
     dataset = ToySet(make_cfg(root, shots=2))
     assert everything(dataset)[:2] == [identity(train), identity(val)]
     assert (root / "toy/split_fewshot/shot_2-seed_1.jsonl").exists()

@@ -8,7 +8,7 @@ import pytest
 
 from mocoop.data.item import Item
 from mocoop.data.manifest import Record
-from mocoop.data.pickled import DATUM, read_pickled_subset, write_pickled_subset
+from mocoop.data.pickled import DATUM, pickled_subset, read_pickled_subset
 from mocoop.errors import DataError
 
 TRAIN = [Item("/d/i/a/1.jpg", 0, "a"), Item("/d/i/b/1.jpg", 1, "b", domain=2)]
@@ -51,9 +51,7 @@ def test_a_subset_without_validation_is_read(tmp_path, dassl_datum):
 
 
 def test_what_is_written_loads_as_coop_loads_it(dassl_datum):
-    file = io.BytesIO()
-    write_pickled_subset(file, TRAIN, VAL)
-    content = pickle.loads(file.getvalue())
+    content = pickle.loads(pickled_subset(TRAIN, VAL))
     assert [vars(datum) for datum in content["train"]] == [vars(make_datum(dassl_datum, item)) for item in TRAIN]
     assert [type(datum) for datum in content["val"]] == [dassl_datum]
     assert list(content) == ["train", "val"]

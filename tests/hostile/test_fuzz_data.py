@@ -1,6 +1,5 @@
 """Spoiled splits, few-shot subsets and csv files."""
 
-import io
 import json
 import os
 import pickle
@@ -15,7 +14,7 @@ from mocoop.data.item import Item
 from mocoop.data.manifest import encode_manifest, read_manifest, text_sha256
 from mocoop.data.own_files import look_at
 from mocoop.data.own_images import label_order, read_class_names, read_image_csv
-from mocoop.data.pickled import read_pickled_subset, write_pickled_subset
+from mocoop.data.pickled import pickled_subset, read_pickled_subset
 from mocoop.data.split import read_split
 from tests.hostile.fuzz import FUZZ, odd_json, odd_text, spoiled, spoiled_json, value_or_refusal
 from tests.hostile.images import JPEG
@@ -96,14 +95,8 @@ def test_subsets_of_2sfs(folder, content):
     value_or_refusal("2sfs", read_subset, put(folder, "s_train.jsonl", content))
 
 
-def pickled() -> bytes:
-    file = io.BytesIO()
-    write_pickled_subset(file, ITEMS, ITEMS[:1])
-    return file.getvalue()
-
-
 @FUZZ
-@given(content=spoiled(pickled()))
+@given(content=spoiled(pickled_subset(ITEMS, ITEMS[:1])))
 def test_pickled_subsets(folder, content):
     records = value_or_refusal("pickle", read_pickled_subset, put(folder, "s.pkl", content))
     assert records is None or all(type(r.path) is str and r.label >= 0 for r in records["train"] + records["val"])

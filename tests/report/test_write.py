@@ -211,9 +211,11 @@ def test_figures_are_written_as_pdf_too(small):
     write_report(small, figures=small / "figures")
     assert [path.name for path in (small / "figures").iterdir()] == ["few_shot-few-shot-curves.pdf"]
     assert (small / "figures/few_shot-few-shot-curves.pdf").read_bytes().startswith(b"%PDF")
-    with pytest.raises(ConfigError, match="figures is not empty; name another folder with --figures, or --force"):
+    with pytest.raises(
+        ConfigError, match="figures holds files already; name an empty or a new folder, or pass --force"
+    ):
         write_report(small, figures=small / "figures")
-    with pytest.raises(ConfigError, match="report.html is a file, expected a folder for the figures"):
+    with pytest.raises(ConfigError, match="report.html is a file, expected a folder to write to"):
         write_report(small, figures=small / "report.html", force=True)
     write_report(small, figures=small / "figures", force=True)
 

@@ -2,7 +2,7 @@ import argparse
 
 import pytest
 
-from mocoop.errors import DataError
+from mocoop.errors import ConfigError, DataError
 from mocoop.results.record import unfinished_record, write_record
 from mocoop.tools import table
 from tests.results.logs import add_log
@@ -266,13 +266,12 @@ def test_tables_are_written_once(tmp_path, capsys):
     path = tmp_path / "tables" / "table.md"
     run(tmp_path, "--output-file", path)
     assert "79.73" in path.read_text() and capsys.readouterr().out == ""
-    with pytest.raises(DataError, match="exists already"):
+    with pytest.raises(ConfigError, match="exists and is not overwritten"):
         run(tmp_path, "--output-file", path)
     run(tmp_path, "--output-file", path, "--format", "csv", "--force")
     assert path.read_text().startswith("Dataset,Method,Base")
 
 
-def test_seeds_are_whole_numbers(tmp_path, capsys):
-    with pytest.raises(SystemExit):
+def test_seeds_are_whole_numbers(tmp_path):
+    with pytest.raises(ConfigError, match="got --seeds '1,x', expected whole numbers separated by commas"):
         run(tmp_path, "--seeds", "1,x")
-    assert "argument --seeds: got '1,x', expected whole numbers separated by commas" in capsys.readouterr().err
