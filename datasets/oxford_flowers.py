@@ -1,12 +1,13 @@
 """Oxford Flowers 102 (Nilsback and Zisserman, ICVGIP 2008)."""
 
-from mocoop.data.annotations import read_json_file, read_mat_row
+from mocoop.data.annotations import read_mat_row
 from mocoop.data.base import BenchmarkDataset
 from mocoop.data.fewshot import make_rng
 from mocoop.data.item import Item, Splits
 from mocoop.data.rawsplit import split_classes
 from mocoop.engine import DATASET_REGISTRY
 from mocoop.errors import DataError
+from mocoop.files import read_json
 
 
 @DATASET_REGISTRY.register()
@@ -20,7 +21,7 @@ class OxfordFlowers(BenchmarkDataset):
 
     def read_raw(self) -> Splits:
         labels_file, names_file = (f"{self.dataset_dir}/{name}" for name in self.raw_files)
-        names = read_json_file(names_file)
+        names = read_json(names_file, advice="get it again")
         classes = {}
         for number, label in enumerate(map(int, read_mat_row(labels_file, "labels")), start=1):
             if str(label) not in names:

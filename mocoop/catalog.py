@@ -17,7 +17,7 @@ from mocoop.files import read_text
 
 ENTRY_POINTS = "mocoop.methods"  # the group in which installed packages name modules with methods
 DECORATOR = "register_method"
-_PLAIN = ("published", "title", "learns", "new_classes")
+_PLAIN = ("published", "title", "learns", "new_classes", "prompts")
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,18 @@ class Listed:
         title: what it is, in a few words.
         learns: whether it is trained.
         new_classes: whether it can classify others than the trained ones.
+        prompts: how many a class has in a training step: "one", "groups", one for each group of templates, or "images",
+            one for each image.
         file: where it is declared.
     """
 
     name: str
-    published: str
-    title: str
-    learns: bool
     file: Path
+    published: str = ""
+    title: str = ""
+    learns: bool = True
     new_classes: bool = True
+    prompts: str = "one"
 
 
 def in_order(methods: Iterable) -> list:
@@ -91,5 +94,4 @@ def _listed(call: ast.Call, path: Path) -> Listed:
     name = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
     if not isinstance(name, str) or not isinstance(values.get("published"), str):
         raise ConfigError(f"{path}: @{DECORATOR} has no plain name and published date, expected both as texts")
-    told = (values["published"], values.get("title", ""), values.get("learns", True), path)
-    return Listed(name, *told, values.get("new_classes", True))
+    return Listed(name, path, **values)

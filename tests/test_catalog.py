@@ -19,7 +19,7 @@ class Later(PromptMethod):
 
 
 def test_it_is_the_registry():
-    known = ("name", "published", "title", "learns", "new_classes")
+    known = ("name", "published", "title", "learns", "new_classes", "prompts")
     said, registered = ([[getattr(m, key) for key in known] for m in found().values()] for found in (listed, methods))
     assert said == registered
 

@@ -56,21 +56,11 @@ def cached_tensor(kind: str, key: str, compute: Callable[[], Tensor]) -> Tensor:
     path = folder / kind / f"{key}.safetensors"
     found = from_main(lambda: _found(path)) if is_together() else _found(path)
     if found is not None:
-        return found
+        return found["features"]
     features = compute()
     if is_main() or not is_together():
         _keep(path, {"features": features.detach().cpu().contiguous()})
     return features
-
-
-def _found(path: Path) -> Tensor | None:
-    if not path.is_file():
-        return None
-    try:
-        return _read(path)["features"]
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
-        logger.warning("cached features in %s are damaged and computed again: %s", path, error)
-        return None
 
 
 class ImageFeatureCache:
@@ -100,23 +90,24 @@ class ImageFeatureCache:
         _keep(self.path, {"digests": digests, "features": torch.stack([self.features[name] for name in names])})
 
     def _read(self) -> None:
-        if self.path is None or not self.path.is_file():
-            return
-        try:
-            stored = _read(self.path)
+        if self.path is not None and (stored := _found(self.path)):
             names = [bytes(row).hex() for row in stored["digests"].tolist()]
             self.features = dict(zip(names, stored["features"])) | self.features
-        except (SafetensorError, KeyError, ValueError, OSError) as error:
-            logger.warning("cached features in %s are damaged and computed again: %s", self.path, error)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    """What `_keep` wrote. Raises ValueError for values that have changed since."""
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
-        if (file.metadata() or {}).get("sha256") != _checksum(tensors):
-            raise ValueError("the checksum is wrong")
-    return tensors
+def _found(path: Path) -> dict[str, Tensor] | None:
+    """What `_keep` wrote; None where it did not, or values have changed since."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            if (file.metadata() or {}).get("sha256") != _checksum(tensors):
+                raise ValueError("the checksum is wrong")
+        return tensors
+    except (SafetensorError, ValueError, OSError) as error:
+        logger.warning("cached features in %s are damaged and computed again: %s", path, error)
+        return None
 
 
 def _checksum(tensors: dict[str, Tensor]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from mocoop.errors import DataError, quoted, reason_of
-from mocoop.files import check_plain_file, read_json, read_text
+from mocoop.files import check_plain_file, read_text
 
 T = TypeVar("T")
 
@@ -23,11 +23,6 @@ def parse_lines(path: str | os.PathLike, parse: Callable[[str], T], expected: st
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise DataError(f"{path}, line {number}: got {quoted(line)}, expected {expected}") from error
     return parsed
-
-
-def read_json_file(path: str | os.PathLike):
-    """The content of a JSON file; DataError when it cannot be read."""
-    return read_json(path, advice="get it again")
 
 
 def read_mat_row(path: str | os.PathLike, variable: str):

@@ -2,12 +2,11 @@
 
 import csv
 import io
-import os
 import unicodedata
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from mocoop.data.paths import IMAGE_SUFFIXES, check_path, join_inside, list_folders
+from mocoop.data.paths import check_path, images_below, join_inside, list_folders, relative_to
 from mocoop.errors import DataError, one_line, quoted, reason_of
 from mocoop.files import read_text
 from mocoop.names import name_problem
@@ -49,19 +48,9 @@ def read_class_folders(root: str) -> list[Row]:
 def _classes(root: str, prefix: str, folders: Iterable[str], split: str) -> Iterable[Row]:
     for folder in folders:
         label = _name(folder, f"{root}/{prefix}{folder}")
-        for path in _images_below(f"{root}/{prefix}{folder}"):
-            yield Row(f"{prefix}{folder}/{path}", label, split)
-
-
-def _images_below(folder: str) -> list[str]:
-    found = []
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        inside = "" if place == folder else os.path.relpath(place, folder) + "/"
-        found += [inside + name for name in files if name[0] != "." and name.lower().endswith(IMAGE_SUFFIXES)]
-    for path in found:
-        check_path(path, folder)
-    return sorted(found)
+        for path in sorted(relative_to(root, str(path)) for path in images_below(f"{root}/{prefix}{folder}")):
+            check_path(path, root)
+            yield Row(path, label, split)
 
 
 def read_image_csv(path: str, root: str) -> list[Row]:

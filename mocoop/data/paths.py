@@ -1,6 +1,7 @@
 """Where a dataset's files are: relative paths that stay inside their folder, and listings in a fixed order."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from mocoop.errors import DataError, quoted
@@ -44,14 +45,25 @@ def relative_to(folder: str, path: str) -> str:
     return Path(os.path.relpath(path, folder)).as_posix()
 
 
+def is_image(name: str) -> bool:
+    """Whether a file is an image by its name, and not hidden."""
+    return name[:1] != "." and name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def images_below(folder: str | os.PathLike) -> Iterator[Path]:
+    """The images in a folder and in those below it, each folder's own first, in sorted order; hidden ones left out."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name[:1] != ".")
+        yield from (Path(place, name) for name in sorted(files) if is_image(name))
+
+
 def list_images(folder: str | os.PathLike) -> list[str]:
     """Names of the images in a folder, sorted; hidden files and files that are no images are left out.
 
     CoOp takes the order of `os.listdir`, which depends on the file system; sorted is the same everywhere.
     """
     with os.scandir(folder) as entries:
-        names = sorted(e.name for e in entries if e.name[:1] != "." and e.name.lower().endswith(IMAGE_SUFFIXES))
-    return _checked(names, folder)
+        return _checked(sorted(e.name for e in entries if is_image(e.name)), folder)
 
 
 def list_folders(folder: str | os.PathLike) -> list[str]:

@@ -79,10 +79,6 @@ class LPPlusPlus(ClassifierMethod):
             lambda probe, alpha: ((probe(image) + alpha * similarity).argmax(-1) == label).sum().item()
         )
 
-    @property
-    def knowledge(self) -> list[str]:
-        return [*super().knowledge, *(["validation images"] if self.settings.SEARCH else [])]
-
 
 def start(image: Tensor, similarity: Tensor, label: Tensor) -> tuple[nn.Linear, Tensor]:
     """The classifier and alpha (C,) of the first step: sums of each class's features, and one alpha for all.

@@ -60,7 +60,7 @@ class FeatureMethod(PromptMethod):
 
     @property
     def knowledge(self) -> list[str]:
-        return ["template of the dataset"]
+        return ["template of the dataset", *(["validation images"] if self.settings.get("SEARCH") else [])]
 
 
 class ClassifierMethod(FeatureMethod):

@@ -36,6 +36,7 @@ class MethodEntry:
         title: what it is, in a few words.
         learns: whether it is trained.
         new_classes: whether it can classify others than the trained ones.
+        prompts: how many a class has in a training step, see `mocoop.catalog.Listed`.
     """
 
     name: str
@@ -47,6 +48,7 @@ class MethodEntry:
     title: str
     learns: bool
     new_classes: bool
+    prompts: str
 
     def add_keys(self, cfg: CfgNode) -> None:
         """Add TRAINER.<node>.* to a config, unless it is there already."""
@@ -78,6 +80,7 @@ def register_method(
     title: str,
     learns: bool = True,
     new_classes: bool = True,
+    prompts: str = "one",
     node: str | None = None,
     keys: Sequence[Key] = (),
     problems: Callable[[CfgNode], list[str]] = lambda cfg: [],
@@ -88,8 +91,8 @@ def register_method(
         taken = _ENTRIES.get(name)
         if taken is not None and _origin(taken.build) != _origin(method):
             raise ValueError(f"a method called {name} is registered already, by {taken.build.__module__}")
-        method.entry = MethodEntry(name, method, node, tuple(keys), problems, published, title, learns, new_classes)
-        _ENTRIES[name] = method.entry
+        told = (published, title, learns, new_classes, prompts)
+        method.entry = _ENTRIES[name] = MethodEntry(name, method, node, tuple(keys), problems, *told)
         return method
 
     return register

@@ -95,10 +95,6 @@ class TipAdapter(FeatureMethod):
                 self.alpha.fill_(alphas[right.argmax()])
                 self.beta.fill_(beta)
 
-    @property
-    def knowledge(self) -> list[str]:
-        return [*super().knowledge, *(["validation images"] if self.settings.SEARCH else [])]
-
 
 def grid(end: float, count: int) -> list[float]:
     """So many values from 0.1, evenly; `end` would be the next."""

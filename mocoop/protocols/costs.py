@@ -13,6 +13,7 @@ from statistics import mean, median
 
 import yaml
 
+from mocoop.catalog import Listed, listed
 from mocoop.clip.templates import template_groups
 from mocoop.data.sources import load_sources
 from mocoop.errors import DataError
@@ -59,14 +60,15 @@ class Costs:
         source = self.sources.get(dataset)
         half = 0.5 if given["DATASET.SUBSAMPLE_CLASSES"] in ("base", "new") else 1.0
         classes = half * (source.classes if source else UNKNOWN_CLASSES)
-        prompts = classes * (len(template_groups(dataset)) if method in ("MoCoOp", "Mixture") else 1)
+        encoded = listed().get(method, Listed(method, file)).prompts
+        prompts = classes * (len(template_groups(dataset)) if encoded == "groups" else 1)
         seconds = TEST_PROMPT * prompts + TEST_IMAGE * half * (source.counts["test"] if source else UNKNOWN_IMAGES)
         if "--eval-only" not in run.argv:
             batch = _value(file, "DATALOADER.TRAIN_X.BATCH_SIZE", given, 32)
             steps = max(1, classes * int(given["DATASET.NUM_SHOTS"]) // batch) * _value(
                 file, "OPTIM.MAX_EPOCH", given, 50
             )
-            seconds += steps * (STEP + PROMPT * prompts * (batch if method == "CoCoOp" else 1) + IMAGE * batch)
+            seconds += steps * (STEP + PROMPT * prompts * (batch if encoded == "images" else 1) + IMAGE * batch)
         return START + SIZES.get(_value(file, "MODEL.BACKBONE.NAME", given, ""), 1.0) * seconds
 
 

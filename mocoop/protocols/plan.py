@@ -100,7 +100,7 @@ def list_runs(request: Request, checkout: Path) -> list[Run]:
     shapes = shapes_config(checkout / folder for folder in folders.values())
     runs = {}
     for name, phase in product(request.methods, request.phases):
-        method = methods.get(name, Listed(name, "", "", learns=True, file=checkout))
+        method = methods.get(name, Listed(name, file=checkout))
         if phase.has_new_classes and not method.new_classes:
             continue
         configs = Configs(checkout, folders[name], shapes, request.cfg)

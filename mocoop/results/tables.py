@@ -77,7 +77,7 @@ def base_new_table(
         names = [name(index[1:]) for index in block.index]
         rows += [None] if rows else []
         rows += [[dataset, *row] for row in zip(names, *columns)]
-    notes = [f"{SPREADS[spread]} {H_NOTE}", *base_new_gaps(summary), *mixed_settings(runs), *knowledge_notes(runs)]
+    notes = _notes(runs, f"{SPREADS[spread]} {H_NOTE}", base_new_gaps(summary))
     return Table(title, ["Dataset", "Method", *BASE_NEW_COLUMNS.values()], rows, notes, spread)
 
 
@@ -144,12 +144,7 @@ def few_shot_table(runs: pd.DataFrame, seeds: list[int] | None = None, spread: s
             columns.append([found.get(learner, Cell(float("nan"))) for learner in learners])
         rows += [None] if rows else []
         rows += [[dataset, *row] for row in zip([name((*learner, 0)) for learner in learners], *columns)]
-    notes = [
-        f"{SPREADS[spread]} Bold: highest mean of its block.",
-        *gaps(summary),
-        *mixed_settings(runs),
-        *knowledge_notes(runs),
-    ]
+    notes = _notes(runs, f"{SPREADS[spread]} Bold: highest mean of its block.", gaps(summary))
     return Table("Few-shot", ["Dataset", "Method", *map(shots_name, shots)], rows, notes, spread)
 
 
@@ -158,13 +153,12 @@ def _columns_of_datasets(summary: pd.DataFrame, runs: pd.DataFrame, title: str, 
     blocks = dict(list(summary.groupby(level="dataset", sort=False)))
     columns = [cells(block, "mean", "std", spread) for block in blocks.values()]
     names = [name(index[1:]) for index in next(iter(blocks.values())).index]
-    notes = [
-        f"{SPREADS[spread]} Bold: highest mean of its column.",
-        *gaps(summary, None, unseen),
-        *mixed_settings(runs),
-        *knowledge_notes(runs),
-    ]
+    notes = _notes(runs, f"{SPREADS[spread]} Bold: highest mean of its column.", gaps(summary, None, unseen))
     return Table(title, ["Method", *blocks], [list(row) for row in zip(names, *columns)], notes, spread)
+
+
+def _notes(runs: pd.DataFrame, first: str, gaps: list[str]) -> list[str]:
+    return [first, *gaps, *mixed_settings(runs), *knowledge_notes(runs)]
 
 
 def cells(block: pd.DataFrame, mean: str, std: str, spread: str) -> list[Cell]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mocoop.data.paths import IMAGE_SUFFIXES
+from mocoop.data.paths import IMAGE_SUFFIXES, images_below
 from mocoop.errors import DataError, MocoopError
 from mocoop.images import read_image
 from mocoop.runs.trained_run import TrainedRun
@@ -49,20 +49,12 @@ def _walk(places: Sequence[Path]) -> Iterator[Path]:
         if place.is_file():
             yield place
             continue
-        images = _images_below(place)
+        images = images_below(place)
         first = next(images, None)
         if first is None:
             raise DataError(f"{place} holds no image, expected files ending in {' '.join(IMAGE_SUFFIXES)}")
         yield first
         yield from images
-
-
-def _images_below(folder: Path) -> Iterator[Path]:
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES):
-                yield Path(place, name)
 
 
 class Predictor:

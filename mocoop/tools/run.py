@@ -89,13 +89,9 @@ def run(args: argparse.Namespace) -> int:
     runs = plan_runs(_request(args), checkout, with_data=not (dry or args.list or args.estimate))
     if dry or args.list or args.estimate:
         lines = commands(runs, checkout) if dry else indexed(runs, checkout)
-        print(
-            "\n".join(
-                estimate(runs, checkout, args.parallel if args.slurm else len(_devices(args)))
-                if args.estimate
-                else lines
-            )
-        )
+        if args.estimate:
+            lines = estimate(runs, checkout, args.parallel if args.slurm else len(_devices(args)))
+        print("\n".join(lines))
         return 0
     if args.index is not None:
         return _run_one(runs, args.index, checkout)

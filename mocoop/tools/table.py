@@ -54,9 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     looks.add_argument("--spread", choices=SPREADS, default="std", help=spread)
     looks.add_argument("--per-class", action="store_true", help="accuracy of each class too")
     looks.add_argument("--format", choices=sorted(FORMATS), default="markdown", help="default: %(default)s")
-    looks.add_argument(
-        "--output-file", type=Path, metavar="FILE", help="write the tables there instead of printing them"
-    )
+    looks.add_argument("--output-file", type=Path, metavar="FILE", help="write the tables there, print none")
     looks.add_argument("--force", action="store_true", help="replace FILE if it exists")
 
 

@@ -47,14 +47,18 @@ class PlacedBatches(Sampler):
             place += len(batch)
 
 
-class SeededDataset(Dataset):
-    """Items of a dataset by (index, seed), each made with generators of that seed."""
+class Wrapped(Dataset):
+    """A dataset whose items are made of another's."""
 
     def __init__(self, dataset: Dataset):
         self.dataset = dataset
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+
+class SeededDataset(Wrapped):
+    """Items of a dataset by (index, seed), each made with generators of that seed."""
 
     def __getitem__(self, item: tuple[int, int]):
         index, seed = item
@@ -88,14 +92,8 @@ class OwnShares(Sampler):
             yield [(batch[place], len(batch)) for place in own_places(len(batch))]
 
 
-class SharedDataset(Dataset):
+class SharedDataset(Wrapped):
     """Items of a dataset that say, under `of`, of how many in their batch they are."""
-
-    def __init__(self, dataset: Dataset):
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
 
     def __getitem__(self, item: tuple):
         index, size = item

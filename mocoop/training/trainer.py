@@ -131,26 +131,10 @@ class PromptTrainer(TrainerX):
         check_trainable(self.model.settings, self.dm.dataset.classnames)
         if self.cfg.DATASET.get("SUBSAMPLE_CLASSES") == BOTH:
             raise ConfigError(f"DATASET.SUBSAMPLE_CLASSES is {BOTH}, which is for tests; train on base or all classes")
-        features = RunFeatures(
-            self.cfg,
-            self.model,
-            self.precision,
-            self.train_loader_x,
-            self.test_loader,
-            self.dm.dataset.val,
-            self.stop,
-        )
-        loop = TrainingLoop(
-            self.cfg,
-            self.learner,
-            self.train_loader_x,
-            self.journal,
-            self.output_dir,
-            getattr(self.dm.dataset, "manifest_sha256", None),
-            self.stop,
-            validate=lambda: self.test("val"),
-            features=features,
-        )
+        loaders, manifest = (self.train_loader_x, self.test_loader), getattr(self.dm.dataset, "manifest_sha256", None)
+        features = RunFeatures(self.cfg, self.model, self.precision, *loaders, self.dm.dataset.val, self.stop)
+        where = (self.train_loader_x, self.journal, self.output_dir, manifest)
+        loop = TrainingLoop(self.cfg, self.learner, *where, self.stop, lambda: self.test("val"), features)
         loop.run()
         if is_main():
             remove_resume_files(Path(self.output_dir) / MODEL)

@@ -35,7 +35,8 @@ for folder, paths, out in json.load(open(sys.argv[1])):
     sys.path.insert(0, folder)
     for name in ("example", "load_model"):
         sys.modules.pop(name, None)
-    from example import load, logits
+    from example import logits
+    from load_model import load
     model, weights, info, preprocess = load()
     images = [preprocess(Image.open(path).convert("RGB")) for path in paths]
     parts = [logits(model, weights, info, torch.stack(images[i : i + 100])) for i in range(0, len(images), 100)]

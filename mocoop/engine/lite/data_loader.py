@@ -12,11 +12,7 @@ SAMPLERS = {"RandomSampler": RandomSampler, "SequentialSampler": SequentialSampl
 
 
 class DatasetWrapper(Dataset):
-    """Reads and transforms the images of a list of Datum.
-
-    With several transforms (a list) the result of the i-th, i > 1, has the key `img<i>`.
-    Raises DataError naming the file if an image is unreadable.
-    """
+    """Reads and transforms the images of a list of Datum. Raises DataError naming a file that is unreadable."""
 
     def __init__(self, cfg, data_source, transform=None, is_train=False):
         self.cfg = cfg
@@ -30,16 +26,8 @@ class DatasetWrapper(Dataset):
     def __getitem__(self, idx):
         item = self.data_source[idx]
         image = read_image(item.impath)
-        known = {"label": item.label, "domain": item.domain, "impath": item.impath, "index": idx}
-        return {**known, **self._transformed(image)}
-
-    def _transformed(self, image):
-        if self.transform is None:
-            return {"img": image}
-        if not isinstance(self.transform, (list, tuple)):
-            return {"img": self.transform(image)}
-        names = ["img", *(f"img{i}" for i in range(2, len(self.transform) + 1))]
-        return {name: transform(image) for name, transform in zip(names, self.transform)}
+        image = image if self.transform is None else self.transform(image)
+        return {"label": item.label, "domain": item.domain, "impath": item.impath, "index": idx, "img": image}
 
 
 class ReadableErrorsLoader(DataLoader):
@@ -70,7 +58,6 @@ def build_data_loader(
     batch_size=64,
     tfm=None,
     is_train=True,
-    dataset_wrapper=None,
 ) -> DataLoader:
     """Batches of `data_source`, a list of Datum.
 
@@ -83,9 +70,8 @@ def build_data_loader(
         raise ConfigError(f"DATALOADER.*.BATCH_SIZE: got {batch_size!r}, expected a whole number of at least 1")
     if sampler_type not in SAMPLERS:
         raise ConfigError(f'DATALOADER.*.SAMPLER: got "{sampler_type}", expected one of {", ".join(SAMPLERS)}')
-    wrapper = dataset_wrapper or DatasetWrapper
     return ReadableErrorsLoader(
-        wrapper(cfg, data_source, transform=tfm, is_train=is_train),
+        DatasetWrapper(cfg, data_source, transform=tfm, is_train=is_train),
         batch_size=batch_size,
         sampler=SAMPLERS[sampler_type](data_source),
         num_workers=cfg.DATALOADER.NUM_WORKERS,

@@ -12,23 +12,16 @@ class DataManager:
     num_source_domains, lab2cname ({label: class name}).
     """
 
-    def __init__(self, cfg, custom_tfm_train=None, custom_tfm_test=None, dataset_wrapper=None):
+    def __init__(self, cfg):
         self.dataset = DATASET_REGISTRY.build("DATASET.NAME", cfg.DATASET.NAME, cfg)
-        tfm_train = _transform(cfg, True, custom_tfm_train)
-        tfm_test = _transform(cfg, False, custom_tfm_test)
+        transforms = {is_train: build_transform(cfg, is_train=is_train) for is_train in (True, False)}
 
-        def training(images, node):
-            options = {"tfm": tfm_train, "dataset_wrapper": dataset_wrapper}
-            return build_data_loader(cfg, node.SAMPLER, images, node.BATCH_SIZE, **options)
+        def loader(images, node, is_train=False):
+            return build_data_loader(cfg, node.SAMPLER, images, node.BATCH_SIZE, transforms[is_train], is_train)
 
-        def testing(images):
-            node = cfg.DATALOADER.TEST
-            options = {"tfm": tfm_test, "is_train": False, "dataset_wrapper": dataset_wrapper}
-            return build_data_loader(cfg, node.SAMPLER, images, node.BATCH_SIZE, **options)
-
-        self.train_loader_x = training(self.dataset.train_x, cfg.DATALOADER.TRAIN_X)
-        self.val_loader = testing(self.dataset.val) if self.dataset.val else None
-        self.test_loader = testing(self.dataset.test)
+        self.train_loader_x = loader(self.dataset.train_x, cfg.DATALOADER.TRAIN_X, is_train=True)
+        self.val_loader = loader(self.dataset.val, cfg.DATALOADER.TEST) if self.dataset.val else None
+        self.test_loader = loader(self.dataset.test, cfg.DATALOADER.TEST)
         self.num_classes = self.dataset.num_classes
         self.num_source_domains = len(cfg.DATASET.SOURCE_DOMAINS)
         self.lab2cname = self.dataset.lab2cname
@@ -46,10 +39,3 @@ class DataManager:
         width = max(len(name) for name, _ in rows)
         rule = f"{'-' * width}  {'-' * max(len(value) for _, value in rows)}"
         print("\n".join([rule, *(f"{name:<{width}}  {value}" for name, value in rows), rule]))
-
-
-def _transform(cfg, is_train, custom):
-    if custom is None:
-        return build_transform(cfg, is_train=is_train)
-    print(f"* Using custom transform for {'training' if is_train else 'testing'}")
-    return custom

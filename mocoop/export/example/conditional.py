@@ -1,10 +1,7 @@
 """Names the classes of images: python example.py IMAGE...   Other class names may be written into classes.json."""
 
-import sys
-
 import torch
-from load_model import load
-from PIL import Image
+from load_model import name_classes
 from torch.nn.functional import linear, normalize, relu
 
 
@@ -28,10 +25,4 @@ def logits(model, weights, info, images):
 
 
 if __name__ == "__main__":
-    model, weights, info, preprocess = load()
-    for path in sys.argv[1:]:
-        images = preprocess(Image.open(path).convert("RGB")).unsqueeze(0)
-        best = logits(model, weights, info, images)[0].softmax(-1).topk(min(5, len(info["classes"])))
-        print(path)
-        for probability, label in zip(best.values.tolist(), best.indices.tolist()):
-            print(f"  {100 * probability:5.1f} %  {info['classes'][label]}")
+    name_classes(logits)

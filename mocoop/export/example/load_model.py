@@ -7,6 +7,7 @@ from pathlib import Path
 
 import packaging.version
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torchvision import transforms as T
 
@@ -72,3 +73,14 @@ def preprocessing(size, interpolation, mean, std):
     """PIL image to tensor (3, H, W)."""
     resize = T.Resize(max(size), interpolation=T.InterpolationMode(interpolation))
     return T.Compose([resize, T.CenterCrop(size), T.ToTensor(), T.Normalize(mean, std)])
+
+
+def name_classes(logits, most=5):
+    """Print the most probable classes of the images on the command line, by `logits(model, weights, info, images)`."""
+    model, weights, info, preprocess = load()
+    for path in sys.argv[1:]:
+        images = preprocess(Image.open(path).convert("RGB")).unsqueeze(0)
+        best = logits(model, weights, info, images)[0].softmax(-1).topk(min(most, len(info["classes"])))
+        print(path)
+        for probability, label in zip(best.values.tolist(), best.indices.tolist()):
+            print(f"  {100 * probability:5.1f} %  {info['classes'][label]}")
