@@ -8,7 +8,6 @@ from mocoop import __version__
 from mocoop.backbone import EMBEDDED
 from mocoop.clip.open_clip import OpenCLIP
 from mocoop.clip.openai import MODEL_URLS
-from mocoop.errors import ConfigError
 from mocoop.export.clip_weights import backbone_sha256
 from mocoop.runs.trained_run import TrainedRun
 
@@ -16,10 +15,7 @@ FORMAT = 1
 
 
 def describe(run: TrainedRun, with_backbone: bool) -> dict:
-    """Method, backbone, preprocessing and versions.
-
-    Raises ConfigError for a preprocessing that the export cannot tell.
-    """
+    """Method, backbone, preprocessing and versions."""
     cfg = run.cfg
     name = cfg.MODEL.BACKBONE.NAME
     described = {
@@ -47,8 +43,6 @@ def describe(run: TrainedRun, with_backbone: bool) -> dict:
 def preprocessing(run: TrainedRun) -> dict:
     """Resize the smaller edge to the larger of `size`, crop the centre, scale to [0, 1], normalise."""
     node = run.cfg.INPUT
-    if "instance_norm" in node.TRANSFORMS:
-        raise ConfigError("INPUT.TRANSFORMS holds instance_norm, which an exported model does not do")
     scaled = "normalize" in node.TRANSFORMS
     return {
         "size": list(node.SIZE),

@@ -37,8 +37,7 @@ def export_run(
     CLIP's weights are written with `with_backbone`, and always for a CLIP that plain `clip.load` cannot get by name
     as it was: an embedded one, open_clip's, a file of one's own. With `card_of`, the run's folder, a model card, too.
 
-    Raises ConfigError for a folder that holds something, unless `force` is given, for a missing package, and for a
-    preprocessing that cannot be exported.
+    Raises ConfigError for a folder that holds something, unless `force` is given, and for a missing package.
     """
     folder = Path(folder)
     check_empty(folder, force)

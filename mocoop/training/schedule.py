@@ -46,16 +46,6 @@ def cosine(epoch: int, total: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * epoch / total)) if epoch else 1.0
 
 
-def constant_warmup(base: float, epoch: int, length: int, rate: float) -> float:
-    """`rate`, whatever the base rate."""
-    return rate
-
-
-def linear_warmup(base: float, epoch: int, length: int, rate: float) -> float:
-    """`rate` at epoch 0, then `epoch / length` of the base rate."""
-    return base * epoch / length if epoch else rate
-
-
 def after_warmup(epoch: int, length: int, decay, recount: bool) -> float:
     """The share of the base rate left at `epoch` >= `length`, the end of the warm-up, where it is 1.
 
@@ -79,11 +69,11 @@ def build_schedule(optim_cfg, total: int):
     length, least = optim_cfg.WARMUP_EPOCH, optim_cfg.get("MIN_LR", 0.0) * (optim_cfg.LR_SCHEDULER == "cosine")
     if length <= 0:
         return lambda base, epoch: least + (base - least) * decay(epoch)
-    warmup, first_rate = _choose_warmup(optim_cfg)
+    warmup = _build_warmup(optim_cfg)
 
     def schedule(base, epoch):
         if epoch < length:
-            return warmup(base, epoch, length, first_rate)
+            return warmup(base, epoch)
         return least + (base - least) * after_warmup(epoch, length, decay, optim_cfg.WARMUP_RECOUNT)
 
     return schedule
@@ -123,11 +113,12 @@ def _build_decay(optim_cfg, total: int):
     raise ConfigError(f'OPTIM.LR_SCHEDULER: got "{kind}", expected one of single_step, multi_step, cosine')
 
 
-def _choose_warmup(optim_cfg):
+def _build_warmup(optim_cfg):
+    """The function (base rate, epoch) -> rate of the epochs of the warm-up."""
     if optim_cfg.WARMUP_TYPE == "constant":
-        return constant_warmup, optim_cfg.WARMUP_CONS_LR
+        return lambda base, epoch: optim_cfg.WARMUP_CONS_LR
     if optim_cfg.WARMUP_TYPE == "linear":
-        return linear_warmup, optim_cfg.WARMUP_MIN_LR
+        return lambda base, epoch: base * epoch / optim_cfg.WARMUP_EPOCH if epoch else optim_cfg.WARMUP_MIN_LR
     raise ConfigError(f'OPTIM.WARMUP_TYPE: got "{optim_cfg.WARMUP_TYPE}", expected one of constant, linear')
 
 

@@ -5,7 +5,7 @@ from PIL import Image
 from torchvision.transforms import functional as F
 
 from mocoop.engine.lite.config import get_cfg_default
-from mocoop.engine.lite.transforms import ON_IMAGE, ON_TENSOR, InstanceNormalization, build_transform
+from mocoop.engine.lite.transforms import ON_IMAGE, ON_TENSOR, build_transform
 from mocoop.errors import ConfigError
 from mocoop.training.seeding import set_random_seed
 
@@ -80,10 +80,3 @@ def test_magnitude_is_checked_where_it_is_used(cfg):
     build_transform(cfg, choices=["random_flip"])
     with pytest.raises(ConfigError, match="RANDAUGMENT_M: got 31, expected 0 to 30"):
         build_transform(cfg, choices=["randaugment"])
-
-
-def test_instance_normalisation():
-    output = InstanceNormalization()(torch.rand(3, 8, 9) * 5 + 2)
-    assert output.mean(dim=(1, 2)).abs().max() < 1e-5
-    assert (output.std(dim=(1, 2)) - 1).abs().max() < 1e-5
-    assert repr(InstanceNormalization()) == "InstanceNormalization(eps=1e-08)"  # it is part of a cache's key

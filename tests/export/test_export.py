@@ -1,7 +1,6 @@
 """An exported folder, used by a process that can import neither this library nor Dassl, and by ONNX Runtime."""
 
 import copy
-import dataclasses
 import functools
 import importlib.util
 import json
@@ -199,12 +198,3 @@ def test_onnx_is_asked_for_before_anything_is_written(exported, tmp_path, monkey
     with pytest.raises(ConfigError, match="pip install onnx onnxruntime, or pass --no-onnx"):
         export_run(run, tmp_path / "new")
     assert not (tmp_path / "new").exists()
-
-
-def test_a_preprocessing_that_cannot_be_told(exported, tmp_path):
-    run, _ = exported("coop")
-    cfg = run.cfg.clone()
-    cfg.defrost()
-    cfg.INPUT.TRANSFORMS = ["normalize", "instance_norm"]
-    with pytest.raises(ConfigError, match="instance_norm"):
-        export_run(dataclasses.replace(run, cfg=cfg), tmp_path / "new", onnx=False)

@@ -23,21 +23,6 @@ INTERPOLATION_MODES = {
 MAX_MAGNITUDE = 30  # of torchvision's RandAugment, as of Dassl's
 
 
-class InstanceNormalization:
-    """Give each channel of a (C, H, W) tensor mean 0 and standard deviation 1."""
-
-    def __init__(self, eps=1e-8):
-        self.eps = eps
-
-    def __call__(self, image):
-        mean = image.mean(dim=(1, 2), keepdim=True)
-        std = image.std(dim=(1, 2), keepdim=True)
-        return (image - mean) / (std + self.eps)
-
-    def __repr__(self):
-        return f"{type(self).__name__}(eps={self.eps})"
-
-
 # What a training pipeline may hold, in the order in which it is applied: the part for PIL images, then for tensors.
 # Each entry makes (its line in the log, the transform).
 ON_IMAGE = {
@@ -60,7 +45,6 @@ ON_TENSOR = {
         f"normalization (mean={node.PIXEL_MEAN}, std={node.PIXEL_STD})",
         Normalize(mean=node.PIXEL_MEAN, std=node.PIXEL_STD),
     ),
-    "instance_norm": lambda node: ("instance normalization", InstanceNormalization()),
 }
 CROPS = ("random_crop", "random_resized_crop")
 ALWAYS_WHEN_TESTING = "center_crop"
