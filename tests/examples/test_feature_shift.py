@@ -58,3 +58,8 @@ def test_the_scripts_take_it_too(tmp_path):
 
 def test_it_is_as_short_as_is_said():
     assert len(PLUGIN.read_text().splitlines()) < 60
+
+
+def test_the_readme_shows_it_as_it_is():
+    shown = (ROOT / "README.md").read_text().partition("```python\n@register_method")[2].partition("```")[0]
+    assert shown and PLUGIN.read_text().endswith("@register_method" + shown)
