@@ -25,7 +25,7 @@ from tests.faults.victims import training
 from tests.ranks import run_ranks
 
 ROOT = Path(__file__).parents[2]
-METHODS = ["CoOp", "CoCoOp", "KgCoOp", "MaPLe", "PromptSRC", "MoCoOp", "CLIPLoRA"]
+METHODS = ["CoOp", "CoCoOp", "KgCoOp", "VPT", "IVLP", "MaPLe", "PromptSRC", "TipAdapter", "MoCoOp", "CLIPLoRA"]
 QUICK = ["CoCoOp", "MaPLe"]
 NO_DROPOUT = {"CLIPLoRA": ["TRAINER.CLIPLORA.DROPOUT", "0.0", "OPTIM.MAX_ITER", "50"]}
 FIFTY_STEPS = ["OPTIM.MAX_EPOCH", "17"]  # of three batches each
