@@ -31,16 +31,16 @@ class Listed:
         new_classes: whether it can classify others than the trained ones.
         prompts: how many a class has in a training step: "one", "groups", one for each group of templates, or "images",
             one for each image.
-        file: where it is declared.
+        file: where it is declared, if that has been read.
     """
 
     name: str
-    file: Path
     published: str = ""
     title: str = ""
     learns: bool = True
     new_classes: bool = True
     prompts: str = "one"
+    file: Path | None = None
 
 
 def in_order(methods: Iterable) -> list:
@@ -94,4 +94,4 @@ def _listed(call: ast.Call, path: Path) -> Listed:
     name = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
     if not isinstance(name, str) or not isinstance(values.get("published"), str):
         raise ConfigError(f"{path}: @{DECORATOR} has no plain name and published date, expected both as texts")
-    return Listed(name, path, **values)
+    return Listed(name, **values, file=path)

@@ -18,37 +18,25 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
-from mocoop.catalog import ENTRY_POINTS, in_order
+from mocoop.catalog import ENTRY_POINTS, Listed, in_order
 from mocoop.errors import ConfigError, reason_of
 from mocoop.methods.keys import Key, add_keys, key_problems
 
 
-@dataclass(frozen=True)
-class MethodEntry:
-    """What is known of a method without building it.
+@dataclass(frozen=True, kw_only=True)
+class MethodEntry(Listed):
+    """What is known of a method without building it; its name is also that of its trainer, TRAINER.NAME.
 
     Attributes:
-        name: of the method and of its trainer, TRAINER.NAME.
         build: called as `build(cfg, classnames, clip_model, all_classnames)`; the class itself.
         node: name of its node under TRAINER; None for a method without keys.
         more_problems: lists what is wrong with a config beyond what each key says, one line each.
-        published: year and month of its paper, "2021-09"; tables list methods in this order.
-        title: what it is, in a few words.
-        learns: whether it is trained.
-        new_classes: whether it can classify others than the trained ones.
-        prompts: how many a class has in a training step, see `mocoop.catalog.Listed`.
     """
 
-    name: str
     build: Callable
     node: str | None
     keys: tuple[Key, ...]
     more_problems: Callable[[CfgNode], list[str]]
-    published: str
-    title: str
-    learns: bool
-    new_classes: bool
-    prompts: str
 
     def add_keys(self, cfg: CfgNode) -> None:
         """Add TRAINER.<node>.* to a config, unless it is there already."""
@@ -78,21 +66,22 @@ def register_method(
     *,
     published: str,
     title: str,
-    learns: bool = True,
-    new_classes: bool = True,
-    prompts: str = "one",
     node: str | None = None,
     keys: Sequence[Key] = (),
     problems: Callable[[CfgNode], list[str]] = lambda cfg: [],
+    **about,
 ):
-    """A class decorator that registers a method. Raises ValueError for a name that another class has taken."""
+    """A class decorator that registers a method.
+
+    about: what else `mocoop.catalog.Listed` knows. Raises ValueError for a name that another class has taken.
+    """
 
     def register(method: type) -> type:
         taken = _ENTRIES.get(name)
         if taken is not None and _origin(taken.build) != _origin(method):
             raise ValueError(f"a method called {name} is registered already, by {taken.build.__module__}")
-        told = (published, title, learns, new_classes, prompts)
-        method.entry = _ENTRIES[name] = MethodEntry(name, method, node, tuple(keys), problems, *told)
+        own = {"build": method, "node": node, "keys": tuple(keys), "more_problems": problems}
+        method.entry = _ENTRIES[name] = MethodEntry(name, published, title, **about, **own)
         return method
 
     return register

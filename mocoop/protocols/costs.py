@@ -60,7 +60,7 @@ class Costs:
         source = self.sources.get(dataset)
         half = 0.5 if given["DATASET.SUBSAMPLE_CLASSES"] in ("base", "new") else 1.0
         classes = half * (source.classes if source else UNKNOWN_CLASSES)
-        encoded = listed().get(method, Listed(method, file)).prompts
+        encoded = listed().get(method, Listed(method)).prompts
         prompts = classes * (len(template_groups(dataset)) if encoded == "groups" else 1)
         seconds = TEST_PROMPT * prompts + TEST_IMAGE * half * (source.counts["test"] if source else UNKNOWN_IMAGES)
         if "--eval-only" not in run.argv:
