@@ -13,7 +13,7 @@ from mocoop.export.card import model_card
 from mocoop.export.clip_weights import BACKBONE, OPEN_CLIP, OPEN_CLIP_CONFIG, backbone_files
 from mocoop.export.description import describe
 from mocoop.export.onnx_file import check_onnx_installed, largest_difference, write_onnx
-from mocoop.export.scorers import ConditionalScorer, FeatureScorer, Scorer, scorer_of
+from mocoop.export.scorers import Scorer, scorer_of
 from mocoop.files import check_empty, write_file
 from mocoop.runs.trained_run import TrainedRun
 
@@ -73,9 +73,7 @@ def _write_onnx(scorer: Scorer, size: tuple[int, int], path: Path) -> None:
 
 def _example(scorer: Scorer) -> dict[str, bytes]:
     """The two files of example/ that load the folder and use it, the second by the method's kind."""
-    kinds = {ConditionalScorer: "conditional", FeatureScorer: "features"}
-    kind = kinds.get(type(scorer), "mixture")
-    sources = {LOADER: LOADER, EXAMPLE: f"{kind}.py"}
+    sources = {LOADER: LOADER, EXAMPLE: f"{scorer.example}.py"}
     folder = resources.files("mocoop.export") / "example"
     return {name: folder.joinpath(source).read_bytes() for name, source in sources.items()}
 

@@ -18,117 +18,97 @@ from mocoop.errors import ConfigError
 from mocoop.export.clip_weights import tuned_state
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.cocoop import CoCoOp
+from mocoop.methods.deep_prompts import before_blocks
 from mocoop.methods.mocoop.routed import RoutedMethod
-from mocoop.methods.mocoop.router import mix_scores, top_k_gates
 from mocoop.methods.on_features import FeatureMethod
 from mocoop.runs.trained_run import TrainedRun
 
 
 class Scorer(nn.Module):
-    """Logits (B, C) of images (B, 3, H, W).
+    """Logits (B, C) of images (B, 3, H, W), by the method itself from CLIP's own features.
 
     Args:
         run: on the CPU.
 
     Attributes:
+        example: which file of example/ computes the same.
         clip_model: CLIP with what the run changed in it.
         tuned: the parameters that differ from CLIP's own, by their makers' names.
     """
 
+    example = ""
+
     def __init__(self, run: TrainedRun):
         super().__init__()
-        method, tuned = run.method, tuned_state(run.method)
-        self.clip_model, self.tuned = method.clip_model, list(tuned)
+        self.method, tuned = run.method, tuned_state(run.method)
+        self.clip_model, self.tuned = self.method.clip_model, list(tuned)
         if tuned:
-            self.clip_model = copy.deepcopy(method.clip_model)
+            self.clip_model = copy.deepcopy(self.clip_model)
             self.clip_model.model.load_state_dict(tuned, strict=False)
-        self.register_buffer("scale", method.logit_scale.detach().clone())
-        self.register_buffer("bias", torch.as_tensor(method.logit_bias).detach().clone())
-        self.visual_prompts = nn.ParameterList([rows.detach().clone() for rows in visual_prompts(method.image_parts())])
-
-    def raw_features(self, image: Tensor) -> Tensor:
-        visual = self.clip_model.visual
-        if not len(self.visual_prompts):
-            return visual(image)
-        first, *deeper = self.visual_prompts
-        parts = TowerParts(tokens=first, deep=dict(enumerate(deeper, start=1)))
-        return plain_features(visual, image, parts)
+        self.visual_prompts = [rows.detach().clone() for rows in visual_prompts(self.method.image_parts())]
 
     def image_features(self, image: Tensor) -> Tensor:
-        return F.normalize(self.raw_features(image), dim=-1)
+        """What the method takes for image features (B, D)."""
+        features = self.clip_model.visual(image) if not self.visual_prompts else self._prompted(image)
+        return F.normalize(features, dim=-1) if self.method.unit_features else features
 
+    def _prompted(self, image: Tensor) -> Tensor:
+        first, *deeper = self.visual_prompts
+        return plain_features(self.clip_model.visual, image, TowerParts(tokens=first, deep=before_blocks(deeper)))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.method.predict_features(self.image_features(image))["logits"]
+
+    def own_tensors(self) -> dict[str, Tensor]:
+        """What its example computes with, beside the scale and the bias of CLIP's logits."""
+        raise NotImplementedError
+
+    @torch.no_grad()
     def tensors(self) -> dict[str, Tensor]:
         """What is written of it: its own tensors, and under "clip." those that CLIP gets in place of its own."""
-        own = {name: value for name, value in self.state_dict().items() if not name.startswith("clip_model.")}
+        tensors = {"scale": self.method.logit_scale, "bias": torch.as_tensor(self.method.logit_bias)}
+        tensors |= {f"visual_prompts.{i}": rows for i, rows in enumerate(self.visual_prompts)} | self.own_tensors()
         state = self.clip_model.model.state_dict()
-        tensors = own | {f"clip.{name}": state[name] for name in self.tuned}
+        tensors |= {f"clip.{name}": state[name] for name in self.tuned}
         return {name: value.detach().float().contiguous() for name, value in tensors.items()}
 
 
 class MixtureScorer(Scorer):
-    """`text_features` (E, C, D) of E experts, and where E experts are routed `router` and `top_k`."""
+    """`text_features` (E, C, D) of E experts, and where they are routed the router's `weight` and `bias`."""
 
-    def __init__(self, run: TrainedRun):
-        super().__init__(run)
-        with torch.no_grad():
-            features = run.method.class_features()
-        self.register_buffer("text_features", features if features.dim() == 3 else features.unsqueeze(0))
-        self.top_k = 0
-        if run.group_names:
-            self.top_k, router = run.method.settings.TOP_K, run.method.router
-            experts, width = router.weight.shape
-            self.router = nn.Linear(width, experts)
-            with torch.no_grad():
-                self.router.weight.copy_(router.weight)
-                self.router.bias.copy_(getattr(router, "bias", torch.zeros(experts)))
+    example = "mixture"
 
-    def forward(self, image: Tensor) -> Tensor:
-        features = self.image_features(image)
-        scores = torch.einsum("bd,ecd->bec", features, self.text_features)
-        if not self.top_k:
-            return self.scale * scores[:, 0] + self.bias
-        gates, experts = top_k_gates(self.router(features), self.top_k)
-        return self.scale * mix_scores(scores, gates, experts) + self.bias
+    def own_tensors(self) -> dict[str, Tensor]:
+        features, router = self.method.class_features(), getattr(self.method, "router", None)
+        tensors = {"text_features": features if features.dim() == 3 else features.unsqueeze(0)}
+        if router is not None:
+            none = torch.zeros(len(router.weight))
+            tensors |= {"router.weight": router.weight, "router.bias": getattr(router, "bias", none)}
+        return tensors
 
 
 class FeatureScorer(Scorer):
-    """Of a method on features: the tensors that it scores with (`FeatureMethod.scoring_tensors`)."""
+    """Of a method on features: what it scores with (`FeatureMethod.scoring_tensors`)."""
 
-    def __init__(self, run: TrainedRun):
-        super().__init__(run)
-        with torch.no_grad():
-            for name, value in run.method.scoring_tensors().items():
-                self.register_buffer(name, value)
+    example = "features"
 
-    def forward(self, image: Tensor) -> Tensor:
-        known, raw = dict(self.named_buffers(recurse=False)), self.raw_features(image)
-        if "text_features" not in known:
-            return raw @ self.weight.t() + self.bias
-        features = F.normalize(raw, dim=-1)
-        if "adapter_down" in known:
-            adapted = F.relu(F.relu(features @ self.adapter_down.t()) @ self.adapter_up.t())
-            features = F.normalize(self.ratio * adapted + (1 - self.ratio) * features, dim=-1)
-        similarity = features @ self.text_features.t()
-        if "weight" in known:
-            return features @ self.weight.t() + self.bias + self.alpha * similarity
-        if "keys" in known:
-            votes = (self.beta * (features @ self.keys.t()) - self.beta).exp() @ self.values
-            return self.scale * similarity + self.alpha * votes
-        return self.scale * similarity
+    def own_tensors(self) -> dict[str, Tensor]:
+        return self.method.scoring_tensors()
 
 
 class ConditionalScorer(Scorer):
-    """CoCoOp's: `ctx` (n, width) and `meta_net`; the text tower runs for every image, over all classes."""
+    """CoCoOp's `ctx` (n, width) and `meta_net`; the text tower runs for every image, over all classes."""
 
-    def __init__(self, run: TrainedRun):
-        super().__init__(run)
-        self.ctx, self.meta_net, self.layout = run.method.ctx, run.method.meta_net, run.method.layout
+    example = "conditional"
+
+    def own_tensors(self) -> dict[str, Tensor]:
+        return self.method.learned_state()
 
     def forward(self, image: Tensor) -> Tensor:
-        features = self.image_features(image)
-        contexts = self.ctx + self.meta_net(features).unsqueeze(1)  # (B, n, width)
-        text = F.normalize(encode_contexts(self.clip_model, contexts, self.layout), dim=-1)  # (B, C, D)
-        return self.scale * torch.einsum("bd,bcd->bc", features, text) + self.bias
+        method, features = self.method, self.image_features(image)
+        contexts = method.ctx + method.meta_net(features).unsqueeze(1)  # (B, n, width)
+        text = F.normalize(encode_contexts(self.clip_model, contexts, method.layout), dim=-1)  # (B, C, D)
+        return method.logit_scale * torch.einsum("bd,bcd->bc", features, text) + method.logit_bias
 
 
 def visual_prompts(parts: TowerParts | None) -> list[Tensor]:
@@ -184,4 +164,4 @@ def scorer_of(run: TrainedRun) -> Scorer:
         scorer = MixtureScorer(run)
     else:
         raise ConfigError(f"{method.entry.name} cannot be exported: its scores are not a product of features")
-    return scorer.eval().requires_grad_(False)
+    return scorer.eval()
