@@ -82,7 +82,7 @@ def _declared(path: Path) -> Iterator[Listed]:
         tree = ast.parse(read_text(path))
     except (DataError, SyntaxError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as Python: {error}") from error
-    for node in ast.walk(tree):
+    for node in tree.body:
         for call in node.decorator_list if isinstance(node, ast.ClassDef) else ():
             if isinstance(call, ast.Call) and getattr(call.func, "id", "") == DECORATOR:
                 yield _listed(call, path)

@@ -140,13 +140,17 @@ class PublishedNumbers:
             rows.setdefault((row.protocol, row.method, row.backbone, row.shots, row.key), []).append(row)
         return rows
 
+    @cached_property
+    def _datasets(self) -> dict[str, list[str]]:
+        each = self.frame[self.frame["dataset"] != AVERAGE].drop_duplicates(["protocol", "key"])
+        return each.groupby("protocol")["dataset"].agg(list).to_dict()
+
     def knows(self, method: str) -> bool:
         return bool((self.frame["method"] == method).any())
 
     def datasets(self, protocol: str) -> list[str]:
         """Names of the protocol's data sets, in the papers' order."""
-        names = self.frame.loc[self.frame["protocol"] == protocol].drop_duplicates("key")["dataset"]
-        return [name for name in names if name != AVERAGE]
+        return self._datasets.get(protocol, [])
 
     def select(self, protocol: str, names: list[str] | None = None) -> list[str]:
         """Those of `datasets` that `names` mean (default: all). Raises DataError for a name that means none."""
