@@ -60,13 +60,23 @@ def listed(plugins: tuple[str, ...] = ()) -> dict[str, Listed]:
         if not declared:
             raise ConfigError(f"plugin {path} registers no method, expected @{DECORATOR} above a class")
         found += declared
-    return {method.name: method for method in in_order(found)}
+    methods = {}
+    for method in in_order(found):
+        other = methods.setdefault(method.name, method)
+        if other.file != method.file:
+            raise ConfigError(f"{other.file} and {method.file} both declare a method called {method.name}")
+    return methods
 
 
 def _own_files() -> Iterator[Path]:
     yield from sorted(Path(__file__).with_name("methods").rglob("*.py"))
     for point in metadata.entry_points(group=ENTRY_POINTS):
-        spec = importlib.util.find_spec(point.module)
+        try:
+            spec = importlib.util.find_spec(point.module)
+        except ImportError as error:
+            raise ConfigError(
+                f"the entry point {point.name} of {ENTRY_POINTS} ({point.value}) fails: {error}"
+            ) from error
         if spec is not None and spec.origin is not None:
             yield Path(spec.origin)
 

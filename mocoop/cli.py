@@ -22,6 +22,9 @@ from mocoop.errors import MocoopError
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a tool; returns the exit status: the tool's own, 2 for what the user can fix, 130 when interrupted."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    if sys.stdout is None:  # closed by whoever called
+        sys.stdout = open(os.devnull, "w")
+    sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a sign shows "?" for it
     try:
         args = _parse(sys.argv[1:] if argv is None else list(argv))
         status = args.run(args)

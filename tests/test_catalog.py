@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 
-from mocoop.catalog import listed
+from mocoop import catalog
+from mocoop.catalog import ENTRY_POINTS, listed
 from mocoop.errors import ConfigError
 from mocoop.methods import methods
 
@@ -52,3 +54,16 @@ def test_a_plugin_that_declares_nothing_is_one_line(tmp_path, text, message):
         listed((str(path),))
     with pytest.raises(ConfigError, match="there is no plugin"):
         listed((str(tmp_path / "none.py"),))
+
+
+def test_one_name_is_declared_once(tmp_path):
+    (tmp_path / "own.py").write_text(PLUGIN.replace("Later", "CoOp"))
+    with pytest.raises(ConfigError, match="both declare a method called CoOp"):
+        listed((str(tmp_path / "own.py"),))
+
+
+def test_an_entry_point_of_a_package_that_is_gone_is_named(monkeypatch):
+    gone = metadata.EntryPoint("later", "gone.methods", ENTRY_POINTS)
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [gone])
+    with pytest.raises(ConfigError, match=r"entry point later of mocoop.methods \(gone.methods\) fails: No module"):
+        list(catalog._own_files())

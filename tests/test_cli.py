@@ -93,3 +93,12 @@ def test_the_checkout_is_found_upwards(tmp_path, monkeypatch):
 
 def test_errors_share_one_base():
     assert issubclass(DataError, cli.MocoopError) and issubclass(ConfigError, cli.MocoopError)
+
+
+@pytest.mark.parametrize("shell, out", [("PYTHONIOENCODING=ascii {}", "a ? b\n"), ("{} >&-", "")])
+def test_a_terminal_that_cannot_show_it_stops_nothing(tool, tmp_path, shell, out):
+    tool(ADD + "def run(args):\n    print('a \u2013 b')\n    return 0\n")
+    start = f"import sys; from mocoop import cli, tools; tools.__path__ = [{str(tmp_path)!r}]; sys.exit(cli.main())"
+    command = shell.format(f'{sys.executable} -c "{start}" greet you')
+    ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": "."})
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, out, "")

@@ -97,7 +97,7 @@ def _training(record: dict) -> str:
         return "with hand-written prompts; nothing was learned"
     kind = {"all": "", "base": "base ", "new": "new "}[record["subsample_classes"]]
     images = f"{record['shots']} images of each" if record["shots"] > 0 else "all training images"
-    return f"with prompts learned from {images} of the {record['num_classes']} {kind}classes of {record['dataset']}"
+    return f"learned from {images} of the {record['num_classes']} {kind}classes of {record['dataset']}"
 
 
 def _clip_terms(backbone: str, included: bool) -> str:

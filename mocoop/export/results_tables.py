@@ -1,5 +1,6 @@
 """The results of the experiment that a run belongs to, over all seeds that lie beside it, as tables."""
 
+import glob
 from pathlib import Path
 
 from mocoop.protocol import PROTOCOLS, TRANSFER
@@ -25,8 +26,8 @@ def _of_protocol(name: str, folder: Path, place: dict) -> list[Table]:
     protocol, output = PROTOCOLS[name], folder.absolute().parents[6]
     if f"{place['protocol']}/{place['phase']}" not in [phase.folder for phase in protocol.phases]:
         return []
-    rest = "/".join(folder.absolute().parts[-4:-1])  # shots, method and configuration
-    dataset = "*" if protocol.measure == TRANSFER else place["dataset"]
+    rest = glob.escape("/".join(folder.absolute().parts[-4:-1]))  # shots, method and configuration
+    dataset = "*" if protocol.measure == TRANSFER else glob.escape(place["dataset"])
     found = [path for phase in protocol.phases for path in sorted(output.glob(f"{phase.folder}/{dataset}/{rest}"))]
     if name != place["protocol"] and not any(path.is_relative_to(output / name) for path in found):
         return []  # it shares the training, and tested nothing

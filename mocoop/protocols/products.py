@@ -67,8 +67,10 @@ def protocol_figures(protocol: str, runs: pd.DataFrame, seeds: list[int]) -> Ite
     """The figures of a protocol, each with its name, and that of the routing where a method routes."""
     yield from ((drawing.name, drawing.draw()) for drawing in drawings(protocol, runs, seeds))
     routing = runs[runs["domain_in_top_k"].notna()]
-    if PROTOCOLS[protocol].measure == BASE_NEW and len(routing):
-        yield "routing", routing_figure(routing)
+    if PROTOCOLS[protocol].measure == BASE_NEW:
+        parts = list(routing.groupby(["method", "cfg"]))
+        for entry, part in parts:
+            yield "_".join(["routing", *(entry if len(parts) > 1 else ())]), routing_figure(part)
 
 
 def write_tables(path: Path, tables: list[Table], runs: pd.DataFrame) -> str:

@@ -21,37 +21,37 @@ MISSING = (
 )
 
 
-def router_blocks(runs: pd.DataFrame) -> list:
-    """Both tables, of runs of one method that route (rows of `collect`)."""
+def router_blocks(runs: pd.DataFrame, seeds: list[int]) -> list:
+    """Both tables, of runs of one method that route (rows of `collect`); what lacks one of the seeds is a gap."""
     judged = runs[["routers" in routing for routing in runs["routing"]]]
     if judged.empty:
         return [Text(MISSING)]
-    return [TableBlock(_routers(judged), ABOUT), *_loads(judged)]
+    return [TableBlock(_routers(judged, len(seeds)), ABOUT), *_loads(judged, len(seeds))]
 
 
-def _routers(runs: pd.DataFrame) -> Table:
+def _routers(runs: pd.DataFrame, seeds: int) -> Table:
     rows = []
     for (dataset, phase), part in runs.groupby(["dataset", "phase"], sort=False):
         found = [routing["routers"] for routing in part["routing"]]
-        cells = [_cell([one["accuracy"][name] for one in found]) for name in HEADS]
-        rows.append([dataset, PHASE_NAMES.get(phase, phase), *cells, _cell([one["agreement"] for one in found])])
+        values = [*([one["accuracy"][name] for one in found] for name in HEADS), [one["agreement"] for one in found]]
+        rows.append([dataset, PHASE_NAMES.get(phase, phase), *(_cell(of_seeds, seeds) for of_seeds in values)])
     columns = ["Dataset", "Images", *HEADS.values(), "Agreement"]
     return Table("The router beside others", columns, rows, [SPREADS["std"]])
 
 
-def _loads(runs: pd.DataFrame) -> list:
+def _loads(runs: pd.DataFrame, seeds: int) -> list:
     titled = []
     for dataset, part in runs.groupby("dataset", sort=False):
         phases = [(PHASE_NAMES.get(phase, phase), of_phase) for phase, of_phase in part.groupby("phase", sort=False)]
         names = part.iloc[0]["routing"]["groups"]
         loads = [[routing["routers"]["load"] for routing in of_phase["routing"]] for _, of_phase in phases]
-        rows = [[name, *(_cell([load[e] for load in found]) for found in loads)] for e, name in enumerate(names)]
+        rows = [[name, *(_cell([load[e] for load in found], seeds) for found in loads)] for e, name in enumerate(names)]
         title = f"Load of the experts: {dataset}"
         table = Table(title, ["Expert", *(name for name, _ in phases)], rows, [SPREADS["std"]])
         titled.append((title, TableBlock(table, LOAD_ABOUT)))
     return fold_all_but_first(titled)
 
 
-def _cell(values: list[float | None]) -> Cell:
-    values = pd.Series(values, dtype=float)
+def _cell(values: list[float | None], seeds: int) -> Cell:
+    values = pd.Series(values, dtype=float).reindex(range(seeds))
     return Cell(values.mean(skipna=False), values.std(skipna=False))

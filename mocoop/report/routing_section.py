@@ -60,7 +60,7 @@ def routing_section(runs: Runs, data_root: Path | None, similarity: bool) -> Sec
         return None
     method, cfg, shots = routed[["method", "cfg", "shots"]].drop_duplicates().sort_values("shots").iloc[-1]
     runs = routed[(routed["method"] == method) & (routed["cfg"] == cfg) & (routed["shots"] == shots)]
-    blocks = [*router_blocks(runs), *_shares(runs), *_per_image(with_predictions(runs), data_root)]
+    blocks = [*router_blocks(runs, part.seeds), *_shares(runs), *_per_image(with_predictions(runs), data_root)]
     if similarity:
         blocks.append(_similarity(runs))
     return Section("routing", f"Which experts {method} chooses", ABOUT, blocks)

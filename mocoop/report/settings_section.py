@@ -68,7 +68,8 @@ def own_settings(record: dict) -> dict[str, str]:
     Nor those of training where nothing was trained.
     """
     config = record["config"]
-    own = f"TRAINER.{record['method'].upper()}."
+    nodes = [node for node in config["TRAINER"] if node.replace("_", "").lower() == record["method"].lower()]
+    own = tuple(f"TRAINER.{node}." for node in nodes)
     foreign = ("TRAINER.",) if record["epoch"] is not None else ("TRAINER.", *TRAINING_NODES)
     return {
         key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

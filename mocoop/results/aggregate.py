@@ -6,8 +6,6 @@ there. Standard deviations are those of a sample (divided by the number of seeds
 confidence intervals of them.
 """
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 
@@ -146,13 +144,6 @@ def mixed_settings(frame: pd.DataFrame) -> list[str]:
         f"{'/'.join(map(str, cell))}: its seeds were run with {count} different configurations"
         for cell, count in cells[cells > 1].items()
     ]
-
-
-def pair_folders(base, new) -> None:
-    """Refuses, with DataError, to take one folder for both base and new, or one that lies inside the other."""
-    base_path, new_path = Path(base).resolve(), Path(new).resolve()
-    if base_path == new_path or base_path in new_path.parents or new_path in base_path.parents:
-        raise DataError(f"got {base} as base and {new} as new, expected two separate folders of runs")
 
 
 def _lacking(matrix: pd.DataFrame) -> list[list[int]]:

@@ -5,7 +5,7 @@ import pandas as pd
 from mocoop.catalog import listed
 from mocoop.protocol import BASE_NEW, CURVE, PROTOCOLS, TRANSFER
 from mocoop.results.aggregate import ENTRY, base_to_new, join_cfgs, over_seeds, seed_matrix, transfer
-from mocoop.results.collect import METRICS, WEIGHTS
+from mocoop.results.collect import METRICS, ROUTING, WEIGHTS
 from mocoop.results.tables import (
     Table,
     accuracy_table,
@@ -41,7 +41,7 @@ def without_other_models(runs: pd.DataFrame, protocol: str) -> tuple[pd.DataFram
         for row in runs[(runs["phase"] == phase.name) & runs[WEIGHTS].notna()].itertuples():
             models = trained.get(tuple(getattr(row, name) for name in same), set())
             if models and row.weights_sha256 not in models and all(isinstance(model, str) for model in models):
-                runs.loc[row.Index, METRICS] = float("nan")
+                runs.loc[row.Index, METRICS + ROUTING] = None
                 problems.append(f"{row.folder}: tested another model than the one of {phase.model.folder}; test again")
     return runs, problems
 
@@ -64,6 +64,7 @@ def protocol_tables(
 ) -> list[Table]:
     """The tables of a protocol; a curve has one of all numbers of shots, and one of each. Arguments as in `tables`."""
     measure, title = PROTOCOLS[protocol].measure, PROTOCOLS[protocol].title
+    seeds = sorted(runs["seed"].unique()) if seeds is None else seeds
     if measure == BASE_NEW:
         routes = runs["domain_in_top_k"].notna().any()
         return [base_new_table(runs, seeds, spread, title), *([routing_table(runs, seeds, spread)] if routes else [])]

@@ -24,7 +24,8 @@ _FROM_RECORD = ["subsample_classes", "backbone", "epoch", "selection", "num_clas
 _HASHES = ["manifest_sha256", "config_sha256"]
 WEIGHTS = "weights_sha256"  # of what was tested; None for what learns nothing and for records that do not say it
 KNOWLEDGE = "knowledge"  # what training used beyond images and names of the trained classes, in words
-_DERIVED = [KNOWLEDGE, "train_seconds", "test_seconds", "domain_in_top_k", "routing", "folder"]
+ROUTING = ["domain_in_top_k", "routing"]  # of methods that route
+_DERIVED = [KNOWLEDGE, "train_seconds", "test_seconds", *ROUTING, "folder"]
 COLUMNS = IDENTITY + METRICS + _FROM_RECORD + ["peak_memory_mb"] + _HASHES + [WEIGHTS] + _DERIVED
 
 _RUN_FOLDER = re.compile(

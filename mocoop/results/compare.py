@@ -59,7 +59,7 @@ def comparison_table(a: pd.DataFrame, b: pd.DataFrame, protocol: str, names: tup
     for (_, dataset), block in groupby(rows, key=lambda row: (row.family.partition(", ")[2], row.dataset)):
         block = list(block)
         body += [None] if body and len(block) > 1 else []
-        body += [[dataset, MEASURES[row.measure], *_fields(row, pairs.get(row, "–"))] for row in block]
+        body += [[dataset, row.family, *_fields(row, pairs.get(row, "–"))] for row in block]
     columns = ["Dataset", "Measure", *names, "Difference", "from", "to", "p", "McNemar", f"{names[0]} is"]
     return Table(" against ".join(names), columns, body, [*in_words(rows), *NOTES, *gaps])
 
@@ -97,8 +97,12 @@ def _models(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], one_model:
     datasets = in_dataset_order({*both[0]["dataset"], *both[1]["dataset"]})
     models, seeds, notes = {}, {*a["seed"], *b["seed"]}, []
     for dataset in datasets:
-        for runs, name in zip(both, names):
-            has = runs[runs["dataset"] == dataset].dropna(subset="accuracy").groupby("phase")["seed"].agg(set)
+        found = [runs[runs["dataset"] == dataset].dropna(subset="accuracy") for runs in both]
+        phases = {*found[0]["phase"], *found[1]["phase"]}
+        for runs, name in zip(found, names):
+            has = runs.groupby("phase")["seed"].agg(set)
+            absent = phases - set(has.index) if len(has) else set()
+            notes += [f"{dataset}: {name} has no result of {phase}" for phase in sorted(absent)]
             lacking = sorted({*a["seed"], *b["seed"]} - (set.intersection(*has) if len(has) else set()))
             if lacking:
                 notes.append(f"{dataset}: {name} lacks seed {', '.join(map(str, lacking))}")

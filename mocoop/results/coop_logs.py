@@ -19,6 +19,7 @@ from mocoop.errors import DataError
 from mocoop.files import check_plain_file
 from mocoop.protocol import PROTOCOLS
 from mocoop.results.collect import COLUMNS, Collection, check_place, collect_folders, run_folders
+from mocoop.results.csv_table import damage_named
 from mocoop.results.record import FILE_NAME
 
 LOG_NAME = "log.txt"
@@ -154,7 +155,8 @@ def _check(folder: Path, place: dict, config: dict) -> None:
     if place["phase"] != "test" and place["shots"]:  # where nothing is trained, CoOp's scripts leave the shots out
         keys["shots"] = "DATASET.NUM_SHOTS"
     stated = {name: config[key] for name, key in keys.items() if key in config}
-    stated |= {name: int(stated[name]) for name in ("seed", "shots") if name in stated}
+    with damage_named(folder / LOG_NAME):
+        stated |= {name: int(stated[name]) for name in ("seed", "shots") if name in stated}
     check_place(folder, place, stated, LOG_NAME)
 
 
@@ -171,7 +173,8 @@ def _last_result(lines: list[str], path) -> dict[str, float]:
         elif line == "=> result":
             values = {}
         elif values is not None and (match := _RESULT_LINE.fullmatch(line)):
-            values[match[1]] = float(match[2].replace(",", ""))
+            with damage_named(path):
+                values[match[1]] = float(match[2].replace(",", ""))
     if unfinished:
         raise DataError(f"{path}: its training did not finish")
     if not values or "accuracy" not in values:

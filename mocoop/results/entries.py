@@ -8,7 +8,7 @@ from mocoop.errors import DataError
 from mocoop.protocol import PROTOCOLS
 from mocoop.results.aggregate import rank
 from mocoop.results.by_protocol import join, runs_of, without_other_models
-from mocoop.results.collect import collect
+from mocoop.results.collect import IDENTITY, collect
 from mocoop.results.compare import comparison_table
 from mocoop.results.coop_logs import LOG_MARK
 from mocoop.results.tables import Table
@@ -25,12 +25,16 @@ def named_runs(name: str, output: pd.DataFrame | None, protocol: str) -> tuple[s
     if folder := Path(name).is_dir():
         output = _placed(collect(name).with_gaps())
     runs, _ = join(without_other_models(runs_of(output, protocol), protocol)[0], protocol)
+    return _named(name, runs, protocol, folder)
+
+
+def _named(name: str, runs: pd.DataFrame, protocol: str, folder: bool) -> tuple[str, pd.DataFrame]:
     whole, short = runs["method"] + "/" + runs["cfg"], runs["method"]
     if not folder:
         runs = runs[(whole == name) if (whole == name).any() else short == name]
     covered = runs.groupby(["method", "cfg"])["dataset"].nunique().sort_values(ascending=False)
     if runs["accuracy"].isna().all():
-        found = "no finished run" if folder else f"none of {', '.join(sorted(set(whole))) or 'no runs'}"
+        found = f"none of {', '.join(sorted(set(whole)))}" if len(whole) and not folder else "no finished run"
         raise DataError(f"{name}: {found} in protocol {protocol}; expected a method with runs, or a folder of them")
     if len(covered) > 1 and (folder or covered.iloc[0] == covered.iloc[1]):
         raise DataError(f"{name} may be {', '.join(map('/'.join, sorted(covered.index)))}; name one of them")
@@ -44,7 +48,7 @@ def tables_against(name: str, runs: pd.DataFrame, protocol: str) -> list[Table]:
     Runs that are known by their logs alone have no predictions and are passed over. Raises DataError.
     """
     runs = runs[~runs["method"].str.endswith(LOG_MARK)]
-    _, base = named_runs(name, runs, protocol)
+    _, base = _named(name, runs, protocol, folder=False)
     several = runs.groupby("method")["cfg"].nunique() > 1
     tables = []
     for method, cfg in sorted(set(zip(runs["method"], runs["cfg"])), key=rank):
@@ -63,4 +67,7 @@ def _placed(frame: pd.DataFrame) -> pd.DataFrame:
     if own.any():
         frame = frame.astype({"protocol": object, "phase": object})
         frame.loc[own, ["protocol", "phase"]] = places.to_numpy()
+    twice = frame[frame.duplicated(IDENTITY, keep=False)]
+    if len(twice):
+        raise DataError(f"{' and '.join(twice['folder'][:2])} are runs of one seed, expected one of each")
     return frame

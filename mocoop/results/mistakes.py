@@ -65,8 +65,8 @@ class Mistakes:
 def read_mistakes(folder: str | Path) -> Mistakes:
     """The test of the run in `folder`. Raises DataError if it has none, or its two files contradict each other."""
     folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(f"no run {folder}, expected the folder of one")
+    if not (folder / RECORD).is_file():
+        raise DataError(f"no run {folder}, expected the folder of one, with its {RECORD}")
     record = read_record(folder / RECORD)
     if record["status"] != "done":
         raise DataError(f"{folder}: the run is {record['status']}, expected one that is done")

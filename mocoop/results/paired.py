@@ -102,7 +102,7 @@ def _variances(tests: Sequence[tuple[Answers, float, float]]) -> tuple[float, fl
     """Of one model: the variance of images, of what is not explained, of the means of seeds; and seeds less one."""
     points = [100.0 * (weight_a * one.a - weight_b * one.b) for one, weight_a, weight_b in tests]  # (S, N) each
     seeds = len(points[0])
-    if seeds < 2:
+    if seeds < 2 or points[0].shape[1] < 2:
         return math.nan, math.nan, math.nan, 1
     rests = list(map(_rest, points))
     of_images = [values.mean(0).var(ddof=1) / values.shape[1] for values in points]

@@ -25,6 +25,7 @@ SPLITS = {name: ("base", "new", "H") if p.measure == BASE_NEW else ("all",) for 
 AVERAGE = "Average"
 # what the average leaves out
 TRAINED_ON = {name: "ImageNet" for name, p in PROTOCOLS.items() if p.measure == TRANSFER}
+_SPELLED = {"average": AVERAGE, "imagenet": "ImageNet"}  # names with a meaning, by key
 NOT_AVAILABLE = {"MoCoOp": "not available in machine-readable form"}
 
 _METHODS = {
@@ -107,12 +108,14 @@ def _validated(row: dict, line: str) -> dict:
         raise DataError(f"{line}, column protocol: got {protocol!r}, expected one of {', '.join(SPLITS)}")
     if split not in SPLITS[protocol]:
         raise DataError(f"{line}, column split: got {split!r}, expected one of {', '.join(SPLITS[protocol])}")
-    if not texts["shots"].isdecimal():
+    if not re.fullmatch(r"\d{1,9}", texts["shots"], re.ASCII):
         raise DataError(f"{line}, column shots: got {texts['shots']!r}, expected a whole number, 0 for zero-shot")
     value = _percentage(texts["value"])
     if value is None:
         raise DataError(f"{line}, column value: got {texts['value']!r}, expected a percentage from 0 to 100")
-    names = {"method": published_method(texts["method"]), "key": dataset_key(texts["dataset"]), "line": line}
+    key = dataset_key(texts["dataset"])
+    names = {"method": published_method(texts["method"]), "dataset": _SPELLED.get(key, texts["dataset"])}
+    names |= {"key": key, "line": line}
     return texts | names | {"shots": int(texts["shots"]), "value": value}
 
 

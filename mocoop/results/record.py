@@ -142,6 +142,10 @@ def validate_record(record, where) -> None:
     if record["status"] != "done":
         return
     _check_fields(record, _MEASURED, f"{where}: ", "a run that is done")
+    _check_fields(record["seconds"], dict.fromkeys(record["seconds"], _NUMBER), f"{where}: seconds: ", "a run")
+    knowledge = record.get("knowledge") or []
+    if not isinstance(knowledge, list) or not all(isinstance(what, str) for what in knowledge):
+        raise DataError(f"{where}: got knowledge = {quoted(knowledge)}, expected a list of texts")
     for number, row in enumerate(record["per_class"]):
         _check_fields(row, _CLASS, f"{where}: per_class[{number}]: ", "a class")
     if record["routing"] is not None:

@@ -1,12 +1,17 @@
-"""Options that several tools take: lists separated by commas, and a protocol by its name or alias."""
+"""Options that several tools take: lists separated by commas, and what of the runs they choose."""
 
 import argparse
+import logging
+
+import pandas as pd
 
 from mocoop.errors import ConfigError
 from mocoop.protocol import ALIASES, PROTOCOLS
-from mocoop.protocols.request import find_protocol
+from mocoop.results.coop_logs import LOG_MARK
 
 PROTOCOL_NAMES = ", ".join([*PROTOCOLS, *ALIASES])
+
+logger = logging.getLogger(__name__)
 
 
 class Names(argparse.Action):
@@ -27,13 +32,17 @@ class Numbers(Names):
 
     def parse(self, option: str, text: str) -> list:
         found = super().parse(option, text)
-        if not all(map(str.isdecimal, found)):
+        if not all(number.isdecimal() and len(number) < 10 for number in found):
             raise ConfigError(f"got {option} {text!r}, expected whole numbers separated by commas")
         return list(map(int, found))
 
 
-class ProtocolName(argparse.Action):
-    """The name of a protocol, for an alias too. Raises ConfigError, with the nearest name, for an unknown one."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        setattr(namespace, self.dest, find_protocol(values))
+def only(runs: pd.DataFrame, wanted: dict[str, list | None]) -> pd.DataFrame:
+    """The runs with these values, {column: values, None for all}; a line on stderr names those that no run has."""
+    for column, values in wanted.items():
+        if values is not None:
+            found = runs[column].str.removesuffix(LOG_MARK) if column == "method" else runs[column]
+            if absent := [str(value) for value in values if value not in set(found)]:
+                logger.warning("no run has %s %s", column, ", ".join(absent))
+            runs = runs[found.isin(values)]
+    return runs

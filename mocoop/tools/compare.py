@@ -13,12 +13,14 @@ import pandas as pd
 
 from mocoop.errors import DataError
 from mocoop.protocol import PROTOCOLS
+from mocoop.protocols.request import find_protocol
+from mocoop.results.by_protocol import runs_of
 from mocoop.results.collect import collect
 from mocoop.results.compare import comparison_table
 from mocoop.results.entries import named_runs
 from mocoop.results.render import FORMATS
 from mocoop.results.tables import Table
-from mocoop.tools._options import PROTOCOL_NAMES, Names, Numbers, ProtocolName
+from mocoop.tools._options import PROTOCOL_NAMES, Names, Numbers, only
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("b", metavar="B", help="what it is compared with")
     parser.add_argument("--on", default="output", metavar="OUTPUT", help="folder of results (default: %(default)s)")
     first = f"one of {PROTOCOL_NAMES} (default: the first that both have runs of)"
-    parser.add_argument("--protocol", action=ProtocolName, metavar="P", help=first)
+    parser.add_argument("--protocol", type=find_protocol, metavar="P", help=first)
     parser.add_argument("--datasets", action=Names, metavar="A,B", help="only these")
     parser.add_argument("--seeds", action=Numbers, metavar="N,M", help="only these")
     parser.add_argument("--shots", action=Numbers, metavar="N,M", help="only these")
@@ -37,8 +39,9 @@ def run(args: argparse.Namespace) -> int:
     """Prints the comparison."""
     folders = [Path(name).is_dir() for name in (args.a, args.b)]
     output = None if all(folders) else collect(args.on).with_gaps()
-    problems = []
-    for protocol in [args.protocol] if args.protocol else PROTOCOLS:
+    asked, problems = [args.protocol] if args.protocol else list(PROTOCOLS), []
+    with_runs = [p for p in asked if output is None or runs_of(output, p)["accuracy"].notna().any()]
+    for protocol in with_runs or asked:
         try:
             table = _table(args, protocol, output)
         except DataError as error:
@@ -52,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
 def _table(args, protocol: str, output: pd.DataFrame | None) -> Table:
     (name_a, a), (name_b, b) = (named_runs(name, output, protocol) for name in (args.a, args.b))
     called = (name_a, name_b) if name_a != name_b else (args.a, args.b)
-    wanted = {"dataset": args.datasets, "seed": args.seeds, "shots": args.shots}
-    for column, values in wanted.items():
-        if values:
-            a, b = (runs[runs[column].isin([*values, *([0] if column == "shots" else [])])] for runs in (a, b))
+    wanted = {"dataset": args.datasets, "seed": args.seeds}
+    a, b = only(a, wanted), only(b, wanted)
+    if args.shots:
+        a, b = (runs[runs["shots"].isin([0, *args.shots])] for runs in (a, b))
     return comparison_table(a, b, protocol, called)

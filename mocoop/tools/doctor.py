@@ -24,6 +24,8 @@ EXTRAS = {
     "onnx": "model.onnx in mocoop export",
     "onnxruntime": "comparing model.onnx with the model",
     "open_clip": "the CLIPs of open_clip",
+    "gradio": "the page of mocoop serve",
+    "submitit": "runs on SLURM (mocoop run --slurm)",
     "transformers": "tokenizers and text towers of open_clip's SigLIP, BiomedCLIP and others",
 }
 PACKAGES = {"open_clip": "open_clip_torch"}  # where a module's package has another name

@@ -9,13 +9,14 @@ mocoop report output --figures figures            each figure as a PDF, too
 import argparse
 from pathlib import Path
 
-from mocoop.tools._options import PROTOCOL_NAMES, Numbers, ProtocolName
+from mocoop.protocols.request import find_protocol
+from mocoop.tools._options import PROTOCOL_NAMES, Numbers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", nargs="?", default="output", help="folder of results (default: %(default)s)")
     parser.add_argument("--to", type=Path, metavar="FILE", help="file to write (default: OUTPUT/report.html)")
-    parser.add_argument("--protocol", action=ProtocolName, metavar="P", help=f"one of {PROTOCOL_NAMES} (default: all)")
+    parser.add_argument("--protocol", type=find_protocol, metavar="P", help=f"one of {PROTOCOL_NAMES} (default: all)")
     parser.add_argument("--seeds", action=Numbers, metavar="N,M", help="these are expected (default: all that occur)")
     parser.add_argument("--root", type=Path, metavar="DIR", help="data root, for images (default: that of the runs)")
     parser.add_argument("--no-similarity", action="store_true", help="do not compare the trained models' experts")

@@ -31,11 +31,11 @@ from mocoop.errors import ConfigError, MocoopError
 from mocoop.protocols.configs import COMPARED
 from mocoop.protocols.costs import Costs, estimate
 from mocoop.protocols.plan import Run, commands, indexed, plan_runs
-from mocoop.protocols.request import Request
+from mocoop.protocols.request import Request, find_protocol
 from mocoop.protocols.runner import run_all
 from mocoop.protocols.schedule import Outcome
 from mocoop.protocols.slurm import Cluster, run_on_slurm
-from mocoop.tools._options import PROTOCOL_NAMES, Names, Numbers, ProtocolName
+from mocoop.tools._options import PROTOCOL_NAMES, Names, Numbers
 
 TAKES_OVERRIDES = True
 
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     compared = f"or all (default: {','.join(COMPARED)})"
-    parser.add_argument("protocol", action=ProtocolName, metavar="PROTOCOL", help=PROTOCOL_NAMES)
+    parser.add_argument("protocol", type=find_protocol, metavar="PROTOCOL", help=PROTOCOL_NAMES)
     parser.add_argument("--methods", action=Names, metavar="A,B", default=COMPARED, help=compared)
     parser.add_argument(
         "--plugin", action="append", default=[], metavar="FILE", help="Python file that registers methods; repeatable"

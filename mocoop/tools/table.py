@@ -17,17 +17,17 @@ import pandas as pd
 
 from mocoop.errors import DataError
 from mocoop.files import check_unused, write_file
-from mocoop.results.aggregate import pair_folders
+from mocoop.protocols.request import find_protocol
 from mocoop.results.by_protocol import join, protocol_tables, runs_of, summarise, without_other_models
 from mocoop.results.collect import LAYOUT, Collection, collect, merge
-from mocoop.results.coop_logs import LOG_MARK, collect_logs, for_every_seed
+from mocoop.results.coop_logs import collect_logs, for_every_seed
 from mocoop.results.entries import tables_against
 from mocoop.results.per_class import per_class_tables
 from mocoop.results.published import load_published
 from mocoop.results.published_tables import beside_table, published_table
 from mocoop.results.render import FORMATS
 from mocoop.results.tables import SPREADS, Table
-from mocoop.tools._options import PROTOCOL_NAMES, Names, Numbers, ProtocolName
+from mocoop.tools._options import PROTOCOL_NAMES, Names, Numbers, only
 
 OUTPUT = "output"
 
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--logs", action="append", default=[], metavar="DIR", help="output of CoOp, read by its log.txt"
     )
-    parser.add_argument("--protocol", action=ProtocolName, default="base2new", metavar="P", help=PROTOCOL_NAMES)
+    parser.add_argument("--protocol", type=find_protocol, default="base2new", metavar="P", help=PROTOCOL_NAMES)
     parser.add_argument("--base", metavar="DIR", help="runs on base classes, instead of OUTPUT; with --new")
     parser.add_argument("--new", metavar="DIR", help="runs on new classes; with --base")
     parser.add_argument("--datasets", action=Names, metavar="A,B", help="only these")
@@ -104,8 +104,14 @@ def _tables(args) -> list[Table]:
 
 
 def _published_tables(args) -> list[Table]:
+    ours = {"--logs": args.logs, "--base": args.base, "--new": args.new, "--cfgs": args.cfgs}
+    ours |= {"--shots": args.shots, "--seeds": args.seeds, "--against": args.against, "--per-class": args.per_class}
+    if given := [name for name, value in ours.items() if value]:
+        raise DataError(f"got {', '.join(given)} beside --published-only, which shows no runs of yours")
     numbers = load_published(args.published_csv)
     rows = numbers.frame[numbers.frame["protocol"] == args.protocol]
+    if rows.empty:
+        raise DataError(f"no number of protocol {args.protocol} is published; expected some in --published-csv")
     return [
         published_table(args.protocol, numbers, args.methods, args.datasets, backbone)
         for backbone in rows["backbone"].unique()
@@ -128,7 +134,6 @@ def _collect(args) -> Collection:
         raise DataError("got only one of --base and --new, expected both")
     if args.output or args.logs:
         raise DataError("got OUTPUT or --logs beside --base and --new, expected one or the other")
-    pair_folders(args.base, args.new)
     sides = [("--base", args.base, "base", "train_base"), ("--new", args.new, "new", "test_new")]
     return merge([_collect_side(*side) for side in sides])
 
@@ -144,14 +149,10 @@ def _collect_side(flag: str, folder: str, classes: str, phase: str) -> Collectio
 def _select(frame: pd.DataFrame, args) -> pd.DataFrame:
     wanted = {"dataset": args.datasets, "method": args.methods, "cfg": args.cfgs}
     wanted |= {"shots": args.shots, "seed": args.seeds}
-    runs = runs_of(frame, args.protocol)
-    for column, values in wanted.items():
-        if values is not None:
-            found = runs["method"].str.removesuffix(LOG_MARK) if column == "method" else runs[column]
-            runs = runs[found.isin(values)]
+    runs = only(runs_of(frame, args.protocol), wanted)
     if runs["accuracy"].isna().all():
         asked = {"protocol": [args.protocol]} | wanted
         asked = ", ".join(f"{column} {' '.join(map(str, values))}" for column, values in asked.items() if values)
-        where = args.output or ", ".join(args.logs) or OUTPUT
+        where = args.output or ", ".join(args.logs or filter(None, [args.base, args.new])) or OUTPUT
         raise DataError(f"{where}: no finished run with {asked}; run one with scripts/, or name another folder")
     return runs

@@ -13,7 +13,7 @@ ADVICE = {
     (errno.EACCES, errno.EPERM, errno.EROFS): f"; fix that or choose another folder, then {AGAIN}",
     (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENOTCONN): f"; once the disk is back, {AGAIN}",
     (errno.EMFILE, errno.ENFILE): f"; allow more (ulimit -n) or lower DATALOADER.NUM_WORKERS, then {AGAIN}",
-    (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG): "",
+    (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG): "",
 }
 
 

@@ -29,10 +29,11 @@ def test_means_and_spread_over_seeds_and_a_gap_where_no_style_is_known():
             ("dtd", "train_base", routing(70.0)),
             ("dtd", "train_base", routing(80.0)),
             ("dtd", "test_new", routing(40.0)),
+            ("dtd", "test_new", routing(40.0)),
         ],
         columns=["dataset", "phase", "routing"],
     )
-    routers, load = router_blocks(runs)
+    routers, load = router_blocks(runs, [1, 2])
     assert isinstance(routers, TableBlock) and [row[1] for row in routers.table.rows] == ["base classes", "new classes"]
     own = routers.table.rows[0][routers.table.columns.index("Own router")]
     assert own.mean == 75 and own.spread == pytest.approx(math.sqrt(50))
@@ -40,11 +41,18 @@ def test_means_and_spread_over_seeds_and_a_gap_where_no_style_is_known():
     assert [row[0] for row in load.table.rows] == ["photo", "dark"] and load.table.rows[1][2].mean == 60
 
 
+def test_a_missing_seed_is_a_gap():
+    runs = frame(("train_base", routing(70.0)), ("train_base", routing(80.0)), ("test_new", routing(40.0)))
+    routers, load = (block.table for block in router_blocks(runs, [1, 2]))
+    assert [math.isnan(row[2].mean) for row in routers.rows] == [False, True]
+    assert all(math.isnan(new.mean) and not math.isnan(base.mean) for _, base, new in load.rows)
+
+
 def test_runs_of_earlier_versions_are_said_to_lack_it():
     runs = pd.DataFrame(
         [("dtd", "test_new", make_routing(["photo"], 1, None))], columns=["dataset", "phase", "routing"]
     )
-    assert router_blocks(runs)[0].text == MISSING
+    assert router_blocks(runs, [1])[0].text == MISSING
 
 
 @pytest.mark.parametrize("change", [{"load": [1.0]}, {"load": ["a", "b"]}, {"accuracy": {}}, {"agreement": "much"}])

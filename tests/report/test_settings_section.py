@@ -45,6 +45,11 @@ def test_own_settings_are_those_of_the_method_and_of_no_single_run():
     assert as_lines(settings).splitlines()[1] == "OPTIM.BETAS [0.9, 0.99]"
 
 
+def test_own_settings_are_found_by_the_methods_node():
+    config = {"TRAINER": {"NAME": "LinearProbe", "LINEAR_PROBE": {"C": 0.3}, "COOP": {"N_CTX": 16}}}
+    assert own_settings({"method": "LinearProbe", "epoch": 5, "config": config}) == {"TRAINER.LINEAR_PROBE.C": "0.3"}
+
+
 def test_a_method_that_learns_nothing_has_no_settings_of_training():
     config = {"OPTIM": {"LR": 0.1}, "INPUT": {"SIZE": [64, 64]}, "TRAINER": {"NAME": "ZeroshotCLIP"}}
     assert own_settings({"method": "ZeroshotCLIP", "epoch": None, "config": config}) == {"INPUT.SIZE": "[64, 64]"}

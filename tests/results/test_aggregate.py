@@ -10,7 +10,6 @@ from mocoop.results.aggregate import (
     join_cfgs,
     mixed_settings,
     over_seeds,
-    pair_folders,
     seed_matrix,
     transfer,
 )
@@ -124,16 +123,6 @@ def test_seeds_of_different_settings_are_named(tmp_path):
     add_run(tmp_path, 50.0, seed=2, config=changed)
     (line,) = mixed_settings(collect(tmp_path).frame)
     assert line.startswith("base2new/train_base/shapes_both/CoOp/tiny/16: its seeds were run with 2 different")
-
-
-def test_one_folder_is_not_both_base_and_new(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "a")
-    pair_folders(tmp_path / "a", tmp_path / "b")
-    for base, new in (("a", "a"), ("a", "./a/"), ("a", "link"), ("a", "."), (".", "b")):
-        with pytest.raises(DataError, match="expected two separate folders"):
-            pair_folders(tmp_path / base, tmp_path / new)
 
 
 @pytest.mark.parametrize("seeds, t", [(2, 12.7062), (3, 4.3027), (5, 2.7764), (30, 2.0452)])

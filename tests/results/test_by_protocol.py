@@ -1,8 +1,11 @@
+import math
+
 import pytest
 
 from mocoop.protocol import ALIASES, PROTOCOLS
-from mocoop.results.by_protocol import join, protocol_tables, runs_of, summarise
+from mocoop.results.by_protocol import join, protocol_tables, runs_of, summarise, without_other_models
 from mocoop.results.collect import collect
+from mocoop.results.expert_use import that_route
 from tests.results.runs import add_base_new, add_run, make_routing
 
 PHASES = {name: [phase.folder for phase in protocol.phases] for name, protocol in PROTOCOLS.items()}
@@ -74,3 +77,24 @@ def test_what_cannot_be_tested_among_all_names_is_a_named_gap(tmp_path):
     (table,) = protocol_tables(runs_of(collect(tmp_path).frame, "base2new_all"), "base2new_all")
     assert [row[1] for row in table.rows] == ["CoOp", "LinearProbe"]
     assert table.notes[1:] == ["LinearProbe: no result on new classes, as it tells only the trained ones apart"]
+
+
+def test_every_table_expects_the_seeds_that_occur_anywhere(tmp_path):
+    for seed in (1, 2, 3):
+        add_run(tmp_path, 80.0, seed=seed)
+    for seed in (1, 2):
+        add_run(tmp_path, 80.0, method="MoCoOp", seed=seed, routing=make_routing(["photo", "dark"], 1, 94.0))
+    for table in protocol_tables(collect(tmp_path).frame, "base2new"):
+        assert all(math.isnan(row[2].mean) for row in table.rows if row[1] != "CoOp"), table.title
+
+
+def test_a_test_of_another_model_has_no_routing_either(tmp_path):
+    routing = make_routing(["photo", "dark"], 1, 94.0)
+    for phase, weights in (("train_base", "a" * 64), ("test_new", "b" * 64)):
+        add_run(tmp_path, 80.0, phase=phase, routing=routing, weights_sha256=weights)
+    runs, problems = without_other_models(collect(tmp_path).frame, "base2new")
+    assert len(problems) == 1 and runs.set_index("phase")["domain_in_top_k"].isna().to_dict() == {
+        "test_new": True,
+        "train_base": False,
+    }
+    assert that_route(runs)["phase"].tolist() == ["train_base"]

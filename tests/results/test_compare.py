@@ -152,3 +152,42 @@ def test_folders_and_configurations_are_compared(tmp_path, add, capsys):
         run_tool(capsys, tmp_path / "a", tmp_path / "b")
     out = run_tool(capsys, tmp_path / "a", tmp_path / "a", "--format", "csv")
     assert out.splitlines()[1].split(",")[1:5] == ["Base", "90.0", "90.0", "0.0"]
+
+
+def test_rows_say_their_number_of_shots(tmp_path, add):
+    for shots in (1, 4):
+        add_both(add, 0.8, 0.6, protocol="few_shot", phase="train_all", shots=shots)
+    found = table(tmp_path, protocol="few_shot")
+    assert list(rows_of(found)) == [("shapes_both", "Accuracy, 1 shot"), ("shapes_both", "Accuracy, 4 shots")]
+
+
+def test_a_phase_that_one_lacks_is_named(tmp_path, add):
+    add_both(add, 0.8, 0.6)
+    add("CoOp", 0.5, phase="test_new")
+    assert "shapes_both: MoCoOp has no result of test_new" in table(tmp_path).notes
+
+
+def test_two_runs_of_one_seed_are_no_two_seeds(tmp_path, add, capsys):
+    for name, right in (("a/x", 0.9), ("a/y", 0.8), ("b/x", 0.5)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        add("CoOp", right, dataset="own").rename(tmp_path / name)
+    with pytest.raises(DataError, match="are runs of one seed"):
+        run_tool(capsys, tmp_path / "a", tmp_path / "b")
+
+
+def test_one_test_image_says_nothing_of_others(tmp_path, add):
+    for seed in (1, 2):
+        add("MoCoOp", 1.0, seed, images=1), add("CoOp", 0.0, seed, images=1)
+    assert rows_of(table(tmp_path))["shapes_both", "Base"][5] == "–"
+
+
+def test_names_that_no_run_has_are_said(tmp_path, add, capsys, caplog):
+    add_both(add, 0.8, 0.6)
+    run_tool(capsys, "MoCoOp", "CoOp", "--on", tmp_path, "--datasets", "shapes_both,typo", "--seeds", "1,2,9")
+    assert {record.getMessage() for record in caplog.records} == {"no run has dataset typo", "no run has seed 9"}
+
+
+def test_the_protocol_that_has_runs_says_what_is_wrong(tmp_path, add, capsys):
+    add_both(add, 0.8, 0.6, protocol="few_shot", phase="train_all")
+    with pytest.raises(DataError, match="Foo: none of CoOp/tiny, MoCoOp/tiny in protocol few_shot"):
+        run_tool(capsys, "CoOp", "Foo", "--on", tmp_path)

@@ -182,3 +182,11 @@ def test_a_new_run_in_an_old_tree_is_named(tmp_path):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(DataError, match="nowhere: no such folder"):
         collect_logs(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("old, new", [("SEED: 1", "SEED: one"), ("%", ".1%")])
+def test_a_damaged_log_is_named(tmp_path, old, new):
+    folder = add_log(tmp_path, BASE, method="CoCoOp", classes="base")
+    (folder / "log.txt").write_text((folder / "log.txt").read_text().replace(old, new))
+    found = collect_logs(tmp_path)
+    assert found.frame.empty and found.problems[0].startswith(f"{folder}/log.txt: damaged, ")

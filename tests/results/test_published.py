@@ -244,3 +244,10 @@ def test_datasets_are_chosen_by_any_name(numbers):
     assert AVERAGE not in numbers.select("base2new")
     with pytest.raises(DataError, match="got published data set 'mnist', expected one of ImageNet"):
         numbers.select("base2new", ["mnist"])
+
+
+def test_another_spelling_of_the_source_or_of_the_average_means_the_same(tmp_path, numbers):
+    rows = [ROW.replace("base2new", "xd").replace("base,", "all,").replace("oxford_pets", "imagenet")]
+    found = load_published(own(tmp_path, *rows, ROW.replace("oxford_pets", "average")))
+    assert found.averaged("xd") == numbers.averaged("xd")
+    assert found.datasets("base2new") == numbers.datasets("base2new")

@@ -75,6 +75,8 @@ def test_a_running_and_a_failed_run_are_recorded_too(tmp_path):
         ({"metrics": {"accuracy": 130.0}}, "got accuracy = 130.0, expected a percentage"),
         ({"metrics": {"accuracy": float("nan")}}, "got accuracy = nan, expected a percentage"),
         ({"epoch": "ten"}, "got epoch = 'ten', expected int or null"),
+        ({"seconds": {"train": "x"}}, "seconds: got train = 'x', expected int or float or null"),
+        ({"knowledge": "words"}, "got knowledge = 'words', expected a list of texts"),
     ],
 )
 def test_a_wrong_field_is_named(change, message):

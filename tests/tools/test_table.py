@@ -6,7 +6,7 @@ from mocoop.errors import ConfigError, DataError
 from mocoop.results.record import unfinished_record, write_record
 from mocoop.tools import table
 from tests.results.logs import add_log
-from tests.results.runs import add_base_new, add_run, make_config, make_routing
+from tests.results.runs import add_answers, add_base_new, add_run, make_config, make_routing
 
 
 def run(*arguments) -> int:
@@ -84,7 +84,7 @@ def test_two_folders_can_be_given_by_hand(tmp_path, capsys):
 
 def test_one_folder_as_base_and_new_is_refused(tmp_path):
     add_base_new(tmp_path, {1: 84.24}, {})
-    with pytest.raises(DataError, match="expected two separate folders"):
+    with pytest.raises(DataError, match="got a run on base classes in --new"):
         run("--base", tmp_path, "--new", tmp_path)
 
 
@@ -275,3 +275,24 @@ def test_tables_are_written_once(tmp_path, capsys):
 def test_seeds_are_whole_numbers(tmp_path):
     with pytest.raises(ConfigError, match="got --seeds '1,x', expected whole numbers separated by commas"):
         run(tmp_path, "--seeds", "1,x")
+
+
+def test_names_that_no_run_has_are_said(tmp_path, caplog):
+    add_base_new(tmp_path, {1: 80.0}, {1: 70.0})
+    run(tmp_path, "--methods", "CoOp,Typo", "--datasets", "shapes_both,typo")
+    assert [record.getMessage() for record in caplog.records] == ["no run has dataset typo", "no run has method Typo"]
+
+
+def test_published_numbers_alone_take_no_choice_of_runs(tmp_path):
+    with pytest.raises(DataError, match="got --shots, --per-class beside --published-only"):
+        run("--published-only", "--shots", "4", "--per-class")
+    with pytest.raises(DataError, match="no number of protocol base2new_all is published"):
+        run("--published-only", "--protocol", "base2new_all")
+
+
+def test_configurations_are_compared_with_the_one_that_is_named(tmp_path):
+    for cfg, dataset in (("ca", "a"), ("cb", "b")):
+        add_answers(tmp_path, "CoOp", 0.8, cfg=cfg, dataset=dataset)
+    add_answers(tmp_path, "MoCoOp", 0.8, dataset="a")
+    with pytest.raises(DataError, match="CoOp may be CoOp/ca, CoOp/cb; name one of them"):
+        run(tmp_path, "--cfgs", "ca,cb,tiny", "--against", "CoOp")

@@ -72,7 +72,8 @@ def _draw(axis, seeds: Mapping[int, pd.DataFrame], column: str, look: dict, shar
     steps = 100.0 * table.index / table.index.max() if share else table.index
     for number in range(table.shape[1] if table.shape[1] > 1 else 0):
         axis.plot(steps, table.iloc[:, number], color=look["color"], linewidth=0.6, alpha=0.35)
-    axis.plot(steps, mean, markevery=0.22, markersize=4, linewidth=1.5, color=look["color"], marker=look["marker"])
+    if mean.notna().any():  # seeds may have no step in common
+        axis.plot(steps, mean, markevery=0.22, markersize=4, linewidth=1.5, color=look["color"], marker=look["marker"])
 
 
 def smooth(table: pd.DataFrame) -> pd.DataFrame:

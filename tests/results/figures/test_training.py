@@ -64,3 +64,10 @@ def test_unknown_parts_get_panels_of_their_own():
 def test_nothing_to_draw_is_an_error():
     with pytest.raises(DataError, match="got no history with a training step"):
         training_figure({"CoOp": {1: make_history(0)}})
+
+
+def test_seeds_without_a_step_in_common_have_no_mean(tmp_path):
+    later = make_history(2, parts=False).assign(step=[11, 12])
+    figure = training_figure({"CoOp": {1: make_history(2, parts=False), 2: later}})
+    assert len(panels(figure)["cross-entropy"].lines) == 2
+    figure.savefig(tmp_path / "drawn.png")
