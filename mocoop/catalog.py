@@ -94,7 +94,7 @@ def _declared(path: Path) -> Iterator[Listed]:
         raise ConfigError(f"{path} cannot be read as Python: {error}") from error
     for node in tree.body:
         for call in node.decorator_list if isinstance(node, ast.ClassDef) else ():
-            if isinstance(call, ast.Call) and getattr(call.func, "id", "") == DECORATOR:
+            if isinstance(call, ast.Call) and ast.unparse(call.func).split(".")[-1] == DECORATOR:
                 yield _listed(call, path)
 
 

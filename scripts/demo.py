@@ -5,6 +5,7 @@ The runs are those of scripts/<method>/base2new_*.sh, in the same folders; finis
 in the checkout, as `python -m scripts.demo`.
 """
 
+import argparse
 import os
 import sys
 import time
@@ -74,6 +75,7 @@ def report(runs: pd.DataFrame, folder: Path) -> None:
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     started = time.monotonic()
     os.environ["OMP_NUM_THREADS"] = "1"  # of the workers; as the results in the README were made
     runs = plan()

@@ -5,6 +5,7 @@ GROUPS auto with as many groups; GROUPS auto with the number of its choice; and 
 sizes, anew for each seed. All else is tiny.yaml's. In the checkout: python -m scripts.groups_by_hand_or_not
 """
 
+import argparse
 import random
 import sys
 from pathlib import Path
@@ -73,6 +74,7 @@ def _against_hand(folder: Path) -> str:
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     problems = run_seed_by_seed(plan())
     write(table(), OUTPUT / "table.md")
     return 1 if problems else 0

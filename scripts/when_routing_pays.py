@@ -7,6 +7,7 @@ OUTPUT/<variant>/few_shot/...; finished ones are kept. In the checkout: python -
 Dense means that all experts answer, weighed by the learned router; a random router is fixed at its start.
 """
 
+import argparse
 import sys
 
 import pandas as pd
@@ -111,6 +112,7 @@ def verdicts() -> Table:
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     problems = run_seed_by_seed(plan())
     found = accuracies()
     write(table(found), OUTPUT / "table.md")

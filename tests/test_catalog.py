@@ -9,7 +9,8 @@ import pytest
 from mocoop import catalog
 from mocoop.catalog import ENTRY_POINTS, listed
 from mocoop.errors import ConfigError
-from mocoop.methods import methods
+from mocoop.methods import methods, register_method
+from mocoop.methods.keys import Key
 
 PLUGIN = """
 from mocoop.methods import PromptMethod, register_method
@@ -67,3 +68,13 @@ def test_an_entry_point_of_a_package_that_is_gone_is_named(monkeypatch):
     monkeypatch.setattr(metadata, "entry_points", lambda group: [gone])
     with pytest.raises(ConfigError, match=r"entry point later of mocoop.methods \(gone.methods\) fails: No module"):
         list(catalog._own_files())
+
+
+def test_the_decorator_may_be_named_by_its_module(tmp_path):
+    (tmp_path / "own.py").write_text(PLUGIN.replace("@register", "@methods.register"))
+    assert "Later" in listed((str(tmp_path / "own.py"),))
+
+
+def test_keys_need_a_node():
+    with pytest.raises(ValueError, match='Later has keys and no node, expected node="..."'):
+        register_method("Later", published="2999-01", title="of tomorrow", keys=(Key("N", 1, "a number"),))

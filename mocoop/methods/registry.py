@@ -73,8 +73,11 @@ def register_method(
 ):
     """A class decorator that registers a method.
 
-    about: what else `mocoop.catalog.Listed` knows. Raises ValueError for a name that another class has taken.
+    about: what else `mocoop.catalog.Listed` knows. Raises ValueError for a name that another class has taken, and for
+    keys without a node.
     """
+    if keys and node is None:
+        raise ValueError(f'{name} has keys and no node, expected node="...", the name of theirs under TRAINER')
 
     def register(method: type) -> type:
         taken = _ENTRIES.get(name)
@@ -97,7 +100,8 @@ def get_method(name: str) -> MethodEntry:
     """The method of a trainer's name. Raises ConfigError for an unknown one."""
     known = methods()
     if name not in known:
-        raise ConfigError(f"TRAINER.NAME is {name!r}, expected one of {', '.join(known)}")
+        expected = f"{', '.join(known)}, or that of a file which --plugin names"
+        raise ConfigError(f"TRAINER.NAME is {name!r}, expected one of {expected}")
     return known[name]
 
 

@@ -96,7 +96,7 @@ def save_figures(sections: list[Section], folder: Path) -> None:
 
 def gather(runs: Runs, data_root: Path | None, similarity: bool) -> list[Section]:
     """The sections of a report, in order."""
-    logger.info("drawing the figures of %d runs", len(runs.finished))
+    logger.info("drawing the figures; finished runs: %d", len(runs.finished))
     sections = [protocol_section(part) for part in runs.protocols]
     sections += [routing_section(runs, data_root, similarity), training_section(runs), settings_section(runs)]
     return [section for section in sections if section is not None]

@@ -90,7 +90,8 @@ def build_record(config, **measured) -> dict:
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     known = {"format": FORMAT, "status": "done", **_identity(config)}
-    return known | dict.fromkeys(_OPTIONAL) | derived | measured
+    record = known | dict.fromkeys(_OPTIONAL) | derived | measured
+    return record | {"seconds": record.pop("seconds")}  # the last, where `glance` finds it
 
 
 def unfinished_record(config, status: str, error: str | None = None, command: dict | None = None) -> dict:
@@ -114,13 +115,17 @@ def read_record(path) -> dict:
 def glance(path) -> tuple[str | None, float]:
     """Status and seconds of the record at `path`; None and 0 where there is none, or its end is missing.
 
-    Only its first and last lines are read: a record of a thousand classes is long, and a plan has thousands of them.
+    Only its first and last lines are read, if the seconds are there: a record of a thousand classes is long, and a plan
+    has thousands of them.
     """
     try:
         with open(path, "rb") as file:
             head = file.read(EDGE)
             file.seek(max(0, os.fstat(file.fileno()).st_size - EDGE))
             tail = file.read()
+            if b'"seconds"' not in tail:
+                file.seek(0)
+                tail = file.read()
     except OSError:
         return None, 0.0
     status = re.match(rb'\{\s*("format": *\d+,\s*)?"status": *"(\w+)"', head)

@@ -76,7 +76,7 @@ def _print_summary(mistakes: Mistakes) -> None:
 def _calibration(mistakes: Mistakes) -> str:
     gap, ece = mistakes.overconfidence(), mistakes.record["metrics"].get("ece")
     if abs(gap) < 1:
-        meaning = "its mean confidence is right within a point"
+        meaning = "its mean confidence is its accuracy within a point"
     else:
-        meaning = f"it claims {abs(gap):.1f} points {'more' if gap > 0 else 'less'} than it keeps on average"
+        meaning = f"its mean confidence is {abs(gap):.1f} points {'above' if gap > 0 else 'below'} its accuracy"
     return f"calibration: {meaning}" + (f"; expected calibration error {ece:.1f} %" if ece is not None else "")

@@ -25,7 +25,9 @@ def run(args: argparse.Namespace) -> int:
             print(f"{method.name:<{width}}  {method.published}  {method.title}")
         return 0
     if args.method not in known:
-        raise ConfigError(f"there is no method {args.method!r}, expected one of {', '.join(known)}")
+        raise ConfigError(
+            f"there is no method {args.method!r}, expected one of {', '.join(known)}, or that of a --plugin"
+        )
     _print_keys(args.method, args.plugin)
     return 0
 
@@ -42,4 +44,4 @@ def _print_keys(name: str, plugins: list[str]) -> None:
     for key in entry.keys:
         print(f"\nTRAINER.{entry.node}.{key.name} {key.default!r}")
         travels = " Travels with a checkpoint." if key.structural else ""
-        print(f"    {key.help[0].upper()}{key.help[1:]}.{travels}")
+        print(f"    {key.help}.{travels}")

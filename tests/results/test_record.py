@@ -6,6 +6,7 @@ from yacs.config import CfgNode
 from mocoop.errors import DataError
 from mocoop.results.record import (
     config_sha256,
+    glance,
     plain_config,
     read_record,
     unfinished_record,
@@ -119,3 +120,11 @@ def test_the_file_is_plain_json(tmp_path):
     write_record(tmp_path / "result.json", make_record())
     assert '"status": "done"' in (tmp_path / "result.json").read_text()
     json.loads((tmp_path / "result.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_a_glance_finds_the_seconds_of_a_long_record(tmp_path):
+    record = make_record()
+    record["per_class"] = [record["per_class"][0] | {"label": n} for n in range(500)]
+    write_record(tmp_path / "new.json", record)
+    write_record(tmp_path / "old.json", {"format": 1, "status": "done", "seconds": record["seconds"], **record})
+    assert glance(tmp_path / "new.json") == glance(tmp_path / "old.json") == ("done", 3.0)

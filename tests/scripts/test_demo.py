@@ -3,6 +3,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 
@@ -140,3 +141,10 @@ def test_ctrl_c_ends_the_runs_at_once(tmp_path):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err.splitlines()[-1] == "interrupted; run the same command to resume" and "Traceback" not in err
+
+
+@pytest.mark.parametrize("name", ["demo", "groups_by_hand_or_not", "when_routing_pays"])
+def test_a_study_explains_itself_before_it_starts(name):
+    command = [sys.executable, "-m", f"scripts.{name}", "--help"]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
+    assert ran.returncode == 0 and ran.stdout.startswith("usage: ")

@@ -16,7 +16,7 @@ def test_the_summary(errors, tmp_path):
     assert status == 0 and lines[0].endswith("4 of 6 images wrong (66.7 %)")
     assert "   33.3 %  cat (1 of 3, most often taken for dog)" in lines
     assert "     2  cat taken for dog (67 % of the class)" in lines
-    assert any("calibration: it claims 40.8 points more than it keeps" in line for line in lines)
+    assert any("calibration: its mean confidence is 40.8 points above its accuracy" in line for line in lines)
     assert lines[-1] == "most confident error: pets/5.png, crane taken for dog with 95.0 %"
 
 
