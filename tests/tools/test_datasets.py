@@ -213,6 +213,16 @@ def test_what_is_wrong_with_a_folder_of_splits_is_one_line(root, tmp_path, capsy
         build(cfg)
 
 
+def test_an_imported_subset_has_every_class(root, tmp_path, capsys):
+    asked = ("UCF101", "--root", root, "--shots", 1, "--seeds", 3, "--output", tmp_path)
+    assert run(capsys, "export-splits", *asked)[0] == 0
+    subset = tmp_path / "ucf101/split_fewshot/shot_1-seed_3.jsonl"
+    subset.write_text("".join(subset.read_text().splitlines(keepends=True)[1:]))
+    status, text = run(capsys, "import-split", "UCF101", subset, "--root", root, "--seed", 7)
+    assert status == 2 and "got no training image of 'Apply" in text
+    assert not (root / "ucf101/split_fewshot/shot_1-seed_7.jsonl").exists()
+
+
 def test_a_file_without_shots_in_its_name_needs_them(root, tmp_path, capsys):
     (tmp_path / "subset.pkl").write_bytes(b"")
     status, text = run(capsys, "import-split", "UCF101", tmp_path / "subset.pkl", "--root", root)
