@@ -31,7 +31,7 @@ from mocoop.errors import ConfigError, MocoopError
 from mocoop.protocols.configs import COMPARED
 from mocoop.protocols.costs import Costs, estimate
 from mocoop.protocols.plan import Run, commands, indexed, plan_runs
-from mocoop.protocols.request import Request
+from mocoop.protocols.request import Request, dry_run
 from mocoop.protocols.runner import run_all
 from mocoop.protocols.schedule import Outcome
 from mocoop.protocols.slurm import Cluster, run_on_slurm
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs what is not finished, then prints and writes the tables; 1 where a run failed, 130 on Ctrl-C."""
     started, checkout = time.monotonic(), find_checkout()
     _check_numbers(args)
-    dry = args.dry_run or os.environ.get("DRY_RUN")
+    dry = args.dry_run or dry_run()
     runs = plan_runs(_request(args), checkout, with_data=not (dry or args.list or args.estimate))
     if dry or args.list or args.estimate:
         lines = commands(runs, checkout) if dry else indexed(runs, checkout)
