@@ -78,6 +78,18 @@ def test_check_takes_several_names(root, capsys):
     assert run(capsys, "check", "OxfordPets", "DescribableTextures", "--root", root, "--reduced")[0] == 1
 
 
+def test_a_shapes_set_is_not_prepared_but_drawn(tmp_path, capsys):
+    status, text = run(capsys, "check", "ShapesBoth", "--root", tmp_path)
+    assert status == 1 and "drawn when a run first uses it" in text and "prepare" not in text
+
+
+def test_an_empty_data_is_none_and_no_shots_are_no_subset(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("DATA", "")
+    assert "folder under data\n" in run(capsys, "list")[1]
+    status, text = run(capsys, "export-splits", "UCF101", "--root", tmp_path, "--shots", "0,1")
+    assert status == 2 and "got --shots 0, expected 1 or more" in text
+
+
 def test_an_unknown_dataset_is_an_error(capsys):
     status, text = run(capsys, "check", "Pets")
     assert status == 2 and text.startswith("error: got the dataset 'Pets', expected one of") and text.count("\n") == 1
