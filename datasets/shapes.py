@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mocoop.data.base import BenchmarkDataset
 from mocoop.engine import DATASET_REGISTRY
+from mocoop.errors import DataError
 from mocoop.shapes.sets import SETS
 from mocoop.shapes.writer import IMAGES, ensure_set, read_styles
 
@@ -25,6 +26,9 @@ class _Shapes(BenchmarkDataset):
         if cfg.DATASET.ROOT:
             ensure_set(self.shapes_set, Path(cfg.DATASET.ROOT).expanduser().absolute() / self.dataset_dir)
         super().__init__(cfg)
+
+    def _missing(self, path: str, expected: str) -> DataError:
+        return DataError(f"{self.name}: {path} does not exist; the set is drawn when a run first uses it")
 
     def read_domains(self) -> dict[str, str]:
         return read_styles(self.dataset_dir)

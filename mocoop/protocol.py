@@ -41,8 +41,9 @@ class Phase:
 class Protocol:
     """phases: in their order; one that another protocol shares lies with that one.
 
-    datasets: those of the papers. measure: BASE_NEW (base, new and H), CURVE (accuracy by shots) or TRANSFER (accuracy
-    on the source and on targets). shots: the curve's, by default. title, about, terms: for those who read its results.
+    datasets: those of the papers; a source is no target of its own. measure: BASE_NEW (base, new and H), CURVE
+    (accuracy by shots) or TRANSFER (accuracy on the source and on targets). shots: the curve's, by default. title,
+    about, terms: for those who read its results.
     """
 
     title: str
@@ -98,7 +99,7 @@ PROTOCOLS = {
         "Cross-dataset transfer",
         "Each method learns one dataset, the source, and is then tested on others with other classes.",
         (_TRAIN_SOURCE, Phase("xd", "test", "all", _TRAIN_SOURCE)),
-        tuple(ELEVEN.split()[1:]),
+        tuple(ELEVEN.split()),
         TRANSFER,
         "cross_dataset",
         terms={

@@ -1,6 +1,6 @@
 # Where this checkout is, and its environment .venv: read by all scripts.
 
-CHECKOUT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+CHECKOUT=$(CDPATH='' cd -- "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 prepare_environment() {  # makes .venv once and sets PYTHON; installs again only where setup.py has changed
     local installed=$CHECKOUT/.venv/installed-from wanted base

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import logging
+import os
 import unicodedata
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -10,6 +12,8 @@ from mocoop.data.paths import check_path, images_below, join_inside, list_folder
 from mocoop.errors import DataError, one_line, quoted, reason_of
 from mocoop.files import read_text
 from mocoop.names import name_problem
+
+log = logging.getLogger(__name__)
 
 SPLIT_NAMES = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 SPLIT_NAMES |= {name: name for name in ("train", "val", "test")}
@@ -28,21 +32,31 @@ class Row(NamedTuple):
 def read_class_folders(root: str) -> list[Row]:
     """The images of `root/<class>/` or of `root/<train, val or test>/<class>/`, in sorted order; folders may be nested.
 
+    A folder `train` without folders in it is a class. What is left out is named in a warning.
     Raises DataError when there are no class folders.
     """
-    folders = [name for name in list_folders(root) if name not in NO_CLASS]
+    found = list_folders(root)
+    folders = [name for name in found if name not in NO_CLASS]
     splits = {name: SPLIT_NAMES[name.lower()] for name in folders if name.lower() in SPLIT_NAMES}
-    if "train" in splits.values():
+    if any(split == "train" and list_folders(f"{root}/{name}") for name, split in splits.items()):
+        _name_skipped(root, [name for name in found if name not in splits])
         rows = [
             row
             for name, split in splits.items()
             for row in _classes(root, f"{name}/", list_folders(f"{root}/{name}"), split)
         ]
     else:
+        _name_skipped(root, [name for name in found if name in NO_CLASS])
         rows = list(_classes(root, "", folders, ""))
     if not rows:
         raise DataError(f"{root}: got no folder with images, expected one for each class, or DATASET.FOLDER.CSV")
     return rows
+
+
+def _name_skipped(root: str, folders: Iterable[str]) -> None:
+    for folder in folders:
+        if next(images_below(f"{root}/{folder}"), None):
+            log.warning("left out, no class: the images in %s/%s", root, folder)
 
 
 def _classes(root: str, prefix: str, folders: Iterable[str], split: str) -> Iterable[Row]:
@@ -56,14 +70,19 @@ def _classes(root: str, prefix: str, folders: Iterable[str], split: str) -> Iter
 def read_image_csv(path: str, root: str) -> list[Row]:
     """The rows of a csv with the columns path and label, and optionally split and domain.
 
-    Commas, semicolons or tabs separate columns. Raises DataError naming a line whose path leaves `root`, whose label
-    is empty or whose split is unknown.
+    Commas, semicolons or tabs separate columns. Raises DataError naming a line whose path leaves `root` or was there
+    before, whose label is empty or whose split is unknown.
     """
-    rows = []
+    rows, line_of = [], {}
     for number, entry in read_table(path, ("path", "label")):
         where = f"{path}, line {number}"
         image, label, split, domain = (entry[key].strip() for key in ("path", "label", "split", "domain"))
         join_inside(root, image, where)
+        first = line_of.setdefault(os.path.normpath(image), number)
+        if first != number:
+            raise DataError(
+                f"{where}: got the image {one_line(image, 160)} again, after line {first}; expected it once"
+            )
         if not label:
             raise DataError(f"{where}: got no label for {one_line(image, 160)}")
         if split and split.lower() not in SPLIT_NAMES:

@@ -12,22 +12,17 @@ from mocoop.data.item import Item, Splits, by_label
 from mocoop.data.paths import list_folders, list_images
 from mocoop.errors import DataError
 
-TEST_SHARE, VAL_SHARE = 0.3, 0.2  # of own images
+TEST_SHARE, VAL_SHARE = 0.3, 0.2  # of own images; CoOp's datasets lend the same share to validation
 
 
-def split_trainval(items: Sequence[Item], rng: random.Random, val_share: float = 0.2) -> tuple[list[Item], list[Item]]:
+def split_trainval(items: Sequence[Item], rng: random.Random) -> tuple[list[Item], list[Item]]:
     """Shuffle the items of each label and move the first fifth to validation; returns (train, val).
 
     The draw of CoOp's `OxfordPets.split_trainval`.
     """
-    train, val = [], []
     for members in by_label(items):
-        n_val = round(len(members) * val_share)
-        _check(n_val, f"class {members[0].classname!r}", len(members))
-        rng.shuffle(members)
-        val.extend(members[:n_val])
-        train.extend(members[n_val:])
-    return train, val
+        _check(round(len(members) * VAL_SHARE), f"class {members[0].classname!r}", len(members))
+    return split_off_val(items, rng)
 
 
 def split_classes(classes: Sequence[Sequence[Item]], rng: random.Random) -> Splits:

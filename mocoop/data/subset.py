@@ -15,7 +15,7 @@ from mocoop.data.item import Splits
 from mocoop.data.manifest import Record, encode_manifest, match_records, read_manifest, tails
 from mocoop.data.paths import leads_out
 from mocoop.data.pickled import read_pickled_subset
-from mocoop.errors import DataError
+from mocoop.errors import DataError, one_line, quoted
 from mocoop.files import write_file
 
 log = logging.getLogger(__name__)
@@ -75,14 +75,20 @@ def subset_made_elsewhere(
 def take_records(splits: Splits, records: dict[str, list[Record]], source: str, image_dir: str) -> Splits:
     """`splits` with training and validation reduced to what the records of a subset file, `source`, name.
 
-    Raises DataError for a record that is not among the training and validation images.
+    Raises DataError for a record that is not among the training and validation images, and for a class without a
+    training image: the base and new classes would not be those of the split.
     """
     wanted = {tail for part in records.values() for record in part for tail in tails(record.path)}
     start = len(image_dir) + 1
     items = chain(splits.val or (), splits.train)
     known = {path: item for item in items if (path := item.impath[start:]) in wanted}
     val = None if splits.val is None else match_records(records["val"], known, source)
-    return splits._replace(train=match_records(records["train"], known, source), val=val)
+    train = match_records(records["train"], known, source)
+    present = {item.label for item in train}
+    if absent := {item.label: item.classname for item in splits.train if item.label not in present}:
+        names = one_line(", ".join(map(quoted, absent.values())), 160)
+        raise DataError(f"{source}: got no training image of {names}, expected at least one of each class")
+    return splits._replace(train=train, val=val)
 
 
 def store_subset(path: Path, text: str) -> None:

@@ -1,5 +1,6 @@
 """Which configuration a run of a method takes, and the last epoch that it trains."""
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ import yaml
 from mocoop.catalog import listed
 from mocoop.errors import ConfigError, DataError, reason_of
 from mocoop.files import read_text
+from mocoop.settings import leaves
 
 FOLDER = "configs/trainers"  # <method>/<cfg>.yaml or <method>/<cfg>/<dataset>.yaml
 COMPARED = ("ZeroshotCLIP", "CoOp", "CoCoOp", "MoCoOp")  # the methods of a protocol where none is named
@@ -88,6 +90,27 @@ def choose_config(checkout: Path, folder: str, names: Sequence[str], dataset: st
     )
 
 
+def setting(file: Path, key: str, overrides: dict, default):
+    """What a configuration says of a key, as a value of the default's type; the default where it is none."""
+    value = _settings(file)
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    value = overrides.get(key, value)
+    try:
+        return default if value is None else type(default)(value) or default
+    except (TypeError, ValueError):
+        return default
+
+
+@functools.cache
+def _settings(file: Path) -> dict:
+    try:
+        found = yaml.load(read_text(file), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (DataError, yaml.YAMLError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 @dataclass(frozen=True)
 class Configs:
     """The configurations of one method in a request.
@@ -115,18 +138,20 @@ def names_in(folder: Path) -> list[str]:
 
 
 def last_epoch(checkout: Path, file: str, overrides: Sequence[str]) -> str | None:
-    """OPTIM.MAX_EPOCH of a configuration, with KEY, VALUE, ... overrides; None if it trains by iterations.
+    """OPTIM.MAX_EPOCH of a configuration, with KEY, VALUE, ... overrides; None if another model may be the final one.
 
-    How many epochs those make depends on the data. Raises ConfigError for a configuration that says neither.
+    That is with TEST.FINAL_MODEL best_val, and with iterations: how many epochs those make depends on the data. Raises
+    ConfigError for a configuration that says neither.
     """
     try:
-        optim = yaml.safe_load(read_text(checkout / file, "config file"))["OPTIM"]
-        optim = {**optim, **{k.removeprefix("OPTIM."): v for k, v in zip(overrides[::2], overrides[1::2])}}
-        by_iterations = any(str(optim.get(key, 0)) != "0" for key in ("MAX_ITER", "ITERS_PER_SHOT"))
-        return None if by_iterations else str(optim["MAX_EPOCH"])
+        given = dict(leaves(yaml.safe_load(read_text(checkout / file, "config file"))))
+        given |= zip(overrides[::2], overrides[1::2])
+        by_iterations = any(str(given.get(f"OPTIM.{key}", 0)) != "0" for key in ("MAX_ITER", "ITERS_PER_SHOT"))
+        other = by_iterations or given.get("TEST.FINAL_MODEL") == "best_val"
+        return None if other else str(given["OPTIM.MAX_EPOCH"])
     except DataError as error:
         raise ConfigError(str(error)) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{file} is not valid yaml: {reason_of(error, 300)}") from error
-    except (KeyError, TypeError):
+    except (AttributeError, KeyError, TypeError):
         raise ConfigError(f"no OPTIM.MAX_EPOCH in {file}, so the epoch to load is not known") from None

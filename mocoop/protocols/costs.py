@@ -4,20 +4,16 @@ The law is that of benchmarks/README.md under "Scaling": ViT-B/16 on one core of
 records below the output folder, it is scaled by what they took beside what it says of them, and so fits other machines.
 """
 
-import functools
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from statistics import mean, median
 
-import yaml
-
 from mocoop.catalog import Listed, listed
 from mocoop.clip.templates import template_groups
 from mocoop.data.sources import load_sources
-from mocoop.errors import DataError
-from mocoop.files import read_text
+from mocoop.protocols.configs import setting
 from mocoop.protocols.plan import Run
 from mocoop.protocols.schedule import wall_seconds
 from mocoop.results.record import FILE_NAME, glance
@@ -56,7 +52,7 @@ class Costs:
         words = [word for word in run.argv if word != "--eval-only"]
         given = dict(zip(words[::2], words[1::2]))
         method, file = _method(run), self.checkout / given["--config-file"]
-        dataset = _value(self.checkout / given["--dataset-config-file"], "DATASET.NAME", {}, "")
+        dataset = setting(self.checkout / given["--dataset-config-file"], "DATASET.NAME", {}, "")
         source = self.sources.get(dataset)
         half = 0.5 if given["DATASET.SUBSAMPLE_CLASSES"] in ("base", "new") else 1.0
         classes = half * (source.classes if source else UNKNOWN_CLASSES)
@@ -64,12 +60,14 @@ class Costs:
         prompts = classes * (len(template_groups(dataset)) if encoded == "groups" else 1)
         seconds = TEST_PROMPT * prompts + TEST_IMAGE * half * (source.counts["test"] if source else UNKNOWN_IMAGES)
         if "--eval-only" not in run.argv:
-            batch = _value(file, "DATALOADER.TRAIN_X.BATCH_SIZE", given, 32)
-            steps = max(1, classes * int(given["DATASET.NUM_SHOTS"]) // batch) * _value(
+            batch = setting(file, "DATALOADER.TRAIN_X.BATCH_SIZE", given, 32)
+            shots = setting(file, "DATASET.NUM_SHOTS", given, -1)
+            whole = half * (source.counts.get("train", 0) if source else UNKNOWN_IMAGES)
+            steps = max(1, (classes * shots if shots > 0 else whole) // batch) * setting(
                 file, "OPTIM.MAX_EPOCH", given, 50
             )
             seconds += steps * (STEP + PROMPT * prompts * (batch if encoded == "images" else 1) + IMAGE * batch)
-        return START + SIZES.get(_value(file, "MODEL.BACKBONE.NAME", given, ""), 1.0) * seconds
+        return START + SIZES.get(setting(file, "MODEL.BACKBONE.NAME", given, ""), 1.0) * seconds
 
 
 def estimate(runs: list[Run], checkout: Path, workers: int) -> Iterator[str]:
@@ -102,23 +100,3 @@ def _measured(folder: Path) -> list[float]:
     """The seconds of the finished runs of a kind."""
     glances = (glance(path) for path in folder.glob(f"seed*/{FILE_NAME}"))
     return [seconds for status, seconds in glances if status == "done" and seconds]
-
-
-def _value(file: Path, key: str, overrides: dict, default):
-    """What a configuration says of a key, as a value of the default's type; the default where it is none."""
-    value = _settings(file)
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    try:
-        return type(default)(overrides.get(key, value)) or default
-    except (TypeError, ValueError):
-        return default
-
-
-@functools.cache
-def _settings(file: Path) -> dict:
-    try:
-        found = yaml.load(read_text(file), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (DataError, yaml.YAMLError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -19,10 +19,9 @@ from mocoop.protocols.configs import (
     names_in,
     shapes_config,
 )
-from mocoop.protocols.request import Request, check_data, completed, known
+from mocoop.protocols.request import DATASETS, Request, check_data, completed, data_root, known
 from mocoop.results.record import FILE_NAME, glance
 
-DATASETS = "configs/datasets"
 CONSOLE = "console.txt"
 Place = tuple[Phase, str, int, int]  # phase, dataset, shots, seed
 
@@ -134,7 +133,8 @@ def _make_run(
     def folder(phase: Phase, dataset: str) -> str:
         return f"{request.output}/{phase.folder}/{dataset}/shots_{shots}/{method.name}/{cfg}/seed{seed}"
 
-    argv = ["--root", request.data, "--seed", str(seed), "--trainer", method.name]
+    root = data_root(request, configs.checkout, dataset)
+    argv = [*(["--root", root] if root else []), "--seed", str(seed), "--trainer", method.name]
     argv += [word for plugin in request.plugins for word in ("--plugin", plugin)]
     argv += ["--dataset-config-file", f"{DATASETS}/{dataset}.yaml", "--config-file", file]
     argv += ["--output-dir", folder(phase, dataset)]

@@ -9,8 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mocoop.errors import ConfigError
-from mocoop.protocol import ALIASES, CURVE, PROTOCOLS, Phase, part_of
-from mocoop.protocols.configs import COMPARED
+from mocoop.protocol import ALIASES, CURVE, PROTOCOLS, TRANSFER, Phase, part_of
+from mocoop.protocols.configs import COMPARED, setting
+
+DATASETS = "configs/datasets"
+DATA = "data"  # the data root where none is given, in the checkout
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,13 @@ class Request:
         return (self.source,) if phase.on_source else self.datasets
 
 
-def completed(request: Request, checkout: Path) -> Request:
+def completed(request: Request, checkout: Path, start: str = "") -> Request:
     """The request with nothing left open but `cfg`. Folders are absolute, or relative to the checkout.
 
-    Raises ConfigError for a variable that cannot be used.
+    start: the folder that what is asked for is relative to, if not the current one. Raises ConfigError for a variable
+    that cannot be used.
     """
+    start = start or os.getcwd()
     given = {name: value for name, value in os.environ.items() if value}
     protocol, _ = part_of(request.protocol)
     plugins = request.plugins or _words("PLUGIN", given.get("PLUGIN", ""))
@@ -60,24 +65,34 @@ def completed(request: Request, checkout: Path) -> Request:
     overrides = request.overrides or _words("OPTS", given.get("OPTS", ""))
     if len(overrides) % 2:
         raise ConfigError(f"got OPTS '{shlex.join(overrides)}', expected pairs KEY VALUE")
+    source = request.source or given.get("SOURCE", "imagenet")
     return replace(
         request,
-        datasets=request.datasets or protocol.datasets,
-        seeds=request.seeds or whole_numbers("SEED", given.get("SEEDS", "1 2 3").split()),
-        shots=request.shots or protocol.shots or whole_numbers("SHOTS", [given.get("SHOTS", "16")], "-?[0-9]+"),
+        datasets=request.datasets or tuple(n for n in protocol.datasets if n != source or protocol.measure != TRANSFER),
+        seeds=request.seeds or _numbers("SEEDS", given, (1, 2, 3)),
+        shots=request.shots or _numbers("SHOTS", given, protocol.shots or (16,), "-?[0-9]+"),
         cfg=request.cfg or given.get("CFG"),
-        source=request.source or given.get("SOURCE", "imagenet"),
-        data=os.path.join(os.getcwd(), data) if data else "data",
-        output=os.path.join(os.getcwd(), output).removeprefix(f"{checkout}/") if output else "output",
+        source=source,
+        data=os.path.join(start, data) if data else DATA,
+        output=os.path.join(start, output).removeprefix(f"{checkout}/") if output else "output",
         overrides=overrides,
-        plugins=tuple(os.path.abspath(plugin) for plugin in plugins),
+        plugins=tuple(os.path.normpath(os.path.join(start, plugin)) for plugin in plugins),
     )
+
+
+def data_root(request: Request, checkout: Path, dataset: str) -> str:
+    """The data root of a dataset's runs; empty where none was given and the dataset's configuration names its own."""
+    if request.data != DATA:
+        return request.data
+    return "" if setting(checkout / DATASETS / f"{dataset}.yaml", "DATASET.ROOT", {}, "") else DATA
 
 
 def check_data(request: Request, checkout: Path, command: str) -> None:
     """Raises ConfigError where a dataset needs a data root that is missing; `command` can be given another."""
-    root, datasets = checkout / request.data, {name for phase in request.phases for name in request.targets(phase)}
-    if not root.is_dir() and not all(name.startswith("shapes_") for name in datasets):  # those are rendered
+    datasets = {name for phase in request.phases for name in request.targets(phase)}
+    asked = [name for name in datasets if not name.startswith("shapes_")]  # those are rendered
+    root = checkout / request.data
+    if not root.is_dir() and any(data_root(request, checkout, name) for name in asked):
         raise ConfigError(f"no data in {root}; get it as DATASETS.md says, then: DATA=/its/folder {command} ...")
 
 
@@ -103,6 +118,17 @@ def whole_numbers(name: str, words: Iterable[str], pattern: str = "[0-9]+") -> t
         if not re.fullmatch(pattern, word):
             raise ConfigError(f"got {name} '{word}', expected a whole number")
     return tuple(map(int, words))
+
+
+def _numbers(variable: str, given: dict[str, str], default: tuple[int, ...], pattern="[0-9]+") -> tuple[int, ...]:
+    text = given.get(variable)
+    return default if text is None else whole_numbers(variable, text.split() or [text], pattern)
+
+
+def dry_run() -> str:
+    """What DRY_RUN says; empty where it is not set, or 0."""
+    said = os.environ.get("DRY_RUN", "")
+    return "" if said == "0" else said
 
 
 def _words(variable: str, text: str) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """The scripts of scripts/: the runs of a protocol, or of a part of it, of one method, one after the other.
 
-scripts/common.sh starts it in the checkout as `python -m mocoop.protocols.script SCRIPT USAGE METHOD [ARGUMENT...]`:
-the script as it was called, whose name says what to run, how it is to be called, and what it was given.
+scripts/common.sh starts it in the checkout as `python -m mocoop.protocols.script SCRIPT START USAGE METHOD
+[ARGUMENT...]`: the script as it was called, whose name says what to run, the folder it was called in, how it is to be
+called, and what it was given.
 """
 
 import os
@@ -12,20 +13,19 @@ from itertools import zip_longest
 from pathlib import Path
 
 from mocoop.errors import ConfigError, MocoopError
-from mocoop.protocols.configs import names_in
-from mocoop.protocols.plan import DATASETS, Run, list_runs
-from mocoop.protocols.request import Request, check_data, completed, whole_numbers
+from mocoop.protocols.plan import Run, list_runs
+from mocoop.protocols.request import Request, check_data, completed, dry_run, whole_numbers
 
 
-def main(script: str, usage: str, *arguments: str) -> int:
+def main(script: str, start: str, usage: str, *arguments: str) -> int:
     """Runs what is not finished, or prints it if DRY_RUN is set; the status of the first run that fails."""
-    checkout, dry, python = Path.cwd(), os.environ.get("DRY_RUN"), os.environ["PYTHON"]
+    checkout, dry, python = Path.cwd(), dry_run(), os.environ["PYTHON"]
     try:
-        request = completed(read_request(Path(script).stem, usage, arguments), checkout)
-        check_datasets(request, checkout)
+        request = completed(read_request(Path(script).stem, usage, arguments), checkout, start)
+        runs = list_runs(request, checkout)
         if dry != "1":
             check_data(request, checkout, f"bash {script}")
-        for run in list_runs(request, checkout):
+        for run in runs:
             if dry != "plan" and run.finished(checkout):
                 print(f"finished already: {run.folder}", flush=True)
             elif dry:
@@ -49,14 +49,6 @@ def read_request(name: str, usage: str, arguments: tuple[str, ...]) -> Request:
     field, name_of_one = ("shots", "SHOTS") if request.is_curve else ("seeds", "SEED")
     numbers = whole_numbers(name_of_one, arguments[len(kinds) :])
     return Request(name, (method,), tuple(dataset), **{field: numbers})
-
-
-def check_datasets(request: Request, checkout: Path) -> None:
-    """Raises ConfigError, with those that can be chosen, where a dataset does not exist."""
-    for dataset in (name for phase in request.phases for name in request.targets(phase)):
-        if not (checkout / DATASETS / f"{dataset}.yaml").is_file():
-            choices = " ".join(names_in(checkout / DATASETS))
-            raise ConfigError(f"no data set '{dataset}' in {DATASETS}; choose one of: {choices}")
 
 
 def execute(run: Run, checkout: Path, python: str, scripts: Path) -> int:

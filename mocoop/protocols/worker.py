@@ -47,6 +47,13 @@ def printing_to(path: Path) -> Iterator[None]:
 
 def run_job(main, argv: list[str], console: Path) -> str:
     """Runs `main(argv)`; why it failed, or an empty string."""
+    try:
+        return _run_job(main, argv, console)
+    except OSError as error:  # of the console: whatever the run raises is printed there
+        return f"{console}: {error.strerror}"
+
+
+def _run_job(main, argv: list[str], console: Path) -> str:
     with printing_to(console):
         try:
             failed = main(argv) != 0

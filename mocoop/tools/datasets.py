@@ -8,6 +8,7 @@ mocoop datasets new ROOT                           a config for your own class f
 
 import argparse
 import os
+import re
 import shlex
 from itertools import product
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 from mocoop.checkout import find_checkout, import_datasets
 from mocoop.data import exchange
 from mocoop.data.sources import BUNDLED, load_sources
-from mocoop.errors import ConfigError, DataError
+from mocoop.errors import ConfigError, DataError, quoted
 from mocoop.files import check_unused, write_file
 from mocoop.tools._options import Numbers
 
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sub.set_defaults(action=function)
         if root:
             sub.add_argument(
-                "--root", default=os.environ.get("DATA", "data"), help="data root (default: $DATA or data)"
+                "--root", default=os.environ.get("DATA") or "data", help="data root (default: $DATA or data)"
             )
         return sub
 
@@ -181,6 +182,8 @@ def _new(args) -> int:
 
     root = os.path.abspath(os.path.expanduser(args.root))
     name = args.name or config_name(root)
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise ConfigError(f"got --name {quoted(name)}, expected a word of letters, digits, '_', '-' and '.'")
     settings = {"CSV": args.csv, "CLASSNAMES": args.classnames}
     classes = OwnImages.survey(root, settings)
     path = find_checkout() / "configs/datasets" / f"{name}.yaml"
@@ -218,6 +221,8 @@ def _import_split(args) -> int:
 def _export_splits(args) -> int:
     from mocoop.data.subset import FOLDER, few_shot_subset
 
+    if 0 in args.shots:
+        raise ConfigError("got --shots 0, expected 1 or more images a class")
     for name in _names(args.names):
         dataset = _dataset_class(name).open(args.root)
         if dataset.test_only:

@@ -31,13 +31,15 @@ from mocoop.errors import ConfigError, MocoopError
 from mocoop.protocols.configs import COMPARED
 from mocoop.protocols.costs import Costs, estimate
 from mocoop.protocols.plan import Run, commands, indexed, plan_runs
-from mocoop.protocols.request import Request, find_protocol
+from mocoop.protocols.request import Request, dry_run, find_protocol
 from mocoop.protocols.runner import run_all
 from mocoop.protocols.schedule import Outcome
 from mocoop.protocols.slurm import Cluster, run_on_slurm
 from mocoop.tools._options import PROTOCOL_NAMES, Names, Numbers
 
 TAKES_OVERRIDES = True
+OF_SLURM = {"time": "4:00:00", "gpus_per_run": 1, "parallel": 32, "slurm_option": []}  # with their defaults
+OF_GPUS = {"jobs_per_gpu": 1}
 
 logger = logging.getLogger(__name__)
 
@@ -63,21 +65,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time on the cores (default: 1)")
     where.add_argument("--gpus", action=Names, default=(), metavar="A,B", help="GPUs, a run on each at a time")
     where.add_argument("--slurm", metavar="PARTITION", help="run as jobs of SLURM (pip install submitit)")
-    parser.add_argument("--jobs-per-gpu", type=int, default=1, metavar="N", help="runs at a time on each of --gpus")
+    parser.add_argument("--jobs-per-gpu", type=int, metavar="N", help="runs at a time on each of --gpus")
     slurm = parser.add_argument_group("with --slurm")
-    slurm.add_argument(
-        "--time", default="4:00:00", help="of a job, which goes on in another one (default: %(default)s)"
-    )
-    slurm.add_argument("--gpus-per-run", type=int, default=1, metavar="N", help="GPUs of a job (default: 1)")
-    slurm.add_argument("--parallel", type=int, default=32, metavar="N", help="jobs of an array at a time (default: 32)")
-    slurm.add_argument(
-        "--slurm-option", action="append", default=[], metavar="KEY=VALUE", help="option of sbatch; repeatable"
-    )
+    slurm.add_argument("--time", help="of a job, which goes on in another one (default: %(default)s)")
+    slurm.add_argument("--gpus-per-run", type=int, metavar="N", help="GPUs of a job (default: 1)")
+    slurm.add_argument("--parallel", type=int, metavar="N", help="jobs of an array at a time (default: 32)")
+    slurm.add_argument("--slurm-option", action="append", metavar="KEY=VALUE", help="option of sbatch; repeatable")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
     instead.add_argument("--list", action="store_true", help="print the plan, an index for each run, and run nothing")
     instead.add_argument("--index", type=int, metavar="I", help="run the run of this index in the plan, and no other")
     instead.add_argument("--estimate", action="store_true", help="print how long it takes, and run nothing")
+    parser.set_defaults(**OF_SLURM, **OF_GPUS)
     parser.usage = f"{parser.prog} PROTOCOL [OPTION ...] [-- KEY VALUE ...]"
 
 
@@ -85,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs what is not finished, then prints and writes the tables; 1 where a run failed, 130 on Ctrl-C."""
     started, checkout = time.monotonic(), find_checkout()
     _check_numbers(args)
-    dry = args.dry_run or os.environ.get("DRY_RUN")
+    dry = args.dry_run or dry_run()
     runs = plan_runs(_request(args), checkout, with_data=not (dry or args.list or args.estimate))
     if dry or args.list or args.estimate:
         lines = commands(runs, checkout) if dry else indexed(runs, checkout)
@@ -141,6 +140,10 @@ def _devices(args) -> list[str | None]:
 
 
 def _check_numbers(args) -> None:
+    for needed, options in (("slurm", OF_SLURM), ("gpus", OF_GPUS)):
+        for name, default in options.items():
+            if not getattr(args, needed) and getattr(args, name) != default:
+                raise ConfigError(f"got --{name.replace('_', '-')} without --{needed}, which it is for")
     for name, least in {"jobs": 1, "jobs_per_gpu": 1, "parallel": 1, "retries": 0, "gpus_per_run": 0}.items():
         if getattr(args, name) < least:
             option = f"--{name.replace('_', '-')}"

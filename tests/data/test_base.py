@@ -68,7 +68,7 @@ def test_base_and_new(root, classes, names):
 
 def test_coops_pickled_subset_is_taken_over(root):
     whole = ToySet(make_cfg(root))
-    train, val = whole.train_x[3:9], whole.val[:2]
+    train, val = whole.train_x[3::4], whole.val[:2]
     (root / "toy/split_fewshot").mkdir()
     moved = ([Relocated(item, str(root)) for item in items] for items in (train, val))
     (root / "toy/split_fewshot/shot_2-seed_1.pkl").write_bytes(pickled_subset(*moved))
@@ -91,6 +91,18 @@ def test_a_subset_of_another_split_is_refused(root):
     ToySet(make_cfg(root, seed=7))
     with pytest.raises(DataError, match="shot_2-seed_1.jsonl.*another split"):
         ToySet(make_cfg(root, shots=2))
+
+
+def test_a_subset_without_an_image_of_a_class_is_refused(root):
+    manifest = root / "toy/split_fewshot/shot_2-seed_1.jsonl"
+    ToySet(make_cfg(root, shots=2))
+    lines = manifest.read_text().splitlines(keepends=True)
+    manifest.write_text(
+        "".join(line for line in lines if '"train"' not in line or not {"bee", "elk"} & set(line.split('"')))
+    )
+    for classes in ("all", "base", "new"):
+        with pytest.raises(DataError, match="shot_2-seed_1.jsonl: got no training image of 'bee', 'elk', expected"):
+            ToySet(make_cfg(root, shots=2, classes=classes))
 
 
 def test_without_a_seed_nothing_is_stored(root):

@@ -124,6 +124,21 @@ def test_given_split_folders(tmp_path):
     assert not (tmp_path / "split_zhou_Folder.json").exists()
 
 
+def test_a_class_may_be_called_train_and_what_is_left_out_is_named(tmp_path, caplog):
+    for name in ("car", "train", "output"):
+        for number in range(4):
+            save(tmp_path / name / f"{number}.png")
+    (tmp_path / "downloads").mkdir()
+    assert build(tmp_path).classnames == ["car", "train"]
+    assert [record.message for record in caplog.records] == [f"left out, no class: the images in {tmp_path}/output"]
+    (tmp_path / "train").rename(tmp_path / "rail")
+    for part in ("train", "test"):
+        save(tmp_path / part / "car/1.png"), save(tmp_path / part / "car/2.png")
+    caplog.clear()
+    assert build(tmp_path).classnames == ["car"]
+    assert [record.message.rpartition("/")[2] for record in caplog.records] == ["car", "output", "rail"]
+
+
 def test_given_train_and_test_lend_a_fifth_to_validation(tmp_path):
     for part in ("train", "test"):
         for number in range(10):
@@ -168,6 +183,7 @@ def test_csv_from_a_spreadsheet(tmp_path):
         (["path,label", "../a.png,x"], "line 2: got the path '../a.png'"),
         (["path,label", "/etc/a.png,x"], "line 2"),
         (["path,label", "a.png,"], "line 2: got no label"),
+        (["path,label", "a.png,x", "b.png,x", "./a.png,y"], "line 4: got the image ./a.png again, after line 2"),
         (["path,label,split", "a.png,x,dev"], "line 2: got the split 'dev', expected train, val or test"),
         (["path,label,split", "a.png,x,train", "b.png,x,"], "a split for some images only"),
         (["path,label,split", "a.png,x,train", "b.png,x,val"], "no image to test on"),

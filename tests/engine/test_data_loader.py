@@ -1,6 +1,5 @@
 import pytest
 import torch
-from PIL import Image
 
 from mocoop.engine.lite.data_loader import DatasetWrapper, build_data_loader
 from mocoop.engine.lite.data_manager import DataManager
@@ -34,8 +33,8 @@ def test_only_training_drops_an_incomplete_batch_and_never_the_only_one(cfg, bat
     manager = DataManager(cfg)
     images = manager.dataset.train_x
     tfm = build_transform(cfg, is_train=False)
-    assert len(build_data_loader(cfg, "RandomSampler", images, batch_size, tfm=tfm)) == batches
-    testing = build_data_loader(cfg, data_source=images, batch_size=batch_size, tfm=tfm, is_train=False)
+    assert len(build_data_loader(cfg, "RandomSampler", images, batch_size, tfm)) == batches
+    testing = build_data_loader(cfg, "SequentialSampler", images, batch_size, tfm, is_train=False)
     assert sum(len(batch["label"]) for batch in testing) == 21
 
 
@@ -58,7 +57,7 @@ def test_an_unreadable_image_is_one_line_naming_the_file(cfg, tmp_path, workers)
     path.write_bytes(b"\x89PNG\r\n\x1a\n broken")
     tfm = build_transform(cfg, is_train=False)
     images = [*DataManager(cfg).dataset.train_x, Datum(str(path))]
-    loader = build_data_loader(cfg, data_source=images, batch_size=1, tfm=tfm, is_train=False)
+    loader = build_data_loader(cfg, "SequentialSampler", images, 1, tfm, is_train=False)
     seen = []
     with pytest.raises(DataError) as caught:
         for batch in loader:
@@ -75,16 +74,10 @@ def test_images_are_transformed(cfg, image_root):
         assert DatasetWrapper(cfg, [item], transform, is_train)[0]["img"].shape == (3, 16, 16)
 
 
-def test_without_transforms_images_stay_images(cfg, image_root):
-    item = Datum(str(image_root / "train" / "red_0.png"))
-    assert isinstance(DatasetWrapper(cfg, [item])[0]["img"], Image.Image)
-
-
-def test_empty_splits_and_batch_sizes(cfg):
+def test_empty_splits_and_unknown_samplers(cfg):
+    tfm = build_transform(cfg)
     with pytest.raises(DataError, match="Colours: no image to evaluate on"):
-        build_data_loader(cfg, data_source=[], is_train=False)
+        build_data_loader(cfg, "SequentialSampler", [], 5, tfm, is_train=False)
     images = DataManager(cfg).dataset.train_x
-    with pytest.raises(ConfigError, match="BATCH_SIZE: got 0, expected a whole number"):
-        build_data_loader(cfg, data_source=images, batch_size=0)
     with pytest.raises(ConfigError, match='SAMPLER: got "Random", expected one of RandomSampler, SequentialSampler'):
-        build_data_loader(cfg, "Random", images)
+        build_data_loader(cfg, "Random", images, 5, tfm)

@@ -55,11 +55,6 @@ def test_the_log_says_what_is_done(cfg, capsys):
     ]
 
 
-def test_no_transform(cfg):
-    cfg.INPUT.NO_TRANSFORM = True
-    assert build_transform(cfg) is None
-
-
 @pytest.mark.parametrize(
     "key, value, message",
     [
@@ -67,6 +62,7 @@ def test_no_transform(cfg):
         ("INTERPOLATION", "lanczos", 'INPUT.INTERPOLATION: got "lanczos", expected one of bilinear'),
         ("SIZE", (32, 0), r"INPUT.SIZE: got \(32, 0\), expected \(height, width\)"),
         ("SIZE", (32,), "INPUT.SIZE: got"),
+        ("NO_TRANSFORM", True, "INPUT.NO_TRANSFORM: got True, expected False"),
     ],
 )
 def test_wrong_settings(cfg, key, value, message):

@@ -66,6 +66,12 @@ def test_iterations_make_epochs_that_only_the_data_tell(tmp_path, write, key):
     assert last_epoch(tmp_path, "configs/trainers/A/a.yaml", (f"OPTIM.{key}", "0")) == "3"
 
 
+def test_the_best_model_is_of_no_known_epoch(tmp_path, write):
+    write("A/a.yaml", "OPTIM: {MAX_EPOCH: 3}\nTEST: {FINAL_MODEL: best_val}\n")
+    assert last_epoch(tmp_path, "configs/trainers/A/a.yaml", ()) is None
+    assert last_epoch(tmp_path, "configs/trainers/A/a.yaml", ("TEST.FINAL_MODEL", "last_step")) == "3"
+
+
 @pytest.mark.parametrize("text", ["", "3\n", "OPTIM:\n  LR: 1\n", "OPTIM: 3\n", "{", "\0"])
 def test_a_file_without_epochs_is_one_line(tmp_path, write, text):
     write("A/a.yaml", text)

@@ -49,6 +49,7 @@ def test_the_law_knows_that_more_epochs_images_and_prompts_take_longer(checkout)
     assert of(shots=16) > 2 * of(shots=4)
     assert of("MoCoOp", overrides=("OPTIM.MAX_EPOCH", "4")) > of()
     assert of(overrides=("OPTIM.MAX_EPOCH", "many")) > 0  # train.py names it
+    assert of(shots=-1) > 1.3 * of(shots=16) and of(overrides=("DATASET.NUM_SHOTS", "abc")) > 0
 
 
 def test_an_estimate_says_what_it_rests_on(checkout):

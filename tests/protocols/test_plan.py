@@ -61,6 +61,13 @@ def test_what_is_not_given_is_left_to_the_scripts(checkout, monkeypatch):
     assert sorted({run.seed for run in plan(checkout, seeds=None)}) == [1, 2, 3]
 
 
+def test_shots_of_the_environment_win_over_the_protocols(checkout, monkeypatch):
+    monkeypatch.setenv("SHOTS", "4 -1")
+    for protocol in ("base2new_train", "few_shot"):
+        assert [option(run, "DATASET.NUM_SHOTS") for run in plan(checkout, protocol)] == ["4", "-1"]
+    assert [option(run, "DATASET.NUM_SHOTS") for run in plan(checkout, "few_shot", shots=(2,))] == ["2"]
+
+
 def test_few_shot_has_five_numbers_of_shots_and_one_zero_shot_run(checkout):
     runs = plan(checkout, "few_shot", methods=("ZeroshotCLIP", "CoOp"))
     assert [name.split("/")[3] for name in names(runs)] == [f"shots_{n}" for n in (0, 1, 2, 4, 8, 16)]
@@ -80,6 +87,14 @@ def test_transfer_trains_once_on_the_source(checkout, protocol):
     assert {run.model for run in tested} == {trained.folder}
 
 
+def test_the_source_is_no_target_of_its_own(checkout):
+    for name in PROTOCOLS["xd"].datasets:
+        checkout.write(f"configs/datasets/{name}.yaml", "DATASET:\n  NAME: x\n")
+    tested = plan(checkout, "xd_test", datasets=None, cfg="tiny", source="dtd")
+    assert [run.name.split("/")[2] for run in tested] == [n for n in PROTOCOLS["xd"].datasets if n != "dtd"]
+    assert len(plan(checkout, "base2new_train", datasets=None, cfg="tiny")) == 11
+
+
 def test_overrides_reach_every_command_and_the_epoch_to_load(checkout):
     overrides = ("OPTIM.MAX_EPOCH", "2", "INPUT.TRANSFORMS", "['normalize', 'a \"b\"']", "A.B", "")
     trained, tested = plan(checkout, overrides=overrides)
@@ -87,8 +102,9 @@ def test_overrides_reach_every_command_and_the_epoch_to_load(checkout):
     assert option(tested, "--load-epoch") == "2"
 
 
-def test_the_last_model_is_tested_where_iterations_are_counted(checkout):
-    _, tested = plan(checkout, overrides=("OPTIM.MAX_ITER", "20"))
+@pytest.mark.parametrize("overrides", [("OPTIM.MAX_ITER", "20"), ("TEST.FINAL_MODEL", "best_val")])
+def test_the_models_own_choice_is_tested_where_it_may_not_be_that_of_the_last_epoch(checkout, overrides):
+    _, tested = plan(checkout, overrides=overrides)
     assert "--load-epoch" not in tested.argv and "--model-dir" in tested.argv
 
 
@@ -97,6 +113,17 @@ def test_folders_are_passed_on(checkout, tmp_path):
     (run, _) = plan(checkout, data=str(tmp_path / "my data"), output=str(tmp_path / "out"))
     assert option(run, "--root") == str(tmp_path / "my data")
     assert run.folder == f"{tmp_path}/out/{run.name}"
+
+
+def test_a_dataset_with_a_root_of_its_own_keeps_it_unless_another_is_given(checkout, tmp_path):
+    checkout.write("configs/datasets/birds.yaml", "DATASET:\n  NAME: Folder\n  ROOT: /my/birds\n")
+    (checkout.root / "data").rmdir()
+    (run,) = plan(checkout, "base2new_train", datasets=("birds",))
+    assert "--root" not in run.argv
+    (run,) = plan(checkout, "base2new_train", datasets=("birds",), data=str(tmp_path))
+    assert option(run, "--root") == str(tmp_path)
+    with pytest.raises(ConfigError, match="no data in .*/data;"):
+        plan(checkout, datasets=("birds", "caltech101"))
 
 
 def test_a_plan_lists_finished_runs_and_a_dry_run_says_that_they_are(checkout):

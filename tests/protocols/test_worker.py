@@ -76,6 +76,11 @@ def test_a_run_that_fails_without_a_word_still_has_a_reason(tmp_path, capfd):
     assert run_job(lambda argv: 1, [], tmp_path / "console.txt") == "it failed without a word"
 
 
+def test_a_console_that_cannot_be_opened_is_the_reason(tmp_path):
+    (tmp_path / "run").write_text("a file where the folder should be")
+    assert run_job(lambda argv: 0, [], tmp_path / "run/console.txt") == f"{tmp_path}/run/console.txt: File exists"
+
+
 def test_the_reason_is_the_last_line_whatever_bytes_were_printed(tmp_path, capfd):
     with printing_to(tmp_path / "console.txt"):
         subprocess.run(["printf", r"first\nerror: \377 no\n\n"], check=True)

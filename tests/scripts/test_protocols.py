@@ -1,10 +1,12 @@
 import os
 import shlex
+import shutil
 import signal
+import subprocess
 
 import pytest
 
-from tests.scripts.checkout import Checkout
+from tests.scripts.checkout import REPOSITORY, Checkout
 
 METHODS = {"mocoop": "MoCoOp", "coop": "CoOp", "cocoop": "CoCoOp", "zsclip": "ZeroshotCLIP"}
 
@@ -151,6 +153,29 @@ def test_scripts_work_from_any_folder_and_take_relative_folders_from_there(check
     assert " output/base2new/" in f" {done.stdout}"
 
 
+def test_plugins_and_the_interpreter_are_relative_to_where_a_script_is_started_too(checkout, tmp_path):
+    elsewhere = tmp_path / "else where"
+    (elsewhere / "bin").mkdir(parents=True)
+    (elsewhere / "bin/python").symlink_to(checkout.python)
+    shutil.copy(REPOSITORY / "examples/feature_shift.py", elsewhere / "mine.py")
+    settings = {"PYTHON": "bin/python", "PLUGIN": "mine.py"}
+    (line,) = checkout.lines("coop/base2new_train.sh", "caltech101", 1, cwd=elsewhere, DRY_RUN=1, **settings)
+    words = shlex.split(line)
+    assert words[0] == f"{elsewhere}/bin/python" and words[words.index("--plugin") + 1] == f"{elsewhere}/mine.py"
+
+
+def test_a_search_path_of_cd_changes_nothing(checkout):
+    command = ["bash", "scripts/coop/base2new_train.sh", "caltech101", "1"]
+    settings = {"PATH": os.environ["PATH"], "PYTHON": str(checkout.python), "CDPATH": f"/tmp:{checkout.root}"}
+    done = subprocess.run(command, cwd=checkout.root, env=settings, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("train.py ")
+
+
+def test_a_dry_run_of_0_is_none(checkout):
+    (line,) = checkout.lines("coop/base2new_train.sh", "caltech101", 1, DRY_RUN=0)
+    assert line.startswith("train.py ")
+
+
 def test_overrides_follow_the_scripts_own(checkout):
     opts = "OPTIM.LR 0.1 INPUT.TRANSFORMS \"['normalize', 'x y']\" A.B ''"
     (line,) = checkout.lines("coop/base2new_train.sh", "caltech101", 1, OPTS=opts, DRY_RUN=1)
@@ -169,6 +194,12 @@ def test_an_override_of_the_epochs_says_which_is_the_last(checkout):
 def test_overrides_that_are_none_are_named(checkout, opts, message):
     done = checkout.bash("coop/base2new_train.sh", "caltech101", OPTS=opts)
     assert done.returncode == 2 and done.stderr.endswith(f"{message}\n") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("variable, text", [("SEEDS", " "), ("SEEDS", "1 x"), ("SHOTS", "x")])
+def test_numbers_that_are_none_are_named_with_their_variable(checkout, variable, text):
+    done = checkout.bash("coop/base2new_train.sh", "caltech101", **{variable: text})
+    assert done.stderr == f"error: got {variable} '{text.split(' ')[-1] or text}', expected a whole number\n"
 
 
 def test_a_folder_in_the_checkout_has_one_name(checkout):
@@ -214,11 +245,13 @@ def test_the_checkouts_own_environment_is_preferred(checkout):
 
 
 def test_an_interpreter_without_torch_is_named_in_one_line(checkout):
-    checkout.write("stub/python3", "#!/bin/sh\nexit 1\n").chmod(0o755)
+    stub = checkout.write("stub/python3", "#!/bin/sh\nexit 1\n")
+    stub.chmod(0o755)
     path = f"{checkout.root}/stub:{os.environ['PATH']}"
-    done = checkout.bash("coop/base2new_train.sh", "caltech101", 1, PYTHON="", PATH=path)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert done.stderr.startswith("error: python3 has no torch; make .venv with scripts/test.sh")
+    for python, name in (("", "python3"), (stub, stub)):
+        done = checkout.bash("coop/base2new_train.sh", "caltech101", 1, PYTHON=python, PATH=path)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1
+        assert done.stderr.startswith(f"error: {name} has no torch; make .venv with scripts/test.sh")
 
 
 def test_the_status_of_a_failing_run_is_passed_on(checkout):
@@ -235,7 +268,7 @@ def test_the_status_of_a_failing_run_is_passed_on(checkout):
             [],
             "no data set named; usage: bash scripts/mocoop/base2new_train.sh DATASET [SEED...]",
         ),
-        ("mocoop/base2new_train.sh", ["cifar"], "no data set 'cifar' in configs/datasets; choose one of: caltech101 "),
+        ("mocoop/base2new_train.sh", ["cifar"], "got the dataset 'cifar', expected one of caltech101, "),
         ("mocoop/base2new_train.sh", ["caltech101", "one"], "got SEED 'one', expected a whole number"),
         ("coop/few_shot.sh", ["caltech101", "-1"], "got SHOTS '-1', expected a whole number"),
         ("coop/base2new_test.sh", ["caltech101", 1], "no trained model in output/base2new/train_base/caltech101/"),

@@ -39,7 +39,7 @@ def dry_run(capsys, monkeypatch):
         monkeypatch.setenv(name, value)
 
     def run(method: str, script: str, *arguments: str) -> list[dict]:
-        assert main(f"scripts/{method}/{script}", "", METHODS[method], *arguments) == 0
+        assert main(f"scripts/{method}/{script}", "", "", METHODS[method], *arguments) == 0
         return parsed(capsys.readouterr().out)
 
     return run

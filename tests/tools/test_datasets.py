@@ -78,6 +78,18 @@ def test_check_takes_several_names(root, capsys):
     assert run(capsys, "check", "OxfordPets", "DescribableTextures", "--root", root, "--reduced")[0] == 1
 
 
+def test_a_shapes_set_is_not_prepared_but_drawn(tmp_path, capsys):
+    status, text = run(capsys, "check", "ShapesBoth", "--root", tmp_path)
+    assert status == 1 and "drawn when a run first uses it" in text and "prepare" not in text
+
+
+def test_an_empty_data_is_none_and_no_shots_are_no_subset(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("DATA", "")
+    assert "folder under data\n" in run(capsys, "list")[1]
+    status, text = run(capsys, "export-splits", "UCF101", "--root", tmp_path, "--shots", "0,1")
+    assert status == 2 and "got --shots 0, expected 1 or more" in text
+
+
 def test_an_unknown_dataset_is_an_error(capsys):
     status, text = run(capsys, "check", "Pets")
     assert status == 2 and text.startswith("error: got the dataset 'Pets', expected one of") and text.count("\n") == 1
@@ -211,6 +223,16 @@ def test_what_is_wrong_with_a_folder_of_splits_is_one_line(root, tmp_path, capsy
     (root / "oxford_pets/images" / first["path"]).unlink()
     with pytest.raises(DataError, match="there is no image .*oxford_pets/images"):
         build(cfg)
+
+
+def test_an_imported_subset_has_every_class(root, tmp_path, capsys):
+    asked = ("UCF101", "--root", root, "--shots", 1, "--seeds", 3, "--output", tmp_path)
+    assert run(capsys, "export-splits", *asked)[0] == 0
+    subset = tmp_path / "ucf101/split_fewshot/shot_1-seed_3.jsonl"
+    subset.write_text("".join(subset.read_text().splitlines(keepends=True)[1:]))
+    status, text = run(capsys, "import-split", "UCF101", subset, "--root", root, "--seed", 7)
+    assert status == 2 and "got no training image of 'Apply" in text
+    assert not (root / "ucf101/split_fewshot/shot_1-seed_7.jsonl").exists()
 
 
 def test_a_file_without_shots_in_its_name_needs_them(root, tmp_path, capsys):

@@ -43,6 +43,13 @@ def test_the_config_is_not_overwritten(root, checkout, capsys):
     assert main(["datasets", "new", str(root), "--name", "other"]) == 0
 
 
+@pytest.mark.parametrize("name", ["my birds", "../x", "a/b", "-x", "$x"])
+def test_a_name_that_a_command_cannot_hold_is_refused(root, checkout, capsys, name):
+    assert main(["datasets", "new", str(root), f"--name={name}"]) == 2
+    assert f"got --name '{name}', expected a word" in capsys.readouterr().err
+    assert not list(checkout.rglob("*.yaml"))
+
+
 def test_own_templates(root, checkout, tmp_path, capsys):
     (tmp_path / "groups.txt").write_text(
         "[photo]\na photo of a {}.\na good photo of the {}.\n\n[field]\na {} in the field.\n"

@@ -20,24 +20,24 @@ def get_cfg_default() -> CN:
                 "SIZE": (224, 224),  # height, width
                 "INTERPOLATION": "bilinear",  # bilinear, bicubic or nearest
                 "TRANSFORMS": (),  # names that transforms.py knows
-                "NO_TRANSFORM": False,  # hand out PIL images as they are
+                "NO_TRANSFORM": False,  # only False
                 "PIXEL_MEAN": [0.485, 0.456, 0.406],
                 "PIXEL_STD": [0.229, 0.224, 0.225],
                 "CROP_PADDING": 4,  # random_crop
                 "RRCROP_SCALE": (0.08, 1.0),  # random_resized_crop: share of the area
-                "CUTOUT_N": 1,  # patches
-                "CUTOUT_LEN": 16,  # pixels
-                "GN_MEAN": 0.0,  # gaussian_noise
+                "CUTOUT_N": 1,  # of other transforms of Dassl, as what has no comment below: read by nothing
+                "CUTOUT_LEN": 16,
+                "GN_MEAN": 0.0,
                 "GN_STD": 0.15,
                 "RANDAUGMENT_N": 2,  # operations per image
                 "RANDAUGMENT_M": 10,  # magnitude, 0 to 30
-                "COLORJITTER_B": 0.4,  # brightness
-                "COLORJITTER_C": 0.4,  # contrast
-                "COLORJITTER_S": 0.4,  # saturation
-                "COLORJITTER_H": 0.1,  # hue
-                "RGS_P": 0.2,  # randomgrayscale: probability
-                "GB_P": 0.5,  # gaussian_blur: probability
-                "GB_K": 21,  # gaussian_blur: kernel size, odd
+                "COLORJITTER_B": 0.4,
+                "COLORJITTER_C": 0.4,
+                "COLORJITTER_S": 0.4,
+                "COLORJITTER_H": 0.1,
+                "RGS_P": 0.2,
+                "GB_P": 0.5,
+                "GB_K": 21,
             },
             "DATASET": {
                 "ROOT": "",  # folder that holds all datasets
@@ -55,7 +55,7 @@ def get_cfg_default() -> CN:
             "DATALOADER": {
                 "NUM_WORKERS": 4,  # 0: load in the main process
                 "K_TRANSFORMS": 1,  # only 1: a view per training image
-                "RETURN_IMG0": False,  # also hand out the image without augmentation
+                "RETURN_IMG0": False,  # read by nothing
                 "TRAIN_X": _training_loader(),
                 "TRAIN_U": {"SAME_AS_X": True, **_training_loader()},
                 "TEST": {
@@ -122,6 +122,6 @@ def _training_loader() -> dict:
     return {
         "SAMPLER": "RandomSampler",
         "BATCH_SIZE": 32,
-        "N_DOMAIN": 0,  # RandomDomainSampler: domains per batch; below 1: all
-        "N_INS": 16,  # RandomClassSampler: images per class in a batch
+        "N_DOMAIN": 0,  # of Dassl's other samplers, as the next: read by nothing
+        "N_INS": 16,
     }

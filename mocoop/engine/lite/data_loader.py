@@ -12,21 +12,21 @@ SAMPLERS = {"RandomSampler": RandomSampler, "SequentialSampler": SequentialSampl
 
 
 class DatasetWrapper(Dataset):
-    """Reads and transforms the images of a list of Datum. Raises DataError naming a file that is unreadable."""
+    """Reads and transforms the images of a list of Datum. Raises DataError naming a file that is unreadable.
 
-    def __init__(self, cfg, data_source, transform=None, is_train=False):
-        self.cfg = cfg
+    It is built like Dassl's, whose transform depends on `cfg` and `is_train`, too.
+    """
+
+    def __init__(self, cfg, data_source, transform, is_train=False):
         self.data_source = data_source
         self.transform = transform
-        self.is_train = is_train
 
     def __len__(self):
         return len(self.data_source)
 
     def __getitem__(self, idx):
         item = self.data_source[idx]
-        image = read_image(item.impath)
-        image = image if self.transform is None else self.transform(image)
+        image = self.transform(read_image(item.impath))
         return {"label": item.label, "domain": item.domain, "impath": item.impath, "index": idx, "img": image}
 
 
@@ -51,23 +51,14 @@ class ReadableErrorsLoader(DataLoader):
         raise DataError(message)
 
 
-def build_data_loader(
-    cfg,
-    sampler_type="SequentialSampler",
-    data_source=None,
-    batch_size=64,
-    tfm=None,
-    is_train=True,
-) -> DataLoader:
+def build_data_loader(cfg, sampler_type, data_source, batch_size, tfm, is_train=True) -> DataLoader:
     """Batches of `data_source`, a list of Datum.
 
     In training, an incomplete last batch is dropped unless it is the only one. Raises DataError if there is no image,
-    and ConfigError for a batch size or sampler that there is not.
+    and ConfigError for a sampler that there is not.
     """
     if not data_source:
         raise DataError(f"{cfg.DATASET.NAME}: no image to {'train on' if is_train else 'evaluate on'}; check the split")
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ConfigError(f"DATALOADER.*.BATCH_SIZE: got {batch_size!r}, expected a whole number of at least 1")
     if sampler_type not in SAMPLERS:
         raise ConfigError(f'DATALOADER.*.SAMPLER: got "{sampler_type}", expected one of {", ".join(SAMPLERS)}')
     return ReadableErrorsLoader(

@@ -51,16 +51,13 @@ ALWAYS_WHEN_TESTING = "center_crop"
 
 
 def build_transform(cfg, is_train=True, choices=None):
-    """The training or the test pipeline of `cfg.INPUT`; None with INPUT.NO_TRANSFORM.
+    """The training or the test pipeline of `cfg.INPUT`.
 
     `choices` replaces INPUT.TRANSFORMS. Training: resize to SIZE unless a random crop does, then what was chosen.
     Testing: resize the smaller edge, centre crop, and of what was chosen only the normalisation. Raises ConfigError
     for unknown names and values.
     """
     node = cfg.INPUT
-    if node.NO_TRANSFORM:
-        print("Note: no transform is applied!")
-        return None
     choices = node.TRANSFORMS if choices is None else choices
     check_input(node, choices)
     print(f"Building transform_{'train' if is_train else 'test'}")
@@ -80,6 +77,8 @@ def interpolation_mode(node) -> InterpolationMode:
 
 def check_input(node, choices):
     """Raise ConfigError for a transform, size or strength in the INPUT node that there is not."""
+    if node.NO_TRANSFORM:
+        raise ConfigError("INPUT.NO_TRANSFORM: got True, expected False: images are resized and made tensors")
     known = [*ON_IMAGE, *ON_TENSOR, ALWAYS_WHEN_TESTING]
     unknown = [name for name in choices if name not in known]
     if unknown:
