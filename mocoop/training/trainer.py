@@ -112,7 +112,7 @@ class PromptTrainer(TrainerX):
     def train(self) -> None:
         """Train, then test; a method that learns nothing is tested at once.
 
-        Raises Stopped, with the state saved, if a signal asks for it.
+        Raises Stopped if a signal asks for it; the same command goes on then.
         """
         started = time.time()
         with stop_requests() as self.stop:

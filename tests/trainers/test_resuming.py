@@ -10,6 +10,7 @@ import train
 from mocoop.results.history import read_history
 from mocoop.results.record import FILE_NAME, read_record
 from mocoop.training.checkpoint import load_checkpoint
+from mocoop.training.few_shot_features import RunFeatures
 from mocoop.training.folder_lock import LOCK
 from mocoop.training.resume_files import NEWEST, PREVIOUS, progress
 from mocoop.training.run_state import MODEL
@@ -63,6 +64,44 @@ def test_a_stop_in_the_test_keeps_the_training(runs):
     ending = run.start()
     assert ending.status == 0 and "epoch [" not in ending.out
     assert differences(run.out, runs.reference("CoOp")) == []
+
+
+def test_stops_in_validation_leave_the_finished_epoch(runs):
+    """Three batches each time: the second epoch's validation is stopped twice, then the last one's."""
+    opts = ["TEST.FINAL_MODEL", "best_val", "TRAIN.CHECKPOINT_FREQ", "0", "DATALOADER.TEST.BATCH_SIZE", "2"]
+    whole, run = runs.new("CoOp", *opts), runs.new("CoOp", *opts)
+    assert whole.start().status == 0
+    for at, epoch in ((5, 1), (2, 1), (7, 3)):
+        ending = run.start(batches_of_the_test(Moments(lambda detail: os.kill(os.getpid(), signal.SIGTERM), at=at)))
+        assert ending.status == 143 and progress(load_checkpoint(run.out / MODEL / NEWEST)) == (epoch, 3)
+    assert run.start().status == 0
+    assert differences(run.out, whole.out) == []
+
+
+def stop_at_features(name: str):
+    """A signal before the features of the training or the validation images are collected."""
+
+    def fault():
+        collect = getattr(RunFeatures, name)
+
+        def stopped(self, *args):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return collect(self, *args)
+
+        setattr(RunFeatures, name, stopped)
+
+    return fault
+
+
+@pytest.mark.parametrize("method, steps", [("TipAdapter", 0), ("TipAdapterF", 3)])
+def test_a_stop_while_features_are_collected_loses_no_step(runs, method, steps):
+    run = runs.new(method)
+    for name, state in (("training", None), ("validation", (3, steps))):
+        ending = run.start(stop_at_features(name))
+        assert ending.status == 143 and "stopped by SIGTERM" in ending.err
+        newest = run.out / MODEL / NEWEST
+        assert (progress(load_checkpoint(newest)) if newest.is_file() else None) == state
+    run.must_end_as_if_nothing_had_happened()
 
 
 def test_training_goes_on_from_another_folder(runs, tmp_path, capsys):

@@ -1,14 +1,18 @@
 """The loop of training: its log lines, its checkpoints, the choice of the best epoch."""
 
+import itertools
 import re
 import sys
+import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 import train
-from mocoop.training import run_command
+from mocoop.training import loop, run_command
 from mocoop.training.checkpoint import load_checkpoint
+from mocoop.training.resume_files import progress
 from tests.trainers.test_train import command
 
 LINE = re.compile(
@@ -67,6 +71,15 @@ def test_checkpoints_are_written_when_asked(build, tmp_path, frequency, epochs):
     names = sorted(path.name for path in (tmp_path / "run/prompt_learner").iterdir())
     assert names == ["checkpoint", *(f"model.pth.tar-{epoch}" for epoch in epochs)]
     assert not (tmp_path / "run/result.json").exists()
+
+
+def test_the_minutes_between_states_pass_over_the_ends_of_epochs(build, monkeypatch):
+    """A look at the clock takes a minute, an epoch four looks."""
+    saved, minutes = [], itertools.count()
+    monkeypatch.setattr(loop, "time", SimpleNamespace(time=time.time, monotonic=lambda: 60.0 * next(minutes)))
+    monkeypatch.setattr(loop, "save_for_resuming", lambda state, folder: saved.append(progress(state)))
+    build("TRAIN.CHECKPOINT_MINUTES", "6.0", "TEST.NO_TEST", "True").train()
+    assert saved == [(1, 2), (2, 4)]
 
 
 def test_evaluation_on_the_validation_images(build, capsys):
