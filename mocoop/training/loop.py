@@ -20,6 +20,7 @@ from mocoop.clip.shares import together
 from mocoop.distributed import from_main, is_main, of_all
 from mocoop.errors import CheckpointError, TrainingError
 from mocoop.results.record import config_differences
+from mocoop.training import best_epoch
 from mocoop.training.batches import shared_batches, whole
 from mocoop.training.checkpoint import BEST_MODEL, save_checkpoint
 from mocoop.training.few_shot_features import RunFeatures
@@ -154,7 +155,7 @@ class TrainingLoop:
     def _after_epoch(self) -> None:
         self.journal.flush()
         done, frequency = self.epoch + 1, self.cfg.TRAIN.CHECKPOINT_FREQ
-        if not self.cfg.TEST.NO_TEST and self.cfg.TEST.FINAL_MODEL == "best_val":
+        if best_epoch.is_wanted(self.cfg):
             with self._saved_if_stopped():
                 result = self.validate()
             if result > self.best_result:

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 import train
+from mocoop.errors import ConfigError
 from mocoop.training import loop, run_command
 from mocoop.training.checkpoint import load_checkpoint
 from mocoop.training.resume_files import progress
-from tests.trainers.test_train import command
+from tests.trainers.test_train import command, refused
 
 LINE = re.compile(
     r"^epoch \[(\d+)/3\] batch \[(\d+)/(\d+)\] time \d+\.\d{3} \(\d+\.\d{3}\) data \d+\.\d{3} \(\d+\.\d{3}\) "
@@ -63,6 +64,19 @@ def test_best_val_keeps_the_best_model_and_its_result_over_a_resume(build, tmp_p
     assert (best["epoch"], best["val_result"], best["best_result"]) == (1, 60.0, 60.0)
     assert torch.equal(resumed.model.learned_state()["ctx"], best["state_dict"]["ctx"])
     assert (resumed.weights.selection, resumed.weights.epoch) == ("best_val", 1)
+
+
+def test_the_best_epoch_is_not_chosen_on_test_images(build):
+    trainer = build("TEST.FINAL_MODEL", "best_val")
+    trainer.dm.dataset.val.clear()
+    reason = "ShapesBoth has no validation images other than test images"
+    with pytest.raises(ConfigError, match=f"TEST.FINAL_MODEL is best_val, expected last_step: {reason}"):
+        trainer.train()
+
+
+def test_what_is_chosen_after_the_last_epoch_leaves_no_best_one(runs, capsys):
+    argv = runs.new("TipAdapterF", "TEST.FINAL_MODEL", "best_val").argv()
+    assert "expected last_step: TipAdapterF chooses on the validation images itself" in refused(capsys, argv)
 
 
 @pytest.mark.parametrize("frequency, epochs", [(0, [3]), (2, [2, 3])])
