@@ -103,7 +103,7 @@ class TrainingLoop:
     def _run_epoch(self) -> None:
         """One pass over the training batches, or what is left of it, with Dassl's log lines."""
         self.learner.method.train()
-        count, frequency, meters = self._batches_of_epoch(), self.cfg.TRAIN.PRINT_FREQ, Progress()
+        count, frequency, meters = self._batches_of_epoch(self.epoch), self.cfg.TRAIN.PRINT_FREQ, Progress()
         with closing(self._batches()) as batches:  # ends the loader's workers, however the epoch ends
             for self.batch, batch in batches:
                 meters.data_ready()
@@ -121,7 +121,7 @@ class TrainingLoop:
         values = self.learner.step(batch, self._place())
         lr = self.learner.lr
         self.learner.end_step()
-        if self.batch + 1 == self._batches_of_epoch():
+        if self.batch + 1 == self._batches_of_epoch(self.epoch):
             self.learner.end_epoch(self.epoch + 1, self.epochs)
         self.journal.step(self._steps_done(), self.epoch + 1, lr, values)
         return values
@@ -134,7 +134,7 @@ class TrainingLoop:
             start = interrupted["batch"]
             restore_random_state(interrupted["epoch_random_state"])
         self.batch, self._epoch_random_state = start - 1, random_state()
-        self.loader.batch_sampler.start_at(self.epoch, start, self._batches_of_epoch())
+        self.loader.batch_sampler.start_at(self.epoch, start, self._batches_of_epoch(self.epoch))
         batches = enumerate(shared_batches(self.loader), start)
         found = next(batches, None)  # the order has been drawn
         if interrupted is not None:
@@ -143,8 +143,8 @@ class TrainingLoop:
             yield found[0], whole(found[1])
             found = next(batches, None)
 
-    def _batches_of_epoch(self) -> int:
-        return min(len(self.loader), self.steps - self.epoch * len(self.loader))
+    def _batches_of_epoch(self, epoch: int) -> int:
+        return min(len(self.loader), self.steps - epoch * len(self.loader))
 
     def _steps_done(self) -> int:
         return self.epoch * len(self.loader) + self.batch + 1
@@ -236,6 +236,7 @@ class TrainingLoop:
         epoch, batch = progress(checkpoint)
         print(f"Found checkpoint at {path} (will resume training after epoch {epoch}, batch {batch})")
         check_made_for(self.cfg, checkpoint, path)
+        self._refuse_beyond_end(path, epoch, batch)
         self.learner.restore(checkpoint, path)
         self.best_result = checkpoint["best_result"]
         self.seconds_before = checkpoint.get("train_seconds", 0.0)
@@ -246,6 +247,13 @@ class TrainingLoop:
         else:
             restore_random_state(checkpoint["random_state"])
         return epoch
+
+    def _refuse_beyond_end(self, path: Path, epoch: int, batch: int) -> None:
+        """Raises CheckpointError for a state from beyond what this run trains; at its own end it is tested."""
+        own_end = (epoch, batch) == (self.epochs, 0) and path.parent.parent.resolve() == self.folder.resolve()
+        if not own_end and (epoch >= self.epochs or batch > self._batches_of_epoch(epoch)):
+            expected = f"a state from before the end of {self.epochs} epochs of at most {len(self.loader)} batches"
+            raise CheckpointError(f"{path} is from after epoch {epoch}, batch {batch}, expected {expected}")
 
     def _check_ranks(self) -> None:
         """Raises TrainingError unless all ranks would train the same: files and packages are their machines' own."""

@@ -110,8 +110,21 @@ def test_training_goes_on_from_another_folder(runs, tmp_path, capsys):
     assert "will resume training after epoch 4, batch 0" in capsys.readouterr().out
     assert read_record(run.out / FILE_NAME)["epoch"] == 6
     assert read_history(run.out / "history.csv")["epoch"].unique().tolist() == [5, 6]
+    run = runs.new("CoOp", flags=["--resume", str(runs.reference("CoOp"))])
+    assert "is from after epoch 4, batch 0, expected a state from before the end of 4 epochs" in refused(
+        capsys, run.argv()
+    )
     run = runs.new("CoOp", flags=["--resume", str(tmp_path)])
     assert f"no checkpoint in {tmp_path / MODEL}" in refused(capsys, run.argv())
+
+
+def test_a_state_with_more_batches_than_an_epoch_has_is_refused(runs, capsys):
+    stopped = runs.new("CoOp")
+    stopped.start(at_step(5, lambda detail: os.kill(os.getpid(), signal.SIGTERM)))
+    run = runs.new("CoOp", "DATALOADER.TRAIN_X.BATCH_SIZE", "12", flags=["--resume", str(stopped.out)])
+    assert "is from after epoch 1, batch 2, expected a state from before the end of 4 epochs of at most 1" in refused(
+        capsys, run.argv()
+    )
 
 
 @pytest.mark.parametrize("workers", [1, 2])
