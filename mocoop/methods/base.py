@@ -269,7 +269,7 @@ class PromptMethod(nn.Module):
         precision = (torch.is_autocast_enabled("cuda"), torch.is_autocast_enabled("cpu"), self.text_encoder.kind)
         learned = self.learned_tensors().values()
         where = self.clip_model.logit_scale
-        return (*precision, where.device, self.dtype, *((id(p), p._version, p.device) for p in learned))
+        return (*precision, self.stage, where.device, self.dtype, *((id(p), p._version, p.device) for p in learned))
 
 
 def keeps(method: type[PromptMethod], *names: str) -> bool:
