@@ -152,7 +152,7 @@ def _spans(method: PromptMethod, node: CfgNode) -> list[Span]:
         pairs = zip(method.classnames, ctx)
         return [span for name, vectors in pairs for span in _split(name, vectors, None, None, node)]
     expert = "without an image's shift" if isinstance(method, CoCoOp) else ""
-    if not node.CTX_INIT:
+    if not node.CTX_INIT.strip():
         return _split(expert, ctx, None, None, node)
     clip_model = method.clip_model
     words = _words(node.CTX_INIT, clip_model.tokenizer)

@@ -161,6 +161,7 @@ BAD_INPUT = {
     ),
     "wrong value": (["OPTIM.MAX_EPOCH", "many"], "OPTIM.MAX_EPOCH cannot be 'many'"),
     "missing root": (["--root", "nowhere", "DATASET.NAME", "ImageNet"], "nowhere does not exist"),
+    "gamma": (["OPTIM.GAMMA", "-1.0"], "OPTIM.GAMMA is -1.0, expected 0 or more"),
     "seed": (["SEED", "4294967296"], "SEED is 4294967296, expected less than"),
     "group name": (
         ["TRAINER.MOCOOP.GROUPS", "[['a {}.']]", "TRAINER.MOCOOP.GROUP_NAMES", "['a|b']"],
