@@ -1,5 +1,7 @@
 """CoOp, CoCoOp and zero-shot CLIP, and what all methods share."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -11,6 +13,7 @@ from mocoop.clip.text_encoder import encode_plain
 from mocoop.errors import CheckpointError, ConfigError
 from mocoop.methods import build_method, extend_cfg, get_method, methods
 from mocoop.methods.coop import coop_layout
+from mocoop.methods.kgcoop import KgCoOp
 from tests.small_clip import small_clip
 
 NAMES = ["cat", "hot_air_balloon", "oak tree"]
@@ -223,6 +226,15 @@ def test_an_average_that_holds_no_tensors_is_refused():
     for average in (5, dict.fromkeys(method.learned_state(), 1)):
         with pytest.raises(CheckpointError, match="the average of the weights does not fit PromptSRC"):
             method.load_extra_state({"average": average})
+
+
+def test_a_method_made_of_kgcoop_has_its_anchors():
+    class Own(KgCoOp):
+        entry = replace(KgCoOp.entry, name="Own")
+
+    cfg = config("KgCoOp")
+    cfg.DATASET.NAME = "DescribableTextures"  # where they are not the dataset's template
+    assert Own(cfg, NAMES, small_clip()).template == "a photo of a {}, a type of texture."
 
 
 def test_unknown_method():
