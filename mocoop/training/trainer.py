@@ -105,8 +105,6 @@ class PromptTrainer(TrainerX):
         all_classnames = getattr(dataset, "all_classnames", None)
         self.model = build_method(cfg, dataset.classnames, clip_model, all_classnames).to(self.device)
         self.learner = Learner(cfg, self.model, self.precision, len(self.train_loader_x))
-        self._models.clear()
-        self.register_model(MODEL, self.model, self.learner.optimizer, self.learner.scheduler)
 
     # --- training -------------------------------------------------------------------------------------------------
 

@@ -73,7 +73,7 @@ def test_three_steps_lower_the_loss_of_their_batch(data_root, tmp_path, trainer,
     cfg = run_command.setup_cfg(train.parse_args(command(data_root, tmp_path, trainer, *opts, dataset=dataset)))
     run_command.set_random_seed(1)
     trained = run_command.build_trainer(cfg)
-    trained.set_model_mode("train")
+    trained.model.train()
     batch = next(iter(trained.train_loader_x))
     values = [trained.learner.step(batch, "epoch 1, batch 1")["loss"] for _ in range(4)]
     assert values[3] < values[0]
