@@ -166,7 +166,7 @@ def test_a_loop_of_ones_own_makes_the_same_run(runs, name):
     features = RunFeatures(cfg, method, precision, loader, data.test_loader, dataset.val, StopRequest())
     method.fit(features)
     if method.takes_steps:
-        optimizer = build_optimizer(None, cfg.OPTIM, method.parameter_groups(cfg.OPTIM.LR))
+        optimizer = build_optimizer(method.parameter_groups(cfg.OPTIM.LR), cfg.OPTIM)
         scheduler = build_lr_scheduler(optimizer, cfg.OPTIM, steps, method.stages)
     for epoch in range(epochs if method.takes_steps else 0):
         loader.batch_sampler.start_at(epoch)
