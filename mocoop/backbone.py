@@ -30,9 +30,9 @@ logger = logging.getLogger(__name__)
 def add_backbone_config(cfg: CfgNode) -> None:
     """Add the keys of MODEL.BACKBONE that `load_clip` reads beside its NAME."""
     # of the MLPs; auto: quick_gelu for OpenAI's own weights, by their hash, and for others with a line that says so
-    cfg.MODEL.BACKBONE.ACTIVATION = "auto"
+    cfg.MODEL.BACKBONE.setdefault("ACTIVATION", "auto")
     # whether INPUT has to prepare images as the backbone's were; False: a difference is a line of the log
-    cfg.MODEL.BACKBONE.CHECK_INPUT = True
+    cfg.MODEL.BACKBONE.setdefault("CHECK_INPUT", True)
 
 
 def load_clip(cfg: CfgNode) -> Backbone:

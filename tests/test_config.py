@@ -14,6 +14,15 @@ def default():
     return cfg
 
 
+def test_a_config_that_is_extended_again_keeps_its_values():
+    cfg = default()
+    values = ["OPTIM.EPS", 1e-3, "TEST.PREC", "train", "MODEL.BACKBONE.CHECK_INPUT", False, "DATASET.FOLDER.CSV", "a"]
+    cfg.merge_from_list([*values, "TRAINER.COOP.N_CTX", 4])
+    before = cfg.clone()
+    extend_cfg(cfg)
+    assert cfg == before
+
+
 def test_yaml_and_overrides_take_effect_and_keep_types(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text(

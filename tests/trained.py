@@ -86,5 +86,5 @@ class TrainedRuns:
         set_random_seed(1)
         trainer = build_trainer(cfg)
         trainer.load_model(str(folder))
-        trainer.set_model_mode("eval")
+        trainer.model.eval()
         return trainer

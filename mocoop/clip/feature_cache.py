@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mocoop.clip.shares import is_together
 from mocoop.distributed import from_main, is_main
-from mocoop.files import file_sha256, write_file
+from mocoop.files import write_file
 
 logger = logging.getLogger(__name__)
 
@@ -64,33 +64,26 @@ def cached_tensor(kind: str, key: str, compute: Callable[[], Tensor]) -> Tensor:
 
 
 class ImageFeatureCache:
-    """Features of images by the content of their files, for one image tower and one transform.
+    """Features of images by the SHA-256 of their files, for one image tower and one transform; needs a `cache_folder`.
 
     Args:
         key: hash of all that turns a file's bytes into a feature.
     """
 
     def __init__(self, key: str):
-        folder = cache_folder()
-        self.path = folder / "images" / f"{key}.safetensors" if folder else None
+        self.path = cache_folder() / "images" / f"{key}.safetensors"
         self.features: dict[str, Tensor] = {}
         self._read()
 
-    def digest(self, path: str) -> str:
-        """What a file is known by: the SHA-256 of its bytes."""
-        return file_sha256(path)
-
     def save(self) -> None:
         """Write what is known, together with what others have written since."""
-        if self.path is None or not self.features:
-            return
         self._read()
         names = sorted(self.features)
         digests = torch.tensor([list(bytes.fromhex(name)) for name in names], dtype=torch.uint8)
         _keep(self.path, {"digests": digests, "features": torch.stack([self.features[name] for name in names])})
 
     def _read(self) -> None:
-        if self.path is not None and (stored := _found(self.path)):
+        if stored := _found(self.path):
             names = [bytes(row).hex() for row in stored["digests"].tolist()]
             self.features = dict(zip(names, stored["features"])) | self.features
 

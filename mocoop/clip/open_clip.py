@@ -79,10 +79,6 @@ class OpenCLIP(Backbone):
     def encode_text(self, tokens: Tensor) -> Tensor:
         return self.model.encode_text(tokens, normalize=False)
 
-    def encode_image(self, image: Tensor) -> Tensor:
-        """Unnormalised features (B, D)."""
-        return self.visual(image)
-
     def project_text(self, states: Tensor) -> Tensor:
         projection = self.text.text_projection
         if projection is None:

@@ -63,14 +63,14 @@ class PromptLayout(nn.Module):
         names: Sequence[str] | None = None,
         tokenizer: Tokenizer = TOKENIZER,
     ):
-        """`prompts`: the pieces of each class's prompt; `names`: what to call each one in an error.
+        """`prompts`: the pieces of each class's prompt; `names`: of the classes, for an error.
 
         Raises ConfigError where a prompt does not fit into CLIP's positions.
         """
         super().__init__()
         self.tokenizer = tokenizer
         rows = [_token_row(pieces, tokenizer) for pieces in prompts]
-        _check_lengths(rows, names, tokenizer.length)
+        _check_lengths(rows, prompts, names, tokenizer.length)
         tokens = torch.full((len(rows), tokenizer.length), tokenizer.pad)
         ctx_index = torch.full_like(tokens, -1)
         for c, row in enumerate(rows):
@@ -143,13 +143,13 @@ def _check_pieces(pieces: Sequence["str | Context"], tokens: Sequence[int], toke
         )
 
 
-def _check_lengths(rows: Sequence[Sequence], names: Sequence[str] | None, most: int) -> None:
+def _check_lengths(rows: Sequence[Sequence], prompts: Sequence[Sequence], names: Sequence[str] | None, most: int):
     for c, row in enumerate(rows):
         if len(row) > most:
-            name = one_line(names[c], 80) if names else f"number {c}"
+            text = names[c] if names else " ".join(piece for piece in prompts[c] if isinstance(piece, str))
             raise ConfigError(
-                f'class name "{name}" makes a prompt of {len(row)} tokens, expected at most {most}: '
-                "shorten the name or the context"
+                f'{"class name" if names else "text"} "{one_line(text, 80)}" makes a prompt of {len(row)} tokens, '
+                f"expected at most {most}: shorten it or what stands around it"
             )
 
 
@@ -161,7 +161,7 @@ def _shared_prefix(tokens: Tensor, ctx_index: Tensor, lengths: Tensor) -> int:
 
 def hard_prompts(texts: Sequence[str], tokenizer: Tokenizer = TOKENIZER) -> PromptLayout:
     """The layout of ready sentences, without context. Raises ConfigError for one that is too long."""
-    return PromptLayout([[text] for text in texts], texts, tokenizer)
+    return PromptLayout([[text] for text in texts], tokenizer=tokenizer)
 
 
 def embed_words(text: str, clip_model: Backbone) -> Tensor:

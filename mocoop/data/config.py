@@ -7,7 +7,7 @@ BAD_IMAGES = ("skip", "error")
 
 def add_folder_config(cfg: CfgNode) -> None:
     """Add DATASET.FOLDER to a config."""
-    cfg.DATASET.FOLDER = folder_defaults()
+    cfg.DATASET.setdefault("FOLDER", folder_defaults())
 
 
 def folder_defaults() -> CfgNode:

@@ -30,7 +30,7 @@ for _module in pkgutil.iter_modules(__path__):
 
 
 def extend_cfg(cfg: CfgNode) -> None:
-    """Add every method's keys, and those of all trainers here, to a default config."""
+    """Add every method's keys, and those of all trainers here, to a config; a key that it has keeps its value."""
     for entry in methods().values():
         entry.add_keys(cfg)
     if "MODEL" in cfg:
@@ -41,22 +41,24 @@ def extend_cfg(cfg: CfgNode) -> None:
 
 def add_trainer_config(cfg: CfgNode) -> None:
     """The keys that every method's trainer reads; in a config without one, its default counts."""
-    cfg.DATASET.SPLITS = ""  # a folder of few-shot subsets made elsewhere (2SFS's, CoOp's, ours); empty: CoOp's draw
-    cfg.DATASET.SUBSAMPLE_CLASSES = "all"  # all, base (first half of the classes), new (the rest); in tests base+new
+    dataset, train, test = (node.setdefault for node in (cfg.DATASET, cfg.TRAIN, cfg.TEST))
+    dataset("SPLITS", "")  # a folder of few-shot subsets made elsewhere (2SFS's, CoOp's, ours); empty: CoOp's draw
+    dataset("SUBSAMPLE_CLASSES", "all")  # all, base (first half of the classes), new (the rest); in tests base+new
     if "OPTIM" in cfg:
-        cfg.OPTIM.EPS = 1e-8  # adam and its kin: added to the denominator
-        cfg.OPTIM.MAX_ITER = 0  # train so many iterations, not MAX_EPOCH epochs; WARMUP_EPOCH, STEPSIZE count them too
-        cfg.OPTIM.ITERS_PER_SHOT = 0  # without MAX_ITER: iterations for each of DATASET.NUM_SHOTS
-        cfg.OPTIM.BY_ITERATION = False  # without either: MAX_EPOCH epochs, with a rate that moves at each iteration
-        cfg.OPTIM.MIN_LR = 0.0  # cosine: the rate that it ends at
-    cfg.TRAIN.CHECKPOINT_MINUTES = 10.0  # minutes between saved states within an epoch, 0: never
-    cfg.TRAIN.CHECKPOINT_STEPS = 0  # steps between saved states within an epoch, 0: never
-    cfg.TRAIN.COMPILE = False  # torch.compile for the image tower: minutes of compiling first
-    cfg.TRAIN.DETERMINISTIC = False  # on CUDA: only algorithms that give the same bits every time
-    cfg.TRAIN.WANDB = ""  # a project at Weights & Biases to log to, empty: none
-    cfg.TEST.FEATURE_CACHE = False  # keep the test images' features on disk, for all runs with this image tower
-    cfg.TEST.PREC = "peers"  # peers: as CoOp and its kin test, CLIP's weights without autocast; train: as in training
-    cfg.TEST.ZERO_SHOT_IMAGES = 1000  # compare a trained method with zero-shot CLIP on up to so many, 0: do not
+        optim = cfg.OPTIM.setdefault
+        optim("EPS", 1e-8)  # adam and its kin: added to the denominator
+        optim("MAX_ITER", 0)  # train so many iterations, not MAX_EPOCH epochs; WARMUP_EPOCH, STEPSIZE count them too
+        optim("ITERS_PER_SHOT", 0)  # without MAX_ITER: iterations for each of DATASET.NUM_SHOTS
+        optim("BY_ITERATION", False)  # without either: MAX_EPOCH epochs, with a rate that moves at each iteration
+        optim("MIN_LR", 0.0)  # cosine: the rate that it ends at
+    train("CHECKPOINT_MINUTES", 10.0)  # minutes between saved states within an epoch, 0: never
+    train("CHECKPOINT_STEPS", 0)  # steps between saved states within an epoch, 0: never
+    train("COMPILE", False)  # torch.compile for the image tower: minutes of compiling first
+    train("DETERMINISTIC", False)  # on CUDA: only algorithms that give the same bits every time
+    train("WANDB", "")  # a project at Weights & Biases to log to, empty: none
+    test("FEATURE_CACHE", False)  # keep the test images' features on disk, for all runs with this image tower
+    test("PREC", "peers")  # peers: as CoOp and its kin test, CLIP's weights without autocast; train: as in training
+    test("ZERO_SHOT_IMAGES", 1000)  # compare a trained method with zero-shot CLIP on up to so many, 0: do not
 
 
 def config_problems(cfg: CfgNode) -> list[str]:
@@ -72,7 +74,7 @@ def build_method(
     Args:
         classnames: C names in label order.
         clip_model: from `mocoop.backbone.load_clip`; shared, and not changed.
-        all_classnames: names of all classes, base and new, in label order; MoCoOp's text loss may use them.
+        all_classnames: names of all classes, base and new, in label order, for the text losses of LASP and MoCoOp.
 
     Raises:
         ConfigError: with all that is wrong with the method's keys, or for a class name too long for CLIP's context.

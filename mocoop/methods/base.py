@@ -29,6 +29,8 @@ from mocoop.methods.registry import MethodEntry
 if TYPE_CHECKING:
     from mocoop.methods.on_features import FewShotFeatures
 
+STATEFUL = ("stages", "start_stage", "extra_state")  # what methods that hold another one do not pass on to it
+
 
 class PromptMethod(nn.Module):
     """Base of all methods. Subclasses implement `setup`, `encode_classes`, and what else of the contract is special.
@@ -267,7 +269,12 @@ class PromptMethod(nn.Module):
         precision = (torch.is_autocast_enabled("cuda"), torch.is_autocast_enabled("cpu"), self.text_encoder.kind)
         learned = self.learned_tensors().values()
         where = self.clip_model.logit_scale
-        return (*precision, where.device, self.dtype, *((id(p), p._version, p.device) for p in learned))
+        return (*precision, self.stage, where.device, self.dtype, *((id(p), p._version, p.device) for p in learned))
+
+
+def keeps(method: type[PromptMethod], *names: str) -> bool:
+    """Whether a method leaves these parts of the contract as they are."""
+    return all(getattr(method, name) is getattr(PromptMethod, name) for name in names)
 
 
 def _of_clip(name: str) -> bool:

@@ -39,8 +39,12 @@ class CLIPLoRA(TunedTowers):
         rank, alpha, dropout = self.settings.RANK, self.settings.ALPHA, self.settings.DROPOUT
         return nn.ModuleList(LoRA(width, rank, alpha / math.sqrt(rank), dropout) for _ in tower.resblocks)
 
-    def text_parts(self) -> TowerParts:
-        return TowerParts(lora=dict(enumerate(self.text_lora)))
+    def text_parts(self) -> TowerParts | None:
+        return _parts(self.text_lora)
 
-    def image_parts(self) -> TowerParts:
-        return TowerParts(lora=dict(enumerate(self.image_lora)))
+    def image_parts(self) -> TowerParts | None:
+        return _parts(self.image_lora)
+
+
+def _parts(updates: nn.ModuleList) -> TowerParts | None:
+    return TowerParts(lora=dict(enumerate(updates))) if len(updates) else None

@@ -60,7 +60,7 @@ def start_context(settings: CfgNode, clip_model: Backbone, *classes: int) -> nn.
     """The context (n, width) of a method with the keys CTX_INIT and N_CTX: from words, which all classes share, else
     from noise, (C, n, width) where each of the `classes` has its own.
     """
-    words = settings.CTX_INIT
+    words = readable(settings.CTX_INIT).strip()
     ctx = words_context(words, clip_model) if words else noise_context(*classes, settings.N_CTX, clip_model=clip_model)
     log_context(ctx, words)
     return nn.Parameter(ctx)

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from yacs.config import CfgNode
 
 from mocoop.clip.tower_parts import TowerParts
-from mocoop.methods.base import PromptMethod
+from mocoop.methods.base import STATEFUL, PromptMethod, keeps
 from mocoop.methods.heads import HEAD_CLASSES, head_rows
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.one_prompt import OnePrompt
@@ -26,8 +26,10 @@ def base_problems(cfg: CfgNode) -> list[str]:
     """What is wrong with BASE, or with the keys of the method that it names."""
     name = cfg.TRAINER.DEPT.BASE
     entry = get_method(name)
-    if not issubclass(entry.build, OnePrompt) or entry.build.loss is not OnePrompt.loss:
-        return [f"TRAINER.DEPT.BASE is {name!r}, expected a method with one prompt, such as CoOp, KgCoOp or MaPLe"]
+    has_one_prompt = issubclass(entry.build, OnePrompt) and entry.build.loss is OnePrompt.loss
+    if not has_one_prompt or not keeps(entry.build, "fit", "select", *STATEFUL):
+        expected = "a method with one prompt that learns by steps alone, such as CoOp, KgCoOp or MaPLe"
+        return [f"TRAINER.DEPT.BASE is {name!r}, expected {expected}"]
     return entry.problems(cfg)
 
 

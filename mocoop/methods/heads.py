@@ -1,6 +1,7 @@
 """Linear heads over the trained classes: which row of one is whose is decided by the names of the classes."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -17,8 +18,16 @@ HEAD_CLASSES = Key(
 def head_rows(settings: CfgNode, classnames: Sequence[str]) -> tuple[list[str], Tensor]:
     """The names of a head's classes, and the row (C,) of each class in it, -1 for one that it does not know."""
     names = list(settings.HEAD_CLASSES) or list(classnames)
-    row = {name: i for i, name in enumerate(names)}
-    return names, torch.tensor([row.get(name, -1) for name in classnames])
+    row = {name: i for i, name in enumerate(_told_apart(names))}
+    return names, torch.tensor([row.get(name, -1) for name in _told_apart(classnames)])
+
+
+def _told_apart(names: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Each name with its number among its like: two classes may have one name."""
+    count = Counter()
+    for name in names:
+        count[name] += 1
+        yield name, count[name]
 
 
 def check_trainable(settings: CfgNode, classnames: Sequence[str]) -> None:

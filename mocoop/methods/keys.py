@@ -42,7 +42,7 @@ class Key:
 
 
 def common_keys(prec: str) -> tuple[Key, ...]:
-    """The keys that all methods with soft prompts share; `prec` is the default precision."""
+    """The keys that all methods with keys share; `prec` is the default precision."""
     return (
         Key("PREC", prec, "fp32, fp16 (CLIP in half precision), amp (fp16 autocast, loss scaling), bf16", PRECISIONS),
         Key("TEXT_ENCODER", "fast", "fast, or plain: CLIP's own code, 77 tokens a prompt, the reference", KINDS),

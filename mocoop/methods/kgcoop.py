@@ -28,10 +28,12 @@ def anchor_distance(text_features: Tensor, anchors: Tensor) -> Tensor:
 class KgCoOp(OnePrompt):
     """Learns `ctx` (n, width)."""
 
+    anchors_of = "KgCoOp"  # the method whose authors' templates these are
+
     def setup(self) -> None:
         self.ctx = start_context(self.settings, self.clip_model)
         self.layout = coop_layout(self.classnames, len(self.ctx), "end", tokenizer=self.clip_model.tokenizer)
-        self.template = anchor_template(self.entry.name, self.cfg.DATASET.NAME)
+        self.template = anchor_template(self.anchors_of, self.cfg.DATASET.NAME)
 
     def anchors(self) -> Tensor:
         """Features (C, D) of the classes' hand-written prompts."""

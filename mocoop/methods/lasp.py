@@ -13,20 +13,23 @@ from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.layer_norms import LayerNorms
 from mocoop.methods.registry import register_method
 
-KEYS = (
-    Key("N_CTX", 4, "number of context vectors, if CTX_INIT is empty", at_least=1, at_most=75, structural=True),
-    Key("CTX_INIT", "a photo of a", "words that the context starts from", structural=True),
-    Key("CORRECTION", True, "learn a vector that is added to all text features (released)", structural=True),
+SHARED_KEYS = (  # with MoCoOp
     Key("FINETUNE_VIT_LN", True, "learn every ln_1 and ln_2 of the image transformer (released)", structural=True),
     Key("LN_LR_MULT", 0.1, "their factor on the learning rate (released: 0.1)", at_least=0.0),
-    Key("TEXT_LOSS_WEIGHT", 5.0, "weight of the text-to-text loss (released: 5, or 10 where 50 epochs)", at_least=0.0),
     Key("TEXT_LOSS_CLASSES", "all", "all: base and new names, if trained on base (released); train: trained ones",
         ("all", "train")),
-    Key("NOISE", 0.05, "deviation of the noise on the hand-written features, in half of the steps", at_least=0.0),
     Key("GRAD_CLIP_NORM", 1.0, "largest norm of the gradient (released: 1); 0: no clipping", at_least=0.0),
     Key("GRAD_CLIP_WHEN", "amp", "amp: only with PREC amp (released); always", ("amp", "always")),
     *common_keys(prec="amp"),
 )  # fmt: skip
+KEYS = (
+    Key("N_CTX", 4, "number of context vectors, if CTX_INIT is empty", at_least=1, at_most=75, structural=True),
+    Key("CTX_INIT", "a photo of a", "words that the context starts from", structural=True),
+    Key("CORRECTION", True, "learn a vector that is added to all text features (released)", structural=True),
+    Key("TEXT_LOSS_WEIGHT", 5.0, "weight of the text-to-text loss (released: 5, or 10 where 50 epochs)", at_least=0.0),
+    Key("NOISE", 0.05, "deviation of the noise on the hand-written features, in half of the steps", at_least=0.0),
+    *SHARED_KEYS,
+)
 
 
 @register_method("LASP", node="LASP", keys=KEYS, published="2022-10", title="language-aware soft prompting")

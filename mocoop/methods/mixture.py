@@ -13,7 +13,7 @@ from yacs.config import CfgNode
 from mocoop.clip.shares import encode_some
 from mocoop.clip.templates import split_template
 from mocoop.errors import ConfigError, quoted
-from mocoop.methods.base import PromptMethod, batch_accuracy
+from mocoop.methods.base import STATEFUL, PromptMethod, batch_accuracy, keeps
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.mocoop.config import GROUP_KEYS, ROUTER_KEYS, TEXT_LOSS_KEYS, group_problems
 from mocoop.methods.mocoop.losses import routing_loss, text_supervision_loss
@@ -29,15 +29,14 @@ KEYS = (
     *TEXT_LOSS_KEYS,
     *common_keys(prec="amp"),
 )  # fmt: skip
-_PLAIN = ("image_features", "predict", "predict_features", "fit", "select", "backward", "start_stage", "after_epoch")
+_PLAIN = ("image_features", "predict", "predict_features", "fit", "select", "backward", "after_epoch", *STATEFUL)
 
 
 def can_be_expert(entry: MethodEntry) -> bool:
     """Whether a method starts from words (CTX_INIT), and scores and learns by nothing but features of its towers."""
     build = entry.build
     starts_from_words = any(key.name == "CTX_INIT" and isinstance(key.default, str) for key in entry.keys)
-    is_plain = all(getattr(build, name) is getattr(PromptMethod, name) for name in _PLAIN)
-    return starts_from_words and is_plain and build.loss in (PromptMethod.loss, OnePrompt.loss)
+    return starts_from_words and keeps(build, *_PLAIN) and build.loss in (PromptMethod.loss, OnePrompt.loss)
 
 
 def expert_problems(cfg: CfgNode) -> list[str]:

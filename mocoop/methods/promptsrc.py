@@ -69,9 +69,13 @@ class PromptSRC(IVLP):
 
     def load_extra_state(self, state: dict) -> None:
         average, own = state.get("average", {}), self.learned_state()
-        if average and {name: value.shape for name, value in average.items()} != {n: v.shape for n, v in own.items()}:
+        if not isinstance(average, dict) or average and _shapes(average) != _shapes(own):
             raise CheckpointError("the average of the weights does not fit PromptSRC: its names or shapes differ")
         self.average = dict(average)
+
+
+def _shapes(state: dict) -> dict:
+    return {name: getattr(value, "shape", None) for name, value in state.items()}
 
 
 def gaussian_share(epoch: int, epochs: int, mean: float, std: float) -> float:

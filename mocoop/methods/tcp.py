@@ -33,6 +33,8 @@ class TCP(KgCoOp):
     Raises ConfigError for a text tower without the block.
     """
 
+    anchors_of = "TCP"
+
     def setup(self) -> None:
         super().setup()
         blocks = len(text_tower(self).resblocks)

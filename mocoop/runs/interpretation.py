@@ -152,11 +152,11 @@ def _spans(method: PromptMethod, node: CfgNode) -> list[Span]:
         pairs = zip(method.classnames, ctx)
         return [span for name, vectors in pairs for span in _split(name, vectors, None, None, node)]
     expert = "without an image's shift" if isinstance(method, CoCoOp) else ""
-    if not node.CTX_INIT:
+    text = node.CTX_INIT if isinstance(node.CTX_INIT, str) else ""  # ProGrad's words, if any, follow noise
+    words = _words(text, method.clip_model.tokenizer)
+    if len(words) < max(len(ctx), 1):  # it starts from noise
         return _split(expert, ctx, None, None, node)
-    clip_model = method.clip_model
-    words = _words(node.CTX_INIT, clip_model.tokenizer)
-    return _split(expert, ctx, words_context(node.CTX_INIT, clip_model), words, node)
+    return _split(expert, ctx, words_context(text, method.clip_model), words, node)
 
 
 def _expert_spans(method: MoCoOp) -> list[Span]:

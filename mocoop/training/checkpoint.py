@@ -71,7 +71,10 @@ def last_checkpoint(directory) -> Path | None:
 def load_pretrained_weights(model, weight_path):
     """Load what fits, by name and shape, of the weights in `weight_path`. Raises CheckpointError if nothing does."""
     checkpoint = load_checkpoint(weight_path)
-    weights = _without_module_prefix(checkpoint.get("state_dict", checkpoint))
+    weights = checkpoint.get("state_dict", checkpoint)
+    if not isinstance(weights, dict):
+        raise CheckpointError(f'"{weight_path}" holds a {type(weights).__name__} as state_dict, expected a dictionary')
+    weights = _without_module_prefix(weights)
     own = model.state_dict()
     fitting = {k: v for k, v in weights.items() if k in own and getattr(v, "shape", None) == own[k].shape}
     if not fitting:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from mocoop.clip.feature_cache import ImageFeatureCache, cache_folder, key_of, module_sha256
 from mocoop.clip.shares import together
 from mocoop.distributed import from_main, is_main, of_all, own_range
+from mocoop.files import file_sha256
 from mocoop.methods.base import PromptMethod
 from mocoop.training.batches import shared_batches, whole
 from mocoop.training.precision import Precision
@@ -75,7 +76,7 @@ def _cached_batches(
     cache = ImageFeatureCache(key)
     cache.features = from_main(lambda: cache.features)  # another machine's may hold others
     items = loader.dataset.data_source
-    shares = of_all([cache.digest(items[place].impath) for place in own_range(len(items))])
+    shares = of_all([file_sha256(items[place].impath) for place in own_range(len(items))])
     digests = [digest for share in shares for digest in share]
     missing = [i for i, digest in enumerate(digests) if digest not in cache.features]
     logger.info("image features: %d of %d from the cache", len(items) - len(missing), len(items))

@@ -47,10 +47,15 @@ class RunFeatures:
             return self._as_tested(items).unsqueeze(0), label
         return self._augmented(views, items).unflatten(0, (views, len(items))), label
 
-    def validation(self) -> tuple[Tensor, Tensor] | None:
+    @property
+    def can_choose(self) -> bool:
+        """Whether there are validation images, none of them a test image: nothing may be chosen on those."""
         tested = {item.impath for item in self.test_data.data_source}
-        if not self.val or any(item.impath in tested for item in self.val):
-            return None  # nothing may be chosen on test images
+        return bool(self.val) and not any(item.impath in tested for item in self.val)
+
+    def validation(self) -> tuple[Tensor, Tensor] | None:
+        if not self.can_choose:
+            return None
         label = torch.tensor([item.label for item in self.val], device=self.precision.device)
         return self._as_tested(self.val), label
 

@@ -39,7 +39,7 @@ class Learner:
         self.clip_norm, self.by_iteration = grad_clip_norm(cfg), steps > 0
         self.optimizer = self.scheduler = None
         if method.learned_parameters():
-            self.optimizer = build_optimizer(None, cfg.OPTIM, param_groups=method.parameter_groups(cfg.OPTIM.LR))
+            self.optimizer = build_optimizer(method.parameter_groups(cfg.OPTIM.LR), cfg.OPTIM)
             self.scheduler = build_lr_scheduler(self.optimizer, cfg.OPTIM, steps, method.stages)
 
     @property

@@ -32,6 +32,7 @@ LIMITS = {
     "OPTIM.ADAM_BETA1": Limits(0, 0.9999999),
     "OPTIM.ADAM_BETA2": Limits(0, 0.9999999),
     "OPTIM.EPS": Limits(0),
+    "OPTIM.GAMMA": Limits(0),
     "OPTIM.MAX_EPOCH": Limits(at_most=MOST_EPOCHS),
     "OPTIM.MAX_ITER": Limits(0, MOST_ITERATIONS),
     "OPTIM.ITERS_PER_SHOT": Limits(0, MOST_ITERATIONS),

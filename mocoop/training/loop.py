@@ -1,13 +1,14 @@
 """The loop of training, which can be interrupted at any moment and continues to the same bits.
 
 States are saved after epochs (TRAIN.CHECKPOINT_FREQ, and always after the last), within an epoch by minutes or steps
-(TRAIN.CHECKPOINT_MINUTES, TRAIN.CHECKPOINT_STEPS), and on SIGTERM or Ctrl-C.
+(TRAIN.CHECKPOINT_MINUTES, TRAIN.CHECKPOINT_STEPS), and on SIGTERM or Ctrl-C. A state of all of an epoch's steps may
+still have the validation before it.
 """
 
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from mocoop.clip.shares import together
 from mocoop.distributed import from_main, is_main, of_all
 from mocoop.errors import CheckpointError, TrainingError
 from mocoop.results.record import config_differences
+from mocoop.training import best_epoch
 from mocoop.training.batches import shared_batches, whole
 from mocoop.training.checkpoint import BEST_MODEL, save_checkpoint
 from mocoop.training.few_shot_features import RunFeatures
@@ -30,7 +32,7 @@ from mocoop.training.run_folder import refuse_other_settings
 from mocoop.training.run_state import MODEL, check_made_for, pack, weights_sha256
 from mocoop.training.schedule import iterations
 from mocoop.training.seeding import random_state, restore_random_state
-from mocoop.training.stopping import StopRequest
+from mocoop.training.stopping import Stopped, StopRequest
 
 CHECKPOINT_MINUTES = 10.0  # if the config, of a CoOp checkout say, lacks TRAIN.CHECKPOINT_MINUTES
 
@@ -73,18 +75,18 @@ class TrainingLoop:
         self._interrupted: dict | None = None
 
     def run(self) -> None:
-        """Train from the newest state to the last epoch. Raises Stopped, with the state saved, if a signal asks."""
+        """Train from the newest state to the last epoch. Raises Stopped if a signal asks for it."""
         method, first = self.learner.method, self._resume()
         self._check_ranks()
         self.journal.start()
-        self.started = time.time()
+        self.started, self._saved = time.time(), time.monotonic()
         if first is None:
             self._fit()
         for self.epoch in range(first or 0, self.epochs):
             if method.takes_steps:
                 self._run_epoch()
             if self.epoch + 1 == self.epochs:
-                with together():
+                with self._saved_if_stopped(), together():
                     method.select(self.features)
             self._after_epoch()
 
@@ -101,8 +103,7 @@ class TrainingLoop:
     def _run_epoch(self) -> None:
         """One pass over the training batches, or what is left of it, with Dassl's log lines."""
         self.learner.method.train()
-        count, frequency, meters = self._batches_of_epoch(), self.cfg.TRAIN.PRINT_FREQ, Progress()
-        self._saved = time.monotonic()
+        count, frequency, meters = self._batches_of_epoch(self.epoch), self.cfg.TRAIN.PRINT_FREQ, Progress()
         with closing(self._batches()) as batches:  # ends the loader's workers, however the epoch ends
             for self.batch, batch in batches:
                 meters.data_ready()
@@ -120,7 +121,7 @@ class TrainingLoop:
         values = self.learner.step(batch, self._place())
         lr = self.learner.lr
         self.learner.end_step()
-        if self.batch + 1 == self._batches_of_epoch():
+        if self.batch + 1 == self._batches_of_epoch(self.epoch):
             self.learner.end_epoch(self.epoch + 1, self.epochs)
         self.journal.step(self._steps_done(), self.epoch + 1, lr, values)
         return values
@@ -132,8 +133,8 @@ class TrainingLoop:
         if interrupted is not None:
             start = interrupted["batch"]
             restore_random_state(interrupted["epoch_random_state"])
-        self._epoch_random_state = random_state()
-        self.loader.batch_sampler.start_at(self.epoch, start, self._batches_of_epoch())
+        self.batch, self._epoch_random_state = start - 1, random_state()
+        self.loader.batch_sampler.start_at(self.epoch, start, self._batches_of_epoch(self.epoch))
         batches = enumerate(shared_batches(self.loader), start)
         found = next(batches, None)  # the order has been drawn
         if interrupted is not None:
@@ -142,8 +143,8 @@ class TrainingLoop:
             yield found[0], whole(found[1])
             found = next(batches, None)
 
-    def _batches_of_epoch(self) -> int:
-        return min(len(self.loader), self.steps - self.epoch * len(self.loader))
+    def _batches_of_epoch(self, epoch: int) -> int:
+        return min(len(self.loader), self.steps - epoch * len(self.loader))
 
     def _steps_done(self) -> int:
         return self.epoch * len(self.loader) + self.batch + 1
@@ -154,8 +155,9 @@ class TrainingLoop:
     def _after_epoch(self) -> None:
         self.journal.flush()
         done, frequency = self.epoch + 1, self.cfg.TRAIN.CHECKPOINT_FREQ
-        if not self.cfg.TEST.NO_TEST and self.cfg.TEST.FINAL_MODEL == "best_val":
-            result = self.validate()
+        if best_epoch.is_wanted(self.cfg):
+            with self._saved_if_stopped():
+                result = self.validate()
             if result > self.best_result:
                 self.best_result = result
                 self._save_epoch(BEST_MODEL, val_result=result)
@@ -177,13 +179,30 @@ class TrainingLoop:
         by_steps = steps > 0 and self._steps_done() % steps == 0
         by_time = minutes > 0 and time.monotonic() - self._saved >= 60 * minutes
         if by_steps or by_time or asked:
-            within = {"batch": self.batch + 1, "epoch_random_state": self._epoch_random_state}
-            state = self._state(self.epoch, **within)
-            if is_main():
-                save_for_resuming(state, self.folder / MODEL)
-            self._saved = time.monotonic()
+            self._save_for_resuming(self._state_within())
         if asked:
             self.stop.raise_if_asked()
+
+    @contextmanager
+    def _saved_if_stopped(self) -> Iterator[None]:
+        """A stop meanwhile leaves the state from before: what has begun is done anew then."""
+        state = self._state_within()
+        try:
+            yield
+        except Stopped:
+            self._save_for_resuming(state)
+            raise
+
+    def _save_for_resuming(self, state: dict) -> None:
+        if is_main():
+            save_for_resuming(state, self.folder / MODEL)
+        self._saved = time.monotonic()
+
+    def _state_within(self) -> dict:
+        """A checkpoint after the steps so far; the epoch of a method without any has not begun."""
+        if not self.learner.method.takes_steps:
+            return self._state(self.epoch)
+        return self._state(self.epoch, batch=self.batch + 1, epoch_random_state=self._epoch_random_state)
 
     def _state(self, epochs: int, **more) -> dict:
         """A checkpoint after `epochs` whole epochs; the history up to there is on the disk then."""
@@ -217,6 +236,7 @@ class TrainingLoop:
         epoch, batch = progress(checkpoint)
         print(f"Found checkpoint at {path} (will resume training after epoch {epoch}, batch {batch})")
         check_made_for(self.cfg, checkpoint, path)
+        self._refuse_beyond_end(path, epoch, batch)
         self.learner.restore(checkpoint, path)
         self.best_result = checkpoint["best_result"]
         self.seconds_before = checkpoint.get("train_seconds", 0.0)
@@ -227,6 +247,13 @@ class TrainingLoop:
         else:
             restore_random_state(checkpoint["random_state"])
         return epoch
+
+    def _refuse_beyond_end(self, path: Path, epoch: int, batch: int) -> None:
+        """Raises CheckpointError for a state from beyond what this run trains; at its own end it is tested."""
+        own_end = (epoch, batch) == (self.epochs, 0) and path.parent.parent.resolve() == self.folder.resolve()
+        if not own_end and (epoch >= self.epochs or batch > self._batches_of_epoch(epoch)):
+            expected = f"a state from before the end of {self.epochs} epochs of at most {len(self.loader)} batches"
+            raise CheckpointError(f"{path} is from after epoch {epoch}, batch {batch}, expected {expected}")
 
     def _check_ranks(self) -> None:
         """Raises TrainingError unless all ranks would train the same: files and packages are their machines' own."""

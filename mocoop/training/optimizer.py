@@ -1,6 +1,6 @@
 """Optimisers by name, with the hyper-parameters of the OPTIM node."""
 
-from torch import nn, optim
+from torch import optim
 
 from mocoop.errors import ConfigError
 
@@ -17,20 +17,18 @@ OPTIMIZERS = {  # its class, and what it takes beside rate and weight decay
 }
 
 
-def build_optimizer(model, optim_cfg, param_groups=None) -> optim.Optimizer:
-    """The optimiser that `optim_cfg.NAME` names, over `param_groups` or else over `model`.
+def build_optimizer(params, optim_cfg) -> optim.Optimizer:
+    """The optimiser that `optim_cfg.NAME` names, over parameters or groups of them.
 
-    `model` is a module or an iterable of parameters. Groups without a rate of their own learn at `optim_cfg.LR`.
+    Groups without a rate of their own learn at `optim_cfg.LR`.
     Raises ConfigError for an unknown name and for OPTIM.STAGED_LR.
     """
     if optim_cfg.NAME not in OPTIMIZERS:
         raise ConfigError(f'OPTIM.NAME: got "{optim_cfg.NAME}", expected one of {", ".join(OPTIMIZERS)}')
     if optim_cfg.STAGED_LR:
         raise ConfigError("OPTIM.STAGED_LR is True, expected False: each method sets the rates of its own parameters")
-    if param_groups is None:
-        param_groups = model.parameters() if isinstance(model, nn.Module) else model
     kind, options = OPTIMIZERS[optim_cfg.NAME]
-    return kind(param_groups, lr=optim_cfg.LR, weight_decay=optim_cfg.WEIGHT_DECAY, **options(optim_cfg))
+    return kind(params, lr=optim_cfg.LR, weight_decay=optim_cfg.WEIGHT_DECAY, **options(optim_cfg))
 
 
 def _adams_own(cfg) -> dict:

@@ -11,9 +11,8 @@ class Average:
     def __init__(self):
         self.last = self.total = self.count = 0
 
-    def update(self, value) -> None:
-        """`value`: a number or a one-element tensor."""
-        self.last = value.item() if hasattr(value, "item") else value
+    def update(self, value: float) -> None:
+        self.last = value
         self.total += self.last
         self.count += 1
 

@@ -50,6 +50,8 @@ class RunFolder:
             record = read_record(self.result)
         except DataError:
             return False  # cut short by a full disk, say: the run makes it anew
+        if record["status"] != "done" and not any((self.path / MODEL).glob("*")):
+            return False  # it ended before anything was saved
         refuse_other_settings(
             self.path,
             config_differences(record["config"], self.cfg) + _differences(record.get("command"), self.command),

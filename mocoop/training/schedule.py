@@ -25,10 +25,11 @@ def iterations(cfg: CfgNode, batches: int = 1) -> int:
 
 def check_length(cfg: CfgNode) -> None:
     """Raises ConfigError for a config that trains nothing."""
-    if iterations(cfg) < 0:
-        raise ConfigError(f"DATASET.NUM_SHOTS is {cfg.DATASET.NUM_SHOTS}, expected 1 or more with OPTIM.ITERS_PER_SHOT")
-    if not iterations(cfg) and cfg.OPTIM.MAX_EPOCH < 1:
-        raise ConfigError(f"OPTIM.MAX_EPOCH is {cfg.OPTIM.MAX_EPOCH}, expected 1 or more to train")
+    optim, shots = cfg.OPTIM, cfg.DATASET.NUM_SHOTS
+    if shots < 1 and optim.get("ITERS_PER_SHOT", 0) and not optim.get("MAX_ITER", 0):
+        raise ConfigError(f"DATASET.NUM_SHOTS is {shots}, expected 1 or more with OPTIM.ITERS_PER_SHOT")
+    if not iterations(cfg) and optim.MAX_EPOCH < 1:
+        raise ConfigError(f"OPTIM.MAX_EPOCH is {optim.MAX_EPOCH}, expected 1 or more to train")
 
 
 def single_step(epoch: int, size: int, gamma: float) -> float:

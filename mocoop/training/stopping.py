@@ -9,7 +9,7 @@ from mocoop.distributed import highest
 
 
 class Stopped(Exception):
-    """The run was asked to stop, and has saved its state.
+    """The run was asked to stop; what it needs to go on is saved.
 
     Attributes:
         signal: the signal that asked.

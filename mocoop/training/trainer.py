@@ -19,6 +19,7 @@ from mocoop.methods import build_method, config_problems, get_method
 from mocoop.methods.heads import check_trainable
 from mocoop.protocol import BOTH
 from mocoop.results.record import plain_config
+from mocoop.training import best_epoch
 from mocoop.training.batches import leave_stopping_to_main, reproducible
 from mocoop.training.checkpoint import BEST_MODEL, load_checkpoint, load_pretrained_weights
 from mocoop.training.evaluation import reset_peak_memory
@@ -104,15 +105,13 @@ class PromptTrainer(TrainerX):
         all_classnames = getattr(dataset, "all_classnames", None)
         self.model = build_method(cfg, dataset.classnames, clip_model, all_classnames).to(self.device)
         self.learner = Learner(cfg, self.model, self.precision, len(self.train_loader_x))
-        self._models.clear()
-        self.register_model(MODEL, self.model, self.learner.optimizer, self.learner.scheduler)
 
     # --- training -------------------------------------------------------------------------------------------------
 
     def train(self) -> None:
         """Train, then test; a method that learns nothing is tested at once.
 
-        Raises Stopped, with the state saved, if a signal asks for it.
+        Raises Stopped if a signal asks for it; the same command goes on then.
         """
         started = time.time()
         with stop_requests() as self.stop:
@@ -133,6 +132,7 @@ class PromptTrainer(TrainerX):
             raise ConfigError(f"DATASET.SUBSAMPLE_CLASSES is {BOTH}, which is for tests; train on base or all classes")
         loaders, manifest = (self.train_loader_x, self.test_loader), getattr(self.dm.dataset, "manifest_sha256", None)
         features = RunFeatures(self.cfg, self.model, self.precision, *loaders, self.dm.dataset.val, self.stop)
+        best_epoch.check_choice(self.cfg, self.model, features)
         where = (self.train_loader_x, self.journal, self.output_dir, manifest)
         loop = TrainingLoop(self.cfg, self.learner, *where, self.stop, lambda: self.test("val"), features)
         loop.run()
@@ -143,7 +143,7 @@ class PromptTrainer(TrainerX):
         return loop.seconds()
 
     def _test_after_training(self, seconds: float) -> None:
-        if self.learner.learns and self.cfg.TEST.FINAL_MODEL == "best_val":
+        if self.learner.learns and best_epoch.is_wanted(self.cfg):
             print("Deploy the model with the best val performance")
             self.load_model(self.output_dir)
         else:

@@ -5,6 +5,7 @@ import torch
 from mocoop.clip.feature_cache import ImageFeatureCache, cached_tensor, key_of, tensors_sha256
 from mocoop.clip.hard_prompts import hard_features
 from mocoop.clip.text_encoder import TextEncoder
+from mocoop.files import file_sha256
 from tests.small_clip import small_clip
 
 TEMPLATES, NAMES = ["a photo of a {}.", "a {} texture."], ["cat", "oak tree"]
@@ -72,12 +73,12 @@ def test_image_features_are_known_by_the_bytes_of_their_file(tmp_path, monkeypat
     image = tmp_path / "a.png"
     image.write_bytes(b"pixels")
     cache = ImageFeatureCache("tower")
-    cache.features[cache.digest(str(image))] = torch.arange(3.0)
+    cache.features[file_sha256(image)] = torch.arange(3.0)
     cache.save()
     again = ImageFeatureCache("tower")
-    assert torch.equal(again.features[again.digest(str(image))], torch.arange(3.0))
+    assert torch.equal(again.features[file_sha256(image)], torch.arange(3.0))
     image.write_bytes(b"pixelz")
-    assert again.digest(str(image)) not in again.features
+    assert file_sha256(image) not in again.features
     assert not ImageFeatureCache("another tower").features
 
 

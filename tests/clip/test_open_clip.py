@@ -139,7 +139,7 @@ def test_weights_with_openais_names_compute_the_same_by_name_and_by_file(tmp_pat
     tokens, image = hard_prompts(["a cat", "a dog"]).tokens, torch.randn(2, 3, 32, 32)
     for other in (by_file, forced):
         assert torch.allclose(by_name.encode_text(tokens), other.encode_text(tokens), atol=1e-5)
-        assert torch.allclose(by_name.encode_image(image), other.encode_image(image), atol=1e-5)
+        assert torch.allclose(by_name.visual(image), other.visual(image), atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,8 @@ def test_embed_words_gives_the_embeddings_of_the_tokens():
 def test_a_name_too_long_for_the_context_is_named():
     with pytest.raises(ConfigError, match=r'class name "very.*" makes a prompt of \d+ tokens, expected at most 77'):
         PromptLayout([["cat"], ["very " * 80]], names=["cat", "very long name"])
+    with pytest.raises(ConfigError, match='^text "a photo of a very .* makes a prompt of 87 tokens'):
+        hard_prompts(["a photo of a " + "very " * 79 + "cat."])
 
 
 @pytest.mark.parametrize("name", ["cat <|endoftext|>", "&lt;|endoftext|&gt;", "<|StartOfText|>"])

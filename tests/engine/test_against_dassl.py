@@ -182,7 +182,7 @@ def test_optimisers_take_the_same_steps(dassl, name):
         node.NAME, node.LR, node.WEIGHT_DECAY, node.SGD_NESTEROV = name, 0.05, 0.01, True
         torch.manual_seed(0)
         model = nn.Linear(6, 4).double()
-        optimizer = build(model, node)
+        optimizer = build(model.parameters(), node)
         for _ in range(12):
             optimizer.zero_grad()
             model(torch.randn(3, 6, dtype=torch.float64)).square().mean().backward()
@@ -224,7 +224,7 @@ def test_our_loop_takes_the_steps_of_dassls(dassl, tmp_path):
         def build_model(self):
             dataset = self.dm.dataset
             self.model = build_method(self.cfg, dataset.classnames, load_clip(self.cfg), dataset.all_classnames)
-            self.optim = build_optimizer(None, self.cfg.OPTIM, self.model.parameter_groups(self.cfg.OPTIM.LR))
+            self.optim = build_optimizer(self.model.parameter_groups(self.cfg.OPTIM.LR), self.cfg.OPTIM)
             self.sched = build_lr_scheduler(self.optim, self.cfg.OPTIM)
             self.register_model("native", self.model, self.optim, self.sched)
             self.losses = []

@@ -22,7 +22,6 @@ def test_batches(cfg):
 def test_manager(cfg, capsys):
     manager = DataManager(cfg)
     assert (manager.num_classes, manager.lab2cname) == (3, {0: "red", 1: "green", 2: "blue"})
-    assert manager.num_source_domains == 0
     assert [len(loader) for loader in (manager.train_loader_x, manager.val_loader, manager.test_loader)] == [4, 2, 4]
     output = capsys.readouterr().out
     assert "Dataset    Colours\n# classes  3\n# train_x  21\n# val      6\n# test     15\n" in output

@@ -10,7 +10,6 @@ from mocoop.errors import ConfigError
 class Toy(TrainerX):
     def build_model(self):
         self.model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(), torch.nn.Linear(768, self.num_classes))
-        self.register_model("toy", self.model)
 
 
 def test_data_model_and_evaluator_are_built(cfg):
@@ -19,18 +18,6 @@ def test_data_model_and_evaluator_are_built(cfg):
     assert trainer.train_loader_x is trainer.dm.train_loader_x and len(trainer.test_loader) == 4
     trainer.evaluator.process(trainer.model(torch.zeros(2, 3, 16, 16)), torch.tensor([0, 1]))
     assert trainer.evaluator.evaluate()["accuracy"] in (0.0, 50.0, 100.0)
-
-
-def test_models_by_name(cfg):
-    trainer = Toy(cfg)
-    trainer.set_model_mode("eval")
-    assert not trainer.model.training
-    trainer.set_model_mode("train")
-    assert trainer.model.training
-    with pytest.raises(ValueError, match="already registered"):
-        trainer.register_model("toy")
-    with pytest.raises(ValueError, match='got mode "test2"'):
-        trainer.set_model_mode("test2")
 
 
 def test_unknown_dataset(cfg):

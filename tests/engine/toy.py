@@ -75,7 +75,7 @@ def make_trainer_class(trainer_x):
     class ToyTrainer(trainer_x):
         def build_model(self):
             self.model = nn.Sequential(nn.Flatten(), nn.Dropout(0.2), nn.Linear(3 * 16 * 16, self.num_classes))
-            self.optim = build_optimizer(self.model, self.cfg.OPTIM)
+            self.optim = build_optimizer(self.model.parameters(), self.cfg.OPTIM)
             self.sched = build_lr_scheduler(self.optim, self.cfg.OPTIM)
             self.register_model("toy", self.model, self.optim, self.sched)
             self.losses, self.paths, self.rates = [], [], []

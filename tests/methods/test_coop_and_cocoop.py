@@ -1,5 +1,7 @@
 """CoOp, CoCoOp and zero-shot CLIP, and what all methods share."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -11,6 +13,7 @@ from mocoop.clip.text_encoder import encode_plain
 from mocoop.errors import CheckpointError, ConfigError
 from mocoop.methods import build_method, extend_cfg, get_method, methods
 from mocoop.methods.coop import coop_layout
+from mocoop.methods.kgcoop import KgCoOp
 from tests.small_clip import small_clip
 
 NAMES = ["cat", "hot_air_balloon", "oak tree"]
@@ -112,6 +115,11 @@ def test_class_specific_contexts_reach_only_their_class():
     assert changed.tolist() == [False, True, False]
 
 
+@pytest.mark.parametrize("blanks", [" ", "_"])
+def test_blanks_are_no_words_to_start_from(blanks):
+    assert build("CoOp", CTX_INIT=blanks, N_CTX=3).ctx.shape == (3, 64)
+
+
 def test_noise_has_coops_spread():
     ctx = build("CoOp", N_CTX=64).ctx
     assert 0.018 < float(ctx.detach().std()) < 0.022
@@ -211,6 +219,22 @@ def test_learned_state_that_does_not_fit():
         build("CoOp").load_learned_state(state)
     with pytest.raises(CheckpointError, match="meta_net.linear1.weight is missing"):
         build("CoCoOp", N_CTX=4).load_learned_state(state)
+
+
+def test_an_average_that_holds_no_tensors_is_refused():
+    method = build("PromptSRC", **SMALL["PromptSRC"])
+    for average in (5, dict.fromkeys(method.learned_state(), 1)):
+        with pytest.raises(CheckpointError, match="the average of the weights does not fit PromptSRC"):
+            method.load_extra_state({"average": average})
+
+
+def test_a_method_made_of_kgcoop_has_its_anchors():
+    class Own(KgCoOp):
+        entry = replace(KgCoOp.entry, name="Own")
+
+    cfg = config("KgCoOp")
+    cfg.DATASET.NAME = "DescribableTextures"  # where they are not the dataset's template
+    assert Own(cfg, NAMES, small_clip()).template == "a photo of a {}, a type of texture."
 
 
 def test_unknown_method():

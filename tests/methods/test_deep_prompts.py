@@ -19,6 +19,13 @@ def test_a_word_is_not_cut():
         build("ProGrad", N_CTX=4)
 
 
+@pytest.mark.parametrize("towers", ["text", "image"])
+def test_nothing_is_put_into_a_tower_that_is_not_updated(towers):
+    method = build("CLIPLoRA", TOWERS=towers)
+    parts = {"text": method.text_parts(), "image": method.image_parts()}
+    assert [tower for tower, own in parts.items() if own is not None] == [towers]
+
+
 def test_no_word_stands_twice_where_there_are_fewer_vectors_than_words():
     method = build("ProGrad", N_CTX=5)
     assert method.layout.lengths[0] == 1 + 5 + count_tokens("a photo of a cat.") + 1

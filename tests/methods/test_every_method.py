@@ -137,6 +137,17 @@ def test_it_is_exported_or_refused_by_name(runs, tmp_path, name):
     assert description["method"] == name and all(path.is_file() for path in written)
 
 
+@pytest.mark.parametrize("name", LEARNING)
+def test_its_context_is_interpreted_if_it_learns_one(runs, capsys, name):
+    capsys.readouterr()
+    status = cli.main(["interpret", str(runs.reference(name)), "--top", "1"])
+    said = capsys.readouterr()
+    assert (status, said.err) == (0, "") or (status, said.err) == (
+        2,
+        f"error: {name} learns no context: there is nothing to interpret\n",
+    )
+
+
 @pytest.mark.parametrize("name", list(listed()))
 def test_its_keys_and_settings_are_documented(capsys, name):
     assert cli.main(["methods", name]) == 0
@@ -166,7 +177,7 @@ def test_a_loop_of_ones_own_makes_the_same_run(runs, name):
     features = RunFeatures(cfg, method, precision, loader, data.test_loader, dataset.val, StopRequest())
     method.fit(features)
     if method.takes_steps:
-        optimizer = build_optimizer(None, cfg.OPTIM, method.parameter_groups(cfg.OPTIM.LR))
+        optimizer = build_optimizer(method.parameter_groups(cfg.OPTIM.LR), cfg.OPTIM)
         scheduler = build_lr_scheduler(optimizer, cfg.OPTIM, steps, method.stages)
     for epoch in range(epochs if method.takes_steps else 0):
         loader.batch_sampler.start_at(epoch)

@@ -260,9 +260,9 @@ def test_new_classes_with_the_same_experts():
         torch.testing.assert_close(other(image), whole(image)[:, 3:], rtol=1e-9, atol=1e-9)
 
 
-def test_route_agrees_with_predict():
+def test_what_is_chosen_is_what_predict_says():
     method, (image, _) = build(), batch()
-    logits, experts, gates = method.route(image)
+    logits, experts, gates = method.choose(method.image_features(image))
     prediction = method.predict(image)
     assert torch.equal(experts, prediction["experts"]) and torch.equal(gates, prediction["gates"])
     assert torch.equal(logits, prediction["router_logits"])

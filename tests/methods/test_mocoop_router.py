@@ -5,7 +5,7 @@ import math
 import torch
 from torch.nn import functional as F
 
-from mocoop.methods.mocoop.router import RandomRouter, Router, mix_scores, top_k_gates
+from mocoop.methods.mocoop.router import RandomRouter, make_router, mix_scores, top_k_gates
 
 
 def naive_mix(features, experts, logits, k):
@@ -55,7 +55,7 @@ def test_gradients_of_the_mixture():
 
 def test_router_is_linear_in_the_feature():
     torch.manual_seed(0)
-    router, features = Router(8, 4), torch.randn(5, 8)
+    router, features = make_router("learned", 8, 4, torch.float32), torch.randn(5, 8)
     expected = torch.stack([router.weight @ f + router.bias for f in features])
     torch.testing.assert_close(router(features), expected)
 

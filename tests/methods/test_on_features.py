@@ -229,6 +229,12 @@ def test_some_of_the_trained_classes_keep_their_rows_and_others_are_refused(name
         build(name, ["violin"], HEAD_CLASSES=NAMES).predict_features(feature)
 
 
+def test_classes_of_one_name_have_rows_of_their_own():
+    names = ["crane", "missile", "crane"]
+    assert build("LinearProbe", names).rows.tolist() == [0, 1, 2]
+    assert build("TipAdapter", ["crane", "violin", "crane"], HEAD_CLASSES=names).rows.tolist() == [0, -1, 2]
+
+
 @pytest.mark.parametrize("name", ["TipAdapter", "TipAdapterF", "LinearProbe", "LPPlusPlus"])
 def test_nothing_is_chosen_without_validation_images(name):
     given = Given(validation=False)

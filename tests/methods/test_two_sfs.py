@@ -46,9 +46,9 @@ def test_classes_that_the_head_knows_have_its_rows_and_others_are_text():
     other = build_method(cfg, names, trained.clip_model).double()
     other.load_learned_state(trained.learned_state())
     with torch.no_grad():
-        text = other.encode_classes()
+        text = other.class_features()
         other.load_extra_state(trained.extra_state())
-        found, head = other.encode_classes(), F.normalize(trained.head, dim=-1)
+        found, head = other.class_features(), F.normalize(trained.head, dim=-1)
     assert torch.allclose(found[0], text[0]) and torch.allclose(found[1:], head[[2, 0]])
     assert not torch.allclose(found[1:], text[1:], atol=1e-3)
 

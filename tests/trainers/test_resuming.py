@@ -10,6 +10,7 @@ import train
 from mocoop.results.history import read_history
 from mocoop.results.record import FILE_NAME, read_record
 from mocoop.training.checkpoint import load_checkpoint
+from mocoop.training.few_shot_features import RunFeatures
 from mocoop.training.folder_lock import LOCK
 from mocoop.training.resume_files import NEWEST, PREVIOUS, progress
 from mocoop.training.run_state import MODEL
@@ -65,14 +66,65 @@ def test_a_stop_in_the_test_keeps_the_training(runs):
     assert differences(run.out, runs.reference("CoOp")) == []
 
 
+def test_stops_in_validation_leave_the_finished_epoch(runs):
+    """Three batches each time: the second epoch's validation is stopped twice, then the last one's."""
+    opts = ["TEST.FINAL_MODEL", "best_val", "TRAIN.CHECKPOINT_FREQ", "0", "DATALOADER.TEST.BATCH_SIZE", "2"]
+    whole, run = runs.new("CoOp", *opts), runs.new("CoOp", *opts)
+    assert whole.start().status == 0
+    for at, epoch in ((5, 1), (2, 1), (7, 3)):
+        ending = run.start(batches_of_the_test(Moments(lambda detail: os.kill(os.getpid(), signal.SIGTERM), at=at)))
+        assert ending.status == 143 and progress(load_checkpoint(run.out / MODEL / NEWEST)) == (epoch, 3)
+    assert run.start().status == 0
+    assert differences(run.out, whole.out) == []
+
+
+def stop_at_features(name: str):
+    """A signal before the features of the training or the validation images are collected."""
+
+    def fault():
+        collect = getattr(RunFeatures, name)
+
+        def stopped(self, *args):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return collect(self, *args)
+
+        setattr(RunFeatures, name, stopped)
+
+    return fault
+
+
+@pytest.mark.parametrize("method, steps", [("TipAdapter", 0), ("TipAdapterF", 3)])
+def test_a_stop_while_features_are_collected_loses_no_step(runs, method, steps):
+    run = runs.new(method)
+    for name, state in (("training", None), ("validation", (3, steps))):
+        ending = run.start(stop_at_features(name))
+        assert ending.status == 143 and "stopped by SIGTERM" in ending.err
+        newest = run.out / MODEL / NEWEST
+        assert (progress(load_checkpoint(newest)) if newest.is_file() else None) == state
+    run.must_end_as_if_nothing_had_happened()
+
+
 def test_training_goes_on_from_another_folder(runs, tmp_path, capsys):
     run = runs.new("CoOp", "OPTIM.MAX_EPOCH", "6", flags=["--resume", str(runs.reference("CoOp"))])
     assert train.main(run.argv()) == 0
     assert "will resume training after epoch 4, batch 0" in capsys.readouterr().out
     assert read_record(run.out / FILE_NAME)["epoch"] == 6
     assert read_history(run.out / "history.csv")["epoch"].unique().tolist() == [5, 6]
+    run = runs.new("CoOp", flags=["--resume", str(runs.reference("CoOp"))])
+    assert "is from after epoch 4, batch 0, expected a state from before the end of 4 epochs" in refused(
+        capsys, run.argv()
+    )
     run = runs.new("CoOp", flags=["--resume", str(tmp_path)])
     assert f"no checkpoint in {tmp_path / MODEL}" in refused(capsys, run.argv())
+
+
+def test_a_state_with_more_batches_than_an_epoch_has_is_refused(runs, capsys):
+    stopped = runs.new("CoOp")
+    stopped.start(at_step(5, lambda detail: os.kill(os.getpid(), signal.SIGTERM)))
+    run = runs.new("CoOp", "DATALOADER.TRAIN_X.BATCH_SIZE", "12", flags=["--resume", str(stopped.out)])
+    assert "is from after epoch 1, batch 2, expected a state from before the end of 4 epochs of at most 1" in refused(
+        capsys, run.argv()
+    )
 
 
 @pytest.mark.parametrize("workers", [1, 2])

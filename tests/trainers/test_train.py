@@ -73,7 +73,7 @@ def test_three_steps_lower_the_loss_of_their_batch(data_root, tmp_path, trainer,
     cfg = run_command.setup_cfg(train.parse_args(command(data_root, tmp_path, trainer, *opts, dataset=dataset)))
     run_command.set_random_seed(1)
     trained = run_command.build_trainer(cfg)
-    trained.set_model_mode("train")
+    trained.model.train()
     batch = next(iter(trained.train_loader_x))
     values = [trained.learner.step(batch, "epoch 1, batch 1")["loss"] for _ in range(4)]
     assert values[3] < values[0]
@@ -161,6 +161,7 @@ BAD_INPUT = {
     ),
     "wrong value": (["OPTIM.MAX_EPOCH", "many"], "OPTIM.MAX_EPOCH cannot be 'many'"),
     "missing root": (["--root", "nowhere", "DATASET.NAME", "ImageNet"], "nowhere does not exist"),
+    "gamma": (["OPTIM.GAMMA", "-1.0"], "OPTIM.GAMMA is -1.0, expected 0 or more"),
     "seed": (["SEED", "4294967296"], "SEED is 4294967296, expected less than"),
     "group name": (
         ["TRAINER.MOCOOP.GROUPS", "[['a {}.']]", "TRAINER.MOCOOP.GROUP_NAMES", "['a|b']"],

@@ -107,6 +107,9 @@ def test_pretrained_weights_load_where_they_fit(tmp_path, capsys):
     assert "discarded due to unmatched keys or size: ['bias']" in capsys.readouterr().out
     with pytest.raises(CheckpointError, match="no weight in .* fits"):
         load_pretrained_weights(nn.Linear(5, 5), tmp_path / "model.pth.tar-1")
+    save_checkpoint({"state_dict": torch.ones(2), "epoch": 2}, tmp_path)
+    with pytest.raises(CheckpointError, match="holds a Tensor as state_dict, expected a dictionary"):
+        load_pretrained_weights(model, tmp_path / "model.pth.tar-2")
 
 
 def saved_by_dassl(tmp_path, model, optimizer):

@@ -66,7 +66,10 @@ def test_the_shots_count_unless_a_number_is_given(data_root, tmp_path, opts, exp
     assert iterations(run_command.setup_cfg(train.parse_args(argv)), batches=4) == expected
 
 
-def test_iterations_for_each_of_all_images_are_refused(data_root, tmp_path):
-    argv = command(data_root, tmp_path, "CoOp", "OPTIM.ITERS_PER_SHOT", "5", "DATASET.NUM_SHOTS", "-1")
-    with pytest.raises(ConfigError, match="DATASET.NUM_SHOTS is -1, expected 1 or more with OPTIM.ITERS_PER_SHOT"):
+@pytest.mark.parametrize("shots", ["-1", "0"])
+def test_iterations_for_each_of_all_images_are_refused(data_root, tmp_path, shots):
+    argv = command(data_root, tmp_path, "CoOp", "OPTIM.ITERS_PER_SHOT", "5", "DATASET.NUM_SHOTS", shots)
+    with pytest.raises(
+        ConfigError, match=f"DATASET.NUM_SHOTS is {shots}, expected 1 or more with OPTIM.ITERS_PER_SHOT"
+    ):
         check_length(run_command.setup_cfg(train.parse_args(argv)))

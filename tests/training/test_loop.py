@@ -1,15 +1,20 @@
 """The loop of training: its log lines, its checkpoints, the choice of the best epoch."""
 
+import itertools
 import re
 import sys
+import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 import train
-from mocoop.training import run_command
+from mocoop.errors import ConfigError
+from mocoop.training import loop, run_command
 from mocoop.training.checkpoint import load_checkpoint
-from tests.trainers.test_train import command
+from mocoop.training.resume_files import progress
+from tests.trainers.test_train import command, refused
 
 LINE = re.compile(
     r"^epoch \[(\d+)/3\] batch \[(\d+)/(\d+)\] time \d+\.\d{3} \(\d+\.\d{3}\) data \d+\.\d{3} \(\d+\.\d{3}\) "
@@ -61,12 +66,34 @@ def test_best_val_keeps_the_best_model_and_its_result_over_a_resume(build, tmp_p
     assert (resumed.weights.selection, resumed.weights.epoch) == ("best_val", 1)
 
 
+def test_the_best_epoch_is_not_chosen_on_test_images(build):
+    trainer = build("TEST.FINAL_MODEL", "best_val")
+    trainer.dm.dataset.val.clear()
+    reason = "ShapesBoth has no validation images other than test images"
+    with pytest.raises(ConfigError, match=f"TEST.FINAL_MODEL is best_val, expected last_step: {reason}"):
+        trainer.train()
+
+
+def test_what_is_chosen_after_the_last_epoch_leaves_no_best_one(runs, capsys):
+    argv = runs.new("TipAdapterF", "TEST.FINAL_MODEL", "best_val").argv()
+    assert "expected last_step: TipAdapterF chooses on the validation images itself" in refused(capsys, argv)
+
+
 @pytest.mark.parametrize("frequency, epochs", [(0, [3]), (2, [2, 3])])
 def test_checkpoints_are_written_when_asked(build, tmp_path, frequency, epochs):
     build("TRAIN.CHECKPOINT_FREQ", str(frequency), "TEST.NO_TEST", "True").train()
     names = sorted(path.name for path in (tmp_path / "run/prompt_learner").iterdir())
     assert names == ["checkpoint", *(f"model.pth.tar-{epoch}" for epoch in epochs)]
     assert not (tmp_path / "run/result.json").exists()
+
+
+def test_the_minutes_between_states_pass_over_the_ends_of_epochs(build, monkeypatch):
+    """A look at the clock takes a minute, an epoch four looks."""
+    saved, minutes = [], itertools.count()
+    monkeypatch.setattr(loop, "time", SimpleNamespace(time=time.time, monotonic=lambda: 60.0 * next(minutes)))
+    monkeypatch.setattr(loop, "save_for_resuming", lambda state, folder: saved.append(progress(state)))
+    build("TRAIN.CHECKPOINT_MINUTES", "6.0", "TEST.NO_TEST", "True").train()
+    assert saved == [(1, 2), (2, 4)]
 
 
 def test_evaluation_on_the_validation_images(build, capsys):

@@ -92,6 +92,14 @@ def test_other_settings_are_refused(runs, capsys):
     assert "CHECKPOINT" not in line
 
 
+def test_a_run_that_ended_before_anything_was_saved_holds_no_folder(runs, capsys):
+    run = runs.new("CoOp", "OPTIM.LR_SCHEDULER", "cosin")
+    assert "LR_SCHEDULER" in refused(capsys, run.argv())
+    good = runs.new("CoOp")
+    good.out = run.out
+    assert train.main(good.argv()) == 0
+
+
 def test_what_only_says_how_a_run_is_watched_may_change(runs, capsys):
     run = runs.new("CoOp", *BY_STEPS, "TRAIN.PRINT_FREQ", "1", "DATALOADER.NUM_WORKERS", "1")
     run.out = runs.reference("CoOp")

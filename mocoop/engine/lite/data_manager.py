@@ -9,7 +9,7 @@ class DataManager:
     """Builds the dataset, its transforms and its loaders.
 
     Attributes: dataset, train_loader_x, val_loader (None without such images), test_loader, num_classes,
-    num_source_domains, lab2cname ({label: class name}).
+    lab2cname ({label: class name}).
     """
 
     def __init__(self, cfg):
@@ -23,7 +23,6 @@ class DataManager:
         self.val_loader = loader(self.dataset.val, cfg.DATALOADER.TEST) if self.dataset.val else None
         self.test_loader = loader(self.dataset.test, cfg.DATALOADER.TEST)
         self.num_classes = self.dataset.num_classes
-        self.num_source_domains = len(cfg.DATASET.SOURCE_DOMAINS)
         self.lab2cname = self.dataset.lab2cname
         if cfg.VERBOSE:
             self.show_dataset_summary(cfg)

@@ -1,7 +1,5 @@
 """What a trainer of Dassl's kind is built from: data, a model, an evaluator. How it trains is its own affair."""
 
-from collections import OrderedDict
-
 import torch
 
 from mocoop.engine.lite.data_manager import DataManager
@@ -16,7 +14,6 @@ class TrainerX:
     """
 
     def __init__(self, cfg):
-        self._models, self._optims, self._scheds = OrderedDict(), OrderedDict(), OrderedDict()
         self.check_cfg(cfg)
         self.cfg = cfg
         self.device = torch.device("cuda" if torch.cuda.is_available() and cfg.USE_CUDA else "cpu")
@@ -35,22 +32,8 @@ class TrainerX:
         self.val_loader = self.dm.val_loader
         self.test_loader = self.dm.test_loader
         self.num_classes = self.dm.num_classes
-        self.num_source_domains = self.dm.num_source_domains
         self.lab2cname = self.dm.lab2cname
 
     def build_model(self):
-        """Set `self.model` and register it with `register_model`."""
+        """Set `self.model`."""
         raise NotImplementedError
-
-    def register_model(self, name="model", model=None, optim=None, sched=None):
-        """Name a model, and what trains it."""
-        if name in self._models:
-            raise ValueError(f'a model named "{name}" is already registered')
-        self._models[name], self._optims[name], self._scheds[name] = model, optim, sched
-
-    def set_model_mode(self, mode="train"):
-        """Switch all models to mode "train", or "eval" (also called "test")."""
-        if mode not in ("train", "eval", "test"):
-            raise ValueError(f'got mode "{mode}", expected train, eval or test')
-        for model in self._models.values():
-            model.train(mode == "train")

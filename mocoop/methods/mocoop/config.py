@@ -7,7 +7,8 @@ from yacs.config import CfgNode
 
 from mocoop.clip.templates import split_template, template_groups, template_problem
 from mocoop.errors import one_line, quoted
-from mocoop.methods.keys import Key, add_keys, common_keys
+from mocoop.methods.keys import Key, add_keys
+from mocoop.methods.lasp import SHARED_KEYS
 from mocoop.methods.mocoop.auto_groups import wants_auto
 from mocoop.names import SEPARATOR, name_problem
 
@@ -43,17 +44,9 @@ KEYS = (
     *ROUTER_KEYS,
     Key("GATE_TARGET_GRAD", True, "let the target's gradient reach tuned image LayerNorms (released: not detached)"),
     *TEXT_LOSS_KEYS,
-    Key("TEXT_LOSS_CLASSES", "all", "all: base and new names, if trained on base (released); train: trained ones",
-        ("all", "train")),
     Key("TEXT_LOSS_EXPERTS", "released", "all; chosen: those that some image of the batch chose, the others counting "
         "as ln C; released: chosen if the batch size is below 4, else all", _TEXT_EXPERTS),
-    # Image tower.
-    Key("FINETUNE_VIT_LN", True, "learn every ln_1 and ln_2 of the image transformer (released)", structural=True),
-    Key("LN_LR_MULT", 0.1, "their factor on the learning rate (released: 0.1)", at_least=0),
-    # Optimisation.
-    Key("GRAD_CLIP_NORM", 1.0, "largest norm of the gradient (released: 1); 0: no clipping", at_least=0),
-    Key("GRAD_CLIP_WHEN", "amp", "amp: only with PREC amp (released); always", ("amp", "always")),
-    *common_keys(prec="amp"),
+    *SHARED_KEYS,
 )  # fmt: skip
 
 

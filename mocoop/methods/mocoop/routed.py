@@ -65,12 +65,8 @@ class RoutedMethod(PromptMethod):
         """What the router and its target look at, (B, D), of what `image_features` gives."""
         return image_features
 
-    def route(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Router logits (B, E), chosen experts (B, K) best first, and their gate weights (B, K)."""
-        return self.choose(self.image_features(image))
-
     def choose(self, image_features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`route` from what `image_features` gives."""
+        """Router logits (B, E), chosen experts (B, K) best first, and their gate weights (B, K)."""
         router_logits = self.router(self.seen_by_router(image_features))
         gates, experts = top_k_gates(router_logits, self.settings.TOP_K)
         return router_logits, experts, gates

@@ -4,10 +4,6 @@ import torch
 from torch import Tensor, nn
 
 
-class Router(nn.Linear):
-    """router_logits = W f(x) + b, (B, D) -> (B, E); starts at PyTorch's default, as in the released code (`gate`)."""
-
-
 class RandomRouter(nn.Module):
     """An ablation: logits that depend on the image feature through a fixed random projection and learn nothing."""
 
@@ -21,8 +17,11 @@ class RandomRouter(nn.Module):
 
 
 def make_router(kind: str, in_features: int, experts: int, dtype: torch.dtype) -> nn.Module:
-    """The router of the key ROUTER: "learned", in CLIP's dtype, or "random"."""
-    return Router(in_features, experts).to(dtype) if kind == "learned" else RandomRouter(in_features, experts)
+    """The router of the key ROUTER, (B, D) -> (B, E): "learned", in CLIP's dtype, or "random".
+
+    The learned one starts at PyTorch's default, as in the released code (`gate`).
+    """
+    return nn.Linear(in_features, experts).to(dtype) if kind == "learned" else RandomRouter(in_features, experts)
 
 
 def top_k_gates(router_logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
