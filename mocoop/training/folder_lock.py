@@ -65,8 +65,8 @@ def holder_of(folder: Path) -> dict | None:
             holder, silence = _holder(file), _silence(file)
     except OSError:
         return None
-    if holder.get("host") == socket.gethostname():
-        return holder if _is_alive(holder.get("pid")) else None
+    if holder.get("host") == socket.gethostname() and not _is_alive(holder.get("pid")):
+        return None
     return holder if silence < SILENT_SECONDS else None
 
 

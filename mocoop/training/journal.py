@@ -18,7 +18,7 @@ class Journal:
 
     Attributes:
         history: None before the first step.
-        epoch: of the last step, from 0.
+        epoch: the one that goes on, from 0.
     """
 
     def __init__(self, cfg: CfgNode, folder: str | Path):
@@ -40,7 +40,6 @@ class Journal:
         if self.history is None:
             self.history = HistoryWriter(self.folder / HISTORY, steps_done=step - 1)
         self.history.add(step, epoch, lr, values)
-        self.epoch = epoch - 1
 
     def scalar(self, tag: str, value: float, step: int) -> None:
         if self.tensorboard is not None:

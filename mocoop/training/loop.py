@@ -88,6 +88,7 @@ class TrainingLoop:
             if self.epoch + 1 == self.epochs:
                 with self._saved_if_stopped(), together():
                     method.select(self.features)
+            self.journal.epoch = self.epoch
             self._after_epoch()
 
     def seconds(self) -> float:
@@ -222,16 +223,21 @@ class TrainingLoop:
         )
 
     def _resume(self) -> int | None:
-        """Take over the newest state in the run's folder; the epoch to continue with, None without a state."""
-        source = Path(self.cfg.RESUME or self.folder)
-        found = from_main(lambda: newest_state(source / MODEL) if (source / MODEL).is_dir() else None)
+        """Take over the newest state in the run's folder, else that of RESUME; the epoch to continue with.
+
+        None without a state.
+        """
+        other = Path(self.cfg.RESUME) if self.cfg.RESUME else None
+        is_same = other is not None and other.resolve() == self.folder.resolve()
+        own = None if is_same else self._newest(self.folder)
+        found = own or (self._newest(other) if other else None)
         if found is None:
-            if self.cfg.RESUME:
-                raise CheckpointError(f"no checkpoint in {source / MODEL}, expected one to resume from")
+            if other:
+                raise CheckpointError(f"no checkpoint in {other / MODEL}, expected one to resume from")
             print("No checkpoint found, train from scratch")
             return None
         path, checkpoint = found
-        if not self.cfg.RESUME:
+        if own:
             self._refuse_other_run(checkpoint)
         epoch, batch = progress(checkpoint)
         print(f"Found checkpoint at {path} (will resume training after epoch {epoch}, batch {batch})")
@@ -247,6 +253,9 @@ class TrainingLoop:
         else:
             restore_random_state(checkpoint["random_state"])
         return epoch
+
+    def _newest(self, run: Path) -> tuple[Path, dict] | None:
+        return from_main(lambda: newest_state(run / MODEL) if (run / MODEL).is_dir() else None)
 
     def _refuse_beyond_end(self, path: Path, epoch: int, batch: int) -> None:
         """Raises CheckpointError for a state from beyond what this run trains; at its own end it is tested."""

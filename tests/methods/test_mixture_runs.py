@@ -71,7 +71,7 @@ def test_what_a_run_says_of_its_routing_and_what_it_refuses(reference, tmp_path)
     folder = reference["VPT"]
     routing, run = read_record(folder / "result.json")["routing"], load_run(folder)
     assert routing["top_k"] == 2 and "routers" not in routing
-    assert router_blocks(pd.DataFrame({"routing": [routing]}))[0].text == MISSING
+    assert router_blocks(pd.DataFrame({"routing": [routing]}), [1])[0].text == MISSING
     with pytest.raises(ConfigError, match="Mixture cannot be exported"):
         export_run(run, tmp_path / "export", onnx=False)
     with pytest.raises(ConfigError, match="VPT learns no context"):

@@ -118,6 +118,13 @@ def test_training_goes_on_from_another_folder(runs, tmp_path, capsys):
     assert f"no checkpoint in {tmp_path / MODEL}" in refused(capsys, run.argv())
 
 
+def test_a_run_that_went_on_from_another_folder_goes_on_from_its_own_state(runs):
+    run = runs.new("CoOp", "OPTIM.MAX_EPOCH", "6", flags=["--resume", str(runs.reference("CoOp"))])
+    assert run.start(at_step(5, lambda detail: os.kill(os.getpid(), signal.SIGTERM))).status == 143
+    ending = run.start()
+    assert ending.status == 0 and "will resume training after epoch 5, batch 2" in ending.out
+
+
 def test_a_state_with_more_batches_than_an_epoch_has_is_refused(runs, capsys):
     stopped = runs.new("CoOp")
     stopped.start(at_step(5, lambda detail: os.kill(os.getpid(), signal.SIGTERM)))

@@ -68,6 +68,9 @@ def test_who_works_in_a_folder_can_be_asked_without_being_in_the_way(tmp_path):
     silent = time.time() - SILENT_SECONDS - 1
     os.utime(lock, (silent, silent))
     assert holder_of(tmp_path) is None
+    lock.write_text(json.dumps(FOREIGN_LOCK | {"host": socket.gethostname(), "pid": os.getpid()}))
+    os.utime(lock, (silent, silent))
+    assert holder_of(tmp_path) is None  # the number belongs to another process by now
     for pid in (2**22 + 1, "?", None):  # above any process's number on Linux
         lock.write_text(json.dumps(FOREIGN_LOCK | {"host": socket.gethostname(), "pid": pid}))
         assert holder_of(tmp_path) is None
