@@ -58,7 +58,9 @@ def must_be_alike(run: Path, reference: Path) -> None:
         assert history["lr"].equals(expected["lr"]) and history["acc"].equals(expected["acc"])
     weights, others = (load_checkpoint(last_checkpoint(out / MODEL))["state_dict"] for out in (run, reference))
     assert weights.keys() == others.keys()
-    assert max(float((weights[name] - others[name]).abs().max()) for name in weights if weights[name].numel()) < 1e-5
+    for name, value in others.items():  # LP++'s factors of text are near 100: there 1e-5 is a unit of the last place
+        if value.numel():
+            assert (weights[name] - value).abs().max() < 1e-5 * max(1.0, float(value.abs().max())), name
     found, expected = (read_predictions(out / "predictions.csv") for out in (run, reference))
     assert found["path"].equals(expected["path"]) and found["prediction"].equals(expected["prediction"])
     assert (found["confidence"] - expected["confidence"]).abs().max() < 1e-4
