@@ -18,6 +18,8 @@ from mocoop.data import exchange
 from mocoop.data.sources import BUNDLED, load_sources
 from mocoop.errors import ConfigError, DataError, quoted
 from mocoop.files import check_unused, write_file
+from mocoop.protocols.configs import setting
+from mocoop.protocols.request import DATASETS
 from mocoop.tools._options import Numbers
 
 SHOWN = 5  # problems of a split that are printed
@@ -36,13 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         return sub
 
     action(_list, "list", "list the datasets, and which of them are under the data root")
-    action(_info, "info", "what a dataset is, where it comes from, what belongs where").add_argument("name")
+    sub = action(_info, "info", "what a dataset is, where it comes from, what belongs where")
+    sub.add_argument("name", type=_registered)
     sub = action(_check, "check", "compare the files with the split and the published counts")
-    sub.add_argument("names", nargs="+", metavar="NAME", help="datasets, or all")
+    sub.add_argument("names", nargs="+", type=_registered, metavar="NAME", help="datasets, or all")
     sub.add_argument("--images", action="store_true", help="read every image as well")
     sub.add_argument("--reduced", action="store_true", help="a reduced copy: its counts need not be the published ones")
     sub = action(_prepare, "prepare", "download, verify and extract what can be; explain the rest")
-    sub.add_argument("names", nargs="+", metavar="NAME", help="datasets, or all")
+    sub.add_argument("names", nargs="+", type=_registered, metavar="NAME", help="datasets, or all")
     sub.add_argument("--sources", default=BUNDLED, metavar="FILE", help="other addresses, in the form of sources.json")
     sub = action(_new, "new", "write a config for your own images", root=False)
     sub.add_argument("root", metavar="ROOT", help="folder with a folder of images for each class, or with --csv")
@@ -51,12 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sub.add_argument("--classnames", default="", metavar="FILE", help="csv in ROOT: label,classname")
     sub.add_argument("--templates", type=Path, metavar="FILE", help="groups: lines below a group's [name]; or auto")
     sub = action(_import_split, "import-split", "take over a few-shot subset of CoOp (.pkl), 2SFS (.jsonl) or ours")
-    sub.add_argument("name")
+    sub.add_argument("name", type=_registered)
     sub.add_argument("file", type=Path)
     sub.add_argument("--shots", type=int, help="images a class; default: from the file's name")
     sub.add_argument("--seed", type=int, help="seed of the draw; default: from the file's name")
     sub = action(_export_splits, "export-splits", "write few-shot subsets, for another project or for DATASET.SPLITS")
-    sub.add_argument("names", nargs="+", metavar="NAME", help="datasets, or all")
+    sub.add_argument("names", nargs="+", type=_registered, metavar="NAME", help="datasets, or all")
     sub.add_argument("--shots", action=Numbers, required=True, metavar="N,M", help="images a class")
     sub.add_argument("--seeds", action=Numbers, default=(1, 2, 3), metavar="N,M", help="of the draws; default: 1,2,3")
     sub.add_argument("--format", choices=exchange.FORMATS, default="manifest", help="default: %(default)s")
@@ -66,6 +69,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the action; returns 0, or 1 when a dataset is not complete."""
     return args.action(args)
+
+
+def _registered(name: str) -> str:
+    """The registry's name of a dataset, which may be called as its config is."""
+    return setting(find_checkout() / DATASETS / f"{name}.yaml", "DATASET.NAME", {}, name)
 
 
 def _dataset_class(name: str):
@@ -80,7 +88,7 @@ def _names(asked: list[str]) -> list[str]:
 
 
 def _config_name(name: str) -> str:
-    for path in sorted((find_checkout() / "configs/datasets").glob("*.yaml")):
+    for path in sorted((find_checkout() / DATASETS).glob("*.yaml")):
         if f'NAME: "{name}"' in path.read_text(encoding="utf-8"):
             return path.stem
     return "-"
@@ -186,7 +194,7 @@ def _new(args) -> int:
         raise ConfigError(f"got --name {quoted(name)}, expected a word of letters, digits, '_', '-' and '.'")
     settings = {"CSV": args.csv, "CLASSNAMES": args.classnames}
     classes = OwnImages.survey(root, settings)
-    path = find_checkout() / "configs/datasets" / f"{name}.yaml"
+    path = find_checkout() / DATASETS / f"{name}.yaml"
     write_config(path, root, settings, read_template_groups(args.templates))
     print(f"{path}: {len(classes)} classes, {sum(classes.values())} images")
     for classname, count in classes.items():

@@ -90,6 +90,10 @@ def test_an_empty_data_is_none_and_no_shots_are_no_subset(tmp_path, capsys, monk
     assert status == 2 and "got --shots 0, expected 1 or more" in text
 
 
+def test_a_dataset_may_be_called_as_its_config_is(capsys):
+    assert run(capsys, "info", "oxford_pets") == run(capsys, "info", "OxfordPets")
+
+
 def test_an_unknown_dataset_is_an_error(capsys):
     status, text = run(capsys, "check", "Pets")
     assert status == 2 and text.startswith("error: got the dataset 'Pets', expected one of") and text.count("\n") == 1
