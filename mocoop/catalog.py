@@ -17,7 +17,7 @@ from mocoop.files import read_text
 
 ENTRY_POINTS = "mocoop.methods"  # the group in which installed packages name modules with methods
 DECORATOR = "register_method"
-_PLAIN = ("published", "title", "learns", "new_classes", "prompts")
+_PLAIN = ("node", "published", "title", "learns", "new_classes", "prompts")
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Listed:
         prompts: how many a class has in a training step: "one", "groups", one for each group of templates, or "images",
             one for each image.
         file: where it is declared, if that has been read.
+        node: name of its node under TRAINER; None for a method without keys.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Listed:
     new_classes: bool = True
     prompts: str = "one"
     file: Path | None = None
+    node: str | None = None
 
 
 def in_order(methods: Iterable) -> list:

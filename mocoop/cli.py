@@ -24,7 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     if sys.stdout is None:  # closed by whoever called
         sys.stdout = open(os.devnull, "w")
-    sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a sign shows "?" for it
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a sign shows "?" for it
     try:
         args = _parse(sys.argv[1:] if argv is None else list(argv))
         status = args.run(args)

@@ -1,3 +1,5 @@
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -102,3 +104,10 @@ def test_a_terminal_that_cannot_show_it_stops_nothing(tool, tmp_path, shell, out
     command = shell.format(f'{sys.executable} -c "{start}" greet you')
     ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": "."})
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, out, "")
+
+
+def test_a_program_may_read_what_a_tool_prints(tool):
+    tool(ADD + "def run(args):\n    print('hello', args.name)\n    return 0\n")
+    with contextlib.redirect_stdout(io.StringIO()) as read:
+        assert cli.main(["greet", "you"]) == 0
+    assert read.getvalue() == "hello you\n"

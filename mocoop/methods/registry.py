@@ -29,12 +29,10 @@ class MethodEntry(Listed):
 
     Attributes:
         build: called as `build(cfg, classnames, clip_model, all_classnames)`; the class itself.
-        node: name of its node under TRAINER; None for a method without keys.
         more_problems: lists what is wrong with a config beyond what each key says, one line each.
     """
 
     build: Callable
-    node: str | None
     keys: tuple[Key, ...]
     more_problems: Callable[[CfgNode], list[str]]
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from mocoop.catalog import listed
 from mocoop.errors import MocoopError
 from mocoop.protocol import TRAINED
 from mocoop.report.content import Folded, Listing, Section, TableBlock
@@ -68,13 +69,12 @@ def own_settings(record: dict) -> dict[str, str]:
     Nor those of training where nothing was trained.
     """
     config = record["config"]
-    nodes = [node for node in config["TRAINER"] if node.replace("_", "").lower() == record["method"].lower()]
-    own = tuple(f"TRAINER.{node}." for node in nodes)
-    foreign = ("TRAINER.",) if record["epoch"] is not None else ("TRAINER.", *TRAINING_NODES)
+    others = {method.node for method in listed().values() if method.name != record["method"]} - {None}
+    foreign = (*(f"TRAINER.{node}." for node in others), *(() if record["epoch"] is not None else TRAINING_NODES))
     return {
         key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         for key, value in leaves(config)
-        if key not in PER_RUN_KEYS and (key.startswith(own) or not key.startswith(foreign))
+        if key not in PER_RUN_KEYS and not key.startswith(foreign)
     }
 
 

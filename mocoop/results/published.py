@@ -25,7 +25,7 @@ SPLITS = {name: ("base", "new", "H") if p.measure == BASE_NEW else ("all",) for 
 AVERAGE = "Average"
 # what the average leaves out
 TRAINED_ON = {name: "ImageNet" for name, p in PROTOCOLS.items() if p.measure == TRANSFER}
-_SPELLED = {"average": AVERAGE, "imagenet": "ImageNet"}  # names with a meaning, by key
+_SPELLED = {name.lower(): name for name in (AVERAGE, *TRAINED_ON.values())}  # names with a meaning, by key
 NOT_AVAILABLE = {"MoCoOp": "not available in machine-readable form"}
 
 _METHODS = {

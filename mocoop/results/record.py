@@ -91,7 +91,8 @@ def build_record(config, **measured) -> dict:
     }
     known = {"format": FORMAT, "status": "done", **_identity(config)}
     record = known | dict.fromkeys(_OPTIONAL) | derived | measured
-    return record | {"seconds": record.pop("seconds")}  # the last, where `glance` finds it
+    record["seconds"] = record.pop("seconds")  # the last, where `glance` finds it
+    return record
 
 
 def unfinished_record(config, status: str, error: str | None = None, command: dict | None = None) -> dict:

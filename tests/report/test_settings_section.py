@@ -48,6 +48,8 @@ def test_own_settings_are_those_of_the_method_and_of_no_single_run():
 def test_own_settings_are_found_by_the_methods_node():
     config = {"TRAINER": {"NAME": "LinearProbe", "LINEAR_PROBE": {"C": 0.3}, "COOP": {"N_CTX": 16}}}
     assert own_settings({"method": "LinearProbe", "epoch": 5, "config": config}) == {"TRAINER.LINEAR_PROBE.C": "0.3"}
+    plugin = {"TRAINER": {"NAME": "Mine", "OF_MINE": {"C": 0.3}, "COOP": {"N_CTX": 16}}}
+    assert own_settings({"method": "Mine", "epoch": 5, "config": plugin}) == {"TRAINER.OF_MINE.C": "0.3"}
 
 
 def test_a_method_that_learns_nothing_has_no_settings_of_training():
