@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import distributed
 
-from tests.faults.victims import Ending, end, start
+from tests.faults.victims import FORK, Ending, end, start
 
 
 def run_ranks(
@@ -17,15 +17,21 @@ def run_ranks(
     folder: Path,
     faults: Mapping[int, Sequence[Callable[[], None]]] | None = None,
 ) -> list[Ending]:
-    """Run `action` in `count` ranks, with faults of some of them; each prints to a folder of its own below `folder`."""
-    store = distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    folders = [folder / f"rank{number}" for number in range(count)]
+    """Run `action` in `count` ranks, with faults of some of them; each prints to a folder of its own below `folder`.
+
+    The store comes after the forks: a lock that its thread holds at one, the resolver's say, the child would find held
+    for ever.
+    """
+    ports, folders = FORK.SimpleQueue(), [folder / f"rank{number}" for number in range(count)]
     victims = [
         start(
-            action, own, lambda number=number: _become_rank(number, count, store.port), *(faults or {}).get(number, ())
+            action, own, lambda number=number: _become_rank(number, count, ports.get()), *(faults or {}).get(number, ())
         )
         for number, own in enumerate(folders)
     ]
+    store = distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    for _ in victims:
+        ports.put(store.port)
     return [end(victim, own) for victim, own in zip(victims, folders)]
 
 
