@@ -35,8 +35,8 @@ def child(args) -> dict:
             forward_backward(TextEncoder(clip_model), *prompts(clip_model, args.experts, 20))
         contexts, layouts = prompts(clip_model, args.experts, args.classes)
         encoder, encoded = TextEncoder(clip_model, chunk=args.experts * args.classes), []
-        encode = encoder._encode
-        encoder._encode = lambda ctx, own, parts: encoded.append(sum(map(len, own))) or encode(ctx, own, parts)
+        encode = encoder._features
+        encoder._features = lambda ctx, own, parts: encoded.append(sum(map(len, own))) or encode(ctx, own, parts)
         of_all("ready")
         before, cpu = common.peak_memory_gb(), time.process_time()
         with together():

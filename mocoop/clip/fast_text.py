@@ -3,16 +3,16 @@
 The tower is causal and read at EOT, so, exactly:
 - positions after EOT never matter, and are not computed;
 - the leading positions that all classes of a prompt share (SOT and the context before the class name) have the same
-  keys and values for every class: they are computed once per prompt, up to the block, if any, before which rows of
-  each class's own are put in;
-- in the last layer only the EOT position is needed;
-- what is left of each class, its *suffix*, is packed by length: no padding is computed.
-With more prompts than the memory holds, suffixes are encoded in chunks that are computed again in the backward pass;
-the gradients are the same.
+  states for every class: they are computed once per prompt, up to the block, if any, before which rows of each class's
+  own are put in;
+- in the last layer only the positions that are read are needed;
+- what is left of all prompts is one packed batch of rows (packing.py): linear layers see no padding, and a block is as
+  many operations for many prompts of many lengths as for one.
+With more prompts than the memory holds, they are encoded in chunks that are computed again in the backward pass; the
+gradients are the same.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,168 +20,139 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from mocoop.clip.backbone import Backbone
-from mocoop.clip.packing import (
-    attend_suffixes,
-    last_rows,
-    make_buckets,
-    order_by_length,
-    stacks,
-    with_own_prefix,
-    with_replaced_rows,
-)
+from mocoop.clip.frozen_linear import held
+from mocoop.clip.packing import EOT, Choice, Plan, attend, change_rows, make_choice, make_plan
 from mocoop.clip.prompts import PromptLayout
 from mocoop.clip.residual_block import Block, layer_norm
-from mocoop.clip.tower_parts import NOTHING, TowerParts, insert_rows, replace_rows
+from mocoop.clip.tower_parts import NOTHING, TowerParts
 
 CPU_MEMORY_BUDGET = 1 << 30  # bytes of activations kept for the backward pass; more is no faster on a CPU
 CUDA_MEMORY_SHARE = 0.4  # of the device's memory
-
-
-@dataclass(frozen=True)
-class Prefix:
-    """What the classes of G prompts share: P leading positions, P of a block's own.
-
-    Attributes:
-        states: each block's keys and values, (G, H, P, w) each.
-        parts_at: the block from which on only SOT is shared; None if the whole prefix is, to the end.
-        parted: (G, P - 1, W) states of the other positions before that block.
-    """
-
-    states: list[tuple[Tensor, Tensor]]
-    parts_at: int | None
-    parted: Tensor | None
-
-    def of(self, prompts: slice) -> "Prefix":
-        parted = None if self.parted is None else self.parted[prompts]
-        return Prefix([(k[prompts], v[prompts]) for k, v in self.states], self.parts_at, parted)
+KEPT_PLANS = {True: 256, False: 4}  # of passes with and without gradients
 
 
 class FastTextTower:
-    """Encodes soft prompts with the text tower of `clip_model`, which is shared, not copied. See `TextEncoder`."""
+    """Encodes soft prompts with the text tower of `clip_model`, which is shared, not copied. See `TextEncoder`.
+
+    Attributes:
+        chunk: prompts (prompt x class) encoded at a time; 0: as many as the memory holds.
+    """
 
     def __init__(self, clip_model: Backbone, chunk: int = 0):
         self.clip_model = clip_model
         self.modules = [] if clip_model.opaque_text else list(clip_model.transformer.resblocks)
         self.chunk = chunk
-        self._last_chunk = 1  # prompts per chunk in the last pass
+        self.last_chunk = 1  # in the last pass
+        self._plans: dict[bool, dict[tuple, tuple[Plan | Choice, Sequence[PromptLayout]]]] = {True: {}, False: {}}
 
     def __call__(
-        self, contexts: Sequence[Tensor | None], layouts: Sequence[PromptLayout], parts: TowerParts = NOTHING
+        self,
+        contexts: Sequence[Tensor | None],
+        layouts: Sequence[PromptLayout],
+        parts: TowerParts = NOTHING,
+        read: Sequence[int] = EOT,
+        chosen: Tensor | None = None,
     ) -> Tensor:
-        """Unnormalised text features (G, C, D)."""
-        features: list[Tensor | None] = [None] * len(layouts)
-        for members in stacks(layouts):
-            chosen = [contexts[g] for g in members], [layouts[g] for g in members]
-            encoded = self._encode_stack(*chosen, parts.of_prompts(members, len(layouts)))
-            for g, group_features in zip(members, encoded.unbind(0)):
-                features[g] = group_features
-        return torch.stack(features)
+        """Last states (G, C, R, W), after ln_final, of the positions that are read; of chosen prompts (n,) alone."""
+        layouts, classes = list(layouts), len(layouts[0])
+        prompts = len(layouts) if chosen is None else len(chosen)
+        size = self.chunk or self._auto_chunk(layouts)
+        self.last_chunk = min(size, prompts * classes)
+        if size >= prompts * classes:
+            return self._encode(contexts, layouts, parts, read, chosen)
+        order, at_once = torch.argsort(layouts[0].host.lengths, stable=True), max(1, size // classes)
+        if chosen is not None:
+            found = [self._in_chunks(contexts, layouts, parts, read, chosen, order.split(max(1, size // prompts)))]
+        else:
+            found = []
+            for first in range(0, prompts, at_once):
+                some = slice(first, first + at_once)
+                own = parts.of_prompts(list(range(prompts))[some])
+                found.append(self._in_chunks(contexts[some], layouts[some], own, read, None, order.split(size)))
+        return torch.cat(found)[:, torch.argsort(order)]
+
+    def _in_chunks(self, contexts, layouts, parts: TowerParts, read, chosen, classes: Sequence[Tensor]) -> Tensor:
+        """States of the classes of each chunk, one chunk after the other."""
+        encoded = []
+        for some in classes:
+            own = [layout.of_classes(some) for layout in layouts]
+            args = (contexts, own, parts.of_classes(some), read, chosen)
+            if torch.is_grad_enabled():
+                options = {"use_reentrant": False, "preserve_rng_state": parts.drops_out}
+                encoded.append(checkpoint(self._encode, *args, **options))
+            else:
+                encoded.append(self._encode(*args))
+        return torch.cat(encoded, dim=1)
 
     def halve_chunk(self) -> bool:
         """Halve the number of prompts per chunk; False if it is one already."""
         if self.chunk == 1:
             return False
-        self.chunk = max(1, (self.chunk or self._last_chunk) // 2)
+        self.chunk = max(1, (self.chunk or self.last_chunk) // 2)
         return True
 
-    def _encode_stack(self, contexts, layouts, parts: TowerParts) -> Tensor:
-        """Features (G, C, D) of G prompts whose layouts have one signature."""
-        shared, prompts = _shared_length(layouts[0], parts), len(layouts)
-        prefix = self._encode_prefix(contexts, layouts, parts, shared)
-        order, inverse = order_by_length(layouts[0])
-        chunk = self.chunk or self._auto_chunk(layouts[0], shared)
-        self._last_chunk = min(chunk, prompts * len(order))
-        recompute = torch.is_grad_enabled() and chunk < prompts * len(order)
-        groups = []
-        for members in torch.arange(prompts).split(max(1, chunk // len(order))):
-            some = slice(int(members[0]), int(members[-1]) + 1)
-            own = parts.of_prompts(members.tolist(), prompts)
-            args = (contexts[some], layouts[some], prefix.of(some), own, shared)
-            encoded = []
-            for classes in order.split(chunk):
-                if recompute:
-                    options = {"use_reentrant": False, "preserve_rng_state": parts.drops_out}
-                    encoded.append(checkpoint(self._encode_suffixes, *args, classes, **options))
-                else:
-                    encoded.append(self._encode_suffixes(*args, classes))
-            groups.append(torch.cat(encoded, dim=1))
-        return torch.cat(groups)[:, inverse]
-
-    def _encode_prefix(self, contexts, layouts, parts: TowerParts, shared: int) -> Prefix:
-        """What the shared leading positions give to each block."""
-        columns = torch.arange(shared, device=layouts[0].tokens.device)
-        x = self._embed(contexts, layouts, torch.zeros_like(columns), columns)  # (G, P, W)
-        own_rows = [block for block, rows in parts.deep.items() if rows.shape[1] > 1]
-        parts_at = min(own_rows, default=None) if shared > 1 else None
-        states, parted = [], None
+    def _encode(self, contexts, layouts, parts: TowerParts, read: Sequence[int], chosen: Tensor | None) -> Tensor:
+        """`__call__` in one chunk."""
+        plan = self._plan(contexts, layouts, parts, read, 0 if chosen is None else len(chosen))
+        if chosen is not None:
+            plan = plan.plan_of(chosen)
+        x, how = self._embed(plan, contexts), plan.attention
         for index, module in enumerate(self.modules):
             block = Block(module, index, parts)
-            if index in parts.inserted:
-                x = insert_rows(x, parts.inserted[index])
-            if index == parts_at:
-                x, parted = x[:, :1], x[:, 1:]
-            elif index in parts.deep and x.shape[1] > 1:
-                x = replace_rows(x, 1, parts.deep[index][:, 0])
+            if index in plan.changes:
+                x, how = change_rows(x, plan.changes[index], parts.rows[index]), plan.changes[index].attention
             normed = block.ln_1(x)
-            q, k, v = (part.transpose(1, 2) for part in block.attention_inputs(normed))  # (G, H, P, w)
-            states.append((k, v))
-            if shared and module is not self.modules[-1]:
-                mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # (G, H, P, w)
-                x = block.finish(x, mixed.transpose(1, 2).flatten(2), normed)
-        return Prefix(states, parts_at, parted)
+            if module is not self.modules[-1]:
+                x = block.finish(x, attend(block.queries_keys_values(normed), how), normed)
+        own = normed.index_select(0, plan.ends)
+        mixed = attend(block.keys_values(normed), plan.last, block.queries(own))
+        x = block.finish(x.index_select(0, plan.ends), mixed, own)
+        return layer_norm(self.clip_model.ln_final, "ln_final", parts)(x).view(*plan.shape, -1)
 
-    def _encode_suffixes(self, contexts, layouts, prefix: Prefix, parts: TowerParts, shared: int, classes) -> Tensor:
-        """Features (G, n, D) of the given classes (n,), which are ordered by length."""
-        buckets, groups = make_buckets(layouts[0], classes, shared), len(layouts)
-        tokens = [self._embed(contexts, layouts, *bucket.positions()).flatten(0, 1) for bucket in buckets]
-        x = torch.cat(tokens)  # (T, W), T = groups * sum of suffix lengths
-        for index, module in enumerate(self.modules):
-            block, is_last = Block(module, index, parts), module is self.modules[-1]
-            if index == prefix.parts_at:
-                x, buckets = with_own_prefix(x, buckets, prefix.parted)
-            if index in parts.deep and buckets[0].start < 2:
-                rows = parts.deep[index]
-                x = with_replaced_rows(x, buckets, rows.expand(groups, *rows.shape[1:]))
-            normed = block.ln_1(x)
-            ends = last_rows(buckets, groups, x.device) if is_last else slice(None)
-            q, k, v = block.attention_inputs(normed, queries=normed[ends] if is_last else None)
-            mixed = attend_suffixes(q, k, v, *prefix.states[index], buckets, only_last=is_last)
-            x = block.finish(x[ends], mixed, normed[ends])
-        clip_model = self.clip_model
-        x = layer_norm(clip_model.ln_final, "ln_final", parts)(x)
-        features = clip_model.project_text(x)  # (G * n, D)
-        sizes = [groups * len(bucket.classes) for bucket in buckets]
-        return torch.cat([part.view(groups, -1, part.shape[-1]) for part in features.split(sizes)], dim=1)
+    def _embed(self, plan: Plan, contexts: Sequence[Tensor | None]) -> Tensor:
+        """Input of the first block, (T, W)."""
+        clip_model, dtype = self.clip_model, self.clip_model.dtype
+        x = F.embedding(plan.tokens, clip_model.token_embedding.weight).to(dtype)
+        if plan.put is None or len(plan.put):
+            vectors = torch.cat([ctx for ctx in contexts if ctx is not None]).to(dtype)
+            if plan.put is None:
+                own = vectors.index_select(0, plan.context.clamp(min=0))
+                x = torch.where((plan.context >= 0)[:, None], own, x)
+            else:
+                x = x.index_copy(0, plan.put, vectors.index_select(0, plan.context))
+        return x + held(clip_model.positional_embedding, dtype).index_select(0, plan.positions)
 
-    def _embed(self, contexts, layouts, rows: Tensor, columns: Tensor) -> Tensor:
-        """Input of the first block at the given positions, (G, T, W)."""
-        embedding, dtype = self.clip_model.token_embedding, self.clip_model.dtype
-        if all(layout is layouts[0] for layout in layouts):
-            ctx = None if contexts[0] is None else torch.stack(list(contexts))
-            x = layouts[0].embed(ctx, embedding, rows, columns).expand(len(layouts), -1, -1)
-        else:
-            pairs = zip(contexts, layouts)
-            each = [lay.embed(None if ctx is None else ctx[None], embedding, rows, columns) for ctx, lay in pairs]
-            x = torch.cat(each)
-        return x.to(dtype) + self.clip_model.positional_embedding[columns].to(dtype)
+    def _plan(self, contexts, layouts, parts: TowerParts, read: Sequence[int], count: int) -> Plan | Choice:
+        """The plan of these prompts, or the choice of so many; made once for the same shapes of what is put in."""
+        device, share = layouts[0].tokens.device, not parts.drops_out
+        dtype = self._computing_dtype(device)
+        lengths = tuple(0 if ctx is None else len(ctx) for ctx in contexts)
+        shapes = tuple((block, rows.how, rows.mix is None, rows.value.shape) for block, rows in parts.rows.items())
+        key = (tuple(map(id, layouts)), lengths, shapes, share, tuple(read), count, device, dtype)
+        kept, most = self._plans[torch.is_grad_enabled()], KEPT_PLANS[torch.is_grad_enabled()]
+        if key not in kept:
+            while len(kept) >= most:
+                del kept[next(iter(kept))]
+            heads = self.modules[0].attn.num_heads
+            if count:
+                made = make_choice(layouts, lengths, count, heads, share, read)
+            else:
+                made = make_plan(layouts, lengths, parts.rows, heads, share, read)
+            kept[key] = (made.to(device, dtype), layouts)  # the layouts, so that an id remains theirs
+        return kept[key][0]
 
-    def _auto_chunk(self, layout: PromptLayout, shared: int) -> int:
+    def _computing_dtype(self, device: torch.device) -> torch.dtype:
+        if torch.is_autocast_enabled(device.type):
+            return torch.get_autocast_dtype(device.type)
+        return self.modules[0].attn.in_proj_weight.dtype
+
+    def _auto_chunk(self, layouts: Sequence[PromptLayout]) -> int:
         """Prompts whose activations fit into the memory budget; the same on every run of one machine."""
-        width, device = self.modules[0].ln_1.weight.shape[0], layout.tokens.device
+        width, device = self.modules[0].ln_1.weight.shape[0], layouts[0].tokens.device
         budget = CPU_MEMORY_BUDGET
         if device.type == "cuda":
             budget = int(torch.cuda.get_device_properties(device).total_memory * CUDA_MEMORY_SHARE)
-        per_token = 14 * width * len(self.modules) * self.clip_model.positional_embedding.element_size()
-        suffix = float((layout.lengths - shared).double().mean())
-        return max(1, int(budget / (per_token * suffix)))
-
-
-def _shared_length(layout: PromptLayout, parts: TowerParts) -> int:
-    """How many leading positions are computed once for all classes.
-
-    Rows to be replaced lie in the prefix as a whole, or behind it; with dropout no two prompts share anything.
-    """
-    if parts.drops_out:
-        return 0
-    longest = max((rows.shape[2] for rows in parts.deep.values()), default=0)
-    return layout.prefix_length if longest < layout.prefix_length else 1
+        # kept of a row by a block: the inputs of two LayerNorms; queries, keys and values, padded, the hidden layer
+        per_row = 2 * self.clip_model.dtype.itemsize + 9 * self._computing_dtype(device).itemsize
+        suffixes = sum(layout.count / len(layout) - layout.prefix_length for layout in layouts) / len(layouts)
+        return max(1, int(budget / (len(self.modules) * width * per_row * suffixes)))

@@ -1,7 +1,9 @@
-"""Linear layers whose weights are frozen, by the fastest matrix product of the machine.
+"""Linear layers whose weights are frozen: weights are held in the precision that computes, and on a CPU the fastest
+matrix product is taken.
 
-On a CPU, PyTorch hands fp32 products to MKL, which leaves half of an AMD processor's vector units idle; oneDNN, which
-PyTorch holds as well, does not. Both round alike in size, not bit by bit.
+Autocast would cast a frozen weight in every call; here it is cast once. On a CPU, PyTorch hands fp32 products to MKL,
+which leaves half of an AMD processor's vector units idle; oneDNN, which PyTorch holds as well, does not. Both round
+alike in size, not bit by bit.
 """
 
 import platform
@@ -10,17 +12,39 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+from torch.utils.weak import WeakIdKeyDictionary
 
 _X86 = platform.machine().lower() in ("x86_64", "amd64")
+_held: WeakIdKeyDictionary = WeakIdKeyDictionary()  # {weight: {dtype: (its state, the weight in that dtype)}}
 
 
-def frozen_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x (..., in) @ weight (out, in)^T + bias (out,); the gradient reaches x alone where the weights are frozen."""
+def frozen_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, part: slice = slice(None)) -> Tensor:
+    """x (..., in) @ weight (out, in)^T + bias (out,); the gradient reaches x alone where the weights are frozen.
+
+    Args:
+        part: which of the outputs are wanted, all by default.
+    """
+    if torch.is_autocast_enabled(x.device.type):
+        dtype = torch.get_autocast_dtype(x.device.type)
+        x, weight, bias = x.to(dtype), held(weight, dtype), None if bias is None else held(bias, dtype)
+    weight, bias = weight[part], None if bias is None else bias[part]
     if not _by_onednn(x, weight, bias):
         return F.linear(x, weight, bias)
     rows = x.reshape(-1, x.shape[-1])
     product = _FrozenLinear.apply if torch.is_grad_enabled() and x.requires_grad else _product
     return product(rows, weight, bias).view(*x.shape[:-1], -1)
+
+
+def held(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """A weight in another precision; a frozen one is cast once, until it changes or moves. A slice is cast anew."""
+    if weight.dtype == dtype:
+        return weight
+    if weight.requires_grad or weight._is_view():
+        return weight.to(dtype)
+    state, of_weight = (weight._version, weight.data_ptr(), weight.device), _held.setdefault(weight, {})
+    if dtype not in of_weight or of_weight[dtype][0] != state:
+        of_weight[dtype] = (state, weight.detach().to(dtype))
+    return of_weight[dtype][1]
 
 
 class _FrozenLinear(torch.autograd.Function):
@@ -51,7 +75,6 @@ def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         and torch.backends.mkldnn.is_available()
         and torch.backends.mkldnn.enabled
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-        and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
         and not torch.onnx.is_in_onnx_export()

@@ -1,5 +1,7 @@
 """Image features: CLIP's own pass, or for vision transformers an exact one without the work that no one reads."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -7,22 +9,23 @@ from torch.func import functional_call
 from mocoop.clip.backbone import Backbone
 from mocoop.clip.residual_block import Block, attend, layer_norm
 from mocoop.clip.shares import encode_images, images_together
-from mocoop.clip.tower_parts import NOTHING, TowerParts, insert_rows, replace_rows
+from mocoop.clip.tower_parts import NOTHING, TowerParts, put_in
 from mocoop.errors import ConfigError
+
+CLASS_TOKEN = (0,)
 
 
 class ImageEncoder:
     """Encodes images with the image tower of `clip_model`, which is shared, not copied.
 
     Args:
-        kind: "fast" or "plain". Fast reads a vision transformer's class token alone in its last layer, the only
-            one that reaches the feature; any other tower is always encoded plainly.
+        kind: "fast" or "plain". Fast computes in a vision transformer's last layer only the rows that are read, the
+            class token's by default; any other tower is always encoded plainly.
     """
 
     def __init__(self, clip_model: Backbone, kind: str = "fast"):
         self.visual, self.opaque = clip_model.visual, clip_model.opaque_image
         self.is_fast = kind == "fast" and not self.opaque
-        self._fast = fast_features
 
     def __call__(self, image: Tensor, parts: TowerParts | None = None) -> Tensor:
         """Unnormalised features (B, D) of images (B, 3, H, W).
@@ -30,47 +33,76 @@ class ImageEncoder:
         Raises ConfigError for parts that only a vision transformer can take.
         """
         parts = parts or NOTHING
-        if images_together() is not None:
-            return encode_images(self._encode, image, parts)
-        return self._encode(image, parts)
+        return _shared(self._features, image, parts)
 
-    def _encode(self, image: Tensor, parts: TowerParts) -> Tensor:
-        if self.is_fast:
-            return self._fast(self.visual, image, parts)
-        if parts.only_norms:
+    def states(self, image: Tensor, parts: TowerParts | None = None, read: Sequence[int] = CLASS_TOKEN) -> Tensor:
+        """Last states (B, R, W), after ln_post, of R rows of each image's sequence.
+
+        Args:
+            read: their places: 0 is the class token, patches follow it, and rows that were put in stand where they
+                were put; negative places count from the end.
+
+        Raises ConfigError for a tower that is no vision transformer.
+        """
+        parts = parts or NOTHING
+        self._need_transformer("its rows cannot be read")
+        return _shared(lambda image, parts: self._states(image, parts, tuple(read)), image, parts)
+
+    def project(self, states: Tensor) -> Tensor:
+        """Features (..., D) of last states (..., W), by CLIP's own projection."""
+        return project(self.visual, states)
+
+    def _features(self, image: Tensor, parts: TowerParts) -> Tensor:
+        if not self.is_fast and parts.only_norms:
             return functional_call(self.visual, dict(parts.norms), (image,)) if parts.norms else self.visual(image)
+        self._need_transformer("prompts, adapters and LoRA cannot be put into it")
+        return project(self.visual, self._states(image, parts, CLASS_TOKEN)[:, 0])
+
+    def _states(self, image: Tensor, parts: TowerParts, read: tuple[int, ...]) -> Tensor:
+        return (fast_states if self.is_fast else plain_states)(self.visual, image, parts, read)
+
+    def _need_transformer(self, otherwise: str) -> None:
         if self.opaque:
-            raise ConfigError(
-                f"prompts, adapters and LoRA in the image tower need a vision transformer, got {self.opaque}"
-            )
-        return plain_features(self.visual, image, parts)
-
-    def compile(self) -> None:
-        """Let torch compile the fast pass."""
-        self._fast = torch.compile(fast_features)
+            raise ConfigError(f"the image tower is {self.opaque}, expected a vision transformer: {otherwise}")
 
 
-def fast_features(visual: nn.Module, image: Tensor, parts: TowerParts) -> Tensor:
-    """Features (B, D), in the last layer of the class token alone."""
+def _shared(encode, image: Tensor, parts: TowerParts) -> Tensor:
+    return encode(image, parts) if images_together() is None else encode_images(encode, image, parts)
+
+
+def fast_states(visual: nn.Module, image: Tensor, parts: TowerParts, read: tuple[int, ...]) -> Tensor:
+    """Last states (B, R, W), in the last layer of the rows that are read alone."""
     x = embed(visual, image, parts)
     *blocks, last = [Block(module, i, parts) for i, module in enumerate(visual.transformer.resblocks)]
     for block in blocks:
         x = before_block(x, block.index, parts)
         normed = block.ln_1(x)
-        x = block.finish(x, attend(*block.attention_inputs(normed)), normed)
+        q, k, v = (block.by_head(t) for t in block.queries_keys_values(normed).chunk(3, -1))
+        x = block.finish(x, attend(q, k, v), normed)
     x = before_block(x, last.index, parts)
     normed = last.ln_1(x)
-    mixed = attend(*last.attention_inputs(normed, queries=normed[:, :1]))
-    return project(visual, last.finish(x[:, :1], mixed, normed[:, :1])[:, 0], parts)
+    own = rows_at(normed, read)
+    k, v = (last.by_head(t) for t in last.keys_values(normed).chunk(2, -1))
+    mixed = attend(last.by_head(last.queries(own)), k, v)
+    return layer_norm(visual.ln_post, "ln_post", parts)(last.finish(rows_at(x, read), mixed, own))
+
+
+def plain_states(visual: nn.Module, image: Tensor, parts: TowerParts, read: tuple[int, ...]) -> Tensor:
+    """Last states (B, R, W) by CLIP's own modules over all positions; the reference."""
+    x = embed(visual, image, parts)
+    for i, module in enumerate(visual.transformer.resblocks):
+        x = Block(module, i, parts).plain(before_block(x, i, parts), mask=None)
+    return layer_norm(visual.ln_post, "ln_post", parts)(rows_at(x, read))
 
 
 def plain_features(visual: nn.Module, image: Tensor, parts: TowerParts) -> Tensor:
-    """Features (B, D) by CLIP's own modules over all positions; the reference."""
-    x = embed(visual, image, parts)
-    for i, module in enumerate(visual.transformer.resblocks):
-        x = before_block(x, i, parts)
-        x = Block(module, i, parts).plain(x, mask=None)
-    return project(visual, x[:, 0], parts)
+    """Features (B, D) by CLIP's own modules over all positions."""
+    return project(visual, plain_states(visual, image, parts, CLASS_TOKEN)[:, 0])
+
+
+def project(visual: nn.Module, states: Tensor) -> Tensor:
+    """Features (..., D) of last states (..., W)."""
+    return states if visual.proj is None else states @ visual.proj
 
 
 def embed(visual: nn.Module, image: Tensor, parts: TowerParts) -> Tensor:
@@ -85,15 +117,13 @@ def embed(visual: nn.Module, image: Tensor, parts: TowerParts) -> Tensor:
 
 def before_block(x: Tensor, index: int, parts: TowerParts) -> Tensor:
     """States (B, L, W) with the rows that belong before a block."""
-    if index in parts.inserted:
-        return insert_rows(x, parts.inserted[index])
-    if index in parts.deep:
-        rows = parts.deep[index]
-        return replace_rows(x, x.shape[1] - len(rows), rows)
-    return x
+    return put_in(x, parts.rows[index]) if index in parts.rows else x
 
 
-def project(visual: nn.Module, class_token: Tensor, parts: TowerParts) -> Tensor:
-    """Features (B, D) of the class token's last states (B, W)."""
-    x = layer_norm(visual.ln_post, "ln_post", parts)(class_token)
-    return x if visual.proj is None else x @ visual.proj
+def rows_at(x: Tensor, places: tuple[int, ...]) -> Tensor:
+    """Rows (B, R, W) of x (B, L, W); neighbours are a view."""
+    places = tuple(place % x.shape[1] for place in places)
+    first = places[0]
+    if places == tuple(range(first, first + len(places))):
+        return x[:, first : first + len(places)]
+    return torch.stack([x[:, place] for place in places], dim=1)

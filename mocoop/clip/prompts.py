@@ -46,6 +46,15 @@ def readable(classname: str) -> str:
     return classname.replace("_", " ")
 
 
+@dataclass(frozen=True)
+class Places:
+    """A layout's positions on the CPU, where plans are made of them: (C, L) tokens and context rows, (C,) lengths."""
+
+    tokens: Tensor
+    ctx_index: Tensor
+    lengths: Tensor
+
+
 class PromptLayout(nn.Module):
     """Where each position of each class's prompt takes its embedding from.
 
@@ -54,6 +63,8 @@ class PromptLayout(nn.Module):
         tokens: (C, L) token ids; those that pad after EOT, a word's at context positions.
         ctx_index: (C, L) row of the context tensor, -1 where the token is fixed.
         lengths: (C,) number of positions up to and including EOT.
+        host: the same three on the CPU, wherever the layout is.
+        shortest, count: the least of the lengths, and their sum.
         prefix_length: how many leading positions are the same for all classes (EOT is never one of them).
     """
 
@@ -77,23 +88,27 @@ class PromptLayout(nn.Module):
             row_tokens, row_ctx = zip(*row)
             tokens[c, : len(row)] = torch.tensor(row_tokens)
             ctx_index[c, : len(row)] = torch.tensor(row_ctx)
-        lengths = torch.tensor([len(row) for row in rows])
-        self.register_buffer("tokens", tokens, persistent=False)
-        self.register_buffer("ctx_index", ctx_index, persistent=False)
-        self.register_buffer("lengths", lengths, persistent=False)
-        self.prefix_length = _shared_prefix(tokens, ctx_index, lengths)
-        # Layouts with the same signature can be encoded side by side in one batch.
-        self.signature = (self.prefix_length, tuple(lengths.tolist()))
+        self._set(Places(tokens, ctx_index, torch.tensor([len(row) for row in rows])))
+        self.prefix_length = _shared_prefix(self.host)
+
+    def _set(self, host: Places) -> None:
+        self.host, self._of_classes = host, {}
+        self.shortest, self.count = int(host.lengths.min()), int(host.lengths.sum())
+        for name in ("tokens", "ctx_index", "lengths"):
+            self.register_buffer(name, getattr(host, name), persistent=False)
 
     def __len__(self) -> int:
-        return self.tokens.shape[0]
+        return len(self.host.lengths)
 
     def of_classes(self, classes: Tensor) -> "PromptLayout":
-        """The layout of some of the classes, (C',)."""
-        own = copy.copy(self)
-        own._buffers = {name: value[classes] for name, value in self._buffers.items()}
-        own.signature = (self.prefix_length, tuple(own.lengths.tolist()))
-        return own
+        """The layout of some of the classes, (C',) on the CPU; made once for the same ones."""
+        key = (tuple(classes.tolist()), self.tokens.device)
+        if key not in self._of_classes:
+            own = copy.copy(self)
+            own._buffers = {}
+            own._set(Places(*(value[classes] for value in vars(self.host).values())))
+            self._of_classes[key] = own.to(self.tokens.device)
+        return self._of_classes[key]
 
     def embed(self, ctx: Tensor | None, token_embedding: nn.Embedding, rows: Tensor, columns: Tensor) -> Tensor:
         """Embeddings of the positions (rows[i], columns[i]).
@@ -107,12 +122,10 @@ class PromptLayout(nn.Module):
             (G, T, D), differentiable with respect to `ctx`.
         """
         fixed = F.embedding(self.tokens[rows, columns], token_embedding.weight)  # (T, D)
-        if ctx is None:
+        if ctx is None or not ctx.shape[1]:
             return fixed.unsqueeze(0)
         index = self.ctx_index[rows, columns]  # (T,)
-        where = (index >= 0).nonzero().squeeze(1)
-        out = fixed.to(ctx.dtype).unsqueeze(0).expand(ctx.shape[0], -1, -1)
-        return out.index_copy(1, where, ctx[:, index[where]]) if len(where) else out
+        return torch.where((index >= 0)[:, None], ctx[:, index.clamp(min=0)], fixed.to(ctx.dtype))
 
 
 def _token_row(pieces: Sequence["str | Context"], tokenizer: Tokenizer) -> list[tuple[int, int]]:
@@ -153,10 +166,11 @@ def _check_lengths(rows: Sequence[Sequence], prompts: Sequence[Sequence], names:
             )
 
 
-def _shared_prefix(tokens: Tensor, ctx_index: Tensor, lengths: Tensor) -> int:
+def _shared_prefix(host: Places) -> int:
+    tokens, ctx_index = host.tokens, host.ctx_index
     same = (tokens == tokens[0]).all(0) & (ctx_index == ctx_index[0]).all(0)  # (L,)
     leading = int(same.long().cumprod(0).sum())
-    return min(leading, int(lengths.min()) - 1)
+    return min(leading, int(host.lengths.min()) - 1)
 
 
 def hard_prompts(texts: Sequence[str], tokenizer: Tokenizer = TOKENIZER) -> PromptLayout:

@@ -13,7 +13,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from mocoop.clip.packing import order_by_length
 from mocoop.clip.prompts import PromptLayout
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.distributed import rank, summed, world_size
@@ -58,19 +57,19 @@ def images_together() -> int | None:
 def encode_prompts(
     encode: Callable[..., Tensor], contexts: Sequence[Tensor | None], layouts: Sequence[PromptLayout], parts: TowerParts
 ) -> Tensor:
-    """Text features (G, C, D) by `encode(contexts, layouts, parts)`, of which each rank encodes some of the classes.
+    """Text features (G, C, ...) by `encode(contexts, layouts, parts)`, of which each rank encodes some of the classes.
 
     Classes are dealt out by the lengths of their prompts, so that all ranks have as much to do.
     """
-    order, inverse = order_by_length(layouts[0])
-    places = torch.arange(-(-len(order) // world_size()), device=order.device) * world_size() + rank()
+    order = torch.argsort(layouts[0].host.lengths, stable=True)
+    places = torch.arange(-(-len(order) // world_size())) * world_size() + rank()
     own = order[places.clamp(max=len(order) - 1)]  # (K,)
     chosen = {id(layout): layout.of_classes(own) for layout in layouts}
     contexts, parts = _with_summed_gradients(contexts, parts)
     with _own_random_numbers(parts):
         features = encode(contexts, [chosen[id(layout)] for layout in layouts], parts.of_classes(own))  # (G, K, D)
     ranked = _Gathered.apply(features.transpose(0, 1)).unflatten(0, (world_size(), -1))  # (N, K, G, D)
-    return ranked.transpose(0, 1).flatten(0, 1)[: len(order)][inverse].transpose(0, 1)
+    return ranked.transpose(0, 1).flatten(0, 1)[: len(order)][torch.argsort(order)].transpose(0, 1)
 
 
 def encode_images(encode: Callable[..., Tensor], image: Tensor, parts: TowerParts) -> Tensor:

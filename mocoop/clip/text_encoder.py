@@ -5,17 +5,20 @@ does; it is the reference. `fast` (fast_text.py, beside this file) computes only
 the default.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from mocoop.clip.backbone import Backbone
 from mocoop.clip.fast_text import FastTextTower
+from mocoop.clip.packing import EOT
 from mocoop.clip.prompts import PromptLayout
 from mocoop.clip.residual_block import Block, layer_norm
 from mocoop.clip.shares import encode_prompts, is_together
-from mocoop.clip.tower_parts import NOTHING, TowerParts, insert_rows, replace_rows
+from mocoop.clip.tower_parts import NOTHING, TowerParts, put_in
 from mocoop.errors import ConfigError
 
 KINDS = ("fast", "plain")
@@ -40,7 +43,11 @@ class TextEncoder:
         self.calls = 0
 
     def __call__(
-        self, contexts: Sequence[Tensor | None], layouts: Sequence[PromptLayout], parts: TowerParts | None = None
+        self,
+        contexts: Sequence[Tensor | None],
+        layouts: Sequence[PromptLayout],
+        parts: TowerParts | None = None,
+        chosen: Tensor | None = None,
     ) -> Tensor:
         """Unnormalised text features (G, C, D).
 
@@ -48,56 +55,94 @@ class TextEncoder:
             contexts: G tensors (n, width) with the context vectors of each prompt; None for a prompt without any.
             layouts: G layouts of C classes each. One layout may stand at several places.
             parts: what is put into the tower.
+            chosen: the prompts (n,) that are encoded, by their numbers on the device; all without it. What the others
+                learn gets a gradient of zero. No rows can be put in beside it.
 
         Raises:
             ConfigError: for a prompt that is shorter than the rows that are to be replaced in it, for prompts of
                 another tokenizer, and for parts that the tower cannot take.
         """
-        self.calls += 1
-        parts = parts or NOTHING
-        _check_tower(self.clip_model, layouts, parts)
-        _check_rows(layouts, parts)
-        if is_together():
-            return encode_prompts(self._encode, contexts, layouts, parts)
-        return self._encode(contexts, layouts, parts)
+        if chosen is not None and parts is not None and parts.rows:
+            raise ValueError("rows are put into all prompts alike, expected none where prompts are chosen")
+        encode = self._features if chosen is None else partial(self._features, chosen=chosen)
+        return self._shared(encode, contexts, layouts, parts or NOTHING)
 
-    def _encode(self, contexts: Sequence[Tensor | None], layouts: Sequence[PromptLayout], parts: TowerParts) -> Tensor:
-        if self.kind == "fast":
-            return self.tower(contexts, layouts, parts)
-        of_each = (parts if parts is NOTHING else parts.of_prompts([g], len(layouts)) for g in range(len(layouts)))
-        return torch.stack([encode_plain(self.clip_model, *prompt) for prompt in zip(contexts, layouts, of_each)])
+    def states(
+        self,
+        contexts: Sequence[Tensor | None],
+        layouts: Sequence[PromptLayout],
+        parts: TowerParts | None = None,
+        read: Sequence[int] = EOT,
+    ) -> Tensor:
+        """Last states (G, C, R, W), after ln_final, of R positions of each prompt; arguments and errors as above.
+
+        Args:
+            read: 0 is SOT, behind which inserted rows stand; -1 is EOT, -2 the position before it.
+        """
+        return self._shared(lambda *given: self._states(*given, tuple(read)), contexts, layouts, parts or NOTHING)
+
+    def project(self, states: Tensor) -> Tensor:
+        """Features (..., D) of last states (..., W), by CLIP's own projection."""
+        return self.clip_model.project_text(states)
 
     def halve_chunk(self) -> bool:
         """Halve the chunk after an out-of-memory error; False where it cannot get smaller."""
         return self.kind == "fast" and self.tower.halve_chunk()
 
+    def _shared(self, encode: Callable[..., Tensor], contexts, layouts, parts: TowerParts) -> Tensor:
+        self.calls += 1
+        _check_tower(self.clip_model, layouts, parts)
+        _check_rows(layouts, parts)
+        if is_together():
+            return encode_prompts(encode, contexts, layouts, parts)
+        return encode(contexts, layouts, parts)
 
-def encode_plain(clip_model: Backbone, ctx: Tensor | None, layout: PromptLayout, parts: TowerParts = NOTHING) -> Tensor:
-    """Text features (C, D) of one soft prompt by CLIP's own modules over all L positions (CoOp, TextEncoder)."""
+    def _features(self, contexts, layouts, parts: TowerParts, chosen: Tensor | None = None) -> Tensor:
+        if self.kind == "fast":
+            return self.project(self.tower(contexts, layouts, parts, EOT, chosen)[:, :, 0])
+        if chosen is not None:
+            contexts, layouts = ([every[g] for g in chosen.tolist()] for every in (contexts, layouts))
+        if parts is NOTHING:
+            return torch.stack([encode_plain(self.clip_model, *prompt) for prompt in zip(contexts, layouts)])
+        return self.project(self._states(contexts, layouts, parts, EOT)[:, :, 0])
+
+    def _states(self, contexts, layouts, parts: TowerParts, read: tuple[int, ...]) -> Tensor:
+        if self.kind == "fast":
+            return self.tower(contexts, layouts, parts, read)
+        of_each = (parts.of_prompts([g]) for g in range(len(layouts)))
+        each = zip(contexts, layouts, of_each)
+        return torch.stack([plain_states(self.clip_model, *prompt, read) for prompt in each])
+
+
+def encode_plain(clip_model: Backbone, ctx: Tensor | None, layout: PromptLayout) -> Tensor:
+    """Text features (C, D) of one soft prompt by CLIP's own pass over all L positions (CoOp, TextEncoder)."""
+    return clip_model.encode_embedded(_embedded(clip_model, ctx, layout), layout.tokens)
+
+
+def plain_states(
+    clip_model: Backbone, ctx: Tensor | None, layout: PromptLayout, parts: TowerParts, read: tuple[int, ...] = EOT
+) -> Tensor:
+    """Last states (C, R, W) of one soft prompt by CLIP's own modules over all positions; the reference."""
+    x = _embedded(clip_model, ctx, layout).to(clip_model.dtype) + clip_model.positional_embedding.to(clip_model.dtype)
+    ends = layout.lengths + sum(len(rows) for rows in parts.rows.values() if rows.grows)  # (C,)
+    for index, module in enumerate(clip_model.transformer.resblocks):
+        if index in parts.rows:
+            rows = parts.rows[index]
+            x = put_in(x, replace(rows, value=rows.value[0]))
+        mask = torch.full((x.shape[1], x.shape[1]), float("-inf"), dtype=x.dtype, device=x.device).triu(1)
+        x = Block(module, index, parts).plain(x, mask)
+    x = layer_norm(clip_model.ln_final, "ln_final", parts)(x)
+    places = torch.stack([ends + place if place < 0 else torch.full_like(ends, place) for place in read], dim=1)
+    return x.gather(1, places[..., None].expand(-1, -1, x.shape[-1]))
+
+
+def _embedded(clip_model: Backbone, ctx: Tensor | None, layout: PromptLayout) -> Tensor:
+    """(C, L, W) embeddings of all positions."""
     device, (classes, length) = layout.tokens.device, layout.tokens.shape
     rows = torch.arange(classes, device=device).repeat_interleave(length)
     columns = torch.arange(length, device=device).repeat(classes)
     ctx = None if ctx is None else ctx.unsqueeze(0)
-    x = layout.embed(ctx, clip_model.token_embedding, rows, columns).view(classes, length, -1)
-    if parts is NOTHING:
-        return clip_model.encode_embedded(x, layout.tokens)
-    x = x.to(clip_model.dtype) + clip_model.positional_embedding.to(clip_model.dtype)  # (C, L, W)
-    x = _transformer_with_parts(clip_model, x, parts)
-    x = layer_norm(clip_model.ln_final, "ln_final", parts)(x)
-    ends = layout.lengths - 1 + sum(len(rows) for rows in parts.inserted.values())
-    return clip_model.project_text(x[torch.arange(classes, device=device), ends])
-
-
-def _transformer_with_parts(clip_model: Backbone, x: Tensor, parts: TowerParts) -> Tensor:
-    """The transformer's output (C, L and what was inserted, W)."""
-    for index, module in enumerate(clip_model.transformer.resblocks):
-        if index in parts.inserted:
-            x = insert_rows(x, parts.inserted[index])
-        if index in parts.deep:
-            x = replace_rows(x, 1, parts.deep[index][0])
-        mask = torch.full((x.shape[1], x.shape[1]), float("-inf"), dtype=x.dtype, device=x.device).triu(1)
-        x = Block(module, index, parts).plain(x, mask)
-    return x
+    return layout.embed(ctx, clip_model.token_embedding, rows, columns).view(classes, length, -1)
 
 
 def _check_tower(clip_model: Backbone, layouts: Sequence[PromptLayout], parts: TowerParts) -> None:
@@ -109,7 +154,10 @@ def _check_tower(clip_model: Backbone, layouts: Sequence[PromptLayout], parts: T
 
 
 def _check_rows(layouts: Sequence[PromptLayout], parts: TowerParts) -> None:
-    longest = max((rows.shape[-2] for rows in parts.deep.values()), default=0)
-    shortest = min((int(layout.lengths.min()) for layout in layouts), default=0) if longest else 0
+    if wrong := [rows.how for rows in parts.rows.values() if rows.how not in ("replace", "insert")]:
+        raise ConfigError(f"the text tower takes rows by replace or insert, got {wrong[0]}")
+    longest = max((len(rows) for rows in parts.rows.values() if rows.how == "replace"), default=0)
+    room = sum(len(rows) for rows in parts.rows.values() if rows.grows)
+    shortest = min(layout.shortest for layout in layouts) + room
     if longest and shortest < longest + 2:
         raise ConfigError(f"{longest} rows cannot be replaced in a prompt of {shortest} tokens, SOT and EOT among them")

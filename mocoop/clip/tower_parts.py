@@ -9,6 +9,47 @@ from torch import Tensor, nn
 
 from mocoop.clip.lora import LoRA
 
+HOW = ("replace", "insert", "replace_last", "append")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """n rows that stand in a sequence from before a block on, until other rows replace them. W is the tower's width.
+
+    Attributes:
+        value: (n, W); for prompts also (G or 1, C or 1, n, W): of each of G prompts, of each of C classes.
+        how: replace: in place of the n rows behind the first position (SOT, or an image's class token); insert: behind
+            the first position, the sequence grows. For images alone replace_last, in place of the last n rows, and
+            append, behind the last row.
+        mix: what stands there is `mix(value, rows that are there)`, (..., n, W), if it is given; with replace alone.
+            A module, where it learns.
+    """
+
+    value: Tensor
+    how: str = "replace"
+    mix: Callable[[Tensor, Tensor], Tensor] | None = None
+
+    def __post_init__(self):
+        if self.how not in HOW:
+            raise ValueError(f"rows are put in by one of {', '.join(HOW)}, got {self.how!r}")
+        if self.mix is not None and self.how in ("insert", "append"):
+            raise ValueError("only rows that replace others can be mixed with them")
+
+    def __len__(self) -> int:
+        return self.value.shape[-2]
+
+    @property
+    def grows(self) -> bool:
+        return self.how in ("insert", "append")
+
+    def of_prompts(self, members: list[int]) -> "Rows":
+        value = self.value if self.value.dim() == 4 else self.value[None, None]
+        return replace(self, value=value if len(value) == 1 else value[members[0] : members[-1] + 1])
+
+    def of_classes(self, classes: Tensor) -> "Rows":
+        own = self.value.dim() == 4 and self.value.shape[1] > 1
+        return replace(self, value=self.value[:, classes.to(self.value.device)]) if own else self
+
 
 @dataclass(frozen=True)
 class TowerParts:
@@ -17,26 +58,17 @@ class TowerParts:
     Attributes:
         tokens: rows (n, W) appended to an image's sequence, after the position embedding and before ln_pre; the text
             tower has the prompt's context for it.
-        deep: {block: rows} that replace rows before the block: those behind SOT in a prompt, the last ones of an
-            image. They are (n, W), or for prompts (G or 1, C or 1, n, W): of each of G prompts, of each of C classes.
-        inserted: {block: rows (n, W)} inserted behind SOT or the class token before the block, and kept from then on.
+        rows: {block: rows that are put in before it}.
         adapters: {block: module}, whose output for ln_1's output (..., W) is added to that of the block.
         lora: {block: low-rank update of queries, keys and values}.
         norms: LayerNorms that learn, {name of a parameter in the tower: what takes its place}.
     """
 
     tokens: Tensor | None = None
-    deep: Mapping[int, Tensor] = field(default_factory=dict)
-    inserted: Mapping[int, Tensor] = field(default_factory=dict)
+    rows: Mapping[int, Rows] = field(default_factory=dict)
     adapters: Mapping[int, Callable[[Tensor], Tensor]] = field(default_factory=dict)
     lora: Mapping[int, LoRA] = field(default_factory=dict)
     norms: Mapping[str, Tensor] = field(default_factory=dict)
-
-    def __post_init__(self):
-        if self.inserted and (self.deep or self.tokens is not None):
-            raise ValueError("a tower takes rows that are inserted or rows that are replaced, got both")
-        if self.inserted and self.drops_out:
-            raise ValueError("rows cannot be inserted beside LoRA with dropout")
 
     @property
     def learns(self) -> bool:
@@ -51,19 +83,15 @@ class TowerParts:
     @property
     def only_norms(self) -> bool:
         """Whether the tower's own forward pass can be taken, with other values of some parameters."""
-        return self.tokens is None and not (self.deep or self.inserted or self.adapters or self.lora)
+        return self.tokens is None and not (self.rows or self.adapters or self.lora)
 
-    def of_prompts(self, members: list[int], prompts: int) -> "TowerParts":
-        """What concerns some of G prompts, with all deep rows as (G' or 1, C or 1, n, W)."""
-        deep = {block: rows if rows.dim() == 4 else rows[None, None] for block, rows in self.deep.items()}
-        if len(members) < prompts:
-            deep = {block: rows if len(rows) == 1 else rows[members] for block, rows in deep.items()}
-        return replace(self, deep=deep)
+    def of_prompts(self, members: list[int]) -> "TowerParts":
+        """What concerns some prompts, which stand side by side, with all rows as (G' or 1, C or 1, n, W)."""
+        return replace(self, rows={block: rows.of_prompts(members) for block, rows in self.rows.items()})
 
     def of_classes(self, classes: Tensor) -> "TowerParts":
         """What concerns some of C classes, (C',)."""
-        own = {b: rows[:, classes] if rows.dim() == 4 and rows.shape[1] > 1 else rows for b, rows in self.deep.items()}
-        return replace(self, deep=own)
+        return replace(self, rows={block: rows.of_classes(classes) for block, rows in self.rows.items()})
 
     def with_tensors(self, taken: Mapping[int, Tensor]) -> "TowerParts":
         """The same with other tensors, by the `id` of those whose places they take, in modules too."""
@@ -72,20 +100,30 @@ class TowerParts:
     def tensors(self) -> Iterator[Tensor]:
         """All that is put in, parameters of modules too."""
         for part in fields(self):
-            value = getattr(self, part.name)
-            for item in value.values() if isinstance(value, Mapping) else [value]:
-                if isinstance(item, nn.Module):
-                    yield from item.parameters()
-                elif isinstance(item, Tensor):
-                    yield item
+            yield from _tensors(getattr(self, part.name))
 
 
 NOTHING = TowerParts()
 
 
+def _tensors(value) -> Iterator[Tensor]:
+    if isinstance(value, Mapping):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, Rows):
+        yield value.value
+        yield from _tensors(value.mix)
+    elif isinstance(value, nn.Module):
+        yield from value.parameters()
+    elif isinstance(value, Tensor):
+        yield value
+
+
 def _with_tensors(value, taken: Mapping[int, Tensor]):
     if isinstance(value, Mapping):
         return {key: _with_tensors(item, taken) for key, item in value.items()}
+    if isinstance(value, Rows):
+        return replace(value, value=taken.get(id(value.value), value.value), mix=_with_tensors(value.mix, taken))
     if isinstance(value, nn.Module):
         made = copy.copy(value)  # not deeply: all but the tensors is shared
         made._parameters = {name: taken.get(id(p), p) for name, p in value._parameters.items()}
@@ -94,12 +132,11 @@ def _with_tensors(value, taken: Mapping[int, Tensor]):
     return taken.get(id(value), value)
 
 
-def replace_rows(x: Tensor, first: int, rows: Tensor) -> Tensor:
-    """x (..., L, W) with its rows `first`, `first` + 1, ... replaced by rows (..., n, W)."""
-    rows = rows.to(x.dtype).expand(*x.shape[:-2], *rows.shape[-2:])
-    return torch.cat([x[..., :first, :], rows, x[..., first + rows.shape[-2] :, :]], dim=-2)
-
-
-def insert_rows(x: Tensor, rows: Tensor) -> Tensor:
-    """x (..., L, W) with rows (n, W) between its first row and the others."""
-    return torch.cat([x[..., :1, :], rows.to(x.dtype).expand(*x.shape[:-2], *rows.shape), x[..., 1:, :]], dim=-2)
+def put_in(x: Tensor, rows: Rows) -> Tensor:
+    """Sequences x (..., L, W) with rows (..., n, W) put in; not for packed ones (packing.py)."""
+    length, count = x.shape[-2], len(rows)
+    first = {"replace_last": length - count, "append": length}.get(rows.how, 1)
+    before, there, behind = x.split([first, 0 if rows.grows else count, length - first - count * (not rows.grows)], -2)
+    value = rows.value.to(x.dtype).expand(*x.shape[:-2], *rows.value.shape[-2:])
+    value = value if rows.mix is None else rows.mix(value, there)
+    return torch.cat([part for part in (before, value, behind) if part.shape[-2]], dim=-2)

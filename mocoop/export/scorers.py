@@ -18,7 +18,7 @@ from mocoop.errors import ConfigError
 from mocoop.export.clip_weights import tuned_state
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.cocoop import CoCoOp
-from mocoop.methods.deep_prompts import before_blocks
+from mocoop.methods.deep_prompts import beside_patches
 from mocoop.methods.mocoop.routed import RoutedMethod
 from mocoop.methods.on_features import FeatureMethod
 from mocoop.runs.trained_run import TrainedRun
@@ -54,7 +54,7 @@ class Scorer(nn.Module):
 
     def _prompted(self, image: Tensor) -> Tensor:
         first, *deeper = self.visual_prompts
-        return plain_features(self.clip_model.visual, image, TowerParts(tokens=first, deep=before_blocks(deeper)))
+        return plain_features(self.clip_model.visual, image, beside_patches([first, *deeper]))
 
     def forward(self, image: Tensor) -> Tensor:
         return self.method.predict_features(self.image_features(image))["logits"]
@@ -115,15 +115,16 @@ def visual_prompts(parts: TowerParts | None) -> list[Tensor]:
     """The rows beside an image's patches, for blocks 0, 1, ...; none for a tower without."""
     if parts is None or parts.tokens is None:
         return []
-    return [parts.tokens, *(parts.deep[block] for block in sorted(parts.deep))]
+    return [parts.tokens, *(parts.rows[block].value for block in sorted(parts.rows))]
 
 
 def is_exportable(parts: TowerParts | None) -> bool:
     """Whether all in the image tower is a change of its weights, or rows for the first blocks without a gap."""
-    if parts is None or not (parts.tokens is not None or parts.deep or parts.inserted or parts.adapters):
+    if parts is None or not (parts.tokens is not None or parts.rows or parts.adapters):
         return True
-    rows_alone = parts.tokens is not None and not (parts.inserted or parts.adapters)
-    return rows_alone and sorted(parts.deep) == list(range(1, len(parts.deep) + 1))
+    rows_alone = parts.tokens is not None and not parts.adapters
+    rows_alone = rows_alone and all(rows.how == "replace_last" and not rows.mix for rows in parts.rows.values())
+    return rows_alone and sorted(parts.rows) == list(range(1, len(parts.rows) + 1))
 
 
 def encode_contexts(clip_model: Backbone, contexts: Tensor, layout: PromptLayout) -> Tensor:

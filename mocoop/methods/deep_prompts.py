@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mocoop.clip.prompts import Context, PromptLayout, count_tokens, readable, split_words
-from mocoop.clip.tower_parts import TowerParts
+from mocoop.clip.tower_parts import Rows, TowerParts
 from mocoop.errors import ConfigError
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.coop import log_context, noise_context, words_context
@@ -41,15 +41,15 @@ def deep_rows(count: int, length: int, width: int) -> nn.ParameterList:
     return nn.ParameterList([nn.Parameter(STD * torch.randn(length, width)) for _ in range(count)])
 
 
-def before_blocks(rows: Sequence[Tensor]) -> dict[int, Tensor]:
+def before_blocks(values: Sequence[Tensor], how: str = "replace") -> dict[int, Rows]:
     """The first rows before block 1, the next before block 2, ..."""
-    return dict(enumerate(rows, start=1))
+    return {block: Rows(value, how) for block, value in enumerate(values, start=1)}
 
 
 def beside_patches(rows: Sequence[Tensor]) -> TowerParts:
     """Rows beside an image's patches: the first from the start on, the next before block 1, ..."""
     first, *deeper = rows
-    return TowerParts(tokens=first, deep=before_blocks(deeper))
+    return TowerParts(tokens=first, rows=before_blocks(deeper, "replace_last"))
 
 
 def image_tower(method: PromptMethod) -> tuple[nn.Module, int]:

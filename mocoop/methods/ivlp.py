@@ -53,7 +53,7 @@ class IVLP(OnePrompt):
             self.visual_prompts = deep_rows(settings.PROMPT_DEPTH_VISION, settings.N_CTX_VISION, width)
 
     def text_parts(self) -> TowerParts:
-        return TowerParts(deep=before_blocks(self.text_prompts))
+        return TowerParts(rows=before_blocks(self.text_prompts))
 
     def image_parts(self) -> TowerParts | None:
         return beside_patches(self.visual_prompts) if len(self.visual_prompts) else None

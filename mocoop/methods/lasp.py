@@ -67,8 +67,8 @@ class LASP(PromptMethod):
         taught = self._encode(self.taught_layout)  # (C', D)
         logits = self.logit_scale * self.image_features(image) @ taught[self.trained_rows].t()
         bank = self.bank()
-        if torch.rand(()) < 0.5:
-            bank = bank + self.settings.NOISE * torch.randn(bank.shape).to(bank)
+        noise = torch.randn_like(bank) * (torch.rand((), device=bank.device) < 0.5)  # in half of the steps
+        bank = bank + self.settings.NOISE * noise
         ce, text = F.cross_entropy(logits, label), text_to_text_loss(taught, bank.to(taught.dtype), self.logit_scale)
         total = ce + self.settings.TEXT_LOSS_WEIGHT * text
         return {"loss": total, "loss_ce": ce, "loss_text": text, "acc": batch_accuracy(logits, label)}

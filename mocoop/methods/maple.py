@@ -49,7 +49,7 @@ class MaPLe(OnePrompt):
         self.compound_prompt_projections = nn.ModuleList(copy.deepcopy(first) for _ in range(deeper))
 
     def text_parts(self) -> TowerParts:
-        return TowerParts(deep=before_blocks(self.compound_prompts_text))
+        return TowerParts(rows=before_blocks(self.compound_prompts_text))
 
     def image_parts(self) -> TowerParts:
         pairs = zip(self.compound_prompt_projections, self.compound_prompts_text)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from mocoop.clip.openai import clip_modules
 from mocoop.clip.prompts import Context, PromptLayout, readable
 from mocoop.clip.templates import prompt_ending
-from mocoop.clip.tower_parts import TowerParts
+from mocoop.clip.tower_parts import Rows, TowerParts
 from mocoop.errors import ConfigError
 from mocoop.methods.deep_prompts import text_tower
 from mocoop.methods.keys import Key, common_keys
@@ -54,7 +54,7 @@ class TCP(KgCoOp):
 
     def text_parts(self) -> TowerParts:
         rows = self.meta_net(self.anchors().to(self.dtype)).view(self.rows_shape)
-        return TowerParts(deep={self.settings.BLOCK: rows})
+        return TowerParts(rows={self.settings.BLOCK: Rows(rows)})
 
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The release saves the embeddings of the class names, too."""

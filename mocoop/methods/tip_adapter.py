@@ -72,7 +72,7 @@ class TipAdapter(FeatureMethod):
 
     def values(self) -> Tensor:
         """(N, C): 1 for the class of each key; nothing for a class that was not trained."""
-        return F.one_hot(self.labels, len(self.trained) + 1)[:, self.rows].to(self.keys.dtype)  # the last is empty
+        return (self.labels[:, None] == self.rows).to(self.keys.dtype)  # a row of -1 is nobody's label
 
     def scoring_tensors(self) -> dict[str, Tensor]:
         own = {"keys": self.keys, "values": self.values(), "alpha": self.alpha, "beta": self.beta}

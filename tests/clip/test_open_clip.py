@@ -13,7 +13,7 @@ from mocoop.backbone import load_clip
 from mocoop.clip.image_encoder import ImageEncoder
 from mocoop.clip.prompts import Context, PromptLayout, hard_prompts
 from mocoop.clip.text_encoder import TextEncoder
-from mocoop.clip.tower_parts import TowerParts
+from mocoop.clip.tower_parts import Rows, TowerParts
 from mocoop.errors import CheckpointError, ConfigError
 from tests.small_clip import small_clip
 from tests.small_open_clip import MODELS, Small, open_clip
@@ -74,8 +74,8 @@ def test_learned_prompts_are_put_in_at_the_embedding(small, name):
 def test_parts_in_both_towers_are_the_same_fast_and_plain(small, name):
     backbone = copy.deepcopy(small.backbone(name)).double()
     layout = hard_prompts([f"a photo of a {word}." for word in NAMES], backbone.tokenizer)
-    deep = {1: torch.randn(2, 32, dtype=torch.float64)}
-    fast, plain = (TextEncoder(backbone, kind)([None], [layout], TowerParts(deep=deep)) for kind in ("fast", "plain"))
+    parts = TowerParts(rows={1: Rows(torch.randn(2, 32, dtype=torch.float64))})
+    fast, plain = (TextEncoder(backbone, kind)([None], [layout], parts) for kind in ("fast", "plain"))
     assert relative(fast, plain) < 1e-9
     tokens = torch.randn(2, 64, dtype=torch.float64)
     image = torch.randn(2, 3, 32, 32, dtype=torch.float64)
@@ -88,14 +88,14 @@ def test_what_a_tower_cannot_take_is_one_line(small, name, tower):
     backbone = small.backbone(name)
     layout = hard_prompts(["a cat"], backbone.tokenizer)
     with pytest.raises(ConfigError, match=f"takes prompts at its input alone: it is a?.*{tower}"):
-        TextEncoder(backbone)([None], [layout], TowerParts(deep={1: torch.zeros(2, 32)}))
+        TextEncoder(backbone)([None], [layout], TowerParts(rows={1: Rows(torch.zeros(2, 32))}))
     with pytest.raises(ConfigError, match="made of tokens of CLIP, expected those of this backbone"):
         TextEncoder(backbone)([None], [hard_prompts(["a cat"])])
 
 
 def test_image_parts_need_a_vision_transformer(small):
     backbone = small.backbone("timm")
-    with pytest.raises(ConfigError, match="need a vision transformer, got timm's test_vit"):
+    with pytest.raises(ConfigError, match="is timm's test_vit, expected a vision transformer"):
         ImageEncoder(backbone)(torch.zeros(1, 3, 160, 160), TowerParts(tokens=torch.zeros(1, 64)))
 
 

@@ -122,3 +122,36 @@ def test_halving_an_automatic_chunk_starts_from_what_was_used():
     encoder = TextEncoder(model)
     encoder([torch.randn(4, 64)], [coop_layout(NAMES, 4, "end")])
     assert encoder.halve_chunk() and encoder.tower.chunk == len(NAMES) // 2
+
+
+@pytest.mark.parametrize("chunk", [0, 1, 3, 10])
+@pytest.mark.parametrize("chosen", [[2, 0], [1], [3, 3, 1]])
+def test_chosen_prompts_are_encoded_alone(chosen, chunk):
+    model = small_clip(double=True)
+    layouts, lengths = expert_layouts()
+    torch.manual_seed(3)
+    start = [torch.randn(n, 64, dtype=torch.float64) for n in lengths]
+    found = []
+    for kind in ("fast", "plain"):
+        contexts = [ctx.clone().requires_grad_() for ctx in start]
+        features = TextEncoder(model, kind, chunk)(contexts, layouts, chosen=torch.tensor(chosen))
+        (features * torch.linspace(-1, 1, features.numel()).view_as(features)).sum().backward()
+        found.append((features.detach(), contexts))
+    (fast, fast_contexts), (plain, plain_contexts) = found
+    assert fast.shape == (len(chosen), len(NAMES), 32) and relative(fast, plain) < 1e-9
+    for g, (own, other) in enumerate(zip(fast_contexts, plain_contexts)):
+        if g in chosen:
+            assert relative(own.grad, other.grad) < 1e-9
+        else:
+            assert other.grad is None and not own.grad.any()
+
+
+def test_a_plan_is_made_once_for_the_same_prompts():
+    model, made = small_clip(), []
+    encoder, layouts = TextEncoder(model), [coop_layout(NAMES, 4, "end")] * 2
+    for _ in range(3):
+        encoder(torch.randn(2, 4, 64, requires_grad=True).unbind(0), layouts)
+        made.append(dict(encoder.tower._plans[True]))
+    assert len(made[0]) == 1 and made[0].keys() == made[2].keys()
+    encoder(torch.randn(1, 4, 64, requires_grad=True).unbind(0), layouts[:1])
+    assert len(encoder.tower._plans[True]) == 2

@@ -11,7 +11,7 @@ from mocoop.clip.image_encoder import ImageEncoder
 from mocoop.clip.lora import LoRA
 from mocoop.clip.prompts import Context, PromptLayout, hard_prompts
 from mocoop.clip.text_encoder import TextEncoder
-from mocoop.clip.tower_parts import TowerParts
+from mocoop.clip.tower_parts import Rows, TowerParts
 from mocoop.errors import ConfigError
 from mocoop.methods.coop import coop_layout
 from mocoop.tiny import store
@@ -41,6 +41,25 @@ def learned(*shape):
     return nn.Parameter(0.3 * torch.randn(*shape, dtype=torch.float64))
 
 
+def rows(values, how="replace"):
+    return {block: Rows(value, how) for block, value in values.items()}
+
+
+class Mix(nn.Module):
+    """MMRL++'s mix of new rows with those that are there, with a share that learns."""
+
+    def __init__(self):
+        super().__init__()
+        self.share = learned(1)
+
+    def forward(self, value, there):
+        return self.share * value + (1 - self.share) * there
+
+
+def mixed(*shape):
+    return Rows(learned(*shape), mix=Mix())
+
+
 def lora(width, blocks, dropout=0.0):
     made = {i: LoRA(width, 2, 0.7, dropout).double() for i in blocks}
     for update in made.values():
@@ -59,21 +78,24 @@ def text_parts(kind, width, model, prompts):
     torch.manual_seed(5)
     last = len(model.transformer.resblocks) - 1
     made = {
-        "deep": lambda: dict(deep={1: learned(N, width), last: learned(N, width)}),
-        "deep longer than the shared prefix": lambda: dict(deep={1: learned(5, width)}),
-        "deep of each class": lambda: dict(deep={1: learned(1, C, N, width)}),
-        "deep of each class in the last block": lambda: dict(deep={last: learned(1, C, N, width)}),
-        "deep of each prompt": lambda: dict(deep={1: learned(prompts, 1, N, width)}),
+        "deep": lambda: dict(rows=rows({1: learned(N, width), last: learned(N, width)})),
+        "deep longer than the shared prefix": lambda: dict(rows=rows({1: learned(5, width)})),
+        "deep of each class": lambda: dict(rows=rows({1: learned(1, C, N, width)})),
+        "deep of each class in the last block": lambda: dict(rows=rows({last: learned(1, C, N, width)})),
+        "deep of each prompt": lambda: dict(rows=rows({1: learned(prompts, 1, N, width)})),
         "deep, first shared, then of each class and prompt": lambda: dict(
-            deep={0: learned(2, width), 1: learned(prompts, C, N, width), last: learned(N, width)}
+            rows=rows({0: learned(2, width), 1: learned(prompts, C, N, width), last: learned(N, width)})
         ),
-        "inserted": lambda: dict(inserted={0: learned(2, width), last: learned(1, width)}),
+        "inserted": lambda: dict(rows=rows({0: learned(2, width), last: learned(1, width)}, "insert")),
+        "inserted, then replaced": lambda: dict(rows={1: Rows(learned(N, width), "insert"), last: mixed(N, width)}),
+        "inserted for each class": lambda: dict(rows=rows({1: learned(prompts, C, N, width)}, "insert")),
+        "mixed with more than the shared prefix": lambda: dict(rows={0: mixed(5, width), last: mixed(1, C, N, width)}),
         "adapters": lambda: dict(adapters={i: Adapter(width) for i in (0, last)}),
         "lora": lambda: dict(lora=lora(width, (0, 1, last))),
         "norms": lambda: dict(norms=norms(model, TEXT_NORMS)),
     }
     made["all but inserted"] = lambda: dict(
-        deep={0: learned(N, width), last: learned(1, C, N, width)},
+        rows=rows({0: learned(N, width), last: learned(1, C, N, width)}),
         **made["adapters"](),
         **made["lora"](),
         **made["norms"](),
@@ -90,8 +112,12 @@ def image_parts(kind, width, visual):
     last = len(visual.transformer.resblocks) - 1
     made = {
         "tokens": lambda: dict(tokens=learned(N, width)),
-        "deep": lambda: dict(tokens=learned(N, width), deep={1: learned(N, width), last: learned(N, width)}),
-        "inserted": lambda: dict(inserted={1: learned(2, width)}),
+        "deep": lambda: dict(
+            tokens=learned(N, width), rows=rows({1: learned(N, width), last: learned(N, width)}, "replace_last")
+        ),
+        "appended": lambda: dict(rows=rows({1: learned(2, width)}, "append")),
+        "inserted, then replaced": lambda: dict(rows={1: Rows(learned(N, width), "insert"), last: mixed(N, width)}),
+        "inserted": lambda: dict(rows=rows({1: learned(2, width)}, "insert")),
         "adapters": lambda: dict(adapters={0: Adapter(width), last: Adapter(width)}),
         "lora": lambda: dict(lora=lora(width, (0, last))),
         "norms": lambda: dict(norms=norms(visual, VIT_NORMS)),
@@ -177,8 +203,8 @@ def hooked_copy(model, tower, parts, replace=None):
         for i, update in parts.lora.items():
             own.transformer.resblocks[i].attn.in_proj_weight.add_(update.weight_update())
     for i, block in enumerate(own.transformer.resblocks):
-        if i in parts.deep:
-            block.register_forward_pre_hook(lambda _, args, i=i: (replace(args[0].clone(), parts.deep[i]),))
+        if i in parts.rows:
+            block.register_forward_pre_hook(lambda _, args, i=i: (replace(args[0].clone(), parts.rows[i].value),))
         if i in parts.adapters:
             adapter = parts.adapters[i]
             block.register_forward_hook(lambda m, args, out, adapter=adapter: out + adapter(m.ln_1(args[0])))
@@ -224,7 +250,7 @@ def test_prompts_in_images_are_appended_before_ln_pre_and_replaced_before_blocks
         return (torch.cat([args[0], parts.tokens.expand(2, -1, -1)], dim=1),)
 
     def replace(module, args):  # (L, B, W)
-        return (torch.cat([args[0][:-N], parts.deep[1].unsqueeze(1).expand(-1, 2, -1)]),)
+        return (torch.cat([args[0][:-N], parts.rows[1].value.unsqueeze(1).expand(-1, 2, -1)]),)
 
     visual.ln_pre.register_forward_pre_hook(append)
     visual.transformer.resblocks[1].register_forward_pre_hook(replace)
@@ -271,7 +297,11 @@ def test_nothing_of_clip_is_changed():
 
 
 def test_learning_is_seen():
-    assert TowerParts(deep={1: learned(2, 4)}).learns and TowerParts(lora=lora(4, (0,))).learns
+    assert (
+        TowerParts(rows=rows({1: learned(2, 4)})).learns
+        and TowerParts(rows={1: mixed(2, 4)}).learns
+        and TowerParts(lora=lora(4, (0,))).learns
+    )
     assert TowerParts(adapters={0: Adapter(4)}).learns and TowerParts(norms={"ln_pre.bias": learned(4)}).learns
     assert not TowerParts(tokens=torch.zeros(2, 4)).learns and not TowerParts().learns
 
@@ -284,10 +314,49 @@ def test_no_graph_without_something_that_learns():
 
 def test_what_a_tower_cannot_take_is_refused():
     resnet = small_clip(vision="rn")
-    with pytest.raises(ConfigError, match="need a vision transformer, got a ResNet"):
+    with pytest.raises(ConfigError, match="is a ResNet, expected a vision transformer: prompts, adapters and LoRA"):
         ImageEncoder(resnet)(torch.randn(1, 3, 32, 32), TowerParts(tokens=torch.zeros(2, 64)))
     model, layout = small_clip(double=True), hard_prompts(["cat"])
     with pytest.raises(ConfigError, match="4 rows cannot be replaced in a prompt of 3 tokens"):
-        TextEncoder(model)([None], [layout], TowerParts(deep={1: learned(4, 64)}))
-    with pytest.raises(ValueError, match="inserted or rows that are replaced, got both"):
-        TowerParts(inserted={1: learned(1, 4)}, deep={1: learned(1, 4)})
+        TextEncoder(model)([None], [layout], TowerParts(rows=rows({1: learned(4, 64)})))
+    with pytest.raises(ConfigError, match="the text tower takes rows by replace or insert, got append"):
+        TextEncoder(model)([None], [layout], TowerParts(rows=rows({1: learned(1, 64)}, "append")))
+    with pytest.raises(ConfigError, match="the image tower is a ResNet, expected a vision transformer: its rows"):
+        ImageEncoder(resnet).states(torch.randn(1, 3, 32, 32), read=range(2))
+    with pytest.raises(ValueError, match="rows are put in by one of replace, insert, .* got 'prepend'"):
+        Rows(learned(1, 4), "prepend")
+    with pytest.raises(ValueError, match="only rows that replace others can be mixed"):
+        Rows(learned(1, 4), "insert", Mix())
+
+
+@pytest.mark.parametrize("chunk", [7, 0])
+@pytest.mark.parametrize("read", [(0, 2, -1), (-1, -2), (1, -1)])
+@pytest.mark.parametrize("kind", ["norms", "inserted, then replaced", "deep of each class", "lora"])
+def test_chosen_positions_of_prompts_are_read_alike(kind, read, chunk):
+    model = towers()["small"]
+    parts, layouts, contexts = (
+        text_parts(kind, 64, model, 2),
+        [coop_layout(NAMES, 4, "end")] * 2,
+        [learned(4, 64), learned(4, 64)],
+    )
+    fast, plain = (TextEncoder(model, name, chunk).states(contexts, layouts, parts, read) for name in ("fast", "plain"))
+    assert fast.shape == (2, C, len(read), 64)
+    assert_same(fast, plain, contexts + list(parts.tensors()))
+    ends = TextEncoder(model)(contexts, layouts, parts)
+    if -1 in read:
+        encoder = TextEncoder(model)
+        torch.testing.assert_close(encoder.project(fast[:, :, read.index(-1)]), ends, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("read", [range(4), (0, 2, -1), range(1, 5)])
+@pytest.mark.parametrize("kind", ["norms", "deep", "inserted, then replaced"])
+def test_chosen_rows_of_images_are_read_alike(kind, read):
+    model = towers()["small"]
+    parts = image_parts(kind, 64, model.visual)
+    image = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    fast, plain = (ImageEncoder(model, name).states(image, parts, read) for name in ("fast", "plain"))
+    assert fast.shape == (2, len(read), 64)
+    assert_same(fast, plain, list(parts.tensors()))
+    if 0 in read:
+        encoder = ImageEncoder(model)
+        torch.testing.assert_close(encoder.project(fast[:, 0]), encoder(image, parts), rtol=1e-9, atol=1e-9)

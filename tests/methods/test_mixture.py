@@ -65,9 +65,9 @@ def test_with_one_expert_it_is_the_method(expert):
 @pytest.mark.parametrize("expert, top_k", [("VPT", 1), ("MaPLe", 2), ("CoOp", 2)])
 def test_an_image_is_encoded_once_for_each_chosen_expert_and_once_for_the_router(monkeypatch, expert, top_k):
     mixture, image, counts = spread(mixed(expert, TOP_K=top_k)), images(6), []
-    encode = mixture.image_encoder._encode
+    encode = mixture.image_encoder._features
     monkeypatch.setattr(
-        mixture.image_encoder, "_encode", lambda image, parts: counts.append(len(image)) or encode(image, parts)
+        mixture.image_encoder, "_features", lambda image, parts: counts.append(len(image)) or encode(image, parts)
     )
     mixture.loss(image, LABEL)
     chosen = mixture.predict(image)["experts"]

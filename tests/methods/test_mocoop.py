@@ -13,7 +13,7 @@ from mocoop.clip.text_encoder import encode_plain
 from mocoop.errors import ConfigError
 from mocoop.methods import build_method, extend_cfg
 from mocoop.methods.mocoop.losses import text_supervision_loss
-from mocoop.methods.mocoop.method import initial_contexts
+from mocoop.methods.mocoop.method import encoded_experts, initial_contexts
 from tests.small_clip import plain_image_features, small_clip
 
 GROUPS = [["a photo of a {}.", "a good photo of a {}."], ["{} texture."], ["a {} in a video game."]]
@@ -177,16 +177,15 @@ def test_experts_that_no_image_chose_are_not_encoded_and_count_as_a_constant(mon
     image, label = image[:1], label[:1]
     encoded, encode = [], method.text_encoder.tower
 
-    def spy(contexts, layouts, *parts):
-        encoded.append(list(layouts))
-        return encode(contexts, layouts, *parts)
+    def spy(contexts, layouts, parts, read, chosen):
+        encoded.append(chosen)
+        return encode(contexts, layouts, parts, read, chosen)
 
     monkeypatch.setattr(method.text_encoder, "tower", spy)
+    method.prototypes()
+    encoded.clear()
     parts = method.loss(image, label)
-    assert [layout for call in encoded for layout in call if layout in list(method.taught_layouts)] == [
-        method.taught_layouts[0],
-        method.taught_layouts[2],
-    ]
+    assert [sorted(chosen.tolist()) for chosen in encoded] == [[0, 2]]
 
     every = routed_to(build(TEXT_LOSS_EXPERTS="all"), (0, 2))
     soft, prototypes = every._encode_experts(every.taught_layouts), every.prototypes()
@@ -289,3 +288,11 @@ def test_all_wrong_keys_are_reported_at_once():
     with pytest.raises(ConfigError) as error:
         build(INIT="last", PREC="fp8", TEXT_LOSS_WEIGHT=-1.0)
     assert all(key in str(error.value) for key in ("INIT", "PREC", "TEXT_LOSS_WEIGHT"))
+
+
+def test_the_experts_that_a_batch_needs():
+    encoded, counted, places = encoded_experts(torch.tensor([[4, 1], [1, 0]]), 6)
+    assert encoded.tolist() == [0, 1, 4, 2] and counted.tolist() == [1, 1, 1, 0]
+    assert places.tolist() == [[2, 1], [1, 0]]
+    encoded, counted, places = encoded_experts(torch.tensor([[2, 0]] * 5), 3)
+    assert encoded.tolist() == [0, 2, 1] and counted.tolist() == [1, 1, 0] and places.tolist() == [[1, 0]] * 5

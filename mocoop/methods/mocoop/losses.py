@@ -8,26 +8,32 @@ from torch.nn import functional as F
 
 
 def text_supervision_loss(
-    soft: Tensor, prototypes: Tensor, scale: float | Tensor = 1.0, experts: int | None = None
+    soft: Tensor,
+    prototypes: Tensor,
+    scale: float | Tensor = 1.0,
+    experts: int | None = None,
+    counted: Tensor | None = None,
 ) -> Tensor:
     """Semantically grouped text supervision: each expert's class feature is told from the other classes of its group.
 
     The mean over experts g and classes c of the cross-entropy of scale * soft[g, c] . prototypes[g, :] against c.
 
     Args:
-        soft: (E, C, D) normalised text features of the soft prompts.
-        prototypes: (E, C, D) normalised group prototypes.
+        soft: (E', C, D) normalised text features of the soft prompts.
+        prototypes: (E', C, D) normalised group prototypes.
         scale: inverse temperature; 1 in the released code.
-        experts: how many there are, if only some were encoded. The released code leaves the features of the others at
-            zero, so that each counts as the constant ln C.
+        experts: E, if only some were encoded. The released code leaves the features of the others at zero, so that
+            each counts as the constant ln C.
+        counted: (E',) 1 for those that count, 0 for those that count as the constant though they were encoded.
     """
-    logits = scale * torch.einsum("gcd,ged->gce", soft, prototypes)  # (E, C, C)
+    logits = scale * torch.einsum("gcd,ged->gce", soft, prototypes)  # (E', C, C)
     encoded, classes = logits.shape[:2]
     target = torch.arange(classes, device=logits.device).expand(encoded, -1)
-    loss = F.cross_entropy(logits.flatten(0, 1), target.flatten())
-    if experts is None or experts == encoded:
-        return loss
-    return (encoded * loss + (experts - encoded) * math.log(classes)) / experts
+    if experts is None or (counted is None and experts == encoded):
+        return F.cross_entropy(logits.flatten(0, 1), target.flatten())
+    each = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view(encoded, classes).mean(1)
+    counted = torch.ones_like(each) if counted is None else counted.to(each.dtype)
+    return ((counted * each).sum() + (experts - counted.sum()) * math.log(classes)) / experts
 
 
 def group_similarity(image_features: Tensor, prototypes: Tensor, label: Tensor) -> Tensor:

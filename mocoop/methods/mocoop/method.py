@@ -84,11 +84,10 @@ class MoCoOp(RoutedMethod):
         """Normalised soft-prompt features (E, C, D) of the classes."""
         return self._encode_experts(self.layouts)
 
-    def _encode_experts(self, layouts: Sequence[PromptLayout], experts: Sequence[int] | None = None) -> Tensor:
-        """Normalised features (E', C, D) of some experts, by default of all."""
-        experts = range(len(self.groups)) if experts is None else experts
-        contexts = [torch.cat((self.ctx_before[g], self.ctx_after[g])) for g in experts]
-        features = self.text_encoder(contexts, [layouts[g] for g in experts])  # (E', C, D)
+    def _encode_experts(self, layouts: Sequence[PromptLayout], chosen: Tensor | None = None) -> Tensor:
+        """Normalised features (E, C, D) of all experts, or (E', C, D) of the chosen ones (E',)."""
+        contexts = [torch.cat(sides) for sides in zip(self.ctx_before, self.ctx_after)]
+        features = self.text_encoder(contexts, layouts, chosen=chosen)
         if self.settings.CORRECTION == "shared":
             features = features + self.correction
         return F.normalize(features, dim=-1)
@@ -98,17 +97,19 @@ class MoCoOp(RoutedMethod):
 
         Returns "loss", its parts "loss_ce", "loss_text", "loss_gate", and "acc" in percent.
         """
-        settings = self.settings
+        settings, count = self.settings, len(self.groups)
         image_features = self.image_features(image)
         router_logits, experts, gates = self.choose(image_features)
-        everyone = torch.arange(len(self.groups), device=experts.device)
-        encoded = experts.unique() if self.teaches_chosen_experts else everyone  # (E',), in order
-        taught = self._encode_experts(self.taught_layouts, encoded.tolist())  # (E', C', D)
-        rows = torch.searchsorted(encoded, experts)  # (B, K) places of the chosen experts among the encoded
+        encoded = counted = None
+        rows, prototypes = experts, self.prototypes()
+        if self.teaches_chosen_experts:
+            encoded, counted, rows = encoded_experts(experts, count)
+            prototypes = prototypes.index_select(0, encoded)
+        taught = self._encode_experts(self.taught_layouts, encoded)  # (E', C', D)
         logits = self.mix(image_features, taught[:, self.trained_rows], rows, gates)
         parts = {"loss_ce": F.cross_entropy(logits, label)}
-        scale, prototypes = settings.TEXT_LOSS_SCALE or self.logit_scale, self.prototypes()[encoded]
-        parts["loss_text"] = text_supervision_loss(taught, prototypes.to(taught.dtype), scale, len(self.groups))
+        scale = settings.TEXT_LOSS_SCALE or self.logit_scale
+        parts["loss_text"] = text_supervision_loss(taught, prototypes.to(taught.dtype), scale, count, counted)
         parts["loss_gate"] = routing_loss(router_logits, self.routing_target(image_features, label))
         total = parts["loss_ce"] + settings.TEXT_LOSS_WEIGHT * parts["loss_text"]
         total = total + settings.GATE_LOSS_WEIGHT * parts["loss_gate"]
@@ -132,6 +133,19 @@ def _teaches_chosen_experts(cfg: CfgNode) -> bool:
     if choice != "released" or "DATALOADER" not in cfg:
         return choice == "chosen"
     return cfg.DATALOADER.TRAIN_X.BATCH_SIZE < SMALLEST_BATCH_OF_ALL
+
+
+def encoded_experts(experts: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Which of `count` experts a batch needs that chose `experts` (B, K), without a look at their numbers.
+
+    Returns:
+        numbers of min(count, B K) experts (E',): those that some image chose, in order, and others that fill up;
+        1 for those that were chosen, else 0, (E',); the places of the chosen ones among them (B, K).
+    """
+    was_chosen = experts.new_zeros(count).scatter(0, experts.flatten(), 1)
+    order = torch.argsort(was_chosen, descending=True, stable=True)
+    encoded = order[: min(count, experts.numel())]
+    return encoded, was_chosen.index_select(0, encoded), torch.argsort(order)[experts]
 
 
 def initial_contexts(templates: Sequence[str], init: str, clip_model: Backbone) -> tuple[Tensor, Tensor]:
