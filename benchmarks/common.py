@@ -28,7 +28,11 @@ VIT_L14 = VIT_B16 | dict(
     embed_dim=768, vision_layers=24, vision_width=1024, vision_patch_size=14,
     transformer_width=768, transformer_heads=12,
 )  # fmt: skip
+SMALL = VIT_B16 | dict(  # as many blocks, and so operations, as ViT-B/16
+    embed_dim=64, image_resolution=32, vision_width=64, transformer_width=64, transformer_heads=1,
+)  # fmt: skip
 SIZES = {"ViT-B/16": VIT_B16, "ViT-L/14": VIT_L14, "ViT-L/14@336px": VIT_L14 | dict(image_resolution=336)}
+SIZES["small"] = SMALL
 # Nouns of one to three byte-pair tokens; combined with adjectives where more classes are wanted.
 NOUNS = (
     "apple,aquarium fish,baby,bear,beaver,bed,bee,beetle,bicycle,bottle,bowl,bridge,bus,butterfly,camel,castle,"

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from mocoop.clip.backbone import Backbone
-from mocoop.clip.frozen_linear import held
+from mocoop.clip.frozen_linear import autocast_dtype, held
 from mocoop.clip.packing import EOT, Choice, Plan, attend, change_rows, make_choice, make_plan
 from mocoop.clip.prompts import PromptLayout
 from mocoop.clip.residual_block import Block, layer_norm
@@ -142,9 +142,7 @@ class FastTextTower:
         return kept[key][0]
 
     def _computing_dtype(self, device: torch.device) -> torch.dtype:
-        if torch.is_autocast_enabled(device.type):
-            return torch.get_autocast_dtype(device.type)
-        return self.modules[0].attn.in_proj_weight.dtype
+        return autocast_dtype(device) or self.modules[0].attn.in_proj_weight.dtype
 
     def _auto_chunk(self, layouts: Sequence[PromptLayout]) -> int:
         """Prompts whose activations fit into the memory budget; the same on every run of one machine."""

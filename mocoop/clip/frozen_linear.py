@@ -6,7 +6,9 @@ which leaves half of an AMD processor's vector units idle; oneDNN, which PyTorch
 alike in size, not bit by bit.
 """
 
+import contextlib
 import platform
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -24,8 +26,7 @@ def frozen_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, part: s
     Args:
         part: which of the outputs are wanted, all by default.
     """
-    if torch.is_autocast_enabled(x.device.type):
-        dtype = torch.get_autocast_dtype(x.device.type)
+    if dtype := autocast_dtype(x.device):
         x, weight, bias = x.to(dtype), held(weight, dtype), None if bias is None else held(bias, dtype)
     weight, bias = weight[part], None if bias is None else bias[part]
     if not _by_onednn(x, weight, bias):
@@ -33,6 +34,18 @@ def frozen_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, part: s
     rows = x.reshape(-1, x.shape[-1])
     product = _FrozenLinear.apply if torch.is_grad_enabled() and x.requires_grad else _product
     return product(rows, weight, bias).view(*x.shape[:-1], -1)
+
+
+def autocast_dtype(device: torch.device) -> torch.dtype | None:
+    """What autocast computes in on a device; None without it."""
+    if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):
+        return torch.get_autocast_dtype(device.type)
+    return None
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager:
+    """A context in which operations compute in the precision of what they are given."""
+    return contextlib.nullcontext() if autocast_dtype(device) is None else torch.autocast(device.type, enabled=False)
 
 
 def held(weight: Tensor, dtype: torch.dtype) -> Tensor:

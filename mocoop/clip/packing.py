@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from mocoop.clip.frozen_linear import without_autocast
 from mocoop.clip.prompts import PromptLayout
 from mocoop.clip.tower_parts import Rows
 
@@ -53,12 +54,15 @@ class Change:
     """The rows before a block, made of the T rows so far and of rows (G or 1, C or 1, n, W) that are put in.
 
     Attributes:
-        source: (T',) the row of [rows so far, rows put in] that each new row is.
+        source: (T',) the row of [rows so far, rows put in] that each new row is; None where all but some stay.
+        replaced, by: then these (M,), and the rows that are put in at them (M,); None for all of those in order.
         mixed: (G, C or 1, n) the rows so far that what is put in is mixed with; None without a mix.
         attention: of the blocks from here on.
     """
 
-    source: Tensor
+    source: Tensor | None
+    replaced: Tensor | None
+    by: Tensor | None
     mixed: Tensor | None
     attention: Attention
 
@@ -128,8 +132,14 @@ def make_plan(
     context, first = starts[prompts[put]] + ctx[put], packed
     changes = {}
     for block, own in sorted(rows.items()):
-        source, mixed, packed = packed.changed(own)
-        changes[block] = Change(source, mixed, attention_of(packed, heads))
+        source, mixed, changed = packed.changed(own)
+        replaced = by = None
+        if own.how == "replace" and torch.equal(changed.prefix, packed.prefix):  # each row stays in its place
+            replaced = (source >= len(packed)).nonzero().squeeze(1)
+            by, source = source[replaced] - len(packed), None
+            by = None if torch.equal(by, torch.arange(len(by))) else by
+        changes[block] = Change(source, replaced, by, mixed, attention_of(changed, heads))
+        packed = changed
     ends, last = last_attention(packed, heads, read)
     return Plan(
         tokens=tokens[kind, classes, positions],
@@ -368,7 +378,10 @@ def change_rows(x: Tensor, change: Change, rows: Rows) -> Tensor:
     if change.mixed is not None:
         there = x.index_select(0, change.mixed.flatten()).view(*change.mixed.shape, -1)
         value = rows.mix(value, there).expand_as(there)  # (G, C or 1, n, W)
-    return torch.cat([x, value.reshape(-1, x.shape[-1])]).index_select(0, change.source)
+    value = value.reshape(-1, x.shape[-1])
+    if change.source is None:
+        return x.index_copy(0, change.replaced, value if change.by is None else value.index_select(0, change.by))
+    return torch.cat([x, value]).index_select(0, change.source)
 
 
 def attend(states: Tensor, how: Attention, queries: Tensor | None = None) -> Tensor:
@@ -391,7 +404,7 @@ def attend(states: Tensor, how: Attention, queries: Tensor | None = None) -> Ten
     prefix = [part.view(*how.prefixes, width) for part in padded[parts:]]
     if queries is not None:
         suffix.insert(0, queries.view(prompts, classes, -1, heads, width).permute(0, 3, 1, 2, 4))
-    with torch.autocast(states.device.type, enabled=False):
+    with without_autocast(states.device):
         mixed = _attend_suffixes(*suffix, *prefix[-2:], how.mask)  # (G, H, C, Q, w)
         if queries is not None:
             return mixed.permute(0, 2, 3, 1, 4).reshape(-1, heads * width)

@@ -53,7 +53,7 @@ def add_trainer_config(cfg: CfgNode) -> None:
         optim("MIN_LR", 0.0)  # cosine: the rate that it ends at
     train("CHECKPOINT_MINUTES", 10.0)  # minutes between saved states within an epoch, 0: never
     train("CHECKPOINT_STEPS", 0)  # steps between saved states within an epoch, 0: never
-    train("COMPILE", False)  # torch.compile for the image tower: minutes of compiling first
+    train("CUDA_GRAPH", "auto")  # auto: replay steps as one CUDA graph where that can be; off
     train("DETERMINISTIC", False)  # on CUDA: only algorithms that give the same bits every time
     train("WANDB", "")  # a project at Weights & Biases to log to, empty: none
     test("FEATURE_CACHE", False)  # keep the test images' features on disk, for all runs with this image tower

@@ -51,6 +51,7 @@ class PromptMethod(nn.Module):
     entry: MethodEntry  # set by `register_method`
     takes_steps = True  # whether training takes steps; if not, `fit` is all of it, and its epochs are empty
     unit_features = True  # whether `image_features` are normalised
+    steps_alike = True  # whether each step of a stage launches the same work on the device, whatever the values are
     stages: tuple[float, ...] = ()  # shares of the training at which later stages start; the schedule starts anew there
     stage = 0
 

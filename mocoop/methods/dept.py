@@ -61,6 +61,7 @@ class DePT(PromptMethod):
         self.base.text_encoder, self.base.image_encoder = self.text_encoder, self.image_encoder
         self.head_classes, rows = head_rows(self.settings, self.classnames)
         self.register_buffer("rows", rows, persistent=False)  # (C,)
+        self.knows_all = bool((rows >= 0).all())
         channels = self.clip_model.embed_dim
         self.film_lp_img, self.film_lp_text = FiLM(channels), FiLM(channels)
         self.linear_probe_proj = nn.Linear(channels, len(self.head_classes)).to(self.clip_model.dtype)
@@ -73,7 +74,7 @@ class DePT(PromptMethod):
 
     def predict_features(self, image_features: Tensor) -> dict[str, Tensor]:
         logits = self.logit_scale * F.normalize(image_features, dim=-1) @ self.class_features().t() + self.logit_bias
-        if (self.rows >= 0).all():
+        if self.knows_all:
             linear = self.linear_probe_proj(self.film_lp_img(image_features))[:, self.rows]
             logits = (1 - self.settings.WEIGHT) * logits + self.settings.WEIGHT * linear
         return {"logits": logits}

@@ -34,6 +34,7 @@ class TwoSFS(TunedTowers):
         self.image_norms = LayerNorms(self.clip_model.visual)
         self.head_classes, rows = head_rows(self.settings, self.classnames)
         self.register_buffer("rows", rows, persistent=False)  # (C,)
+        self.knows_all = bool((rows >= 0).all())
         self.head = nn.Parameter(torch.zeros(len(self.head_classes), self.clip_model.embed_dim))
         self.stages = (self.settings.FIRST_STAGE,)
 
@@ -51,8 +52,8 @@ class TwoSFS(TunedTowers):
         """Of text; in the second stage the head's rows, and of text for classes that it does not know."""
         if self.stage == 0:
             return super().encode_classes()
-        head, known = F.normalize(self.head, dim=-1).to(self.dtype)[self.rows], self.rows >= 0
-        return head if known.all() else torch.where(known[:, None], head, super().encode_classes())
+        head = F.normalize(self.head, dim=-1).to(self.dtype)[self.rows]
+        return head if self.knows_all else torch.where((self.rows >= 0)[:, None], head, super().encode_classes())
 
     def start_stage(self, stage: int) -> None:
         with torch.no_grad():

@@ -1,6 +1,8 @@
 """What learns: a method with its optimiser, schedule and precision; one step, and the state between steps."""
 
 import logging
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -12,6 +14,7 @@ from mocoop.distributed import make_alike, world_size
 from mocoop.errors import CheckpointError, TrainingError
 from mocoop.methods import get_method
 from mocoop.methods.base import PromptMethod
+from mocoop.training.graph import StepGraph, why_eager
 from mocoop.training.optimizer import build_optimizer
 from mocoop.training.precision import Precision
 from mocoop.training.run_state import check_activation, learned_state
@@ -39,8 +42,11 @@ class Learner:
         self.clip_norm, self.by_iteration = grad_clip_norm(cfg), steps > 0
         self.optimizer = self.scheduler = None
         if method.learned_parameters():
-            self.optimizer = build_optimizer(method.parameter_groups(cfg.OPTIM.LR), cfg.OPTIM)
+            self.optimizer = build_optimizer(method.parameter_groups(cfg.OPTIM.LR), cfg.OPTIM, precision.device)
             self.scheduler = build_lr_scheduler(self.optimizer, cfg.OPTIM, steps, method.stages)
+        reason = why_eager(precision.device, cfg.TRAIN.get("CUDA_GRAPH", "auto"), method.steps_alike)
+        parameters = list(method.learned_parameters().values())
+        self.graph = StepGraph(self._loss_and_gradients, parameters, precision.device, reason)
 
     @property
     def learns(self) -> bool:
@@ -51,25 +57,27 @@ class Learner:
         """The rate of the first parameter group."""
         return self.optimizer.param_groups[0]["lr"]
 
-    def step(self, batch: dict, place: str) -> dict[str, float]:
-        """One step on a batch of the training loader; the loss, its parts and the accuracy.
+    def step(self, batch: dict, place: str) -> "StepValues":
+        """One step on a batch of the training loader; the loss, its parts and the accuracy, once they are read.
 
-        Among several ranks it is that of the whole batch, of which `batch` holds this rank's images and all labels.
+        The host waits for nothing: it may go on before the device is done, and a loss that is not finite is noticed
+        when the values are read. Among several ranks it is the step of the whole batch, of which `batch` holds this
+        rank's images and all labels.
 
         Args:
             place: where training is, for an error.
-
-        Raises:
-            TrainingError: for a loss that is not finite; nothing has been changed then.
         """
         if self.scheduler.stage != self.method.stage:
             self.method.start_stage(self.scheduler.stage)
-        image, label = batch["img"].to(self.precision.device), batch["label"].to(self.precision.device)
-        while (parts := self._gradients(image, label, batch, place)) is None:
-            torch.cuda.empty_cache()
-            logger.warning("out of GPU memory: continuing with half as many prompts per chunk")
-        self.precision.update(self.method, self.optimizer, self.clip_norm)
-        return dict(zip(parts, torch.stack([value.detach().float() for value in parts.values()]).tolist()))
+            self.graph.reset()
+        device = self.precision.device
+        image, label = (batch[name].to(device, non_blocking=True) for name in ("img", "label"))
+        with self.graph.on_stream():
+            while (parts := self._gradients(image, label)) is None:
+                torch.cuda.empty_cache()
+                logger.warning("out of GPU memory: continuing with half as many prompts per chunk")
+            self.precision.update(self.method, self.optimizer, self.clip_norm)
+            return StepValues(parts, batch["impath"], place)
 
     def end_step(self) -> None:
         """Move the schedule on, if that is due after each step."""
@@ -82,22 +90,32 @@ class Learner:
             self.scheduler.step()
         self.method.after_epoch(epoch, epochs)
 
-    def _gradients(self, image: Tensor, label: Tensor, batch: dict, place: str) -> dict[str, Tensor] | None:
+    def _gradients(self, image: Tensor, label: Tensor) -> dict[str, Tensor] | None:
         """Fill the gradients; None after running out of memory, if a smaller chunk of prompts may help."""
-        self.optimizer.zero_grad()
         try:
-            with together(len(label)):
-                with self.precision.autocast():
-                    parts = self.method.loss(image, label)
-                if not torch.isfinite(parts["loss"]):
-                    raise TrainingError(_not_finite(parts, batch, place))
-                self.precision.backward(self.method, parts)
+            return self.graph(image, label)
         except torch.cuda.OutOfMemoryError:
             if world_size() > 1 or not self.method.text_encoder.halve_chunk():  # the other ranks wait for this one
                 raise
+            self.graph.reset()
             return None
+
+    def _loss_and_gradients(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
+        self.optimizer.zero_grad()
+        with together(len(label)):
+            with self.precision.autocast():
+                parts = self.method.loss(image, label)
+            self.precision.backward(self.method, parts)
         make_alike([p.grad for p in self.method.learned_parameters().values() if p.grad is not None])
         return parts
+
+    def describe(self) -> str:
+        """How steps are taken, in one line."""
+        device = self.precision.device
+        where = f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+        steps = "as one CUDA graph" if self.graph.reason is None else f"eagerly ({self.graph.reason})"
+        chunk = self.method.text_encoder.tower.chunk or "as many as memory holds"
+        return f"Training on {where} in {self.precision.used}; steps run {steps}; prompts at a time: {chunk}"
 
     def check_finite(self, place: str) -> None:
         """Raises TrainingError if what was learned is not finite: such a state must not be saved."""
@@ -143,7 +161,30 @@ def grad_clip_norm(cfg: CfgNode) -> float:
     return norm if when == "always" or node.PREC == "amp" else 0.0
 
 
-def _not_finite(parts: dict, batch: dict, place: str) -> str:
-    values = ", ".join(f"{name} {value.item():.4g}" for name, value in parts.items() if name != "acc")
-    files = " ".join(batch["impath"])
-    return f"the loss of {place} is not finite ({values}); {ADVICE}; the batch's images: {files}"
+class StepValues:
+    """What a step measured: on a GPU it is on its way to the host.
+
+    Args:
+        parts: scalars on the device; "loss" is among them.
+        files: the batch's images, place: where training was, for an error.
+    """
+
+    def __init__(self, parts: dict[str, Tensor], files: Sequence[str], place: str):
+        self.names, self.files, self.place = list(parts), files, place
+        self._values = torch.stack([value.detach().float() for value in parts.values()])
+        self._copied = None
+        if self._values.device.type == "cuda":
+            host = torch.empty(self._values.shape, pin_memory=True)
+            self._values, self._copied = host.copy_(self._values, non_blocking=True), torch.cuda.Event()
+            self._copied.record()
+
+    def read(self) -> dict[str, float]:
+        """The values by name. Raises TrainingError for a loss that is not finite."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        values = dict(zip(self.names, self._values.tolist()))
+        if not math.isfinite(values["loss"]):
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if name != "acc")
+            images = f"the batch's images: {' '.join(self.files)}"
+            raise TrainingError(f"the loss of {self.place} is not finite ({shown}); {ADVICE}; {images}")
+        return values

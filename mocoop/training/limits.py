@@ -40,6 +40,7 @@ LIMITS = {
     "OPTIM.WARMUP_CONS_LR": Limits(0),
     "OPTIM.WARMUP_MIN_LR": Limits(0),
     "TRAIN.PRINT_FREQ": Limits(1),
+    "TRAIN.CUDA_GRAPH": Limits(choices=("auto", "off")),
     "TEST.SPLIT": Limits(choices=("test", "val")),
     "TEST.FINAL_MODEL": Limits(choices=("last_step", "best_val")),
 }

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -25,7 +26,7 @@ from mocoop.training.batches import shared_batches, whole
 from mocoop.training.checkpoint import BEST_MODEL, save_checkpoint
 from mocoop.training.few_shot_features import RunFeatures
 from mocoop.training.journal import Journal
-from mocoop.training.learner import Learner
+from mocoop.training.learner import Learner, StepValues
 from mocoop.training.progress import Progress
 from mocoop.training.resume_files import newest_state, progress, save_for_resuming
 from mocoop.training.run_folder import refuse_other_settings
@@ -35,6 +36,17 @@ from mocoop.training.seeding import random_state, restore_random_state
 from mocoop.training.stopping import Stopped, StopRequest
 
 CHECKPOINT_MINUTES = 10.0  # if the config, of a CoOp checkout say, lacks TRAIN.CHECKPOINT_MINUTES
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A step that was launched: what it measured, its number and epoch, both from 1, its rate and the one after it."""
+
+    values: StepValues
+    step: int
+    epoch: int
+    lr: float
+    next_lr: float
 
 
 class TrainingLoop:
@@ -73,6 +85,7 @@ class TrainingLoop:
         self.epochs = math.ceil(self.steps / len(loader))
         self.best_result, self.seconds_before, self.started = -float("inf"), 0.0, time.time()
         self._interrupted: dict | None = None
+        self._launched: Launched | None = None
 
     def run(self) -> None:
         """Train from the newest state to the last epoch. Raises Stopped if a signal asks for it."""
@@ -80,6 +93,8 @@ class TrainingLoop:
         self._check_ranks()
         self.journal.start()
         self.started, self._saved = time.time(), time.monotonic()
+        if method.takes_steps:
+            print(self.learner.describe())
         if first is None:
             self._fit()
         for self.epoch in range(first or 0, self.epochs):
@@ -102,30 +117,51 @@ class TrainingLoop:
     # --- an epoch -------------------------------------------------------------------------------------------------
 
     def _run_epoch(self) -> None:
-        """One pass over the training batches, or what is left of it, with Dassl's log lines."""
+        """One pass over the training batches, or what is left of it, with Dassl's log lines.
+
+        A step's values are read after the next step has been launched, so that a GPU is never waited for; and before
+        a line is printed, a state is saved, or the epoch ends.
+        """
         self.learner.method.train()
-        count, frequency, meters = self._batches_of_epoch(self.epoch), self.cfg.TRAIN.PRINT_FREQ, Progress()
+        count, frequency, self._meters = self._batches_of_epoch(self.epoch), self.cfg.TRAIN.PRINT_FREQ, Progress()
         with closing(self._batches()) as batches:  # ends the loader's workers, however the epoch ends
             for self.batch, batch in batches:
-                meters.data_ready()
-                meters.batch_done(self._step(batch))
-                if (self.batch + 1) % frequency == 0 or count < frequency:
+                self._meters.data_ready()
+                launched = self._step(batch)
+                self._read_values()
+                self._launched = launched
+                is_due = (self.batch + 1) % frequency == 0 or count < frequency
+                if is_due:
+                    self._read_values()
+                self._meters.batch_done()
+                if is_due:
                     left = self.steps - self._steps_done()
-                    print(meters.line(self.epoch, self.epochs, self.batch, count, left, self.learner.lr))
-                for name, average in meters.losses.items():
-                    self.journal.scalar(f"train/{name}", average.mean, self._steps_done() - 1)
-                self.journal.scalar("train/lr", self.learner.lr, self._steps_done() - 1)
+                    print(self._meters.line(self.epoch, self.epochs, self.batch, count, left, self.learner.lr))
                 self._save_if_due()
-                meters.start_batch()
+                self._meters.start_batch()
+        self._read_values()
+        if skipped := self.learner.precision.take_skipped():
+            print(f"epoch [{self.epoch + 1}/{self.epochs}] amp skipped {skipped} steps whose gradients overflowed")
 
-    def _step(self, batch: dict) -> dict[str, float]:
-        values = self.learner.step(batch, self._place())
-        lr = self.learner.lr
+    def _step(self, batch: dict) -> "Launched":
+        values, lr = self.learner.step(batch, self._place()), self.learner.lr
         self.learner.end_step()
         if self.batch + 1 == self._batches_of_epoch(self.epoch):
             self.learner.end_epoch(self.epoch + 1, self.epochs)
-        self.journal.step(self._steps_done(), self.epoch + 1, lr, values)
-        return values
+        return Launched(values, self._steps_done(), self.epoch + 1, lr, self.learner.lr)
+
+    def _read_values(self) -> None:
+        """Enter the values of the last step that was launched, if they are not yet. Raises TrainingError for a loss
+        that is not finite."""
+        launched, self._launched = self._launched, None
+        if launched is None:
+            return
+        values = launched.values.read()
+        self._meters.add(values)
+        self.journal.step(launched.step, launched.epoch, launched.lr, values)
+        for name, average in self._meters.losses.items():
+            self.journal.scalar(f"train/{name}", average.mean, launched.step - 1)
+        self.journal.scalar("train/lr", launched.next_lr, launched.step - 1)
 
     def _batches(self) -> Iterator[tuple[int, dict]]:
         """The batches that are left of this epoch, with their numbers, as an uninterrupted epoch would have them."""
@@ -180,6 +216,7 @@ class TrainingLoop:
         by_steps = steps > 0 and self._steps_done() % steps == 0
         by_time = minutes > 0 and time.monotonic() - self._saved >= 60 * minutes
         if by_steps or by_time or asked:
+            self._read_values()
             self._save_for_resuming(self._state_within())
         if asked:
             self.stop.raise_if_asked()

@@ -1,5 +1,6 @@
 """Optimisers by name, with the hyper-parameters of the OPTIM node."""
 
+import torch
 from torch import optim
 
 from mocoop.errors import ConfigError
@@ -17,10 +18,13 @@ OPTIMIZERS = {  # its class, and what it takes beside rate and weight decay
 }
 
 
-def build_optimizer(params, optim_cfg) -> optim.Optimizer:
+FUSED = (optim.SGD, optim.Adam, optim.AdamW)  # a GPU updates all with a few launches, and skips amp's by itself
+
+
+def build_optimizer(params, optim_cfg, device: torch.device | None = None) -> optim.Optimizer:
     """The optimiser that `optim_cfg.NAME` names, over parameters or groups of them.
 
-    Groups without a rate of their own learn at `optim_cfg.LR`.
+    Groups without a rate of their own learn at `optim_cfg.LR`. On a CUDA `device` it is fused where torch has that.
     Raises ConfigError for an unknown name and for OPTIM.STAGED_LR.
     """
     if optim_cfg.NAME not in OPTIMIZERS:
@@ -28,7 +32,8 @@ def build_optimizer(params, optim_cfg) -> optim.Optimizer:
     if optim_cfg.STAGED_LR:
         raise ConfigError("OPTIM.STAGED_LR is True, expected False: each method sets the rates of its own parameters")
     kind, options = OPTIMIZERS[optim_cfg.NAME]
-    return kind(params, lr=optim_cfg.LR, weight_decay=optim_cfg.WEIGHT_DECAY, **options(optim_cfg))
+    fused = {"fused": True} if device is not None and device.type == "cuda" and kind in FUSED else {}
+    return kind(params, lr=optim_cfg.LR, weight_decay=optim_cfg.WEIGHT_DECAY, **options(optim_cfg), **fused)
 
 
 def _adams_own(cfg) -> dict:

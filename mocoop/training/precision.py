@@ -37,6 +37,8 @@ class Precision:
             logger.info("PREC %s needs a GPU: on the CPU it runs as fp32", prec)
         self.tested = self.used if test == "train" or self.used == "fp16" else "fp32"
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.used == "amp")
+        self._one = torch.ones((), device=device) if self.scaler.is_enabled() else None
+        self._skipped = torch.zeros((), device=device) if self.scaler.is_enabled() else None
 
     def prepare(self, clip_model: Backbone) -> Backbone:
         """CLIP with its weights in this precision."""
@@ -56,9 +58,25 @@ class Precision:
         method.backward({name: scale(value) if value.requires_grad else value for name, value in parts.items()})
 
     def update(self, model: nn.Module, optimizer: torch.optim.Optimizer, clip_norm: float = 0.0) -> None:
-        """The optimiser's step on the gradients, clipped to `clip_norm` if that is above 0."""
+        """The optimiser's step on the gradients, clipped to `clip_norm` if that is above 0.
+
+        Under amp a step whose gradients overflow is skipped, and the next loss is scaled by less.
+        """
         if clip_norm > 0:
             self.scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], clip_norm)
+        if not self.scaler.is_enabled():
+            optimizer.step()
+            return
+        before = self.scaler.scale(self._one)
         self.scaler.step(optimizer)
         self.scaler.update()
+        self._skipped += self.scaler.scale(self._one) < before
+
+    def take_skipped(self) -> int:
+        """How many steps amp has skipped since this was last asked."""
+        if self._skipped is None:
+            return 0
+        skipped = int(self._skipped.item())
+        self._skipped.zero_()
+        return skipped

@@ -25,7 +25,9 @@ class Average:
 
 
 class Progress:
-    """Losses and times of the batches of one epoch. Call in turn `start_batch`, `data_ready`, `batch_done`."""
+    """Losses and times of the batches of one epoch. Call in turn `start_batch`, `data_ready`, `batch_done`; `add` when
+    a batch's values are known.
+    """
 
     def __init__(self):
         self.losses: dict[str, Average] = defaultdict(Average)
@@ -38,10 +40,12 @@ class Progress:
     def data_ready(self) -> None:
         self.data_time.update(time.perf_counter() - self._start)
 
-    def batch_done(self, losses: dict) -> None:
-        """`losses`: {name: value} of this batch."""
+    def batch_done(self) -> None:
         self.batch_time.update(time.perf_counter() - self._start)
-        for name, value in losses.items():
+
+    def add(self, values: dict[str, float]) -> None:
+        """{name: value} of a batch."""
+        for name, value in values.items():
             self.losses[name].update(value)
 
     def line(self, epoch: int, max_epoch: int, batch: int, num_batches: int, batches_left: int, lr: float) -> str:

@@ -9,8 +9,6 @@ import secrets
 import time
 from pathlib import Path
 
-import torch
-
 from mocoop.backbone import check_classnames, check_input, load_clip
 from mocoop.distributed import from_main, is_main, main_first
 from mocoop.engine import TrainerX
@@ -66,8 +64,6 @@ class PromptTrainer(TrainerX):
         problems = limit_problems(cfg) + config_problems(cfg)
         if cfg.TEST.get("PREC", "peers") not in TEST_PRECISIONS:
             problems.append(f"TEST.PREC is {cfg.TEST.PREC!r}, expected one of {', '.join(map(repr, TEST_PRECISIONS))}")
-        if cfg.TRAIN.get("COMPILE", False) and not (cfg.USE_CUDA and torch.cuda.is_available()):
-            problems.append("TRAIN.COMPILE is True, expected False on a CPU, where it takes minutes and gains nothing")
         if problems:
             raise ConfigError("; ".join(problems))
 
@@ -95,8 +91,6 @@ class PromptTrainer(TrainerX):
         self._build_method(cfg, self.precision.prepare(clip_model))
         if cfg.MODEL.INIT_WEIGHTS:
             load_pretrained_weights(self.model, cfg.MODEL.INIT_WEIGHTS)
-        if cfg.TRAIN.get("COMPILE", False):  # a CoOp checkout's config lacks the key
-            self.model.image_encoder.compile()
         learned = sum(t.numel() for t in self.model.learned_tensors().values() if t.is_floating_point())
         print(f"Building {cfg.TRAINER.NAME}: {learned:,} parameters learn")
 

@@ -129,5 +129,5 @@ def test_running_out_of_gpu_memory_halves_the_chunk_and_goes_on(data_root, tmp_p
         return loss(*args)
 
     monkeypatch.setattr(trained.model, "loss", loss_out_of_memory)
-    assert trained.learner.step(next(iter(trained.train_loader_x)), "epoch 1, batch 1")["loss"] > 0
+    assert trained.learner.step(next(iter(trained.train_loader_x)), "epoch 1, batch 1").read()["loss"] > 0
     assert trained.model.text_encoder.tower.chunk == 2

@@ -75,7 +75,7 @@ def test_three_steps_lower_the_loss_of_their_batch(data_root, tmp_path, trainer,
     trained = run_command.build_trainer(cfg)
     trained.model.train()
     batch = next(iter(trained.train_loader_x))
-    values = [trained.learner.step(batch, "epoch 1, batch 1")["loss"] for _ in range(4)]
+    values = [trained.learner.step(batch, "epoch 1, batch 1").read()["loss"] for _ in range(4)]
     assert values[3] < values[0]
 
 
