@@ -42,7 +42,7 @@ setup(
         "yacs",
         "gdown",
         "numpy",
-        "pillow",
+        "pillow>=10.1",
         "safetensors",
         "scipy",
         "scikit-learn",

@@ -13,7 +13,7 @@ from pathlib import Path
 from mocoop.data.classes import check_labels, class_names, subsample_classes
 from mocoop.data.item import Item, Splits
 from mocoop.data.manifest import encode_manifest, text_sha256
-from mocoop.data.paths import leads_out
+from mocoop.data.paths import linked_out
 from mocoop.data.split import read_split, write_split
 from mocoop.data.subset import few_shot_subset, subset_made_elsewhere
 from mocoop.engine import DatasetBase, Datum
@@ -154,14 +154,11 @@ class BenchmarkDataset(DatasetBase):
         """The folders of the layout may be links; what lies in them may not lead out of them."""
         layout = [self.dataset_dir, *(f"{self.dataset_dir}/{name}" for name in self.raw_files)]
         inside = [self.root, self.image_dir, *filter(os.path.isdir, layout)]
-        out = {folder: leads_out(folder, *inside) for folder in {os.path.dirname(item.impath): None for item in items}}
-        for item in items:
-            path = item.impath
-            if out[os.path.dirname(path)] or (os.path.islink(path) and leads_out(path, *inside)):
-                raise DataError(
-                    f"{self.name}: {path} is, or lies behind, a link out of the data root; copy what it leads to into "
-                    "it, or make a data root of a folder that holds both"
-                )
+        if out := linked_out((item.impath for item in items), *inside):
+            raise DataError(
+                f"{self.name}: {min(out)} is, or lies behind, a link out of the data root; copy what it leads to into "
+                "it, make a data root of a folder that holds both, or set DATASET.FOLLOW_LINKS True"
+            )
 
     def _data(self, items: list[Item]) -> list[Datum]:
         self._check_links(items)

@@ -9,7 +9,8 @@ from tqdm import tqdm
 
 from mocoop.data.base import BenchmarkDataset
 from mocoop.errors import DataError
-from mocoop.images import read_image
+from mocoop.images import AS_COOP, read_image
+from mocoop.pixels import Reading
 
 
 @dataclass
@@ -52,16 +53,23 @@ def check(dataset_class: type[BenchmarkDataset], root: str, published: dict, ima
     return reports
 
 
-def find_unreadable(paths: Sequence[str], name: str) -> list[str]:
+def find_unreadable(paths: Sequence[str], name: str, reading: Reading = AS_COOP) -> list[str]:
     """One line for each image that cannot be decoded."""
     with ThreadPoolExecutor() as pool:
-        problems = list(tqdm(pool.map(_problem, paths), total=len(paths), desc=f"reading {name}", disable=None))
+        problems = list(
+            tqdm(
+                pool.map(lambda path: _problem(path, reading), paths),
+                total=len(paths),
+                desc=f"reading {name}",
+                disable=None,
+            )
+        )
     return [problem for problem in problems if problem]
 
 
-def _problem(path: str) -> str | None:
+def _problem(path: str, reading: Reading) -> str | None:
     try:
-        read_image(path)
+        read_image(path, reading)
         return None
     except DataError as error:
         return str(error)

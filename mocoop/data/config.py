@@ -2,6 +2,8 @@
 
 from yacs.config import CfgNode
 
+from mocoop.images import MINMAX
+
 BAD_IMAGES = ("skip", "error")
 
 
@@ -17,4 +19,7 @@ def folder_defaults() -> CfgNode:
     node.CLASSNAMES = ""  # csv in the data root: label,classname; its order is the order of the labels
     node.SPLIT_SEED = 1  # seed of the split into train, val and test, where none is given
     node.BAD_IMAGES = "skip"  # skip: leave unreadable images out, naming them; error: stop
+    node.RANGE = MINMAX  # black and white of deep images: "minmax" of all of them, "full", or "low,high"
+    node.BACKGROUND = "white"  # colour behind transparent pixels; "": show what is hidden there
+    node.READ = ""  # not to be set: the range that the data set found, kept with the run for its predictions
     return node

@@ -3,17 +3,19 @@
 import logging
 import os
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 
 from mocoop.data.base import BenchmarkDataset
-from mocoop.data.config import BAD_IMAGES, folder_defaults
+from mocoop.data.config import BAD_IMAGES, add_folder_config, folder_defaults
 from mocoop.data.fewshot import make_rng
 from mocoop.data.item import Item, Splits
-from mocoop.data.own_files import COPIED, FINE, copy_of, look_at
+from mocoop.data.look import about_deep_images, common_range, look_at
 from mocoop.data.own_images import Row, label_order, read_class_folders, read_class_names, read_image_csv
 from mocoop.data.rawsplit import split_off_val, split_stratified
 from mocoop.data.split import read_split, write_split
 from mocoop.errors import ConfigError, DataError
+from mocoop.images import FULL, MINMAX, own_reading
 
 log = logging.getLogger(__name__)
 
@@ -28,14 +30,23 @@ class OwnImages(BenchmarkDataset):
     settings = folder_defaults()
 
     def __init__(self, cfg):
-        self.settings = cfg.DATASET.get("FOLDER", self.settings)
-        super().__init__(cfg)
+        was_frozen = cfg.is_frozen()
+        cfg.defrost()
+        add_folder_config(cfg)
+        self.settings, self.notes = cfg.DATASET.FOLDER, []
+        try:
+            super().__init__(cfg)
+        finally:
+            for note in self.notes:
+                log.warning("%s", note)
+            if was_frozen:
+                cfg.freeze()
 
     @classmethod
     def survey(cls, root: str, settings: dict[str, str]) -> dict[str, int]:
         """Number of readable images of each class, in label order; `settings` are keys of DATASET.FOLDER."""
         dataset = cls.open(root)
-        dataset.settings = folder_defaults()
+        dataset.settings, dataset.notes = folder_defaults(), []
         dataset.settings.update(settings)
         items = dataset._items(dataset._readable(dataset._rows()))
         return dict(Counter(item.classname for item in sorted(items, key=lambda item: item.label)))
@@ -56,6 +67,7 @@ class OwnImages(BenchmarkDataset):
         else:
             raise DataError(f"{self.dataset_dir}: got a split for some images only, expected one for all or none")
         self._check_classes(splits, items)
+        self._find_range(splits)
         return self._with_domains(splits)
 
     def read_domains(self) -> dict[str, str]:
@@ -74,17 +86,28 @@ class OwnImages(BenchmarkDataset):
             raise ConfigError(
                 f"DATASET.FOLDER.BAD_IMAGES is {self.settings.BAD_IMAGES!r}, expected one of {BAD_IMAGES}"
             )
-        verdicts = look_at(self.dataset_dir, [row.path for row in rows])
-        bad = [path for path, verdict in verdicts.items() if verdict not in (FINE, COPIED)]
+        self._looks = look_at(self.dataset_dir, [row.path for row in rows])
+        bad = {path: look.problem for path, look in self._looks.items() if look.problem}
         if bad and self.settings.BAD_IMAGES == "error":
+            path, problem = next(iter(bad.items()))
             raise DataError(
-                f"{self.dataset_dir}/{bad[0]} cannot be read ({verdicts[bad[0]]}), and {len(bad) - 1} more; fix "
+                f"{self.dataset_dir}/{path} cannot be read ({problem}), and {len(bad) - 1} more; fix "
                 "or remove them, or set DATASET.FOLDER.BAD_IMAGES skip"
             )
-        for path in bad:
-            log.warning("left out, cannot be read: %s/%s (%s)", self.dataset_dir, path, verdicts[path])
-        self._copied = {path for path, verdict in verdicts.items() if verdict == COPIED}
-        return [row for row in rows if verdicts[row.path] in (FINE, COPIED)]
+        for path, problem in bad.items():
+            self.notes.append(f"left out, cannot be read: {self.dataset_dir}/{path} ({problem})")
+        return [row for row in rows if row.path not in bad]
+
+    def _find_range(self, splits: Splits) -> None:
+        """Set DATASET.FOLDER.READ: the range of deep images, one for all that are in the splits."""
+        start, node = len(self.image_dir) + 1, self.settings
+        items = chain(splits.train, splits.val or (), splits.test)
+        looks = [self._looks[item.impath[start:]] for item in items]
+        node.READ = node.RANGE
+        if node.RANGE == MINMAX:
+            found = common_range(looks)
+            node.READ = f"{found[0]:.10g},{found[1]:.10g}" if found else FULL
+        self.notes += about_deep_images(looks, own_reading(node.READ, node.BACKGROUND))
 
     def _items(self, rows: list[Row]) -> list[Item]:
         names = {label: label for label in label_order(row.label for row in rows)}
@@ -137,10 +160,3 @@ class OwnImages(BenchmarkDataset):
                         "remove the class"
                     )
                 log.warning("class %r has no image to test on", name)
-
-    def _data(self, items: list[Item]) -> list:
-        def readable(item: Item) -> Item:
-            path = item.impath[len(self.image_dir) + 1 :]
-            return item._replace(impath=copy_of(self.dataset_dir, path)) if path in self._copied else item
-
-        return super()._data([readable(item) for item in items])

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mocoop.data.paths import IMAGE_SUFFIXES, images_below
+from mocoop.data.paths import images_below
 from mocoop.errors import DataError, MocoopError
-from mocoop.images import read_image
+from mocoop.images import IMAGE_SUFFIXES
 from mocoop.runs.trained_run import TrainedRun
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Predictor:
 
     def _read(self, path: Path) -> Tensor | None:
         try:
-            return self.run.transform(read_image(path))
+            return self.run.transform(self.run.read_image(path))
         except DataError as error:
             self.unreadable.append(path)
             logger.warning("left out %s: %s", printable(path), error.__cause__ or error)

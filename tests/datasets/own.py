@@ -26,6 +26,9 @@ def save(path: Path, kind: str = "rgb") -> Path:
         exif = Image.Exif()
         exif[0x0112] = 6  # to be turned a quarter to be upright
         image.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif, quality=95)
+    elif kind == "transparent":
+        image.putalpha(image.getchannel(0).point(lambda red: 255 if red else 40))
+        image.save(path)
     elif kind == "corrupt":
         image.resize((200, 120)).save(path)
         path.write_bytes(path.read_bytes()[:300])

@@ -7,12 +7,15 @@ import pytest
 from PIL import Image
 
 import datasets  # noqa: F401  (registers them)
+from mocoop.data import look
 from mocoop.data.config import folder_defaults
 from mocoop.engine import DATASET_REGISTRY
 from mocoop.errors import ConfigError, DataError
-from mocoop.images import read_image
+from mocoop.images import own_reading, read_image
+from mocoop.results.record import CHANGEABLE_KEYS
 from tests.data.toy import make_cfg
 from tests.datasets.own import PICTURE, make_own_tree, save
+from tests.hostile.images import png
 
 NAMES = ["Fée verte", "grand_duc", "sea eagle"]
 
@@ -22,6 +25,10 @@ def build(root, shots=-1, seed=1, classes="all", **settings):
     cfg.DATASET.FOLDER = folder_defaults()
     cfg.DATASET.FOLDER.update(settings)
     return DATASET_REGISTRY.get("Folder")(cfg)
+
+
+def dataset_reading(dataset):
+    return own_reading(dataset.settings.READ, dataset.settings.BACKGROUND)
 
 
 def relative(items, root) -> list[str]:
@@ -249,11 +256,13 @@ def test_every_kind_of_image_is_read_as_it_looks(tmp_path, kind, suffix):
     before = [path.read_bytes() for path in paths]
     dataset = build(tmp_path)
     item = dataset.train_x[0]
-    seen = np.asarray(read_image(item.impath)).astype(int)
+    seen = np.asarray(read_image(item.impath, dataset_reading(dataset))).astype(int)
     assert seen.shape == PICTURE.shape
-    expected = (
-        PICTURE if kind not in ("grey", "deep") else np.asarray(Image.fromarray(PICTURE).convert("L").convert("RGB"))
-    )
+    expected = PICTURE
+    if kind == "grey":
+        expected = np.asarray(Image.fromarray(PICTURE).convert("L").convert("RGB"))
+    elif kind == "deep":  # its two values are black and white
+        expected = np.where(PICTURE[..., :1] > 0, 0, 255).repeat(3, axis=2)
     assert np.abs(seen[2] - expected[2]).max() < 40 and np.abs(seen[-3] - expected[-3]).max() < 40
     assert [path.read_bytes() for path in paths] == before
     split = json.loads((tmp_path / "split_zhou_Folder.json").read_text())
@@ -262,15 +271,13 @@ def test_every_kind_of_image_is_read_as_it_looks(tmp_path, kind, suffix):
 
 def test_images_are_looked_at_once(root, monkeypatch):
     build(root)
-    from mocoop.data import own_files
-
     looked = []
-    monkeypatch.setattr(own_files, "_examine", lambda root, path: looked.append(path) or "fine")
+    monkeypatch.setattr(look, "_examine", lambda path: looked.append(path) or look.Look())
     build(root)
     assert looked == []
     save(root / "grand_duc/photo nº 0.jpg", "grey")
     build(root)
-    assert looked == ["grand_duc/photo nº 0.jpg"]
+    assert looked == [f"{root}/grand_duc/photo nº 0.jpg"]
 
 
 def test_nested_folders_and_other_files(tmp_path):
@@ -299,3 +306,52 @@ def test_nothing_to_read_is_explained(tmp_path, make, message):
     with pytest.raises(DataError, match=message) as caught:
         build(root)
     assert "\n" not in str(caught.value)
+
+
+def deep(path, low, high, kind="<u2"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.linspace(low, high, 240).reshape(12, 20).astype(kind)).save(path)
+
+
+def means(dataset, items):
+    return [np.asarray(read_image(item.impath, dataset_reading(dataset))).mean() for item in items]
+
+
+def test_deep_images_of_a_data_set_share_one_range(tmp_path, caplog):
+    for number in range(10):
+        deep(tmp_path / f"a/{number}.png", 100, 4095)
+    deep(tmp_path / "a/dim.png", 100, 255)  # by itself it would fill the whole range
+    dataset = build(tmp_path)
+    assert dataset.settings.READ == "100,4095"
+    items = sorted([*dataset.train_x, *dataset.val, *dataset.test], key=lambda item: item.impath)
+    found = means(dataset, items)
+    assert 120 < found[0] < 135 and found[-1] < 10
+    assert [record.message for record in caplog.records] == [
+        "1 images of more than 8 bits come out nearly black; they hold values from 100 to 255, and 100 is black, 4095 "
+        'white: set DATASET.FOLDER.RANGE to "minmax", or to the two values'
+    ]
+
+
+@pytest.mark.parametrize(
+    "span, values, seen", [("full", (0, 4095), "nearly black"), ("0,255", (0, 4095), "nearly white"), ("0,4095", 0, "")]
+)
+def test_a_range_that_is_given_counts_and_what_it_spoils_is_said(tmp_path, caplog, span, values, seen):
+    for number in range(4):
+        deep(tmp_path / f"a/{number}.png", *(values or (0, 4095)))
+    assert build(tmp_path, RANGE=span).settings.READ == span
+    assert len(caplog.records) == bool(seen)
+    assert f"4 images of more than 8 bits come out {seen}; they hold values from 0 to 4095" in caplog.text or not seen
+
+
+def test_flat_pictures_and_colours_of_16_bits_are_said(tmp_path, caplog):
+    for number in range(4):
+        deep(tmp_path / f"a/{number}.png", 28000, 28010)
+        (tmp_path / f"b/{number}.png").parent.mkdir(exist_ok=True)
+        (tmp_path / f"b/{number}.png").write_bytes(png(9, 9, bytes(9 * (1 + 9 * 6)), colour=2, bits=16))
+    build(tmp_path, RANGE="full")
+    assert "4 images of more than 8 bits come out flat" in caplog.text
+    assert "come out nearly black; of the 16 bits of a colour the upper 8 are read: save them with 8" in caplog.text
+
+
+def test_the_range_found_does_not_part_a_run_from_itself():
+    assert "DATASET.FOLDER.READ" in CHANGEABLE_KEYS

@@ -16,9 +16,9 @@ from mocoop.data.config import folder_defaults
 from mocoop.data.exchange import read_subset
 from mocoop.data.extract import extract
 from mocoop.data.item import Item
+from mocoop.data.look import look_at
 from mocoop.data.manifest import read_manifest
 from mocoop.data.new_config import read_template_groups
-from mocoop.data.own_files import look_at
 from mocoop.data.own_images import read_class_folders, read_class_names, read_image_csv
 from mocoop.data.pickled import read_pickled_subset
 from mocoop.data.split import read_split
@@ -83,9 +83,8 @@ def _image(box: Box, path: Path):
 
 
 def _looked_at(box: Box, path: Path):
-    verdict = look_at(str(path.parent), [path.name])[path.name]
-    if verdict not in ("fine", "copied"):
-        raise DataError(f"{path}: {verdict}")
+    if problem := look_at(str(path.parent), [path.name])[path.name].problem:
+        raise DataError(f"{path}: {problem}")
 
 
 def _method(box: Box, classnames: list[str], *overrides: str):
