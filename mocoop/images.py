@@ -17,11 +17,27 @@ JPEG_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe")
 HEIC_SUFFIXES = (".heic", ".heif", ".hif")
 IMAGE_SUFFIXES = (*JPEG_SUFFIXES, ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 IMAGE_SUFFIXES += HEIC_SUFFIXES if HEIF else ()
+NOT_READ = {
+    "a format that is not read, to be saved as PNG or JPEG": ".avif .jxl .jp2 .svg .eps .psd .pdf .ico .tga .exr .hdr "
+    ".dng .raw .cr2 .cr3 .nef .arw .dcm .nii .npy .npz .mat",
+    "a video, whose frames may be saved as images": ".mp4 .avi .mov .mkv .webm .m4v",
+    "an archive, to be unpacked": ".zip .tar .gz .tgz .rar .7z",
+}
 
 
 def is_image(name: str) -> bool:
     """Whether a file is an image by its name, and not hidden."""
     return name[:1] != "." and name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def why_no_image(suffix: str) -> str:
+    """Why files with a suffix, in small letters, are not read as images."""
+    if suffix in HEIC_SUFFIXES:
+        return "they need the package pillow-heif (pip install pillow-heif)"
+    for reason, suffixes in NOT_READ.items():
+        if suffix in suffixes.split():
+            return reason
+    return "no image by the suffix" if suffix else "without a suffix"
 
 
 def reading_of(cfg: Mapping) -> Reading:

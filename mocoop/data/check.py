@@ -32,8 +32,8 @@ class SplitReport:
         return not self.missing and not self.unreadable and self.published in (None, self.listed)
 
 
-def check(dataset_class: type[BenchmarkDataset], root: str, published: dict, images: bool = False) -> list[SplitReport]:
-    """Check a dataset under `root`, writing no split; with `images` every image is read.
+def check(dataset: BenchmarkDataset, published: dict, images: bool = False) -> list[SplitReport]:
+    """Check an opened dataset, writing no split; with `images` every image is read.
 
     Args:
         published: images of train, val and test in the published split; empty to compare with nothing.
@@ -41,14 +41,15 @@ def check(dataset_class: type[BenchmarkDataset], root: str, published: dict, ima
     Raises:
         DataError: the dataset's folder or annotations are missing or damaged.
     """
-    splits = dataset_class.open(root).load_splits(store=False)
-    parts = {"test": splits.test} if dataset_class.test_only else splits._asdict()
+    splits = dataset.load_splits(store=False)
+    parts = {"test": splits.test} if dataset.test_only else splits._asdict()
     reports = []
     for name, items in parts.items():
         if items is not None:
             there = {item.impath: os.path.exists(item.impath) for item in items}
             missing = [path for path, found in there.items() if not found]
-            unreadable = find_unreadable([path for path, found in there.items() if found], name) if images else None
+            present = [path for path, found in there.items() if found]
+            unreadable = find_unreadable(present, name, dataset.reading) if images else None
             reports.append(SplitReport(name, published.get(name), len(items), missing, unreadable))
     return reports
 

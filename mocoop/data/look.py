@@ -10,14 +10,14 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from mocoop.data.paths import leads_out, linked_out
+from mocoop.data.paths import images_below, leads_out, linked_out
 from mocoop.errors import DataError, reason_of
 from mocoop.files import atomic_write, read_json
 from mocoop.images import MINMAX, open_image
@@ -26,6 +26,7 @@ from mocoop.pixels import WHITE, Reading, is_deep
 log = logging.getLogger(__name__)
 
 MEMORY = ".mocoop/images.json"
+NOT_THERE = "no such file"
 OUT = "a link that leads out of the folder; DATASET.FOLLOW_LINKS True follows it"
 DARK, FLAT = 0.06, 0.01  # mean and deviation, of 0 to 1, below which a picture shows next to nothing
 
@@ -94,6 +95,27 @@ def _fault(look: Look, reading: Reading) -> str:
     return "nearly black" if mean < DARK else "nearly white" if mean > 1 - DARK else "flat" if deviation < FLAT else ""
 
 
+def why_missing(root: str, problems: dict[str, str]) -> str:
+    """The likely cause where files are not there, after a semicolon: what a list calls them is not what they are."""
+    missing = [path for path, problem in problems.items() if problem == NOT_THERE]
+    if not missing:
+        return ""
+    asked = PurePosixPath(missing[0])
+    if os.path.isabs(asked) or PureWindowsPath(missing[0]).drive:
+        return f"; {len(missing)} paths are absolute and of another place than {root}: write them relative to it"
+    for path in images_below(root):
+        found = path.relative_to(root)
+        if found.name == asked.name:
+            return (
+                f"; but there is {found}: paths have to be relative to {root}, for {len(missing)} images they are not"
+            )
+        if found.stem == asked.name:
+            return f"; but there is {found}: the paths lack the suffix, or the folder, of {len(missing)} images"
+        if found.name.lower() == asked.name.lower():
+            return f"; but there is {found}: capital letters count"
+    return f"; {len(missing)} listed images are nowhere below {root}"
+
+
 def _stamp(path: str) -> list[int] | None:
     try:
         status = os.stat(path)
@@ -109,7 +131,7 @@ def _examine(path: str) -> Look:
             Reading(True, "white").rgb(image)
             return _values(image, shortened) if shortened or is_deep(image) else Look()
     except FileNotFoundError:
-        return Look("no such file")
+        return Look(NOT_THERE)
     except Exception as error:  # PIL's readers fail in many ways on damaged files
         return Look(reason_of(error))
 

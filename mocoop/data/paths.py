@@ -46,7 +46,24 @@ def check_path(path, source: str) -> None:
 def leads_out(path: str | os.PathLike, *folders: str | os.PathLike) -> bool:
     """Whether a path, links followed, lies in none of some folders, links followed."""
     real = os.path.realpath(path)
-    return not any(real == base or real.startswith(base.rstrip("/") + "/") for base in map(os.path.realpath, folders))
+    bases = [base for folder in folders for base in _grounds(os.path.realpath(folder))]
+    return not any(real == base or real.startswith(base.rstrip("/") + "/") for base in bases)
+
+
+def _grounds(real: str) -> list[str]:
+    """A folder; with the files beside it that a snapshot of Hugging Face's hub is links to (snapshots/REV, blobs)."""
+    blobs = real.rpartition("/snapshots/")[0] + "/blobs"
+    return [real, blobs] if "/snapshots/" in real and os.path.isdir(blobs) else [real]
+
+
+def doubled_folder(path: str) -> str | None:
+    """The folder within one of its own name that has the file which `path` lacks, as in cars_train/cars_train."""
+    parts = path.split("/")
+    for i in range(len(parts) - 1, 1, -1):
+        folder = "/".join([*parts[:i], parts[i - 1]])
+        if os.path.isfile("/".join([folder, *parts[i:]])):
+            return folder
+    return None
 
 
 def linked_out(paths: Iterable[str], *folders: str) -> set[str]:

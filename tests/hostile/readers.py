@@ -15,11 +15,12 @@ from mocoop.data.classes import class_names
 from mocoop.data.config import folder_defaults
 from mocoop.data.exchange import read_subset
 from mocoop.data.extract import extract
+from mocoop.data.image_csv import read_class_names, read_image_csv
 from mocoop.data.item import Item
+from mocoop.data.layout import read_class_folders
 from mocoop.data.look import look_at
 from mocoop.data.manifest import read_manifest
 from mocoop.data.new_config import read_template_groups
-from mocoop.data.own_images import read_class_folders, read_class_names, read_image_csv
 from mocoop.data.pickled import read_pickled_subset
 from mocoop.data.split import read_split
 from mocoop.data.subset import take_records
@@ -179,7 +180,7 @@ WHERE = {  # the place and name of a kind's files in a box
 READERS: dict[str, list[Reader]] = {
     "split": [
         lambda box, path: read_split(path, str(box.images)),
-        lambda box, path: check(ToySet, str(box.root), {}, images=True),
+        lambda box, path: check(ToySet.open(str(box.root)), {}, images=True),
         lambda box, path: _toy(box),
     ],
     "manifest": [

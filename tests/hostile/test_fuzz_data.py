@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from mocoop.data.classes import check_labels, class_names
 from mocoop.data.exchange import read_subset
+from mocoop.data.image_csv import label_order, read_class_names, read_image_csv
 from mocoop.data.index import list_class_folders
 from mocoop.data.item import Item
 from mocoop.data.look import Look, look_at
 from mocoop.data.manifest import encode_manifest, read_manifest, text_sha256
-from mocoop.data.own_images import label_order, read_class_names, read_image_csv
 from mocoop.data.pickled import pickled_subset, read_pickled_subset
 from mocoop.data.split import read_split
 from tests.hostile.fuzz import FUZZ, odd_json, odd_text, spoiled, spoiled_json, value_or_refusal
