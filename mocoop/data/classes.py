@@ -10,7 +10,7 @@ from mocoop.errors import ConfigError, DataError, one_line, quoted
 from mocoop.names import name_problem
 from mocoop.protocol import BOTH, base_count
 
-_CODE = re.compile(r"(?:n\d{8}|\d+)(?:[._ -]+(.*))?|[A-Za-z]{1,5}[_-]?\d+")
+_CODE = re.compile(r"(?:n\d{8}|\d+)(?:[._-]+(.*))?|[A-Za-z]{1,5}[_-]?\d+")
 SUBSETS = ("all", "base", "new", BOTH)
 
 
