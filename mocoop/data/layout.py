@@ -50,12 +50,12 @@ class Folder:
         return [folder for folder in self.folders if folder.name not in NO_CLASS and any(folder.all("images"))]
 
     def all(self, kind: str) -> Iterator[str]:
-        """Its `images` or `others`, and those of the folders below it."""
+        """Its `images` or `others`, then those of the folders below it."""
         waiting = [self]
         while waiting:
             folder = waiting.pop()
             yield from getattr(folder, kind)
-            waiting.extend(folder.folders)
+            waiting.extend(reversed(folder.folders))
 
 
 def read_class_folders(root: str, notes: list[str], follow_links: bool = False) -> list[Row]:
@@ -189,17 +189,23 @@ def _classes(root: str, folders: Iterable[Folder], split: str = "") -> Iterator[
 
 
 def _left_out(places: Iterable[Folder]) -> list[str]:
-    """A line for each suffix of files in class folders that are no images, and one for the folders without any."""
-    by_suffix, notes = defaultdict(list), []
+    """What is left out of class folders: files that are no images, and folders without any."""
     folders = [folder for place in places for folder in place.folders if folder.name not in NO_CLASS]
-    for path in sorted(path for folder in folders for path in folder.all("others")):
-        by_suffix[os.path.splitext(path)[1].lower()].append(path)
-    for suffix, paths in sorted(by_suffix.items()):
-        what = f"{len(paths)} {suffix or 'file'}{' file' if suffix else ''}{'s' if len(paths) > 1 else ''}"
-        notes.append(f"left out, {why_no_image(suffix)}: {what} such as {paths[0]}")
+    notes = left_out_files(path for folder in folders for path in folder.all("others"))
     if without := [folder.path for folder in folders if not any(folder.all("images"))]:
         notes.append(f"left out, without a single image: the folders {one_line(', '.join(map(quoted, without)), 200)}")
     return notes
+
+
+def left_out_files(paths: Iterable[str]) -> list[str]:
+    """A line for each suffix of files that are no images."""
+    by_suffix, lines = defaultdict(list), []
+    for path in sorted(paths):
+        by_suffix[os.path.splitext(path)[1].lower()].append(path)
+    for suffix, found in sorted(by_suffix.items()):
+        what = f"{len(found)} {suffix or 'file'}{' file' if suffix else ''}{'s' if len(found) > 1 else ''}"
+        lines.append(one_line(f"left out, {why_no_image(suffix)}: {what} such as {found[0]}"))
+    return lines
 
 
 def clean_name(text: str, source: str) -> str:

@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from mocoop.data.paths import images_below, leads_out, linked_out
+from mocoop.data.layout import scan
+from mocoop.data.paths import leads_out, linked_out
 from mocoop.errors import DataError, reason_of
 from mocoop.files import atomic_write, read_json
 from mocoop.images import MINMAX, open_image
@@ -103,8 +104,7 @@ def why_missing(root: str, problems: dict[str, str]) -> str:
     asked = PurePosixPath(missing[0])
     if os.path.isabs(asked) or PureWindowsPath(missing[0]).drive:
         return f"; {len(missing)} paths are absolute and of another place than {root}: write them relative to it"
-    for path in images_below(root):
-        found = path.relative_to(root)
+    for found in map(PurePosixPath, scan(root, []).all("images")):
         if found.name == asked.name:
             return (
                 f"; but there is {found}: paths have to be relative to {root}, for {len(missing)} images they are not"

@@ -1,7 +1,7 @@
 """Where a dataset's files are: relative paths that stay inside their folder, and listings in a fixed order."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from mocoop.errors import DataError, quoted
@@ -86,13 +86,6 @@ def relative_to(folder: str, path: str) -> str:
 def is_system(name: str) -> bool:
     """Whether a file or folder is hidden, or kept by a system for itself."""
     return name[:1] == "." or name.lower() in SYSTEM_FOLDERS or name.lower() in SYSTEM_FILES
-
-
-def images_below(folder: str | os.PathLike) -> Iterator[Path]:
-    """The images in a folder and in those below it, each folder's own first, in sorted order; hidden ones left out."""
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not is_system(name))
-        yield from (Path(place, name) for name in sorted(files) if is_image(name))
 
 
 def list_images(folder: str | os.PathLike) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mocoop.data.paths import images_below
+from mocoop.data.layout import left_out_files, scan
 from mocoop.errors import DataError, MocoopError
 from mocoop.images import IMAGE_SUFFIXES
 from mocoop.runs.trained_run import TrainedRun
@@ -49,12 +49,13 @@ def _walk(places: Sequence[Path]) -> Iterator[Path]:
         if place.is_file():
             yield place
             continue
-        images = images_below(place)
-        first = next(images, None)
-        if first is None:
+        notes: list[str] = []
+        found = scan(str(place), notes)
+        for note in (*notes, *left_out_files(found.all("others"))):
+            logger.info("%s", note)
+        if not any(found.all("images")):
             raise DataError(f"{place} holds no image, expected files ending in {' '.join(IMAGE_SUFFIXES)}")
-        yield first
-        yield from images
+        yield from (place / path for path in found.all("images"))
 
 
 class Predictor:
