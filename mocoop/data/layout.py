@@ -86,7 +86,7 @@ def read_class_folders(root: str, notes: list[str], follow_links: bool = False) 
         notes.append(f"left out, in no class folder: {len(top.images)} images such as {top.images[0]}")
     for folder in skipped:
         if any(folder.all("images")):
-            notes.append(f"left out, no class: the images in {root}/{folder.path}")
+            notes.append(f"left out, no class: the images in {folder.path}/")
     return rows
 
 
@@ -100,7 +100,7 @@ def scan(root: str, notes: list[str], follow_links: bool = False) -> Folder:
             with os.scandir(os.path.join(root, folder.path)) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
         except OSError as error:
-            notes.append(f"left out, cannot be listed: {root}/{folder.path} ({error.strerror})")
+            notes.append(f"left out, cannot be listed: {folder.path}/ ({error.strerror})")
             continue
         for entry in entries:
             if is_system(entry.name):

@@ -71,22 +71,21 @@ def common_range(looks: Iterable[Look]) -> tuple[float, float] | None:
 
 def about_deep_images(looks: Iterable[Look], reading: Reading) -> list[str]:
     """A line for each thing that is wrong with the pictures that deep images make: nearly black, nearly white, flat."""
-    faults = defaultdict(list)
-    for look in looks:
-        if look.mean is not None and (fault := _fault(look, reading)):
+    deep, faults, lines = [look for look in looks if look.mean is not None], defaultdict(list), []
+    for look in deep:
+        if fault := _fault(look, reading):
             faults[fault, look.low is None].append(look)
-    lines = []
     for (fault, shortened), found in faults.items():
+        what = f"{fault}: {len(found)} of the {len(deep)} images with more than 8 bits"
         if shortened:
-            advice = "of the 16 bits of a colour the upper 8 are read: save them with 8 bits"
-        else:
-            low, high = (0.0, found[0].white) if reading.low is None else (reading.low, reading.high)
-            values = f"{min(look.low for look in found):g} to {max(look.high for look in found):g}"
-            advice = (
-                f"they hold values from {values}, and {low:g} is black, {high:g} white: set DATASET.FOLDER.RANGE to "
-                f'"{MINMAX}", or to the two values'
-            )
-        lines.append(f"{len(found)} images of more than 8 bits come out {fault}; {advice}")
+            lines.append(f"{what}; of 16 bits a colour the upper 8 are read: save them with 8 bits a colour")
+            continue
+        low, high = (0.0, found[0].white) if reading.low is None else (reading.low, reading.high)
+        values = f"{min(look.low for look in found):g} to {max(look.high for look in found):g}"
+        lines.append(
+            f"{what}, with values from {values}; {low:g} is read as black, {high:g} as white, as DATASET.FOLDER.RANGE "
+            f'says ("{MINMAX}" of all images, "full", or "low,high")'
+        )
     return lines
 
 

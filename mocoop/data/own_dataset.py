@@ -99,7 +99,7 @@ class OwnImages(BenchmarkDataset):
         self.unreadable = bad = {path: look.problem for path, look in self._looks.items() if look.problem}
         if not bad:
             return rows
-        shown = ", ".join(f"{self.dataset_dir}/{path} ({problem})" for path, problem in list(bad.items())[:SHOWN])
+        shown = ", ".join(f"{path} ({problem})" for path, problem in list(bad.items())[:SHOWN])
         more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
         cause = why_missing(self.dataset_dir, bad)
         if len(bad) == len(rows):
@@ -207,5 +207,7 @@ class OwnImages(BenchmarkDataset):
         splits = self.load_splits(store=False)
         names = class_names(splits.train, self.name)
         self.notes += self.name_notes(names)
+        if len(names) == 1:
+            self.notes.append("one class alone: there is nothing to tell apart, and there are no new classes")
         counts = [Counter(item.label for item in part or ()) for part in splits]
         return {name: [count[label] for count in counts] for label, name in enumerate(names)}
