@@ -40,7 +40,7 @@ class OwnImages(BenchmarkDataset):
             super().__init__(cfg)
         finally:
             for note in self.notes:
-                log.warning("%s", note)
+                log.warning("%s", one_line(note))
             if was_frozen:
                 cfg.freeze()
 

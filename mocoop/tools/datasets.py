@@ -22,7 +22,7 @@ from mocoop.data import exchange
 from mocoop.data.own_dataset import OwnImages
 from mocoop.data.paths import doubled_folder
 from mocoop.data.sources import BUNDLED, Source, load_sources
-from mocoop.errors import ConfigError, DataError, quoted
+from mocoop.errors import ConfigError, DataError, one_line, quoted
 from mocoop.files import check_unused, write_file
 from mocoop.protocols.configs import setting
 from mocoop.protocols.request import DATASETS
@@ -175,12 +175,12 @@ def _check_one(name: str, args) -> int:
         reports = check(dataset, asked.published.counts if asked.published and not args.reduced else {}, args.images)
     except DataError as error:
         print(f"{asked.name}: cannot be read\n  {error}")
-        _print_some(list(dataset.notes) if dataset else [])
+        if dataset is not None:
+            _print_notes(dataset)
         return 1
     complete = all(report.complete for report in reports) and not dataset.unreadable
     print(f"{asked.name}: {'complete' if complete else 'NOT COMPLETE'}  ({dataset.dataset_dir})")
-    for note in dataset.notes:
-        print(f"  {note}")
+    _print_notes(dataset)
     for report in reports:
         unread = "" if report.unreadable is None else f", {len(report.unreadable)} unreadable"
         expected = "" if report.published is None else f", expected {report.published}"
@@ -196,6 +196,11 @@ def _check_one(name: str, args) -> int:
             f"`mocoop datasets prepare {asked.name} --root {args.root}`; a reduced copy is checked with --reduced"
         )
     return 0 if complete else 1
+
+
+def _print_notes(dataset) -> None:
+    if dataset.notes:
+        print("look at:\n" + "\n".join(f"  - {one_line(note)}" for note in dataset.notes))
 
 
 def _print_some(lines: list[str]) -> None:
@@ -245,16 +250,14 @@ def _new(args) -> int:
     try:
         classes = dataset.survey()
     except DataError:
-        for note in dataset.notes:
-            print(note)
+        _print_notes(dataset)
         raise
     write_config(path, root, node, groups)
     print(f"{path}: {len(classes)} classes, {sum(map(sum, classes.values()))} images")
     print("   train     val    test  class")
     for classname, counts in classes.items():
         print(f"{''.join(f'{count:>8}' for count in counts)}  {classname}")
-    if dataset.notes:
-        print("look at:\n" + "\n".join(f"  - {note}" for note in dataset.notes))
+    _print_notes(dataset)
     print(f"next:\n  DATA={shlex.quote(root)} bash scripts/mocoop/base2new_train.sh {name} 1")
     print(f"  DATA={shlex.quote(root)} bash scripts/mocoop/base2new_test.sh {name} 1")
     return 0

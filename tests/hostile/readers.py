@@ -196,7 +196,7 @@ READERS: dict[str, list[Reader]] = {
     "2sfs": [lambda box, path: read_subset(path), _subset_of_toy],
     "csv": [lambda box, path: read_image_csv(str(path), str(box.own)), _own_from_csv],
     "classnames": [lambda box, path: read_class_names(str(path)), lambda box, path: _own(box, CLASSNAMES=path.name)],
-    "tree": [lambda box, path: read_class_folders(str(path)), _own_from_folders],
+    "tree": [lambda box, path: read_class_folders(str(path), []), _own_from_folders],
     "name": [lambda box, path: _method(box, [_named(path), "dog"]), _class_name],
     "template": [_template_file, _template],
     "yaml": [
