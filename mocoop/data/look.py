@@ -6,6 +6,7 @@ What was seen is remembered in `<root>/.mocoop/images.json`, by size and date of
 import errno
 import json
 import logging
+import math
 import os
 from collections import defaultdict
 from collections.abc import Iterable
@@ -26,7 +27,7 @@ from mocoop.pixels import WHITE, Reading, is_deep
 
 log = logging.getLogger(__name__)
 
-MEMORY = ".mocoop/images.json"
+MEMORY, FORMAT = ".mocoop/images.json", 2
 NOT_THERE = "no such file"
 OUT = "a link that leads out of the folder; DATASET.FOLLOW_LINKS True follows it"
 DARK, FLAT = 0.06, 0.01  # mean and deviation, of 0 to 1, below which a picture shows next to nothing
@@ -149,16 +150,19 @@ def _values(image: Image.Image, shortened: bool) -> Look:
 
 def _recall(root: str) -> dict[str, tuple[list[int] | None, Look]]:
     try:
-        entries = read_json(Path(root, MEMORY)).items()
+        content = read_json(Path(root, MEMORY))
+        entries = content["images"].items() if content["format"] == FORMAT else ()
         return {path: (stamp, look) for path, (stamp, *values) in entries if _is_look(look := Look(*values))}
     except (DataError, AttributeError, TypeError, ValueError, KeyError):
         return {}
 
 
 def _is_look(look: Look) -> bool:
-    numbers = [value for value in look[1:] if value is not None]
-    return (
-        isinstance(look.problem, str) and all(type(value) is float for value in numbers) and len(numbers) in (0, 3, 5)
+    span, others = ({type(value) for value in part} for part in (look[1:3], look[3:]))
+    nothing, numbers = {type(None)}, [value for value in look[1:] if value is not None]
+    return isinstance(look.problem, str) and (
+        span == others == nothing
+        or (span in (nothing, {float}) and others == {float} and all(map(math.isfinite, numbers)) and look.white > 0)
     )
 
 
@@ -168,8 +172,7 @@ def _remember(root: str, known: dict[str, tuple[list[int] | None, Look]]) -> Non
         if leads_out(memory.parent, root):  # what is there is not ours
             raise OSError(errno.ELOOP, "a folder on its way is a link that leads out of the data root")
         with atomic_write(memory) as file:
-            json.dump(
-                {path: [stamp, *look] for path, (stamp, look) in known.items() if stamp}, file, ensure_ascii=False
-            )
+            images = {path: [stamp, *look] for path, (stamp, look) in known.items() if stamp}
+            json.dump({"format": FORMAT, "images": images}, file, ensure_ascii=False)
     except OSError as error:
         log.warning("the images will be looked at again next time: %s: %s", memory, error.strerror)

@@ -281,6 +281,15 @@ def test_images_are_looked_at_once(root, monkeypatch):
     assert looked == [f"{root}/grand_duc/photo nº 0.jpg"]
 
 
+def test_what_an_earlier_version_remembered_is_looked_at_again(root):
+    build(root)
+    memory, stamps = root / ".mocoop/images.json", {}
+    for path, (stamp, *_) in json.loads(memory.read_text(encoding="utf-8"))["images"].items():
+        stamps[path] = [stamp, "fine"]
+    memory.write_text(json.dumps(stamps), encoding="utf-8")
+    assert len(build(root).test) == 6
+
+
 def test_nested_folders_and_other_files(tmp_path):
     for number in range(3):
         save(tmp_path / f"a/2024/{number}.png")

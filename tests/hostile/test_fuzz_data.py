@@ -139,8 +139,12 @@ def test_label_order_is_one_for_all_orders(labels):
     assert label_order(labels) == label_order(labels[::-1]) == label_order(sorted(labels))
 
 
+MEMORY = {"a.jpg": [[3, 4], "", None], "b.jpg": [[5, 6], "", 1.0, 2.0, 1.5, 0.5, 65535.0]}
+MEMORY = {"format": 2, "images": MEMORY}
+
+
 @FUZZ
-@given(value=spoiled_json({"a.jpg": [[3, 4], "", None], "b.jpg": [[5, 6], "", 1.0, 2.0, 1.5, 0.5, 65535.0]}))
+@given(value=spoiled_json(MEMORY))
 def test_what_is_remembered_of_images(folder, value):
     for name in ("a.jpg", "b.jpg"):
         put(folder, name, JPEG)
