@@ -173,6 +173,6 @@ def _remember(root: str, known: dict[str, tuple[list[int] | None, Look]]) -> Non
             raise OSError(errno.ELOOP, "a folder on its way is a link that leads out of the data root")
         with atomic_write(memory) as file:
             images = {path: [stamp, *look] for path, (stamp, look) in known.items() if stamp}
-            json.dump({"format": FORMAT, "images": images}, file, ensure_ascii=False)
+            json.dump({"format": FORMAT, "images": images}, file)
     except OSError as error:
         log.warning("the images will be looked at again next time: %s: %s", memory, error.strerror)
