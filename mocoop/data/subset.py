@@ -97,7 +97,10 @@ def take_records(splits: Splits, records: dict[str, list[Record]], source: str, 
     present = {item.label for item in train}
     if absent := {item.label: item.classname for item in splits.train if item.label not in present}:
         names = one_line(", ".join(map(quoted, absent.values())), 160)
-        raise DataError(f"{source}: got no training image of {names}, expected at least one of each class")
+        raise DataError(
+            f"{source}: got no training image of {names}, expected at least one of each class; if the class came "
+            "later, move the file away to draw a new subset"
+        )
     return splits._replace(train=train, val=val)
 
 

@@ -230,6 +230,21 @@ def test_a_class_that_came_later_is_the_cause_and_the_advice_works(tmp_path, ren
     assert "hound" in build(tmp_path, shots=1).classnames
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_subset_of_other_classes_or_images_says_what_to_do(tmp_path, gone):
+    fill(tmp_path, "train/a", "train/b", "test/a", "test/b")
+    (drawn,) = [item for item in build(tmp_path, shots=1).train_x if item.classname == "b"]
+    if gone:
+        os.remove(drawn.impath)
+    else:
+        fill(tmp_path, "train/c", "test/c")
+    cause = "its file is gone, or the subset was made from" if gone else "of 'c', .* if the class came later, move the"
+    with pytest.raises(DataError, match=cause):
+        build(tmp_path, shots=1)
+    (tmp_path / "split_fewshot/shot_1-seed_1.jsonl").unlink()
+    assert build(tmp_path, shots=1).num_classes == (2 if gone else 3)
+
+
 # --- links ----------------------------------------------------------------------------------------------------------
 
 
