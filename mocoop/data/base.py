@@ -7,7 +7,7 @@ A dataset names its folders and reads its raw annotations; everything else is he
 import gc
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,9 +58,6 @@ class BenchmarkDataset(DatasetBase):
     image_dir = ""  # folder of images in it; paths in split files are relative to this one
     split_file = ""  # CoOp's split file in it, or "" where the raw annotations fix the split
     raw_files = ()  # files that read_raw needs, relative to the dataset's folder
-    reading = AS_COOP  # of its images' pixels
-    notes: Sequence[str] = ()  # lines for the user about what was decided and left out
-    unreadable: Mapping[str, str] = {}  # what was left out of the splits, and why, by path
     test_only = False  # the test images stand in as training images, for their class names; no subset is drawn
 
     @paused_collector()
@@ -139,7 +136,15 @@ class BenchmarkDataset(DatasetBase):
         return ", ".join([*images, *([cls.split_file] if cls.split_file else cls.raw_files)])
 
     def _configure(self, node: CfgNode) -> None:
+        """Take what the config's DATASET says; what is found of the images is noted in the other attributes.
+
+        `reading` is how their pixels are read, `notes` are lines for the user about what was decided and left out, and
+        `unreadable` says, by path, why an image was left out of the splits.
+        """
         self.follow_links = node.get("FOLLOW_LINKS", False)
+        self.reading = AS_COOP
+        self.notes: list[str] = []
+        self.unreadable: dict[str, str] = {}
 
     def _open(self, root: str, seed: int) -> None:
         self.name, self.seed = type(self).__name__, seed

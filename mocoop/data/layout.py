@@ -47,7 +47,7 @@ class Folder:
     @property
     def classes(self) -> list["Folder"]:
         """The folders in it that hold images, at any depth."""
-        return [folder for folder in self.folders if folder.name not in NO_CLASS and any(folder.all("images"))]
+        return [folder for folder in self.folders if folder.path not in NO_CLASS and any(folder.all("images"))]
 
     def all(self, kind: str) -> Iterator[str]:
         """Its `images` or `others`, then those of the folders below it."""
@@ -78,7 +78,7 @@ def read_class_folders(root: str, notes: list[str], follow_links: bool = False) 
     else:
         _note_equal_folders(top, notes)
         rows = list(_classes(root, top.classes))
-        places, skipped = [top], [folder for folder in top.folders if folder.name in NO_CLASS]
+        places, skipped = [top], [folder for folder in top.folders if folder.path in NO_CLASS]
     notes += _left_out(places)
     if not rows:
         raise DataError(f"{root}: got no folder with images, expected one for each class, or DATASET.FOLDER.CSV")
@@ -112,7 +112,7 @@ def scan(root: str, notes: list[str], follow_links: bool = False) -> Folder:
             if entry.is_symlink():
                 if not follow_links and leads_out(entry.path, root):
                     notes.append(
-                        f"left out, a link out of the data root: {path} (DATASET.FOLLOW_LINKS True follows it)"
+                        f"left out, a link to a folder elsewhere: {path} (DATASET.FOLLOW_LINKS True follows it)"
                     )
                     continue
                 if os.path.realpath(entry.path) in followed:
@@ -190,7 +190,7 @@ def _classes(root: str, folders: Iterable[Folder], split: str = "") -> Iterator[
 
 def _left_out(places: Iterable[Folder]) -> list[str]:
     """What is left out of class folders: files that are no images, and folders without any."""
-    folders = [folder for place in places for folder in place.folders if folder.name not in NO_CLASS]
+    folders = [folder for place in places for folder in place.folders if folder.path not in NO_CLASS]
     notes = left_out_files(path for folder in folders for path in folder.all("others"))
     if without := [folder.path for folder in folders if not any(folder.all("images"))]:
         notes.append(f"left out, without a single image: the folders {one_line(', '.join(map(quoted, without)), 200)}")

@@ -28,8 +28,7 @@ SHOWN = 5  # unreadable images that are named
 class OwnImages(BenchmarkDataset):
     """The images below the data root, set up by DATASET.FOLDER.* (mocoop/data/config.py).
 
-    Where the images come without a split, one is drawn once and kept as `split_zhou_<key>.json` in the root. `notes`
-    are lines for the user about what was decided and left out.
+    Where the images come without a split, one is drawn once and kept as `split_zhou_<key>.json` in the root.
     """
 
     def __init__(self, cfg):
@@ -46,7 +45,7 @@ class OwnImages(BenchmarkDataset):
 
     def _configure(self, node) -> None:
         super()._configure(node)
-        self.settings, self.notes = node.FOLDER, []
+        self.settings = node.FOLDER
 
     @classmethod
     def expected(cls) -> str:

@@ -49,9 +49,8 @@ def _walk(places: Sequence[Path]) -> Iterator[Path]:
         if place.is_file():
             yield place
             continue
-        notes: list[str] = []
-        found = scan(str(place), notes)
-        for note in (*notes, *left_out_files(found.all("others"))):
+        found = scan(str(place), [])
+        for note in left_out_files(found.all("others")):
             logger.info("%s", note)
         if not any(found.all("images")):
             raise DataError(f"{place} holds no image, expected files ending in {' '.join(IMAGE_SUFFIXES)}")

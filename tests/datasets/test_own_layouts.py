@@ -145,6 +145,11 @@ def test_a_class_of_one_folder_keeps_its_name(tmp_path):
     assert build(tmp_path).classnames == ["a", "b"]
 
 
+def test_only_at_the_root_are_there_names_that_no_class_has(tmp_path):
+    fill(tmp_path, *(f"{part}/{name}" for part in ("train", "test") for name in ("input", "output")), "output")
+    assert build(tmp_path).classnames == ["input", "output"]
+
+
 def test_loose_images_beside_classes_are_said(tmp_path, caplog):
     fill(tmp_path, "a", "b", ".")
     assert sum(sizes(build(tmp_path))) == 8
@@ -254,7 +259,7 @@ def test_links_out_of_the_root_are_followed_where_it_is_asked_for(tmp_path, capl
     (tmp_path / "root/owl/9.png").symlink_to(tmp_path / "elsewhere/cat/0.png")
     (tmp_path / "root/owl/again").symlink_to(tmp_path / "root")
     assert build(tmp_path / "root").classnames == ["dog", "owl"]
-    assert "a link out of the data root: cat (DATASET.FOLLOW_LINKS True follows it)" in caplog.text
+    assert "a link to a folder elsewhere: cat (DATASET.FOLLOW_LINKS True follows it)" in caplog.text
     assert "owl/9.png (a link that leads out of the folder; DATASET.FOLLOW_LINKS True" in caplog.text
     (tmp_path / "root/split_zhou_Folder.json").unlink()
     dataset = build(tmp_path / "root", follow_links=True)
