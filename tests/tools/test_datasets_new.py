@@ -55,7 +55,7 @@ def test_a_name_that_a_command_cannot_hold_is_refused(root, checkout, capsys, na
 
 def test_own_templates(root, checkout, tmp_path, capsys):
     (tmp_path / "groups.txt").write_text(
-        "[photo]\na photo of a {}.\na good photo of the {}.\n\n[field]\na {} in the field.\n"
+        "\ufeff[photo]\na photo of a {}.\na good photo of the {}.\n\n[field]\na {} in the field.\n", encoding="utf-8"
     )
     assert main(["datasets", "new", str(root), "--templates", str(tmp_path / "groups.txt")]) == 0
     groups = yaml.safe_load((checkout / "configs/datasets/my_birds.yaml").read_text())["TRAINER"]["MOCOOP"]
