@@ -42,7 +42,7 @@ setup(
         "yacs",
         "gdown",
         "numpy",
-        "pillow>=10.1",
+        "pillow",
         "safetensors",
         "scipy",
         "scikit-learn",

@@ -42,5 +42,5 @@ def asked_classes(args: argparse.Namespace) -> list[str] | None:
         return args.classes.split(",")
     if getattr(args, "classes_file", None) is None:
         return None
-    lines = read_text(args.classes_file, "text of class names").splitlines()
+    lines = read_text(args.classes_file, "text of class names", encoding="utf-8-sig").splitlines()
     return [line for line in lines if line.strip()]

@@ -1,7 +1,9 @@
 """One picture has one probability: in a run's test, in `mocoop predict`, on the page, and by an exported model."""
 
+import inspect
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,10 +12,12 @@ from PIL import Image
 
 import train
 from mocoop.export import export_run
+from mocoop.pixels import Reading
 from mocoop.results.predictions import read_predictions
 from mocoop.runs.prediction import Predictor, find_images
 from mocoop.runs.trained_run import load_run
 from mocoop.serve.session import Session
+from mocoop.training.feature_batches import image_key
 from tests.trained import forget_print_handler
 
 ELSEWHERE = """
@@ -88,3 +92,15 @@ def test_one_picture_has_one_probability(tested, tmp_path):
     assert done.returncode == 0, done.stderr
     exported = torch.load(tmp_path / "out.pt", weights_only=True).amax(-1)
     assert np.allclose(exported, expected, atol=1e-6)
+
+
+def test_features_of_other_pixels_are_not_shared():
+    """The key of the cache that all runs share, for one file that two data sets read in two ways."""
+    linear = torch.nn.Linear(1, 1)
+    method = SimpleNamespace(image_encoder=SimpleNamespace(is_fast=True))
+    method.clip_model = SimpleNamespace(visual=linear, anatomy="plain", sha256="x")
+    precision = SimpleNamespace(tested="fp32", device=torch.device("cpu"))
+    others = [True] * (len(inspect.signature(image_key).parameters) - 3)
+    readings = [Reading(), Reading(True), Reading(True, low=0.0, high=4095.0), Reading(True, low=0.0, high=65535.0)]
+    datasets = [SimpleNamespace(transform="resize", reading=reading) for reading in readings]
+    assert len({image_key(dataset, method, precision, *others) for dataset in datasets}) == 4
