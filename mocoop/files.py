@@ -131,8 +131,14 @@ def _kind(mode: int) -> str:
     return next((name for test, name in kinds.items() if test(mode)), "device")
 
 
-def read_text(path: str | os.PathLike, kind: str = "text file", advice: str = "", largest: int = LARGEST_TEXT) -> str:
-    """The text of a file, in UTF-8, or in UTF-16 if it begins so; a byte order mark is left out.
+def read_text(
+    path: str | os.PathLike,
+    kind: str = "text file",
+    advice: str = "",
+    encoding: str = "utf-8-sig",
+    largest: int = LARGEST_TEXT,
+) -> str:
+    """The text of a file, in `encoding`, or in UTF-16 if it begins so; a byte order mark is left out.
 
     Raises DataError, which calls the file `kind` and ends in `advice`, where it cannot be read.
     """
@@ -142,7 +148,7 @@ def read_text(path: str | os.PathLike, kind: str = "text file", advice: str = ""
         if size > largest:
             raise ValueError(f"{size:,} bytes, expected at most {largest:,}")
         content = Path(path).read_bytes()
-        return content.decode("utf-16" if content.startswith(UTF_16) else "utf-8-sig")
+        return content.decode("utf-16" if content.startswith(UTF_16) else encoding)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or reason_of(error)
         raise DataError(f"{path}: not a readable {kind} ({reason}){ending}") from error
