@@ -59,7 +59,7 @@ def code_like_names(names: Sequence[str]) -> list[str]:
         return []
     hint = next((f" such as {quoted(match[1])}" for name in found if (match := _CODE.fullmatch(name))[1]), "")
     return [
-        f"{len(found)} class names look like codes, and CLIP reads them as they stand: "
+        f"class names that look like codes ({len(found)} of {len(names)}), which CLIP reads as they stand: "
         f"{one_line(', '.join(map(quoted, found[:5])), 160)}; give them names{hint} by a csv with the columns label "
         "and classname (--classnames, DATASET.FOLDER.CLASSNAMES)"
     ]

@@ -89,7 +89,10 @@ def test_every_data_set_says_so(tmp_path, caplog):
 def test_names_like_codes_get_a_hint():
     codes = ["n02085620-Chihuahua", "001.Black_footed_Albatross", "10", "c3", "class_7", "n01440764"]
     (line,) = code_like_names(["dog", *codes])
-    assert line.startswith("6 class names look like codes") and "give them names such as 'Chihuahua' by a csv" in line
+    assert (
+        line.startswith("class names that look like codes (6 of 7)")
+        and "give them names such as 'Chihuahua' by a csv" in line
+    )
     assert (
         code_like_names(["dog", "boeing 747", "sea eagle", "Fée verte", "A380 at night", "2 dogs", "2012 Acura"]) == []
     )

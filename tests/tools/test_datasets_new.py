@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -83,8 +84,6 @@ def test_groups_can_be_left_to_clip(root, checkout, capsys):
 def test_bad_templates_are_named(root, checkout, tmp_path, capsys, text, message):
     (tmp_path / "groups.txt").write_text(text)
     assert main(["datasets", "new", str(root), "--templates", str(tmp_path / "groups.txt")]) == 2
-    import re
-
     assert re.search(message, capsys.readouterr().err)
 
 
@@ -178,4 +177,5 @@ def test_ten_oddities_give_a_summary_to_act_on_which_the_documentation_shows(che
     assert main(["datasets", "new", str(root)]) == 0
     text = capsys.readouterr().out.replace(str(root), "photos").replace(f"{checkout}/", "")
     shown = Path("DATASETS.md").read_text(encoding="utf-8").split("$ mocoop datasets new photos\n")[1].split("```")[0]
-    assert " ".join(text.split()) == " ".join(shown.split())
+    text, shown = (re.sub(r"cut.jpg \(.+?\)", "cut.jpg", " ".join(one.split())) for one in (text, shown))
+    assert text == shown  # but for what PIL says of a damaged file
