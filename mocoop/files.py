@@ -4,6 +4,7 @@ Whatever is wrong with a file from elsewhere is an error of one line; a pipe or 
 opened, since opening it may wait for ever. Nothing here needs torch.
 """
 
+import codecs
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 from mocoop.errors import ConfigError, DataError, MocoopError, reason_of
 
 LARGEST_TEXT = 1 << 30  # bytes
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp")  # what atomic_write calls a file while it writes it
 
 
@@ -133,17 +135,20 @@ def read_text(
     path: str | os.PathLike,
     kind: str = "text file",
     advice: str = "",
-    encoding: str = "utf-8",
+    encoding: str = "utf-8-sig",
     largest: int = LARGEST_TEXT,
 ) -> str:
-    """The text of a file. Raises DataError, which calls it `kind` and ends in `advice`, where it cannot be read."""
+    """The text of a file, in `encoding`, or in UTF-16 if it begins so; a byte order mark is left out.
+
+    Raises DataError, which calls the file `kind` and ends in `advice`, where it cannot be read.
+    """
     ending = f"; {advice}" if advice else ""
     try:
         size = check_plain_file(path).st_size
         if size > largest:
             raise ValueError(f"{size:,} bytes, expected at most {largest:,}")
-        with open(path, encoding=encoding, newline="") as file:
-            return file.read()
+        content = Path(path).read_bytes()
+        return content.decode("utf-16" if content.startswith(UTF_16) else encoding)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or reason_of(error)
         raise DataError(f"{path}: not a readable {kind} ({reason}){ending}") from error

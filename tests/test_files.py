@@ -2,10 +2,8 @@ import os
 
 import pytest
 
-from mocoop.files import (
-    atomic_write,
-    file_sha256,
-)
+from mocoop.errors import DataError
+from mocoop.files import atomic_write, file_sha256, read_json, read_text
 
 
 def test_atomic_write_makes_parents_and_leaves_only_the_file(tmp_path):
@@ -52,3 +50,17 @@ def test_sha256_of_a_known_string(tmp_path):
     path = tmp_path / "abc"
     path.write_bytes(b"abc")
     assert file_sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path, encoding):
+    (tmp_path / "x.txt").write_bytes('["é"]'.encode(encoding))
+    assert read_text(tmp_path / "x.txt") == '["é"]' and read_json(tmp_path / "x.txt") == ["é"]
+    (tmp_path / "x.txt").write_bytes("é\r\nb\n".encode(encoding))
+    assert read_text(tmp_path / "x.txt") == "é\r\nb\n"
+
+
+def test_half_a_text_in_utf_16_is_one_line(tmp_path):
+    (tmp_path / "x.txt").write_bytes("é".encode("utf-16")[:3])
+    with pytest.raises(DataError, match="x.txt: not a readable text file"):
+        read_text(tmp_path / "x.txt")

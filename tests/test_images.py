@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mocoop.errors import DataError
-from mocoop.images import MAX_ASPECT, read_image
+from mocoop.errors import ConfigError, DataError
+from mocoop.images import AS_COOP, MAX_ASPECT, own_reading, read_image
+from mocoop.pixels import Reading
 
 
 def saved(path, size, mode="RGB"):
@@ -42,11 +43,71 @@ def test_odd_modes_become_rgb(tmp_path, mode):
     assert read_image(path).mode == "RGB" and read_image(path).size == (4, 3)
 
 
+DEEP = (1000, 2000, 3000)  # values of 12 bits
+
+
+@pytest.mark.parametrize(
+    "reading, seen",
+    [
+        (Reading(low=1000, high=3000), (0, 128, 255)),
+        (Reading(low=0, high=4095), (62, 125, 187)),
+        (Reading(low=2000, high=2500), (0, 0, 255)),
+        (AS_COOP, (4, 8, 12)),  # the full range
+    ],
+)
+@pytest.mark.parametrize("name, kind", [("x.png", "<u2"), ("x.tif", "<u2"), ("x.tif", "i4"), ("x.tif", "f4")])
+def test_deep_images_have_the_range_of_their_data_set(tmp_path, reading, seen, name, kind):
+    Image.fromarray(np.array([DEEP], kind)).save(tmp_path / name)
+    if kind == "f4" and reading is AS_COOP:
+        seen = (255, 255, 255)  # fractions end at 1
+    assert read_image(tmp_path / name, reading).getchannel(0).tobytes() == bytes(seen)
+
+
+def test_numbers_that_are_none_are_black(tmp_path):
+    Image.fromarray(np.array([[np.nan, np.inf, -np.inf, 0.5]], np.float32)).save(tmp_path / "x.tif")
+    assert read_image(tmp_path / "x.tif").getchannel(0).tobytes() == bytes([0, 255, 0, 128])
+
+
+def with_alpha(path, mode):
+    image = Image.new("RGBA", (2, 1), (200, 0, 0, 0))
+    image.putpixel((1, 0), (0, 200, 0, 255))
+    if mode == "P":
+        image = image.quantize(4)
+    elif mode == "RGB":
+        image = image.convert("RGB")
+        image.info["transparency"] = (200, 0, 0)
+    image.convert(mode).save(path, **({"transparency": (200, 0, 0)} if mode == "RGB" else {}))
+    return path
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "RGB"])
+@pytest.mark.parametrize("background, seen", [("white", (255, 255, 255)), ("#102030", (16, 32, 48))])
+def test_transparent_pixels_show_the_background(tmp_path, mode, background, seen):
+    image = read_image(with_alpha(tmp_path / "x.png", mode), Reading(background=background))
+    assert image.getpixel((0, 0)) == seen and image.getpixel((1, 0)) != seen
+
+
+def test_coop_drops_transparency(tmp_path):
+    assert read_image(with_alpha(tmp_path / "x.png", "RGBA")).getpixel((0, 0)) == (200, 0, 0)
+
+
+@pytest.mark.parametrize("span", ["4095", "5,5", "9,1", "a,b", "0,nan", "min"])
+def test_a_range_that_is_none_is_one_line(span):
+    with pytest.raises(ConfigError, match=f'DATASET.FOLDER.RANGE is \'{span}\', expected "full", "minmax"'):
+        own_reading(span, "white")
+
+
+def test_a_background_that_is_no_colour_is_one_line():
+    with pytest.raises(ConfigError, match="DATASET.FOLDER.BACKGROUND is 'whyte', expected a colour"):
+        own_reading("full", "whyte")
+
+
 def test_the_rotation_in_a_photograph_is_left_to_the_data_set(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (8, 4)).save(tmp_path / "x.jpg", exif=exif)
     assert read_image(tmp_path / "x.jpg").size == (8, 4)  # as CoOp reads it
+    assert read_image(tmp_path / "x.jpg", Reading(upright=True)).size == (4, 8)
 
 
 def test_content_counts_and_not_the_name(tmp_path):

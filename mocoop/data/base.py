@@ -5,19 +5,27 @@ A dataset names its folders and reads its raw annotations; everything else is he
 """
 
 import gc
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mocoop.data.classes import check_labels, class_names, subsample_classes
+from yacs.config import CfgNode
+
+from mocoop.data.classes import check_labels, class_names, same_texts, subsample_classes
+from mocoop.data.config import dataset_defaults
 from mocoop.data.item import Item, Splits
 from mocoop.data.manifest import encode_manifest, text_sha256
-from mocoop.data.paths import leads_out
+from mocoop.data.paths import doubled_folder, linked_out
 from mocoop.data.split import read_split, write_split
+from mocoop.data.subset import FOLDER as SUBSETS
 from mocoop.data.subset import few_shot_subset, subset_made_elsewhere
 from mocoop.engine import DatasetBase, Datum
 from mocoop.errors import DataError
+from mocoop.images import AS_COOP
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -54,14 +62,17 @@ class BenchmarkDataset(DatasetBase):
 
     @paused_collector()
     def __init__(self, cfg):
+        self._configure(cfg.DATASET)
         self._open(cfg.DATASET.ROOT, cfg.SEED)
         splits = self.load_splits()
         self.all_classnames = class_names(splits.train, self.name)
+        for note in self.name_notes(self.all_classnames):
+            log.warning("%s: %s", self.name, note)
         check_labels(splits, self.all_classnames, self.name)
         shots, classes = cfg.DATASET.NUM_SHOTS, cfg.DATASET.SUBSAMPLE_CLASSES
         if shots >= 1 and not self.test_only:
             print(f"Creating a {shots}-shot dataset")
-            elsewhere, place = cfg.DATASET.get("SPLITS", ""), (self.dataset_dir, self.image_dir)
+            elsewhere, place = cfg.DATASET.get("SPLITS", ""), (self.subset_folder, self.image_dir)
             if elsewhere:
                 splits = subset_made_elsewhere(splits, shots, self.seed, elsewhere, *place)
             else:
@@ -74,11 +85,24 @@ class BenchmarkDataset(DatasetBase):
         super().__init__(**self._engine_lists(splits))
 
     @classmethod
-    def open(cls, root: str, seed: int = 1) -> "BenchmarkDataset":
-        """The dataset with its folders found and nothing read yet, for tools: `load_splits` reads."""
+    def open(cls, root: str, seed: int = 1, node: CfgNode | None = None) -> "BenchmarkDataset":
+        """The dataset with its folders found and nothing read yet, for tools: `load_splits` reads.
+
+        `node` is the config's DATASET; without it the defaults count.
+        """
         dataset = cls.__new__(cls)
+        dataset._configure(node if node is not None else dataset_defaults())
         dataset._open(root, seed)
         return dataset
+
+    @property
+    def subset_folder(self) -> Path:
+        """Where the few-shot subsets are kept."""
+        return Path(self.dataset_dir, SUBSETS)
+
+    def name_notes(self, names: list[str]) -> list[str]:
+        """Lines for the user about class names that CLIP may misunderstand."""
+        return same_texts(names)
 
     def read_raw(self) -> Splits:
         """The three lists of items, from the annotations the dataset is distributed with.
@@ -110,6 +134,17 @@ class BenchmarkDataset(DatasetBase):
         """What belongs in the dataset's folder, in words."""
         images = [f"{cls.image_dir}/"] if cls.image_dir else []
         return ", ".join([*images, *([cls.split_file] if cls.split_file else cls.raw_files)])
+
+    def _configure(self, node: CfgNode) -> None:
+        """Take what the config's DATASET says; what is found of the images is noted in the other attributes.
+
+        `reading` is how their pixels are read, `notes` are lines for the user about what was decided and left out, and
+        `unreadable` says, by path, why an image was left out of the splits.
+        """
+        self.follow_links = node.get("FOLLOW_LINKS", False)
+        self.reading = AS_COOP
+        self.notes: list[str] = []
+        self.unreadable: dict[str, str] = {}
 
     def _open(self, root: str, seed: int) -> None:
         self.name, self.seed = type(self).__name__, seed
@@ -151,21 +186,27 @@ class BenchmarkDataset(DatasetBase):
         return {"train_x": self._data(splits.train), "val": val, "test": test}
 
     def _check_links(self, items: list[Item]) -> None:
-        """The folders of the layout may be links; what lies in them may not lead out of them."""
+        """The folders of the layout may be links; what lies in them may lead out of them with FOLLOW_LINKS only."""
         layout = [self.dataset_dir, *(f"{self.dataset_dir}/{name}" for name in self.raw_files)]
         inside = [self.root, self.image_dir, *filter(os.path.isdir, layout)]
-        out = {folder: leads_out(folder, *inside) for folder in {os.path.dirname(item.impath): None for item in items}}
-        for item in items:
-            path = item.impath
-            if out[os.path.dirname(path)] or (os.path.islink(path) and leads_out(path, *inside)):
-                raise DataError(
-                    f"{self.name}: {path} is, or lies behind, a link out of the data root; copy what it leads to into "
-                    "it, or make a data root of a folder that holds both"
-                )
+        if not self.follow_links and (out := linked_out((item.impath for item in items), *inside)):
+            raise DataError(
+                f"{self.name}: {min(out)} is, or lies behind, a link out of the data root; copy what it leads to into "
+                "it, make a data root of a folder that holds both, or set DATASET.FOLLOW_LINKS True"
+            )
 
     def _data(self, items: list[Item]) -> list[Datum]:
         self._check_links(items)
-        return [Datum(impath=i.impath, label=i.label, domain=i.domain, classname=i.classname) for i in items]
+        try:
+            return [Datum(impath=i.impath, label=i.label, domain=i.domain, classname=i.classname) for i in items]
+        except (DataError, AssertionError) as error:  # Dassl asserts that there is a file
+            missing = next((item.impath for item in items if not os.path.isfile(item.impath)), "")
+            if not (deeper := doubled_folder(missing)):
+                raise
+            raise DataError(
+                f"{self.name}: no image {missing}, but one in {deeper}, an archive's folder in a folder of its "
+                "name; move what is in it one folder up"
+            ) from error
 
 
 def _as_items(items: list) -> list[Item]:

@@ -9,7 +9,8 @@ from tqdm import tqdm
 
 from mocoop.data.base import BenchmarkDataset
 from mocoop.errors import DataError
-from mocoop.images import read_image
+from mocoop.images import AS_COOP, read_image
+from mocoop.pixels import Reading
 
 
 @dataclass
@@ -31,8 +32,8 @@ class SplitReport:
         return not self.missing and not self.unreadable and self.published in (None, self.listed)
 
 
-def check(dataset_class: type[BenchmarkDataset], root: str, published: dict, images: bool = False) -> list[SplitReport]:
-    """Check a dataset under `root`, writing no split; with `images` every image is read.
+def check(dataset: BenchmarkDataset, published: dict, images: bool = False) -> list[SplitReport]:
+    """Check an opened dataset, writing no split; with `images` every image is read.
 
     Args:
         published: images of train, val and test in the published split; empty to compare with nothing.
@@ -40,28 +41,36 @@ def check(dataset_class: type[BenchmarkDataset], root: str, published: dict, ima
     Raises:
         DataError: the dataset's folder or annotations are missing or damaged.
     """
-    splits = dataset_class.open(root).load_splits(store=False)
-    parts = {"test": splits.test} if dataset_class.test_only else splits._asdict()
+    splits = dataset.load_splits(store=False)
+    parts = {"test": splits.test} if dataset.test_only else splits._asdict()
     reports = []
     for name, items in parts.items():
         if items is not None:
             there = {item.impath: os.path.exists(item.impath) for item in items}
             missing = [path for path, found in there.items() if not found]
-            unreadable = find_unreadable([path for path, found in there.items() if found], name) if images else None
+            present = [path for path, found in there.items() if found]
+            unreadable = find_unreadable(present, name, dataset.reading) if images else None
             reports.append(SplitReport(name, published.get(name), len(items), missing, unreadable))
     return reports
 
 
-def find_unreadable(paths: Sequence[str], name: str) -> list[str]:
+def find_unreadable(paths: Sequence[str], name: str, reading: Reading = AS_COOP) -> list[str]:
     """One line for each image that cannot be decoded."""
     with ThreadPoolExecutor() as pool:
-        problems = list(tqdm(pool.map(_problem, paths), total=len(paths), desc=f"reading {name}", disable=None))
+        problems = list(
+            tqdm(
+                pool.map(lambda path: _problem(path, reading), paths),
+                total=len(paths),
+                desc=f"reading {name}",
+                disable=None,
+            )
+        )
     return [problem for problem in problems if problem]
 
 
-def _problem(path: str) -> str | None:
+def _problem(path: str, reading: Reading) -> str | None:
     try:
-        read_image(path)
+        read_image(path, reading)
         return None
     except DataError as error:
         return str(error)

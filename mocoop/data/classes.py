@@ -1,12 +1,16 @@
 """Class names in label order, and the base and new halves of the classes."""
 
+import html
+import re
+from collections import defaultdict
 from collections.abc import Sequence
 
 from mocoop.data.item import Item, Splits
-from mocoop.errors import ConfigError, DataError, quoted
+from mocoop.errors import ConfigError, DataError, one_line, quoted
 from mocoop.names import name_problem
 from mocoop.protocol import BOTH, base_count
 
+_CODE = re.compile(r"(?:n\d{8}|\d+)(?:[._-]+(.*))?|[A-Za-z]{1,5}[_-]?\d+")
 SUBSETS = ("all", "base", "new", BOTH)
 
 
@@ -36,6 +40,29 @@ def class_names(items: Sequence[Item], source: str) -> list[str]:
         if problem := name_problem(name):
             raise DataError(f"{source}: the name of label {label}, {quoted(name)}, {problem}")
     return [names[label] for label in range(len(names))]
+
+
+def same_texts(names: Sequence[str]) -> list[str]:
+    """A line if there are classes whose names are one text to CLIP, which reads small letters and no underscores."""
+    by_text = defaultdict(list)
+    for name in names:
+        by_text[" ".join(html.unescape(name.replace("_", " ")).lower().split())].append(name)
+    if alike := [" and ".join(map(quoted, group)) for group in by_text.values() if len(group) > 1]:
+        return [f"classes that are one text to CLIP, which cannot tell them apart: {one_line('; '.join(alike), 300)}"]
+    return []
+
+
+def code_like_names(names: Sequence[str]) -> list[str]:
+    """A line if names look like codes: n02085620-Chihuahua, 001.Black_footed_Albatross, 10, c3."""
+    found = [name for name in names if _CODE.fullmatch(name)]
+    if not found:
+        return []
+    hint = next((f" such as {quoted(match[1])}" for name in found if (match := _CODE.fullmatch(name))[1]), "")
+    return [
+        f"class names that look like codes ({len(found)} of {len(names)}), which CLIP reads as they stand: "
+        f"{one_line(', '.join(map(quoted, found[:5])), 160)}; give them names{hint} by a csv with the columns label "
+        "and classname (--classnames, DATASET.FOLDER.CLASSNAMES)"
+    ]
 
 
 def check_labels(splits: Splits, names: Sequence[str], source: str) -> None:

@@ -80,7 +80,7 @@ def match_records(records: Sequence[Record], known: dict[str, Item], source: str
         if item is None:
             raise DataError(
                 f"{source}: {one_line(record.path, 160)} is not among the training and validation images of this "
-                "split; the subset was made from another split: move it away to draw a new one"
+                "split: its file is gone, or the subset was made from another split; move it away to draw a new one"
             )
         if item.label != record.label or record.classname not in (None, item.classname):
             raise DataError(

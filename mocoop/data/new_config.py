@@ -5,9 +5,10 @@ import re
 import shlex
 from pathlib import Path
 
+from yacs.config import CfgNode
+
 from mocoop.clip.templates import template_groups, template_problem
 from mocoop.config import AUTO
-from mocoop.data.config import folder_defaults
 from mocoop.errors import DataError
 from mocoop.files import check_unused, read_text, write_file
 from mocoop.names import name_problem
@@ -19,13 +20,13 @@ def config_name(root: str) -> str:
     return name or "own_images"
 
 
-def write_config(path: Path, root: str, settings: dict[str, str], groups: dict[str, list[str]] | None) -> None:
+def write_config(path: Path, root: str, node: CfgNode, groups: dict[str, list[str]] | None) -> None:
     """Write the yaml of a dataset `Folder`; raises ConfigError if there is a file of that name.
 
     Args:
         path: the yaml.
         root: the data root, absolute.
-        settings: keys of DATASET.FOLDER that differ from their defaults.
+        node: the config's DATASET, of which FOLDER and FOLLOW_LINKS are written.
         groups: MoCoOp's groups of templates by name; None leaves them to CLIP's text features (GROUPS auto).
     """
     check_unused(path, advice="delete it, or choose another --name")
@@ -34,11 +35,9 @@ def write_config(path: Path, root: str, settings: dict[str, str], groups: dict[s
         "DATASET:",
         '  NAME: "Folder"',
         f"  ROOT: {json.dumps(root, ensure_ascii=False)}",
+        *(["  FOLLOW_LINKS: True"] if node.FOLLOW_LINKS else []),
         "  FOLDER:",
-        *(
-            f"    {key}: {json.dumps(value, ensure_ascii=False)}"
-            for key, value in {**folder_defaults(), **settings}.items()
-        ),
+        *(f"    {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in node.FOLDER.items() if key != "READ"),
         "TRAINER:",
         "  MOCOOP:  # an expert for each group of templates; {} is the class name",
         *_group_lines(groups),

@@ -2,47 +2,63 @@
 
 import logging
 import os
+import shlex
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 
 from mocoop.data.base import BenchmarkDataset
-from mocoop.data.config import BAD_IMAGES, folder_defaults
+from mocoop.data.classes import class_names, code_like_names
+from mocoop.data.config import BAD_IMAGES, add_folder_config
 from mocoop.data.fewshot import make_rng
+from mocoop.data.image_csv import label_order, read_class_names, read_image_csv
 from mocoop.data.item import Item, Splits
-from mocoop.data.own_files import COPIED, FINE, copy_of, look_at
-from mocoop.data.own_images import Row, label_order, read_class_folders, read_class_names, read_image_csv
+from mocoop.data.layout import Row, read_class_folders
+from mocoop.data.look import about_deep_images, common_range, look_at, why_missing
 from mocoop.data.rawsplit import split_off_val, split_stratified
 from mocoop.data.split import read_split, write_split
-from mocoop.errors import ConfigError, DataError
+from mocoop.errors import ConfigError, DataError, one_line, quoted
+from mocoop.images import FULL, MINMAX, own_reading
 
 log = logging.getLogger(__name__)
+
+SHOWN = 5  # unreadable images that are named
 
 
 class OwnImages(BenchmarkDataset):
     """The images below the data root, set up by DATASET.FOLDER.* (mocoop/data/config.py).
 
-    Where the images come without a split, one is drawn once and kept as `split_zhou_<Name>.json` in the root, <Name>
-    being that of the dataset or of the csv.
+    Where the images come without a split, one is drawn once and kept as `split_zhou_<key>.json` in the root.
     """
 
-    settings = folder_defaults()
-
     def __init__(self, cfg):
-        self.settings = cfg.DATASET.get("FOLDER", self.settings)
-        super().__init__(cfg)
+        was_frozen = cfg.is_frozen()
+        cfg.defrost()  # DATASET.FOLDER.READ is set
+        add_folder_config(cfg)
+        try:
+            super().__init__(cfg)
+        finally:
+            for note in self.notes:
+                log.warning("%s", one_line(note))
+            if was_frozen:
+                cfg.freeze()
 
-    @classmethod
-    def survey(cls, root: str, settings: dict[str, str]) -> dict[str, int]:
-        """Number of readable images of each class, in label order; `settings` are keys of DATASET.FOLDER."""
-        dataset = cls.open(root)
-        dataset.settings = folder_defaults()
-        dataset.settings.update(settings)
-        items = dataset._items(dataset._readable(dataset._rows()))
-        return dict(Counter(item.classname for item in sorted(items, key=lambda item: item.label)))
+    def _configure(self, node) -> None:
+        super()._configure(node)
+        self.settings = node.FOLDER
 
     @classmethod
     def expected(cls) -> str:
         return "one folder of images for each class, or a csv named by DATASET.FOLDER.CSV"
+
+    @property
+    def key(self) -> str:
+        """What tells this list of images from others of the same folder: the csv's name, or the dataset's."""
+        return str(Path(self.settings.CSV).with_suffix("")).replace("/", "-") if self.settings.CSV else self.name
+
+    @property
+    def subset_folder(self) -> Path:
+        return super().subset_folder / self.key if self.settings.CSV else super().subset_folder
 
     def load_splits(self, store: bool = True) -> Splits:
         rows = self._readable(self._rows())
@@ -56,35 +72,61 @@ class OwnImages(BenchmarkDataset):
         else:
             raise DataError(f"{self.dataset_dir}: got a split for some images only, expected one for all or none")
         self._check_classes(splits, items)
+        self._find_range(splits)
         return self._with_domains(splits)
 
     def read_domains(self) -> dict[str, str]:
         return self._domain_of
+
+    def name_notes(self, names: list[str]) -> list[str]:
+        return super().name_notes(names) + code_like_names(names)
 
     def _missing(self, path: str, expected: str) -> DataError:
         return DataError(f"{self.name}: {path} does not exist, expected {self.expected()}; pass it as --root")
 
     def _rows(self) -> list[Row]:
         if self.settings.CSV:
-            return read_image_csv(os.path.join(self.dataset_dir, self.settings.CSV), self.dataset_dir)
-        return read_class_folders(self.dataset_dir)
+            path = os.path.join(self.dataset_dir, self.settings.CSV)
+            return read_image_csv(path, self.dataset_dir, self.settings.CSV_COLUMNS)
+        return read_class_folders(self.dataset_dir, self.notes, self.follow_links)
 
     def _readable(self, rows: list[Row]) -> list[Row]:
-        if self.settings.BAD_IMAGES not in BAD_IMAGES:
-            raise ConfigError(
-                f"DATASET.FOLDER.BAD_IMAGES is {self.settings.BAD_IMAGES!r}, expected one of {BAD_IMAGES}"
-            )
-        verdicts = look_at(self.dataset_dir, [row.path for row in rows])
-        bad = [path for path, verdict in verdicts.items() if verdict not in (FINE, COPIED)]
-        if bad and self.settings.BAD_IMAGES == "error":
+        node = self.settings
+        if node.BAD_IMAGES not in BAD_IMAGES:
+            raise ConfigError(f"DATASET.FOLDER.BAD_IMAGES is {node.BAD_IMAGES!r}, expected one of {BAD_IMAGES}")
+        self._looks = look_at(self.dataset_dir, [row.path for row in rows], self.follow_links)
+        self.unreadable = bad = {path: look.problem for path, look in self._looks.items() if look.problem}
+        if not bad:
+            return rows
+        shown = ", ".join(f"{path} ({problem})" for path, problem in list(bad.items())[:SHOWN])
+        more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+        cause = why_missing(self.dataset_dir, bad)
+        if len(bad) == len(rows):
             raise DataError(
-                f"{self.dataset_dir}/{bad[0]} cannot be read ({verdicts[bad[0]]}), and {len(bad) - 1} more; fix "
-                "or remove them, or set DATASET.FOLDER.BAD_IMAGES skip"
+                f"{self.dataset_dir}/{node.CSV}: none of its {len(rows)} images can be read, {next(iter(bad))} for one "
+                f"({next(iter(bad.values()))}){cause}"
             )
-        for path in bad:
-            log.warning("left out, cannot be read: %s/%s (%s)", self.dataset_dir, path, verdicts[path])
-        self._copied = {path for path, verdict in verdicts.items() if verdict == COPIED}
-        return [row for row in rows if verdicts[row.path] in (FINE, COPIED)]
+        if node.BAD_IMAGES == "error":
+            raise DataError(
+                f"cannot be read: {shown}{more}{cause}; fix or remove them, or set DATASET.FOLDER.BAD_IMAGES skip"
+            )
+        self.notes.append(one_line(f"left out, cannot be read: {shown}{more}{cause}"))
+        readable = [row for row in rows if row.path not in bad]
+        if lost := sorted({row.label for row in rows} - {row.label for row in readable}):
+            names = one_line(", ".join(map(quoted, lost)), 160)
+            self.notes.append(f"left out, without a readable image: the classes {names}")
+        return readable
+
+    def _find_range(self, splits: Splits) -> None:
+        """Set DATASET.FOLDER.READ: the range of deep images, one for all that are in the splits."""
+        start, node = len(self.image_dir) + 1, self.settings
+        looks = [self._looks[item.impath[start:]] for item in chain(splits.train, splits.val or (), splits.test)]
+        node.READ = node.RANGE
+        if node.RANGE == MINMAX:
+            found = common_range(looks)
+            node.READ = f"{found[0]:.10g},{found[1]:.10g}" if found else FULL
+        self.reading = own_reading(node.READ, node.BACKGROUND)
+        self.notes += about_deep_images(looks, self.reading)
 
     def _items(self, rows: list[Row]) -> list[Item]:
         names = {label: label for label in label_order(row.label for row in rows)}
@@ -103,6 +145,10 @@ class OwnImages(BenchmarkDataset):
             part: [item for item, split in zip(items, splits, strict=True) if split == part]
             for part in ("train", "val", "test")
         }
+        if parts["val"] and not parts["test"]:
+            parts["test"], parts["val"] = parts["val"], []
+            note = "no test images are given: the validation images are the test, and a fifth of train validates"
+            self.notes.append(note)
         for part in ("train", "test"):
             if not parts[part]:
                 raise DataError(f"{self.dataset_dir}: got no image to {part} on, expected train, test, optionally val")
@@ -111,8 +157,7 @@ class OwnImages(BenchmarkDataset):
         return Splits(**parts)
 
     def _kept_split(self, items: list[Item], store: bool) -> Splits:
-        stem = Path(self.settings.CSV).stem if self.settings.CSV else self.name
-        path = Path(self.dataset_dir, f"split_zhou_{stem}.json")
+        path = Path(self.dataset_dir, f"split_zhou_{self.key}.json")
         if not path.exists():
             splits = split_stratified(items, make_rng(self.settings.SPLIT_SEED))
             if not store:
@@ -122,10 +167,25 @@ class OwnImages(BenchmarkDataset):
         current = {item.impath: item for item in items}
         kept = read_split(path, self.image_dir)
         splits = Splits(*([current[item.impath] for item in part if item.impath in current] for part in kept))
-        extra = len(current.keys() - {item.impath for part in kept for item in part})
-        if extra:
-            log.warning("%d images are not used, since they are not in %s; delete it to split anew", extra, path)
+        self._check_same_classes(items, list(chain(*kept)), path)
+        if extra := len(current.keys() - {item.impath for part in kept for item in part}):
+            self.notes.append(f"{extra} images are not used, since they are not in {path}; delete it to split anew")
         return splits
+
+    def _check_same_classes(self, items: list[Item], kept: list[Item], path: Path) -> None:
+        """Raise DataError where a class has no image in the kept split: it was added, or renamed, since."""
+        in_split = {item.impath for item in kept}
+        present = {item.label for item in items if item.impath in in_split}
+        if added := sorted({item.classname for item in items if item.label not in present}):
+            there = {item.impath for item in items}
+            left = {item.classname for item in kept if item.impath in there}
+            gone = sorted({item.classname for item in kept} - left - {item.classname for item in items})
+            renamed = f", and has {one_line(', '.join(map(quoted, gone)), 120)}, gone since" if gone else ""
+            raise DataError(
+                f"{path} was drawn before there was the class {one_line(', '.join(map(quoted, added)), 120)}{renamed}; "
+                "to split anew (other test images than before) run: "
+                f"rm -r {shlex.quote(str(path))} {shlex.quote(str(self.subset_folder))}"
+            )
 
     def _check_classes(self, splits: Splits, items: list[Item]) -> None:
         for part, images in (("train", splits.train), ("test", splits.test)):
@@ -136,11 +196,17 @@ class OwnImages(BenchmarkDataset):
                         f"{self.dataset_dir}: class {name!r} has no readable image to train on; add some or "
                         "remove the class"
                     )
-                log.warning("class %r has no image to test on", name)
+                self.notes.append(f"class {name!r} has no image to test on")
 
-    def _data(self, items: list[Item]) -> list:
-        def readable(item: Item) -> Item:
-            path = item.impath[len(self.image_dir) + 1 :]
-            return item._replace(impath=copy_of(self.dataset_dir, path)) if path in self._copied else item
+    def survey(self) -> dict[str, list[int]]:
+        """The images of each class in train, val and test, in label order; nothing is written in the data root.
 
-        return super()._data([readable(item) for item in items])
+        Raises DataError for all that a training would refuse.
+        """
+        splits = self.load_splits(store=False)
+        names = class_names(splits.train, self.name)
+        self.notes += self.name_notes(names)
+        if len(names) == 1:
+            self.notes.append("one class alone: there is nothing to tell apart, and there are no new classes")
+        counts = [Counter(item.label for item in part or ()) for part in splits]
+        return {name: [count[label] for count in counts] for label, name in enumerate(names)}

@@ -1,14 +1,25 @@
 """Where a dataset's files are: relative paths that stay inside their folder, and listings in a fixed order."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from mocoop.errors import DataError, quoted
+from mocoop.images import is_image
 from mocoop.names import odd_character
 
 LONGEST_PATH = 4096  # characters
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+# What operating systems, archives and network drives put beside images; "." begins what is hidden.
+SYSTEM_FOLDERS = (
+    "__macosx",
+    "@eadir",
+    "#recycle",
+    "#snapshot",
+    "$recycle.bin",
+    "system volume information",
+    "lost+found",
+)
+SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini")
 
 
 def join_inside(folder: str, relative: str, source: str) -> str:
@@ -35,7 +46,34 @@ def check_path(path, source: str) -> None:
 def leads_out(path: str | os.PathLike, *folders: str | os.PathLike) -> bool:
     """Whether a path, links followed, lies in none of some folders, links followed."""
     real = os.path.realpath(path)
-    return not any(real == base or real.startswith(base.rstrip("/") + "/") for base in map(os.path.realpath, folders))
+    bases = [base for folder in folders for base in _grounds(os.path.realpath(folder))]
+    return not any(real == base or real.startswith(base.rstrip("/") + "/") for base in bases)
+
+
+def _grounds(real: str) -> list[str]:
+    """A folder; with the files beside it that a snapshot of Hugging Face's hub is links to (snapshots/REV, blobs)."""
+    blobs = real.rpartition("/snapshots/")[0] + "/blobs"
+    return [real, blobs] if "/snapshots/" in real and os.path.isdir(blobs) else [real]
+
+
+def doubled_folder(path: str) -> str | None:
+    """The folder within one of its own name that has the file which `path` lacks, as in cars_train/cars_train."""
+    parts = path.split("/")
+    for i in range(len(parts) - 1, 1, -1):
+        folder = "/".join([*parts[:i], parts[i - 1]])
+        if os.path.isfile("/".join([folder, *parts[i:]])):
+            return folder
+    return None
+
+
+def linked_out(paths: Iterable[str], *folders: str) -> set[str]:
+    """Those of some files that are, or lie behind, a link that leads out of all these folders."""
+    paths, out = list(paths), {}
+    for folder in {os.path.dirname(path) for path in paths}:
+        out[folder] = leads_out(folder, *folders)
+    return {
+        path for path in paths if out[os.path.dirname(path)] or (os.path.islink(path) and leads_out(path, *folders))
+    }
 
 
 def relative_to(folder: str, path: str) -> str:
@@ -45,16 +83,9 @@ def relative_to(folder: str, path: str) -> str:
     return Path(os.path.relpath(path, folder)).as_posix()
 
 
-def is_image(name: str) -> bool:
-    """Whether a file is an image by its name, and not hidden."""
-    return name[:1] != "." and name.lower().endswith(IMAGE_SUFFIXES)
-
-
-def images_below(folder: str | os.PathLike) -> Iterator[Path]:
-    """The images in a folder and in those below it, each folder's own first, in sorted order; hidden ones left out."""
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name[:1] != ".")
-        yield from (Path(place, name) for name in sorted(files) if is_image(name))
+def is_system(name: str) -> bool:
+    """Whether a file or folder is hidden, or kept by a system for itself."""
+    return name[:1] == "." or name.lower() in SYSTEM_FOLDERS or name.lower() in SYSTEM_FILES
 
 
 def list_images(folder: str | os.PathLike) -> list[str]:
@@ -69,7 +100,7 @@ def list_images(folder: str | os.PathLike) -> list[str]:
 def list_folders(folder: str | os.PathLike) -> list[str]:
     """Names of the sub-folders of a folder, sorted; hidden ones are left out."""
     with os.scandir(folder) as entries:
-        return _checked(sorted(e.name for e in entries if e.name[:1] != "." and e.is_dir()), folder)
+        return _checked(sorted(e.name for e in entries if not is_system(e.name) and e.is_dir()), folder)
 
 
 def _checked(names: list[str], folder: str | os.PathLike) -> list[str]:

@@ -1,7 +1,8 @@
 """CoOp's pickled few-shot subsets (`shot_<K>-seed_<S>.pkl`), read without trusting them, and written.
 
-A pickle is a program. This reader knows one class, Dassl's `Datum`, for which it puts an empty stand-in; a pickle that
-asks for anything else is refused before anything of it is called.
+A pickle is a program. This reader knows one class, `Datum`, of Dassl or of any module in which a project keeps its own:
+none is imported, an empty stand-in takes its place. A pickle that asks for anything else is refused before anything of
+it is called.
 """
 
 import os
@@ -24,7 +25,7 @@ class _Datum:
 
 class _DatumUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str):
-        if (module, name) == DATUM:
+        if name == DATUM[1]:
             return _Datum
         raise DataError(f"asks for {one_line(f'{module}.{name}', 80)}, and a subset needs nothing but Datum")
 
@@ -56,7 +57,8 @@ def _load(path: str | os.PathLike):
 def _record(datum) -> Record:
     if type(datum) is not _Datum:
         raise TypeError(f"got an item of type {type(datum).__name__}, expected Datum")
-    path, label = datum._impath, datum._label
+    values = vars(datum)
+    path, label = (values[f"_{key}"] if f"_{key}" in values else values[key] for key in ("impath", "label"))
     if type(path) is not str:
         raise TypeError(f"got a Datum with path {quoted(path)}, expected a text")
     check_path(path, "a Datum")

@@ -23,18 +23,18 @@ log = logging.getLogger(__name__)
 FOLDER = "split_fewshot"
 
 
-def subset_path(dataset_dir: str, shots: int, seed: int) -> Path:
-    """Where the manifest of a subset is kept."""
-    return Path(dataset_dir) / FOLDER / f"shot_{shots}-seed_{seed}.jsonl"
+def subset_path(folder: Path, shots: int, seed: int) -> Path:
+    """Where the manifest of a subset is kept, in the dataset's folder of subsets."""
+    return folder / f"shot_{shots}-seed_{seed}.jsonl"
 
 
-def few_shot_subset(splits: Splits, shots: int, seed: int, dataset_dir: str, image_dir: str) -> Splits:
-    """`splits` with training and validation reduced to the few-shot subset of `shots` and `seed`.
+def few_shot_subset(splits: Splits, shots: int, seed: int, folder: Path, image_dir: str) -> Splits:
+    """`splits` with training and validation reduced to the few-shot subset of `shots` and `seed`, kept in `folder`.
 
     A negative seed draws a new subset every time and stores none. Raises DataError for a stored subset that is damaged
     or belongs to another split.
     """
-    manifest = subset_path(dataset_dir, shots, seed)
+    manifest = subset_path(folder, shots, seed)
     pickled = manifest.with_suffix(".pkl")
     if seed >= 0 and manifest.exists():
         return take_records(splits, read_manifest(manifest), str(manifest), image_dir)
@@ -50,19 +50,24 @@ def few_shot_subset(splits: Splits, shots: int, seed: int, dataset_dir: str, ima
 
 
 def subset_made_elsewhere(
-    splits: Splits, shots: int, seed: int, folder: str, dataset_dir: str, image_dir: str
+    splits: Splits, shots: int, seed: int, folder: str, own_folder: Path, image_dir: str
 ) -> Splits:
     """`splits` with training and validation reduced to the subset of `shots` and `seed` in DATASET.SPLITS.
 
-    It is looked for in <folder>/<dataset>/split_fewshot, <folder>/<dataset> and <folder>, in any format of `exchange`.
+    It is looked for in <folder>/<dataset>/split_fewshot (as `own_folder` ends, where the dataset keeps its own),
+    <folder>/<dataset> and <folder>, in any format of `exchange`.
     Raises DataError if there is none, and for one that names an image that is not there or belongs to another split.
     """
-    stem, own = f"shot_{shots}-seed_{seed}", Path(folder).expanduser() / Path(dataset_dir).name
-    names = [f"{stem}{ending}" for ending in (".jsonl", ".pkl", "_train.jsonl")]
-    found = [place / name for place in (own / FOLDER, own, own.parent) for name in names if (place / name).is_file()]
+    ending = portable_folder(own_folder)
+    stem, own = f"shot_{shots}-seed_{seed}", Path(folder).expanduser() / ending.parts[0]
+    names = [f"{stem}{suffix}" for suffix in (".jsonl", ".pkl", "_train.jsonl")]
+    found = [
+        place / name for place in (own.parent / ending, own, own.parent) for name in names if (place / name).is_file()
+    ]
     if not found:
         raise DataError(
-            f"DATASET.SPLITS: no subset {stem} in {folder}, expected {', '.join(names)} in it or in {own / FOLDER}"
+            f"DATASET.SPLITS: no subset {stem} in {folder}, expected {', '.join(names)} in it or in "
+            f"{own.parent / ending}"
         )
     taken = take_records(splits, read_subset(found[0]), str(found[0]), image_dir)
     for item in chain(taken.train, taken.val or ()):
@@ -70,6 +75,11 @@ def subset_made_elsewhere(
             raise DataError(f"{found[0]}: there is no image {item.impath}")
     log.info("the few-shot subset is that of %s", found[0])
     return taken
+
+
+def portable_folder(subset_folder: Path) -> Path:
+    """The end of a dataset's folder of subsets that is the same below any root: <dataset>/split_fewshot[/<list>]."""
+    return Path(*subset_folder.parts[len(subset_folder.parts) - subset_folder.parts[::-1].index(FOLDER) - 2 :])
 
 
 def take_records(splits: Splits, records: dict[str, list[Record]], source: str, image_dir: str) -> Splits:
@@ -87,7 +97,10 @@ def take_records(splits: Splits, records: dict[str, list[Record]], source: str, 
     present = {item.label for item in train}
     if absent := {item.label: item.classname for item in splits.train if item.label not in present}:
         names = one_line(", ".join(map(quoted, absent.values())), 160)
-        raise DataError(f"{source}: got no training image of {names}, expected at least one of each class")
+        raise DataError(
+            f"{source}: got no training image of {names}, expected at least one of each class; if the class came "
+            "later, move the file away to draw a new subset"
+        )
     return splits._replace(train=train, val=val)
 
 

@@ -5,7 +5,10 @@ classes, the config's defaults) comes from the chosen engine, so that trainers l
 always ours, so that both engines compute the same numbers on any current torch.
 """
 
+from functools import partial
+
 from mocoop.engine.backend import EngineError, choose_backend, import_dassl
+from mocoop.engine.lite.data_loader import DatasetWrapper
 from mocoop.engine.lite.transforms import build_transform
 
 BACKEND = choose_backend()
@@ -14,7 +17,7 @@ if BACKEND == "dassl":
     TRAINER_REGISTRY = import_dassl("dassl.engine").TRAINER_REGISTRY
     TrainerX = import_dassl("dassl.engine").TrainerX
     build_trainer = import_dassl("dassl.engine").build_trainer
-    DataManager = import_dassl("dassl.data").DataManager
+    DataManager = partial(import_dassl("dassl.data").DataManager, dataset_wrapper=DatasetWrapper)  # reads as `lite`
     DATASET_REGISTRY = import_dassl("dassl.data.datasets").DATASET_REGISTRY
     DatasetBase = import_dassl("dassl.data.datasets").DatasetBase
     Datum = import_dassl("dassl.data.datasets").Datum

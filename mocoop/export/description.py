@@ -1,5 +1,6 @@
 """model.json: what an exported model is, as plain values."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ from mocoop.backbone import EMBEDDED
 from mocoop.clip.open_clip import OpenCLIP
 from mocoop.clip.openai import MODEL_URLS
 from mocoop.export.clip_weights import backbone_sha256
+from mocoop.images import reading_of
 from mocoop.runs.trained_run import TrainedRun
 
 FORMAT = 1
@@ -30,6 +32,7 @@ def describe(run: TrainedRun, with_backbone: bool) -> dict:
             "included": with_backbone,
             "activation": run.method.clip_model.activation,
         },
+        "reading": asdict(reading_of(run.cfg)),  # of image files, before `preprocess`: see pixels.py
         "preprocess": preprocessing(run),
         "input": "(B, 3, H, W), float32, preprocessed",
         "output": "logits (B, classes), float32; their softmax is the probability",

@@ -19,6 +19,7 @@ from mocoop.runs.trained_run import TrainedRun
 
 WEIGHTS, ONNX = "model.safetensors", "model.onnx"
 DESCRIPTION, CLASSES, LOADER, EXAMPLE = "model.json", "classes.json", "load_model.py", "example.py"
+PIXELS = "pixels.py"
 CARD = "README.md"
 
 logger = logging.getLogger(__name__)
@@ -72,10 +73,10 @@ def _write_onnx(scorer: Scorer, size: tuple[int, int], path: Path) -> None:
 
 
 def _example(scorer: Scorer) -> dict[str, bytes]:
-    """The two files of example/ that load the folder and use it, the second by the method's kind."""
-    sources = {LOADER: LOADER, EXAMPLE: f"{scorer.example}.py"}
-    folder = resources.files("mocoop.export") / "example"
-    return {name: folder.joinpath(source).read_bytes() for name, source in sources.items()}
+    """What loads the folder and uses it, the latter by the method's kind, and the library's own reader of pixels."""
+    package = resources.files("mocoop")
+    sources = {LOADER: f"export/example/{LOADER}", EXAMPLE: f"export/example/{scorer.example}.py", PIXELS: PIXELS}
+    return {name: package.joinpath(source).read_bytes() for name, source in sources.items()}
 
 
 def _json(value) -> bytes:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from mocoop.errors import DataError, MocoopError
+from mocoop.images import reading_of
 from mocoop.report.content import FigureBlock, Section, Text, figure_block, fold_all_but_first
 from mocoop.report.router_tables import router_blocks
 from mocoop.report.runs import Runs
@@ -120,8 +121,9 @@ def _sheets(runs: pd.DataFrame, data_root: Path | None) -> list:
 
 
 def _sheet(run: pd.Series, data_root: Path | None):
-    root = data_root or Path(read_record(Path(run.folder) / FILE_NAME)["config"]["DATASET"]["ROOT"])
-    tiles = contact_tiles(predictions_of(run), run.routing["groups"], root)
+    config = read_record(Path(run.folder) / FILE_NAME)["config"]
+    root = data_root or Path(config["DATASET"]["ROOT"])
+    tiles = contact_tiles(predictions_of(run), run.routing["groups"], root, reading=reading_of(config))
     shown = [tile for of_expert in tiles.values() for tile in of_expert]
     missing = sum(tile.picture is None for tile in shown)
     if missing == len(shown):

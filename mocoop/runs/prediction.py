@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mocoop.data.paths import IMAGE_SUFFIXES, images_below
+from mocoop.data.layout import left_out_files, scan
 from mocoop.errors import DataError, MocoopError
-from mocoop.images import read_image
+from mocoop.images import IMAGE_SUFFIXES
 from mocoop.runs.trained_run import TrainedRun
 
 logger = logging.getLogger(__name__)
@@ -49,12 +49,12 @@ def _walk(places: Sequence[Path]) -> Iterator[Path]:
         if place.is_file():
             yield place
             continue
-        images = images_below(place)
-        first = next(images, None)
-        if first is None:
+        found = scan(str(place), [])
+        for note in left_out_files(found.all("others")):
+            logger.info("%s", note)
+        if not any(found.all("images")):
             raise DataError(f"{place} holds no image, expected files ending in {' '.join(IMAGE_SUFFIXES)}")
-        yield first
-        yield from images
+        yield from (place / path for path in found.all("images"))
 
 
 class Predictor:
@@ -86,7 +86,7 @@ class Predictor:
 
     def _read(self, path: Path) -> Tensor | None:
         try:
-            return self.run.transform(read_image(path))
+            return self.run.transform(self.run.read_image(path))
         except DataError as error:
             self.unreadable.append(path)
             logger.warning("left out %s: %s", printable(path), error.__cause__ or error)

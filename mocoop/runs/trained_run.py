@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 from yacs.config import CfgNode
 
@@ -15,6 +16,7 @@ from mocoop.backbone import check_classnames, check_input, is_available, load_cl
 from mocoop.config import fill
 from mocoop.engine import build_transform, get_cfg_default
 from mocoop.errors import CheckpointError, ConfigError, quoted
+from mocoop.images import read_image, reading_of
 from mocoop.methods import PromptMethod, build_method, extend_cfg, get_method
 from mocoop.names import name_problem
 from mocoop.results.record import FILE_NAME, read_record
@@ -52,6 +54,10 @@ class TrainedRun:
     def group_names(self) -> list[str]:
         """Names of the experts; empty for a method without."""
         return getattr(self.method, "group_names", [])
+
+    def read_image(self, path: str | Path) -> Image.Image:
+        """The image at `path` for `transform`, read as the images of the run's data set. Raises DataError."""
+        return read_image(path, reading_of(self.cfg))
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> dict[str, Tensor]:

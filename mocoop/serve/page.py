@@ -9,8 +9,8 @@ import os
 import tempfile
 from collections.abc import Iterator
 
-from mocoop.data.paths import IMAGE_SUFFIXES
 from mocoop.errors import ConfigError, MocoopError
+from mocoop.images import IMAGE_SUFFIXES
 from mocoop.serve import view
 from mocoop.serve.session import Session
 

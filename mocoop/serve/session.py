@@ -7,9 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from mocoop.data.paths import IMAGE_SUFFIXES
 from mocoop.errors import ConfigError, DataError
-from mocoop.images import read_image
+from mocoop.images import is_image
 from mocoop.runs.trained_run import TrainedRun, check_names
 from mocoop.serve.answers import Answer, ask
 
@@ -63,17 +62,16 @@ class Session:
         Raises ConfigError for names that cannot be used, DataError where no file is a readable image.
         """
         runs = self.over(tuple(names))
-        files = sorted((Path(path) for path in paths if path.lower().endswith(IMAGE_SUFFIXES)), key=lambda p: p.name)
+        files = sorted((Path(path) for path in paths if is_image(Path(path).name)), key=lambda p: p.name)
         left_out = [f"{len(paths) - len(files)} that are no images"] if len(paths) > len(files) else []
         if len(files) > MOST_IMAGES:
             left_out.append(f"{len(files) - MOST_IMAGES} beyond the first {MOST_IMAGES}")
         seen: list[Seen] = []
         unreadable: list[str] = []
         for start in range(0, min(len(files), MOST_IMAGES), BATCH):
-            read = _read(files[start : min(start + BATCH, MOST_IMAGES)], unreadable)
-            images = [image for _, image in read]
-            answers = [ask(run, images) for run in runs] if images else []
-            seen += [Seen(name, _thumbnail(image), list(row)) for (name, image), *row in zip(read, *answers)]
+            read = _read(runs, files[start : min(start + BATCH, MOST_IMAGES)], unreadable)
+            answers = [ask(run, images) for run, *images in zip(runs, *(images for _, images in read)) if images]
+            seen += [Seen(name, _thumbnail(images[0]), list(row)) for (name, images), *row in zip(read, *answers)]
         if unreadable:
             left_out.append(f"{len(unreadable)} that cannot be read ({unreadable[0]})")
         if not seen:
@@ -81,11 +79,12 @@ class Session:
         return seen, f"Left out: {', '.join(left_out)}." if left_out else ""
 
 
-def _read(files: Sequence[Path], unreadable: list[str]) -> list[tuple[str, Image.Image]]:
+def _read(runs: Sequence[TrainedRun], files: Sequence[Path], unreadable: list[str]) -> list[tuple[str, list]]:
+    """(name, image as each run reads it) of the files that can be read; why the others cannot goes to `unreadable`."""
     read = []
     for path in files:
         try:
-            read.append((path.name, read_image(path)))
+            read.append((path.name, [run.read_image(path) for run in runs]))
         except DataError as error:
             reason = str(error.__cause__ or error).replace(str(path), path.name)
             unreadable.append(reason if path.name in reason else f"{path.name}: {reason}")

@@ -10,13 +10,19 @@ import argparse
 import os
 import re
 import shlex
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from yacs.config import CfgNode
+
 from mocoop.checkout import find_checkout, import_datasets
+from mocoop.config import merge_file
 from mocoop.data import exchange
-from mocoop.data.sources import BUNDLED, load_sources
-from mocoop.errors import ConfigError, DataError, quoted
+from mocoop.data.own_dataset import OwnImages
+from mocoop.data.paths import doubled_folder
+from mocoop.data.sources import BUNDLED, Source, load_sources
+from mocoop.errors import ConfigError, DataError, one_line, quoted
 from mocoop.files import check_unused, write_file
 from mocoop.protocols.configs import setting
 from mocoop.protocols.request import DATASETS
@@ -32,16 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sub = actions.add_parser(name, help=summary, description=summary)
         sub.set_defaults(action=function)
         if root:
-            sub.add_argument(
-                "--root", default=os.environ.get("DATA") or "data", help="data root (default: $DATA or data)"
-            )
+            text = "data root; default: of own images that of their config, else $DATA or data"
+            sub.add_argument("--root", help=text)
         return sub
 
     action(_list, "list", "list the datasets, and which of them are under the data root")
     sub = action(_info, "info", "what a dataset is, where it comes from, what belongs where")
     sub.add_argument("name", type=_registered)
     sub = action(_check, "check", "compare the files with the split and the published counts")
-    sub.add_argument("names", nargs="+", type=_registered, metavar="NAME", help="datasets, or all")
+    sub.add_argument("names", nargs="+", metavar="NAME", help="datasets or configs, or all")
     sub.add_argument("--images", action="store_true", help="read every image as well")
     sub.add_argument("--reduced", action="store_true", help="a reduced copy: its counts need not be the published ones")
     sub = action(_prepare, "prepare", "download, verify and extract what can be; explain the rest")
@@ -51,15 +56,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sub.add_argument("root", metavar="ROOT", help="folder with a folder of images for each class, or with --csv")
     sub.add_argument("--name", help="name of the config (default: that of ROOT)")
     sub.add_argument("--csv", default="", metavar="FILE", help="csv in ROOT: path,label[,split][,domain]")
+    sub.add_argument("--csv-columns", default="", metavar="NAMES", help="what it calls them: image=file,label=breed")
+    sub.add_argument("--follow-links", action="store_true", help="read images behind links that lead out of ROOT")
     sub.add_argument("--classnames", default="", metavar="FILE", help="csv in ROOT: label,classname")
     sub.add_argument("--templates", type=Path, metavar="FILE", help="groups: lines below a group's [name]; or auto")
     sub = action(_import_split, "import-split", "take over a few-shot subset of CoOp (.pkl), 2SFS (.jsonl) or ours")
-    sub.add_argument("name", type=_registered)
+    sub.add_argument("name")
     sub.add_argument("file", type=Path)
     sub.add_argument("--shots", type=int, help="images a class; default: from the file's name")
     sub.add_argument("--seed", type=int, help="seed of the draw; default: from the file's name")
     sub = action(_export_splits, "export-splits", "write few-shot subsets, for another project or for DATASET.SPLITS")
-    sub.add_argument("names", nargs="+", type=_registered, metavar="NAME", help="datasets, or all")
+    sub.add_argument("names", nargs="+", metavar="NAME", help="datasets or configs, or all")
     sub.add_argument("--shots", action=Numbers, required=True, metavar="N,M", help="images a class")
     sub.add_argument("--seeds", action=Numbers, default=(1, 2, 3), metavar="N,M", help="of the draws; default: 1,2,3")
     sub.add_argument("--format", choices=exchange.FORMATS, default="manifest", help="default: %(default)s")
@@ -68,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the action; returns 0, or 1 when a dataset is not complete."""
+    args.asked_root, args.root = args.root, args.root or os.environ.get("DATA") or "data"
     return args.action(args)
 
 
@@ -81,6 +89,35 @@ def _dataset_class(name: str):
     if name not in registry.registered_names():
         raise ConfigError(f"got the dataset {name!r}, expected one of {', '.join(sorted(load_sources()))}")
     return registry.get(name)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A dataset that was asked for: `name` is the registry's, or of own images that of their config."""
+
+    name: str
+    dataset_class: type
+    root: str
+    node: CfgNode | None = None  # the config's DATASET, of own images
+    published: Source | None = None
+
+    def open(self):
+        return self.dataset_class.open(self.root, node=self.node)
+
+
+def _asked(name: str, args) -> _Asked:
+    registered, file = _registered(name), find_checkout() / DATASETS / f"{name}.yaml"
+    dataset_class = _dataset_class(registered)
+    if not issubclass(dataset_class, OwnImages):
+        return _Asked(registered, dataset_class, args.root, None, load_sources().get(registered))
+    from mocoop.engine import get_cfg_default
+    from mocoop.methods import extend_cfg
+
+    cfg = get_cfg_default()
+    extend_cfg(cfg)
+    if file.is_file():
+        merge_file(cfg, str(file))
+    return _Asked(name, dataset_class, args.asked_root or cfg.DATASET.ROOT or args.root, cfg.DATASET)
 
 
 def _names(asked: list[str]) -> list[str]:
@@ -132,26 +169,38 @@ def _check(args) -> int:
 def _check_one(name: str, args) -> int:
     from mocoop.data.check import check
 
-    dataset_class, source = _dataset_class(name), load_sources().get(name)
+    asked, dataset = _asked(name, args), None
     try:
-        reports = check(dataset_class, args.root, {} if args.reduced or not source else source.counts, args.images)
+        dataset = asked.open()
+        reports = check(dataset, asked.published.counts if asked.published and not args.reduced else {}, args.images)
     except DataError as error:
-        print(f"{name}: cannot be read\n  {error}")
+        print(f"{asked.name}: cannot be read\n  {error}")
+        if dataset is not None:
+            _print_notes(dataset)
         return 1
-    complete = all(report.complete for report in reports)
-    print(f"{name}: {'complete' if complete else 'NOT COMPLETE'}  ({Path(args.root, dataset_class.dataset_dir)})")
+    complete = all(report.complete for report in reports) and not dataset.unreadable
+    print(f"{asked.name}: {'complete' if complete else 'NOT COMPLETE'}  ({dataset.dataset_dir})")
+    _print_notes(dataset)
     for report in reports:
         unread = "" if report.unreadable is None else f", {len(report.unreadable)} unreadable"
         expected = "" if report.published is None else f", expected {report.published}"
         counts = f"{report.found} found{expected}, {report.listed} listed, {len(report.missing)} missing{unread}"
         print(f"  {report.split:<5} {counts}")
         _print_some([f"missing: {path}" for path in report.missing] + (report.unreadable or []))
-    if not complete:
+    missing = next((path for report in reports for path in report.missing), "")
+    if deeper := doubled_folder(missing):
+        print(f"  next: the images lie in {deeper}, one folder too deep; move what is in it one folder up")
+    elif asked.published and not complete:
         print(
             "  next: put back what is missing, or move the folder it belongs to away and run "
-            f"`mocoop datasets prepare {name} --root {args.root}`; a reduced copy is checked with --reduced"
+            f"`mocoop datasets prepare {asked.name} --root {args.root}`; a reduced copy is checked with --reduced"
         )
     return 0 if complete else 1
+
+
+def _print_notes(dataset) -> None:
+    if dataset.notes:
+        print("look at:\n" + "\n".join(f"  - {one_line(note)}" for note in dataset.notes))
 
 
 def _print_some(lines: list[str]) -> None:
@@ -185,20 +234,30 @@ def _prepare(args) -> int:
 
 
 def _new(args) -> int:
+    from mocoop.data.config import dataset_defaults
     from mocoop.data.new_config import config_name, read_template_groups, write_config
-    from mocoop.data.own_dataset import OwnImages
 
     root = os.path.abspath(os.path.expanduser(args.root))
     name = args.name or config_name(root)
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise ConfigError(f"got --name {quoted(name)}, expected a word of letters, digits, '_', '-' and '.'")
-    settings = {"CSV": args.csv, "CLASSNAMES": args.classnames}
-    classes = OwnImages.survey(root, settings)
-    path = find_checkout() / DATASETS / f"{name}.yaml"
-    write_config(path, root, settings, read_template_groups(args.templates))
-    print(f"{path}: {len(classes)} classes, {sum(classes.values())} images")
-    for classname, count in classes.items():
-        print(f"  {count:>6}  {classname}")
+    node = dataset_defaults()
+    node.FOLDER.update({"CSV": args.csv, "CSV_COLUMNS": args.csv_columns, "CLASSNAMES": args.classnames})
+    node.FOLLOW_LINKS = args.follow_links
+    path, groups = find_checkout() / DATASETS / f"{name}.yaml", read_template_groups(args.templates)
+    check_unused(path, advice="delete it, or choose another --name")
+    dataset = _dataset_class("Folder").open(root, node=node)
+    try:
+        classes = dataset.survey()
+    except DataError:
+        _print_notes(dataset)
+        raise
+    write_config(path, root, node, groups)
+    print(f"{path}: {len(classes)} classes, {sum(map(sum, classes.values()))} images")
+    print("   train     val    test  class")
+    for classname, counts in classes.items():
+        print(f"{''.join(f'{count:>8}' for count in counts)}  {classname}")
+    _print_notes(dataset)
     print(f"next:\n  DATA={shlex.quote(root)} bash scripts/mocoop/base2new_train.sh {name} 1")
     print(f"  DATA={shlex.quote(root)} bash scripts/mocoop/base2new_test.sh {name} 1")
     return 0
@@ -214,8 +273,8 @@ def _import_split(args) -> int:
     )
     if shots is None or seed is None:
         raise ConfigError(f"{args.file}: its name says no shots and seed, pass --shots and --seed")
-    dataset = _dataset_class(args.name).open(args.root)
-    destination = subset_path(dataset.dataset_dir, shots, seed)
+    dataset = _asked(args.name, args).open()
+    destination = subset_path(dataset.subset_folder, shots, seed)
     check_unused(destination, advice="move it away first")
     records = exchange.read_subset(args.file)
     subset = take_records(dataset.load_splits(), records, str(args.file), dataset.image_dir)
@@ -227,16 +286,16 @@ def _import_split(args) -> int:
 
 
 def _export_splits(args) -> int:
-    from mocoop.data.subset import FOLDER, few_shot_subset
+    from mocoop.data.subset import few_shot_subset, portable_folder
 
     if 0 in args.shots:
         raise ConfigError("got --shots 0, expected 1 or more images a class")
     for name in _names(args.names):
-        dataset = _dataset_class(name).open(args.root)
+        dataset = _asked(name, args).open()
         if dataset.test_only:
             continue  # no subset is drawn
-        place, splits = (dataset.dataset_dir, dataset.image_dir), dataset.load_splits()
-        folder, root = args.output / Path(dataset.dataset_dir).name / FOLDER, os.path.dirname(dataset.dataset_dir)
+        place, splits = (dataset.subset_folder, dataset.image_dir), dataset.load_splits()
+        folder, root = args.output / portable_folder(dataset.subset_folder), os.path.dirname(dataset.dataset_dir)
         for number, seed in product(args.shots, args.seeds):
             subset = few_shot_subset(splits, number, seed, *place)
             stem = folder / f"shot_{number}-seed_{seed}"

@@ -99,4 +99,6 @@ def image_key(dataset: Dataset, method: PromptMethod, precision: Precision, unit
     versions = [torch.__version__, torchvision.__version__, PIL.__version__]
     computed = [precision.tested, precision.device.type, method.image_encoder.is_fast, method.clip_model.anatomy]
     transform = re.sub(r" at 0x[0-9a-f]+", "", repr(dataset.transform))  # addresses change with each process
-    return key_of(module_sha256(method.clip_model.visual), transform, [*computed, unit], versions)
+    return key_of(
+        module_sha256(method.clip_model.visual), transform, [*computed, unit, repr(dataset.reading)], versions
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mocoop.backbone import check_classnames, check_input, load_clip
 from mocoop.distributed import from_main, is_main, main_first
-from mocoop.engine import TrainerX
+from mocoop.engine import DataManager, TrainerX
 from mocoop.errors import ConfigError
 from mocoop.methods import build_method, config_problems, get_method
 from mocoop.methods.heads import check_trainable
@@ -70,7 +70,17 @@ class PromptTrainer(TrainerX):
     def build_data_loader(self) -> None:
         """The engine's loaders; the training one depends on the seed alone."""
         with main_first():
-            super().build_data_loader()
+            self.dm = DataManager(self.cfg)
+        for name in (
+            "train_loader_x",
+            "train_loader_u",
+            "val_loader",
+            "test_loader",
+            "num_classes",
+            "lab2cname",
+            "num_source_domains",
+        ):
+            setattr(self, name, getattr(self.dm, name, None))
         stream = self.cfg.SEED if self.cfg.SEED >= 0 else secrets.randbits(32)
         self.train_loader_x = reproducible(self.train_loader_x, stream, keep_last=iterations(self.cfg) > 0)
         for loader in filter(None, (self.val_loader, self.test_loader)):

@@ -1,9 +1,9 @@
 import pytest
 
-from mocoop.data.classes import check_labels, class_names, subsample_classes
+from mocoop.data.classes import check_labels, class_names, code_like_names, same_texts, subsample_classes
 from mocoop.data.item import Item, Splits
 from mocoop.errors import ConfigError, DataError
-from tests.data.toy import CLASSES, make_splits
+from tests.data.toy import CLASSES, ToySet, make_cfg, make_splits, make_tree
 
 SPLITS = make_splits("/i", sizes=(2, 1, 3))
 
@@ -70,3 +70,29 @@ def test_a_name_that_is_none_is_refused(name):
     with pytest.raises(DataError, match="toy: the name of label 1") as caught:
         class_names(items, "toy")
     assert str(caught.value).isprintable()
+
+
+def test_names_that_are_one_text_to_clip_are_paired():
+    names = ["cat", "CAT", "sea_eagle", "sea eagle", "Sea Eagle", "dog", "a&amp;b", "a&b"]
+    assert same_texts(names) == [
+        "classes that are one text to CLIP, which cannot tell them apart: 'cat' and 'CAT'; 'sea_eagle' and 'sea eagle' "
+        "and 'Sea Eagle'; 'a&amp;b' and 'a&b'"
+    ]
+    assert same_texts(["cat", "cats", "sea-eagle", "sea eagle"]) == []
+
+
+def test_every_data_set_says_so(tmp_path, caplog):
+    ToySet(make_cfg(make_tree(tmp_path, classes=("Ant", "ant", "bee"))))
+    assert "ToySet: classes that are one text to CLIP, which cannot tell them apart: 'Ant' and 'ant'" in caplog.text
+
+
+def test_names_like_codes_get_a_hint():
+    codes = ["n02085620-Chihuahua", "001.Black_footed_Albatross", "10", "c3", "class_7", "n01440764"]
+    (line,) = code_like_names(["dog", *codes])
+    assert (
+        line.startswith("class names that look like codes (6 of 7)")
+        and "give them names such as 'Chihuahua' by a csv" in line
+    )
+    assert (
+        code_like_names(["dog", "boeing 747", "sea eagle", "Fée verte", "A380 at night", "2 dogs", "2012 Acura"]) == []
+    )

@@ -49,6 +49,9 @@ def test_an_image_may_be_a_link_within_the_root(tmp_path, target, fine):
     with pytest.raises(DataError, match="images/ant/.*is, or lies behind, a link out of the data root") as caught:
         ToySet(make_cfg(tmp_path / "root"))
     assert len(str(caught.value)) < 500
+    cfg = make_cfg(tmp_path / "root")
+    cfg.DATASET.FOLLOW_LINKS = True
+    ToySet(cfg)
 
 
 def test_nothing_is_written_behind_a_link_out_of_the_root(tmp_path, caplog):

@@ -45,6 +45,18 @@ def test_reads_what_coop_pickles(tmp_path, dassl_datum, protocol):
     }
 
 
+@pytest.mark.parametrize("module", ["datasets.utils", "Dassl.dassl.data.datasets.base_dataset", "data.oxford_pets"])
+@pytest.mark.parametrize("prefix", ["_", ""])
+def test_reads_what_forks_pickle(tmp_path, monkeypatch, module, prefix):
+    datum = type("Datum", (), {"__module__": "fork"})
+    made = datum()
+    vars(made).update({f"{prefix}impath": "/d/a/1.jpg", f"{prefix}label": 3, f"{prefix}classname": "a"})
+    monkeypatch.setitem(sys.modules, "fork", types.SimpleNamespace(Datum=datum))
+    content = pickle.dumps({"train": [made]}, protocol=2)
+    (tmp_path / "s.pkl").write_bytes(content.replace(b"cfork\n", f"c{module}\n".encode()))
+    assert read_pickled_subset(tmp_path / "s.pkl")["train"] == [Record("/d/a/1.jpg", 3, None)]
+
+
 def test_a_subset_without_validation_is_read(tmp_path, dassl_datum):
     (tmp_path / "s.pkl").write_bytes(pickle.dumps({"train": [make_datum(dassl_datum, TRAIN[0])]}))
     assert read_pickled_subset(tmp_path / "s.pkl")["val"] == []

@@ -7,21 +7,29 @@ import pytest
 from PIL import Image
 
 import datasets  # noqa: F401  (registers them)
+from mocoop.data import look
 from mocoop.data.config import folder_defaults
 from mocoop.engine import DATASET_REGISTRY
 from mocoop.errors import ConfigError, DataError
-from mocoop.images import read_image
+from mocoop.images import own_reading, read_image
+from mocoop.results.record import CHANGEABLE_KEYS
 from tests.data.toy import make_cfg
 from tests.datasets.own import PICTURE, make_own_tree, save
+from tests.hostile.images import png
 
 NAMES = ["Fée verte", "grand_duc", "sea eagle"]
 
 
-def build(root, shots=-1, seed=1, classes="all", **settings):
+def build(root, shots=-1, seed=1, classes="all", follow_links=False, **settings):
     cfg = make_cfg(root, shots, seed, classes)
+    cfg.DATASET.FOLLOW_LINKS = follow_links
     cfg.DATASET.FOLDER = folder_defaults()
     cfg.DATASET.FOLDER.update(settings)
     return DATASET_REGISTRY.get("Folder")(cfg)
+
+
+def dataset_reading(dataset):
+    return own_reading(dataset.settings.READ, dataset.settings.BACKGROUND)
 
 
 def relative(items, root) -> list[str]:
@@ -52,7 +60,7 @@ def test_class_folders_are_split_by_class_and_the_corrupt_image_is_named(root, c
 
 
 def test_a_corrupt_image_stops_when_told_so(root):
-    with pytest.raises(DataError, match="sea eagle/photo nº 2.jpg cannot be read .*BAD_IMAGES skip") as caught:
+    with pytest.raises(DataError, match="cannot be read: .*sea eagle/photo nº 2.jpg .*BAD_IMAGES skip") as caught:
         build(root, BAD_IMAGES="error")
     assert "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match="BAD_IMAGES is 'ignore'"):
@@ -130,13 +138,13 @@ def test_a_class_may_be_called_train_and_what_is_left_out_is_named(tmp_path, cap
             save(tmp_path / name / f"{number}.png")
     (tmp_path / "downloads").mkdir()
     assert build(tmp_path).classnames == ["car", "train"]
-    assert [record.message for record in caplog.records] == [f"left out, no class: the images in {tmp_path}/output"]
+    assert [record.message for record in caplog.records] == ["left out, no class: the images in output/"]
     (tmp_path / "train").rename(tmp_path / "rail")
     for part in ("train", "test"):
         save(tmp_path / part / "car/1.png"), save(tmp_path / part / "car/2.png")
     caplog.clear()
     assert build(tmp_path).classnames == ["car"]
-    assert [record.message.rpartition("/")[2] for record in caplog.records] == ["car", "output", "rail"]
+    assert [record.message.split()[-1] for record in caplog.records] == ["car/", "output/", "rail/"]
 
 
 def test_given_train_and_test_lend_a_fifth_to_validation(tmp_path):
@@ -186,7 +194,7 @@ def test_csv_from_a_spreadsheet(tmp_path):
         (["path,label", "a.png,x", "b.png,x", "./a.png,y"], "line 4: got the image ./a.png again, after line 2"),
         (["path,label,split", "a.png,x,dev"], "line 2: got the split 'dev', expected train, val or test"),
         (["path,label,split", "a.png,x,train", "b.png,x,"], "a split for some images only"),
-        (["path,label,split", "a.png,x,train", "b.png,x,val"], "no image to test on"),
+        (["path,label,split", "a.png,x,train", "b.png,x,train"], "no image to test on"),
     ],
 )
 def test_a_csv_that_cannot_be_used_is_explained(tmp_path, lines, message):
@@ -249,11 +257,13 @@ def test_every_kind_of_image_is_read_as_it_looks(tmp_path, kind, suffix):
     before = [path.read_bytes() for path in paths]
     dataset = build(tmp_path)
     item = dataset.train_x[0]
-    seen = np.asarray(read_image(item.impath)).astype(int)
+    seen = np.asarray(read_image(item.impath, dataset_reading(dataset))).astype(int)
     assert seen.shape == PICTURE.shape
-    expected = (
-        PICTURE if kind not in ("grey", "deep") else np.asarray(Image.fromarray(PICTURE).convert("L").convert("RGB"))
-    )
+    expected = PICTURE
+    if kind == "grey":
+        expected = np.asarray(Image.fromarray(PICTURE).convert("L").convert("RGB"))
+    elif kind == "deep":  # its two values are black and white
+        expected = np.where(PICTURE[..., :1] > 0, 0, 255).repeat(3, axis=2)
     assert np.abs(seen[2] - expected[2]).max() < 40 and np.abs(seen[-3] - expected[-3]).max() < 40
     assert [path.read_bytes() for path in paths] == before
     split = json.loads((tmp_path / "split_zhou_Folder.json").read_text())
@@ -262,15 +272,22 @@ def test_every_kind_of_image_is_read_as_it_looks(tmp_path, kind, suffix):
 
 def test_images_are_looked_at_once(root, monkeypatch):
     build(root)
-    from mocoop.data import own_files
-
     looked = []
-    monkeypatch.setattr(own_files, "_examine", lambda root, path: looked.append(path) or "fine")
+    monkeypatch.setattr(look, "_examine", lambda path: looked.append(path) or look.Look())
     build(root)
     assert looked == []
     save(root / "grand_duc/photo nº 0.jpg", "grey")
     build(root)
-    assert looked == ["grand_duc/photo nº 0.jpg"]
+    assert looked == [f"{root}/grand_duc/photo nº 0.jpg"]
+
+
+def test_what_an_earlier_version_remembered_is_looked_at_again(root):
+    build(root)
+    memory, stamps = root / ".mocoop/images.json", {}
+    for path, (stamp, *_) in json.loads(memory.read_text(encoding="utf-8"))["images"].items():
+        stamps[path] = [stamp, "fine"]
+    memory.write_text(json.dumps(stamps), encoding="utf-8")
+    assert len(build(root).test) == 6
 
 
 def test_nested_folders_and_other_files(tmp_path):
@@ -299,3 +316,54 @@ def test_nothing_to_read_is_explained(tmp_path, make, message):
     with pytest.raises(DataError, match=message) as caught:
         build(root)
     assert "\n" not in str(caught.value)
+
+
+def deep(path, low, high, kind="<u2"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.linspace(low, high, 240).reshape(12, 20).astype(kind)).save(path)
+
+
+def means(dataset, items):
+    return [np.asarray(read_image(item.impath, dataset_reading(dataset))).mean() for item in items]
+
+
+def test_deep_images_of_a_data_set_share_one_range(tmp_path, caplog):
+    for number in range(10):
+        deep(tmp_path / f"a/{number}.png", 100, 4095)
+    deep(tmp_path / "a/dim.png", 100, 255)  # by itself it would fill the whole range
+    dataset = build(tmp_path)
+    assert dataset.settings.READ == "100,4095"
+    items = sorted([*dataset.train_x, *dataset.val, *dataset.test], key=lambda item: item.impath)
+    found = means(dataset, items)
+    assert 120 < found[0] < 135 and found[-1] < 10
+    assert [record.message for record in caplog.records] == [
+        "nearly black: 1 of the 11 images with more than 8 bits, with values from 100 to 255; 100 is read as black, "
+        '4095 as white, as DATASET.FOLDER.RANGE says ("minmax" of all images, "full", or "low,high")'
+    ]
+
+
+@pytest.mark.parametrize(
+    "span, values, seen", [("full", (0, 4095), "nearly black"), ("0,255", (0, 4095), "nearly white"), ("0,4095", 0, "")]
+)
+def test_a_range_that_is_given_counts_and_what_it_spoils_is_said(tmp_path, caplog, span, values, seen):
+    for number in range(4):
+        deep(tmp_path / f"a/{number}.png", *(values or (0, 4095)))
+    assert build(tmp_path, RANGE=span).settings.READ == span
+    assert len(caplog.records) == bool(seen)
+    assert f"{seen}: 4 of the 4 images with more than 8 bits, with values from 0 to 4095" in caplog.text or not seen
+
+
+def test_flat_pictures_and_colours_of_16_bits_are_said(tmp_path, caplog):
+    for number in range(4):
+        deep(tmp_path / f"a/{number}.png", 28000, 28010)
+        (tmp_path / f"b/{number}.png").parent.mkdir(exist_ok=True)
+        (tmp_path / f"b/{number}.png").write_bytes(png(9, 9, bytes(9 * (1 + 9 * 6)), colour=2, bits=16))
+    build(tmp_path, RANGE="full")
+    assert "flat: 4 of the 8 images with more than 8 bits" in caplog.text
+    assert (
+        "nearly black: 4 of the 8 images with more than 8 bits; of 16 bits a colour the upper 8 are read" in caplog.text
+    )
+
+
+def test_the_range_found_does_not_part_a_run_from_itself():
+    assert "DATASET.FOLDER.READ" in CHANGEABLE_KEYS

@@ -259,7 +259,7 @@ def test_the_bridge_takes_names_with_identity_from_dassl(dassl, bridge):
     assert bridge.TRAINER_REGISTRY is dassl.engine.TRAINER_REGISTRY and bridge.TrainerX is dassl.engine.TrainerX
     assert bridge.DATASET_REGISTRY is dassl.data.datasets.DATASET_REGISTRY
     assert bridge.Datum is dassl.data.datasets.Datum and bridge.DatasetBase is dassl.data.datasets.DatasetBase
-    assert bridge.get_cfg_default is dassl.config.get_cfg_default and bridge.DataManager is dassl.data.DataManager
+    assert bridge.get_cfg_default is dassl.config.get_cfg_default and bridge.DataManager.func is dassl.data.DataManager
 
 
 def test_a_run_through_the_bridge_resumes_on_dassl_at_the_right_rate(bridge, both_cfg):

@@ -11,13 +11,13 @@ from PIL import Image
 PICTURE = Image.fromarray(np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3))
 
 
-def png(width: int, height: int, content: bytes = b"", colour: int = 2) -> bytes:
+def png(width: int, height: int, content: bytes = b"", colour: int = 2, bits: int = 8) -> bytes:
     """A PNG that claims a size, whatever it holds."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(content)) + chunk(b"IEND", b"")
 
 

@@ -15,11 +15,12 @@ from mocoop.data.classes import class_names
 from mocoop.data.config import folder_defaults
 from mocoop.data.exchange import read_subset
 from mocoop.data.extract import extract
+from mocoop.data.image_csv import read_class_names, read_image_csv
 from mocoop.data.item import Item
+from mocoop.data.layout import read_class_folders
+from mocoop.data.look import look_at
 from mocoop.data.manifest import read_manifest
 from mocoop.data.new_config import read_template_groups
-from mocoop.data.own_files import look_at
-from mocoop.data.own_images import read_class_folders, read_class_names, read_image_csv
 from mocoop.data.pickled import read_pickled_subset
 from mocoop.data.split import read_split
 from mocoop.data.subset import take_records
@@ -83,9 +84,8 @@ def _image(box: Box, path: Path):
 
 
 def _looked_at(box: Box, path: Path):
-    verdict = look_at(str(path.parent), [path.name])[path.name]
-    if verdict not in ("fine", "copied"):
-        raise DataError(f"{path}: {verdict}")
+    if problem := look_at(str(path.parent), [path.name])[path.name].problem:
+        raise DataError(f"{path}: {problem}")
 
 
 def _method(box: Box, classnames: list[str], *overrides: str):
@@ -180,7 +180,7 @@ WHERE = {  # the place and name of a kind's files in a box
 READERS: dict[str, list[Reader]] = {
     "split": [
         lambda box, path: read_split(path, str(box.images)),
-        lambda box, path: check(ToySet, str(box.root), {}, images=True),
+        lambda box, path: check(ToySet.open(str(box.root)), {}, images=True),
         lambda box, path: _toy(box),
     ],
     "manifest": [
@@ -196,7 +196,7 @@ READERS: dict[str, list[Reader]] = {
     "2sfs": [lambda box, path: read_subset(path), _subset_of_toy],
     "csv": [lambda box, path: read_image_csv(str(path), str(box.own)), _own_from_csv],
     "classnames": [lambda box, path: read_class_names(str(path)), lambda box, path: _own(box, CLASSNAMES=path.name)],
-    "tree": [lambda box, path: read_class_folders(str(path)), _own_from_folders],
+    "tree": [lambda box, path: read_class_folders(str(path), []), _own_from_folders],
     "name": [lambda box, path: _method(box, [_named(path), "dog"]), _class_name],
     "template": [_template_file, _template],
     "yaml": [

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from mocoop.data.classes import check_labels, class_names
 from mocoop.data.exchange import read_subset
+from mocoop.data.image_csv import label_order, read_class_names, read_image_csv
 from mocoop.data.index import list_class_folders
 from mocoop.data.item import Item
+from mocoop.data.look import Look, look_at
 from mocoop.data.manifest import encode_manifest, read_manifest, text_sha256
-from mocoop.data.own_files import look_at
-from mocoop.data.own_images import label_order, read_class_names, read_image_csv
 from mocoop.data.pickled import pickled_subset, read_pickled_subset
 from mocoop.data.split import read_split
 from tests.hostile.fuzz import FUZZ, odd_json, odd_text, spoiled, spoiled_json, value_or_refusal
@@ -139,15 +139,19 @@ def test_label_order_is_one_for_all_orders(labels):
     assert label_order(labels) == label_order(labels[::-1]) == label_order(sorted(labels))
 
 
+MEMORY = {"a.jpg": [[3, 4], "", None], "b.jpg": [[5, 6], "", 1.0, 2.0, 1.5, 0.5, 65535.0]}
+MEMORY = {"format": 2, "images": MEMORY}
+
+
 @FUZZ
-@given(value=spoiled_json({"a.jpg": [[3, 4], "fine"], "b.jpg": [[5, 6], "copied"]}))
+@given(value=spoiled_json(MEMORY))
 def test_what_is_remembered_of_images(folder, value):
     for name in ("a.jpg", "b.jpg"):
         put(folder, name, JPEG)
     (folder / ".mocoop").mkdir(exist_ok=True)
     put(folder, ".mocoop/images.json", json.dumps(value).encode())
-    verdicts = value_or_refusal("memory of images", look_at, str(folder), ["a.jpg", "b.jpg"])
-    assert verdicts == {"a.jpg": "fine", "b.jpg": "fine"}
+    looks = value_or_refusal("memory of images", look_at, str(folder), ["a.jpg", "b.jpg"])
+    assert looks == {"a.jpg": Look(), "b.jpg": Look()}
 
 
 @FUZZ

@@ -39,13 +39,15 @@ def test_says_what_the_run_s_own_test_said(trained_runs, name):
         assert not any(p.experts for p in found)
 
 
-def test_folders_are_walked_in_order(tmp_path):
+def test_folders_are_walked_in_order(tmp_path, caplog):
+    caplog.set_level("INFO")
     names = ["b/é à.PNG", "b/a/1.jpg", "a.png", "b/.hidden.png", ".thumbs/x.png", "b/notes.txt"]
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     found = [path.relative_to(tmp_path).as_posix() for path in find_images([tmp_path])]
     assert found == ["a.png", "b/é à.PNG", "b/a/1.jpg"]
+    assert "left out, no image by the suffix: 1 .txt file such as b/notes.txt" in caplog.text
     assert list(find_images([tmp_path / "b/notes.txt"])) == [tmp_path / "b/notes.txt"]  # named, so tried
 
 

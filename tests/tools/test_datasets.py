@@ -243,3 +243,21 @@ def test_a_file_without_shots_in_its_name_needs_them(root, tmp_path, capsys):
     (tmp_path / "subset.pkl").write_bytes(b"")
     status, text = run(capsys, "import-split", "UCF101", tmp_path / "subset.pkl", "--root", root)
     assert status == 2 and "pass --shots and --seed" in text
+
+
+def test_an_archives_doubled_folder_is_named(root, capsys):
+    cars = root / "stanford_cars"
+    (cars / "cars_train").rename(cars / "moved")
+    (cars / "cars_train").mkdir()
+    (cars / "moved").rename(cars / "cars_train/cars_train")
+    status, text = run(capsys, "check", "StanfordCars", "--root", root, "--reduced")
+    assert status == 1 and f"the images lie in {cars}/cars_train/cars_train, one folder too deep" in text
+    with pytest.raises(DataError, match="no image .*, but one in .*/cars_train/cars_train, an archive's folder"):
+        import_datasets().get("StanfordCars")(make_cfg(root))
+
+
+def test_a_byte_order_mark_is_no_part_of_a_class(root):
+    names = root / "imagenet/classnames.txt"
+    expected = import_datasets().get("ImageNet")(make_cfg(root)).classnames
+    names.write_bytes(b"\xef\xbb\xbf" + names.read_bytes())
+    assert import_datasets().get("ImageNet")(make_cfg(root)).classnames == expected

@@ -22,9 +22,10 @@ def test_the_files_and_their_list(export, tmp_path):
         "model.json",
         "classes.json",
         "load_model.py",
+        "pixels.py",
         "example.py",
     }
-    assert len(out.splitlines()) == 6 and all("KiB  " in line and str(folder) in line for line in out.splitlines())
+    assert len(out.splitlines()) == 7 and all("KiB  " in line and str(folder) in line for line in out.splitlines())
 
 
 def test_new_class_names_and_a_folder_in_use(export, tmp_path):

@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampler
 
 from mocoop.errors import ConfigError, DataError
-from mocoop.images import read_image
+from mocoop.images import read_image, reading_of
 
 SAMPLERS = {"RandomSampler": RandomSampler, "SequentialSampler": SequentialSampler}
 
@@ -14,19 +14,20 @@ SAMPLERS = {"RandomSampler": RandomSampler, "SequentialSampler": SequentialSampl
 class DatasetWrapper(Dataset):
     """Reads and transforms the images of a list of Datum. Raises DataError naming a file that is unreadable.
 
-    It is built like Dassl's, whose transform depends on `cfg` and `is_train`, too.
+    The data set of `cfg`, which has been built, says how they are read. The arguments are those of Dassl's.
     """
 
     def __init__(self, cfg, data_source, transform, is_train=False):
         self.data_source = data_source
         self.transform = transform
+        self.reading = reading_of(cfg)
 
     def __len__(self):
         return len(self.data_source)
 
     def __getitem__(self, idx):
         item = self.data_source[idx]
-        image = self.transform(read_image(item.impath))
+        image = self.transform(read_image(item.impath, self.reading))
         return {"label": item.label, "domain": item.domain, "impath": item.impath, "index": idx, "img": image}
 
 

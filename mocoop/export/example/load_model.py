@@ -8,6 +8,7 @@ from pathlib import Path
 import packaging.version
 import torch
 from PIL import Image
+from pixels import FORMATS, Reading
 from safetensors.torch import load_file
 from torchvision import transforms as T
 
@@ -69,6 +70,12 @@ def image_features(model, weights, images):
     return visual.ln_post(x[:, 0]) @ visual.proj
 
 
+def read_image(path, info):
+    """The picture in a file, RGB, with the pixels that the run would give it."""
+    with Image.open(path, formats=FORMATS) as image:
+        return Reading(**info["reading"]).rgb(image)
+
+
 def preprocessing(size, interpolation, mean, std):
     """PIL image to tensor (3, H, W)."""
     resize = T.Resize(max(size), interpolation=T.InterpolationMode(interpolation))
@@ -79,7 +86,7 @@ def name_classes(logits, most=5):
     """Print the most probable classes of the images on the command line, by `logits(model, weights, info, images)`."""
     model, weights, info, preprocess = load()
     for path in sys.argv[1:]:
-        images = preprocess(Image.open(path).convert("RGB")).unsqueeze(0)
+        images = preprocess(read_image(path, info)).unsqueeze(0)
         best = logits(model, weights, info, images)[0].softmax(-1).topk(min(most, len(info["classes"])))
         print(path)
         for probability, label in zip(best.values.tolist(), best.indices.tolist()):

@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mocoop.images import open_image
+from mocoop.errors import DataError
+from mocoop.images import AS_COOP, read_image
+from mocoop.pixels import Reading
 from mocoop.results.expert_use import strongest_images
 from mocoop.results.figures.style import COLOURS, PAGE_WIDTH, SMALL, styled_without_grid, wrapped
 
@@ -33,27 +35,33 @@ class Tile:
     picture: np.ndarray | None
 
 
-def contact_tiles(predictions: pd.DataFrame, experts: list[str], root: Path, count: int = 6) -> dict[str, list[Tile]]:
-    """The `count` images with the highest gate weight of each expert, read from below `root`.
+def contact_tiles(
+    predictions: pd.DataFrame, experts: list[str], root: Path, count: int = 6, reading: Reading = AS_COOP
+) -> dict[str, list[Tile]]:
+    """The `count` images with the highest gate weight of each expert, read from below `root` as the run read them.
 
     predictions: of one run, with `classname`, as `expert_use.predictions_of` gives them.
     """
     return {
         expert: [
-            Tile(row.path, row.classname, row.gate, row.label == row.prediction, read_small(Path(root) / row.path))
+            Tile(
+                row.path,
+                row.classname,
+                row.gate,
+                row.label == row.prediction,
+                read_small(Path(root) / row.path, reading),
+            )
             for row in strongest_images(predictions, expert, count).itertuples()
         ]
         for expert in experts
     }
 
 
-def read_small(path: Path) -> np.ndarray | None:
+def read_small(path: Path, reading: Reading = AS_COOP) -> np.ndarray | None:
     """The image with a longer side of at most PIXELS, (height, width, 3); None if it cannot be read."""
     try:
-        with open_image(path) as image:
-            image.draft("RGB", (PIXELS, PIXELS))
-            small = image.convert("RGB")
-    except Exception as error:  # PIL's readers fail in many ways on damaged files
+        small = read_image(path, reading)
+    except DataError as error:
         logger.debug("%s is left out: %s", path, error)
         return None
     small.thumbnail((PIXELS, PIXELS))

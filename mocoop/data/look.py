@@ -1,0 +1,178 @@
+"""Looking at a user's image files once: which cannot be read, and which values the deep ones have.
+
+What was seen is remembered in `<root>/.mocoop/images.json`, by size and date of each file.
+"""
+
+import errno
+import json
+import logging
+import math
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from mocoop.data.layout import scan
+from mocoop.data.paths import leads_out, linked_out
+from mocoop.errors import DataError, reason_of
+from mocoop.files import atomic_write, read_json
+from mocoop.images import MINMAX, open_image
+from mocoop.pixels import WHITE, Reading, is_deep
+
+log = logging.getLogger(__name__)
+
+MEMORY, FORMAT = ".mocoop/images.json", 2
+NOT_THERE = "no such file"
+OUT = "a link that leads out of the folder; DATASET.FOLLOW_LINKS True follows it"
+DARK, FLAT = 0.06, 0.01  # mean and deviation, of 0 to 1, below which a picture shows next to nothing
+
+
+class Look(NamedTuple):
+    """What one file is: `problem` says why it cannot be read, "" if it can; the rest is of deep pixels, else None.
+
+    `low`, `high`, `mean` and `deviation` are in the file's own values, `white` is their full range's end.
+    """
+
+    problem: str = ""
+    low: float | None = None
+    high: float | None = None
+    mean: float | None = None
+    deviation: float | None = None
+    white: float | None = None
+
+
+def look_at(root: str, paths: Iterable[str], follow_links: bool = False) -> dict[str, Look]:
+    """A look at each file, by its path relative to `root`; links out of `root` count as unreadable unless followed."""
+    known, stamps = _recall(root), {path: _stamp(f"{root}/{path}") for path in paths}
+    out = set() if follow_links else linked_out((f"{root}/{path}" for path in stamps), root)
+    looks = {path: Look(OUT) for path in stamps if f"{root}/{path}" in out}
+    inside = [path for path in stamps if path not in looks]
+    new = [path for path in inside if stamps[path] is None or known.get(path, ("",))[0] != stamps[path]]
+    with ThreadPoolExecutor() as pool:
+        seen = pool.map(_examine, (f"{root}/{path}" for path in new))
+        bar = tqdm(seen, total=len(new), desc="looking at images", disable=None)
+        known |= {path: (stamps[path], look) for path, look in zip(new, bar, strict=True)}
+    if new:
+        _remember(root, known)
+    return looks | {path: known[path][1] for path in inside}
+
+
+def common_range(looks: Iterable[Look]) -> tuple[float, float] | None:
+    """The lowest and the highest value of all deep images; None if there is none, or they are all of one value."""
+    deep = [look for look in looks if look.low is not None]
+    low, high = min((look.low for look in deep), default=0), max((look.high for look in deep), default=0)
+    return (low, high) if low < high else None
+
+
+def about_deep_images(looks: Iterable[Look], reading: Reading) -> list[str]:
+    """A line for each thing that is wrong with the pictures that deep images make: nearly black, nearly white, flat."""
+    deep, faults, lines = [look for look in looks if look.mean is not None], defaultdict(list), []
+    for look in deep:
+        if fault := _fault(look, reading):
+            faults[fault, look.low is None].append(look)
+    for (fault, shortened), found in faults.items():
+        what = f"{fault}: {len(found)} of the {len(deep)} images with more than 8 bits"
+        if shortened:
+            lines.append(f"{what}; of 16 bits a colour the upper 8 are read: save them with 8 bits a colour")
+            continue
+        low, high = (0.0, found[0].white) if reading.low is None else (reading.low, reading.high)
+        values = f"{min(look.low for look in found):g} to {max(look.high for look in found):g}"
+        lines.append(
+            f"{what}, with values from {values}; {low:g} is read as black, {high:g} as white, as DATASET.FOLDER.RANGE "
+            f'says ("{MINMAX}" of all images, "full", or "low,high")'
+        )
+    return lines
+
+
+def _fault(look: Look, reading: Reading) -> str:
+    low, high = (0.0, look.white) if reading.low is None or look.low is None else (reading.low, reading.high)
+    mean, deviation = (look.mean - low) / (high - low), look.deviation / (high - low)
+    return "nearly black" if mean < DARK else "nearly white" if mean > 1 - DARK else "flat" if deviation < FLAT else ""
+
+
+def why_missing(root: str, problems: dict[str, str]) -> str:
+    """The likely cause where files are not there, after a semicolon: what a list calls them is not what they are."""
+    missing = [path for path, problem in problems.items() if problem == NOT_THERE]
+    if not missing:
+        return ""
+    asked = PurePosixPath(missing[0])
+    if os.path.isabs(asked) or PureWindowsPath(missing[0]).drive:
+        return f"; {len(missing)} paths are absolute and of another place than {root}: write them relative to it"
+    for found in map(PurePosixPath, scan(root, []).all("images")):
+        if found.name == asked.name:
+            return (
+                f"; but there is {found}: paths have to be relative to {root}, for {len(missing)} images they are not"
+            )
+        if found.stem == asked.name:
+            return f"; but there is {found}: the paths lack the suffix, or the folder, of {len(missing)} images"
+        if found.name.lower() == asked.name.lower():
+            return f"; but there is {found}: capital letters count"
+    return f"; {len(missing)} listed images are nowhere below {root}"
+
+
+def _stamp(path: str) -> list[int] | None:
+    try:
+        status = os.stat(path)
+        return [status.st_size, status.st_mtime_ns]
+    except OSError:
+        return None
+
+
+def _examine(path: str) -> Look:
+    try:
+        with open_image(path) as image:
+            shortened = any(";16" in str(tile[3]) for tile in image.tile) and not is_deep(image)
+            Reading(True, "white").rgb(image)
+            return _values(image, shortened) if shortened or is_deep(image) else Look()
+    except FileNotFoundError:
+        return Look(NOT_THERE)
+    except Exception as error:  # PIL's readers fail in many ways on damaged files
+        return Look(reason_of(error))
+
+
+def _values(image: Image.Image, shortened: bool) -> Look:
+    """Of colours with 16 bits a channel PIL keeps 8: they are looked at, and no range helps them."""
+    values = np.asarray(image.convert("RGB") if shortened else image, dtype=np.float64)
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return Look("it holds no finite number")
+    statistics = float(values.mean()), float(values.std())
+    if shortened:
+        return Look("", None, None, *statistics, 255.0)
+    return Look("", float(values.min()), float(values.max()), *statistics, WHITE[image.mode[0]])
+
+
+def _recall(root: str) -> dict[str, tuple[list[int] | None, Look]]:
+    try:
+        content = read_json(Path(root, MEMORY))
+        entries = content["images"].items() if content["format"] == FORMAT else ()
+        return {path: (stamp, look) for path, (stamp, *values) in entries if _is_look(look := Look(*values))}
+    except (DataError, AttributeError, TypeError, ValueError, KeyError):
+        return {}
+
+
+def _is_look(look: Look) -> bool:
+    span, others = ({type(value) for value in part} for part in (look[1:3], look[3:]))
+    nothing, numbers = {type(None)}, [value for value in look[1:] if value is not None]
+    return isinstance(look.problem, str) and (
+        span == others == nothing
+        or (span in (nothing, {float}) and others == {float} and all(map(math.isfinite, numbers)) and look.white > 0)
+    )
+
+
+def _remember(root: str, known: dict[str, tuple[list[int] | None, Look]]) -> None:
+    memory = Path(root, MEMORY)
+    try:
+        if leads_out(memory.parent, root):  # what is there is not ours
+            raise OSError(errno.ELOOP, "a folder on its way is a link that leads out of the data root")
+        with atomic_write(memory) as file:
+            images = {path: [stamp, *look] for path, (stamp, look) in known.items() if stamp}
+            json.dump({"format": FORMAT, "images": images}, file)
+    except OSError as error:
+        log.warning("the images will be looked at again next time: %s: %s", memory, error.strerror)
