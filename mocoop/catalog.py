@@ -7,17 +7,18 @@ plain values.
 import ast
 import functools
 import importlib.util
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from mocoop.errors import ConfigError, DataError
+from mocoop.errors import ConfigError, DataError, quoted
 from mocoop.files import read_text
 
 ENTRY_POINTS = "mocoop.methods"  # the group in which installed packages name modules with methods
 DECORATOR = "register_method"
-_PLAIN = ("node", "published", "title", "learns", "new_classes", "prompts")
+PROMPTS, EXPORTS = ("one", "groups", "images"), ("product", "features", "conditional", None)
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,12 @@ class Listed:
             one for each image.
         file: where it is declared, if that has been read.
         node: name of its node under TRAINER; None for a method without keys.
+        expert: whether it may be an expert of Mixture: it starts from words (the key CTX_INIT), and scores and learns
+            by nothing but the features of its towers.
+        dept_base: whether DePT may stand beside it: it has one prompt and learns by steps alone.
+        export: what `mocoop export` writes of it: "product", class features that images are compared with, weighed by
+            a router if it has one; "features", its `scoring_tensors`; "conditional", as of CoCoOp; None: nothing.
+        trained_classes: whether it uses `trained_classnames`, in which case it has the key HEAD_CLASSES.
     """
 
     name: str
@@ -43,6 +50,46 @@ class Listed:
     prompts: str = "one"
     file: Path | None = None
     node: str | None = None
+    expert: bool = False
+    dept_base: bool = False
+    export: str | None = "product"
+    trained_classes: bool = False
+
+    def problem(self) -> str | None:
+        """What is wrong with what is said, in one line, or None."""
+        if not isinstance(self.name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", self.name, re.ASCII):
+            return f"a method is called {quoted(self.name)}, expected letters, digits and _ . + -: it names folders"
+        said = {"published": self.published, "title": self.title, "node": self.node, "prompts": self.prompts}
+        said |= {name: getattr(self, name) for name in ("learns", "new_classes", *FACTS)}
+        for name, value in said.items():
+            if problem := _problem(name, value):
+                return f"{name} of the method {self.name} is {quoted(value)}, expected {problem}"
+        return None
+
+    def clash(self, others: Iterable["Listed"]) -> str | None:
+        """The first of other methods that takes the same node, in one line, or None."""
+        other = next((o for o in others if self.node and o.node == self.node and o.name != self.name), None)
+        return f"{self.name} has the node {self.node}, which is that of {other.name}: take another" if other else None
+
+
+FACTS = ("expert", "dept_base", "export", "trained_classes")
+_PLAIN = ("node", "published", "title", "learns", "new_classes", "prompts", *FACTS)
+
+
+def _problem(name: str, value: object) -> str | None:
+    """What is expected of a value that is none for its name."""
+    if name == "published":
+        is_date = isinstance(value, str) and re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", value)
+        return None if is_date else 'year and month of its paper, such as "2026-01"'
+    if name == "title":
+        return None if isinstance(value, str) else "a text"
+    if name == "node":
+        is_name = value is None or isinstance(value, str) and value.isidentifier() and value != "NAME"
+        return None if is_name else "letters, digits and _, or None"
+    if name in ("prompts", "export"):
+        choices = PROMPTS if name == "prompts" else EXPORTS
+        return None if value in choices else f"one of {', '.join(map(repr, choices))}"
+    return None if isinstance(value, bool) else "True or False"
 
 
 def in_order(methods: Iterable) -> list:
@@ -67,6 +114,8 @@ def listed(plugins: tuple[str, ...] = ()) -> dict[str, Listed]:
         other = methods.setdefault(method.name, method)
         if other.file != method.file:
             raise ConfigError(f"{other.file} and {method.file} both declare a method called {method.name}")
+        if problem := method.clash(methods.values()):
+            raise ConfigError(f"{method.file}: {problem}")
     return methods
 
 
@@ -106,4 +155,7 @@ def _listed(call: ast.Call, path: Path) -> Listed:
     name = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
     if not isinstance(name, str) or not isinstance(values.get("published"), str):
         raise ConfigError(f"{path}: @{DECORATOR} has no plain name and published date, expected both as texts")
-    return Listed(name, **values, file=path)
+    listed_method = Listed(name, **values, file=path)
+    if problem := listed_method.problem():
+        raise ConfigError(f"{path}: {problem}")
+    return listed_method

@@ -20,7 +20,8 @@ KEYS = (
 )
 
 
-@register_method("CLIPLoRA", node="CLIPLORA", keys=KEYS, published="2024-05", title="low-rank updates of both towers")
+@register_method("CLIPLoRA", node="CLIPLORA", keys=KEYS, published="2024-05", title="low-rank updates of both towers",
+                 dept_base=True)  # fmt: skip
 class CLIPLoRA(TunedTowers):
     """Learns `text_lora` and `image_lora`: A (r, W) and B (W, r) of each block's queries, keys and values.
 

@@ -27,7 +27,8 @@ KEYS = (
 logger = logging.getLogger(__name__)
 
 
-@register_method("CoOp", node="COOP", keys=KEYS, published="2021-09", title="context optimisation")
+@register_method("CoOp", node="COOP", keys=KEYS, published="2021-09", title="context optimisation",
+                 expert=True, dept_base=True)  # fmt: skip
 class CoOp(OnePrompt):
     """Learns `ctx`: (n, width), or (C, n, width) with class-specific contexts."""
 

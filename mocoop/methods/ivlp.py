@@ -34,7 +34,8 @@ KEYS = (
 )  # fmt: skip
 
 
-@register_method("IVLP", node="IVLP", keys=KEYS, published="2022-10", title="independent vision-language prompting")
+@register_method("IVLP", node="IVLP", keys=KEYS, published="2022-10", title="independent vision-language prompting",
+                 expert=True, dept_base=True)  # fmt: skip
 class IVLP(OnePrompt):
     """Learns `ctx` (n, W), `text_prompts`: (n, W) for blocks 1, 2, ..., `visual_prompts`: (m, W') for blocks 0, 1, ...
 

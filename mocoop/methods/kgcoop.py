@@ -24,7 +24,8 @@ def anchor_distance(text_features: Tensor, anchors: Tensor) -> Tensor:
     return 1 - F.cosine_similarity(text_features, anchors.to(text_features.dtype), dim=-1, eps=1e-7).mean()
 
 
-@register_method("KgCoOp", node="KGCOOP", keys=KEYS, published="2023-03", title="knowledge-guided context optimisation")
+@register_method("KgCoOp", node="KGCOOP", keys=KEYS, published="2023-03", title="knowledge-guided context optimisation",
+                 expert=True, dept_base=True)  # fmt: skip
 class KgCoOp(OnePrompt):
     """Learns `ctx` (n, width)."""
 

@@ -23,7 +23,7 @@ class LayerNorms(nn.Module):
     def __len__(self) -> int:
         return len(self._parameters)
 
-    def parts(self) -> TowerParts | None:
-        """What a pass is handed; None if none learn."""
-        learned = {self.prefix + name.replace("/", "."): value for name, value in self._parameters.items()}
-        return TowerParts(norms=learned) if learned else None
+    def parts(self, learn: bool = True) -> TowerParts | None:
+        """What a pass is handed, without a gradient unless they `learn`; None if the tower keeps its own."""
+        own = {self.prefix + name.replace("/", "."): p if learn else p.detach() for name, p in self._parameters.items()}
+        return TowerParts(norms=own) if own else None

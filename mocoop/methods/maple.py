@@ -30,7 +30,8 @@ KEYS = (
 )  # fmt: skip
 
 
-@register_method("MaPLe", node="MAPLE", keys=KEYS, published="2022-10", title="multi-modal prompt learning")
+@register_method("MaPLe", node="MAPLE", keys=KEYS, published="2022-10", title="multi-modal prompt learning",
+                 expert=True, dept_base=True)  # fmt: skip
 class MaPLe(OnePrompt):
     """Learns `ctx` (n, W), `compound_prompts_text`: (n, W) for blocks 1, 2, ..., and what projects each to the images.
 

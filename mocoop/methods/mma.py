@@ -24,7 +24,8 @@ KEYS = (
 )  # fmt: skip
 
 
-@register_method("MMA", node="MMA", keys=KEYS, published="2024-06", title="multi-modal adapters with a shared core")
+@register_method("MMA", node="MMA", keys=KEYS, published="2024-06", title="multi-modal adapters with a shared core",
+                 dept_base=True)  # fmt: skip
 class MMA(TunedTowers):
     """Learns by block `text_adapter` and `visual_adapter`, down to DIM and up again, and between them `shared_adapter`.
 
