@@ -25,7 +25,7 @@ def answers_to_compare(run: TrainedRun, count: int) -> tuple[Tensor, Tensor]:
     """Images (B, 3, H, W), blurred spots of colour, and what the method predicts for them in fp32, logits (B, C)."""
     spots = torch.randn(count, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     images = F.interpolate(spots, tuple(run.cfg.INPUT.SIZE), mode="bicubic")
-    return images, check_prediction(run.method, run.method.predict(images), images)["logits"]
+    return images, check_prediction(run.method, run.method.predict(images), len(images))["logits"]
 
 
 @torch.no_grad()

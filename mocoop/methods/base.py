@@ -185,7 +185,7 @@ class PromptMethod(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (B, C) of images (B, 3, H, W). Final."""
-        return check_prediction(self, self.predict(image), image)["logits"]
+        return check_prediction(self, self.predict(image), len(image))["logits"]
 
     def predict(self, image: Tensor) -> dict[str, Tensor]:
         """Logits (B, C) under "logits"; methods that route add what they chose. Tests, tools and pages all ask this."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from mocoop.clip.image_encoder import ImageEncoder
 from mocoop.clip.shares import images_together
 from mocoop.distributed import world_size
 from mocoop.errors import ConfigError, TrainingError, quoted, reason_of
@@ -17,15 +18,16 @@ if TYPE_CHECKING:
     from mocoop.methods.base import PromptMethod
     from mocoop.methods.registry import MethodEntry
 
+_TRANSFORM = "override transform_image, which is given what the image tower gives"
 FINAL = {  # what no method overrides, and what it does instead
-    "image_features": "override transform_image, which is given what the image tower gives",
-    "of_encoded": "override transform_image, which is given what the image tower gives",
+    "image_features": _TRANSFORM,
+    "of_encoded": _TRANSFORM,
+    "raw_image_features": _TRANSFORM,
+    "frozen_image_features": _TRANSFORM,
     "image_learns": "it follows from image_parts, transform_image and extra_vectors",
     "takes_clip_features": "it follows from predict, image_parts and extra_vectors",
     "forward": "override predict",
 }
-
-
 HELD = {  # what a method that another one holds leaves as it is: nobody would ask for it
     "expert": ("predict", "predict_features", "fit", "select", "backward", "after_epoch", "stages", "start_stage",
                "extra_state"),
@@ -79,6 +81,9 @@ def check_built(method: "PromptMethod") -> None:
     for name, instead in FINAL.items():
         if name in vars(method):
             raise ConfigError(f"{origin(type(method))} sets {name}, which is final: {instead}")
+    if type(method.image_encoder) is not ImageEncoder:
+        found = quoted(method.image_encoder)
+        raise ConfigError(f"{origin(type(method))} has the image encoder {found}, expected to use image_parts instead")
     knowledge, bound, structure = method.knowledge, method.bound_to_classes(), method.structure()
     found = {
         "knowledge": (knowledge, "a list of texts", isinstance(knowledge, list) and _texts(knowledge)),
@@ -94,15 +99,16 @@ def _texts(values) -> bool:
     return all(isinstance(value, str) for value in values)
 
 
-def check_prediction(method: "PromptMethod", prediction: dict[str, Tensor], image: Tensor) -> dict[str, Tensor]:
-    """A prediction for the images of a batch, or this rank's share of it. Raises TrainingError if it is none."""
-    count = images_together() or len(image)
+def check_prediction(method: "PromptMethod", prediction: dict[str, Tensor], images: int) -> dict[str, Tensor]:
+    """The prediction, made of so many images or of a batch of which a rank has so many. Raises TrainingError if it is
+    none."""
+    count = images_together() or images
     expected = f'a dict with "logits" of shape ({count}, {len(method.classnames)}), the images and the classes'
     logits = prediction.get("logits") if isinstance(prediction, dict) else None
     if not isinstance(logits, Tensor):
         raise TrainingError(f"the prediction of {origin(type(method))} is {_kind(prediction)}, expected {expected}")
     if logits.shape != (count, len(method.classnames)):
-        found, hint = tuple(logits.shape), _hint(len(image), count) if len(logits) == len(image) < count else ""
+        found, hint = tuple(logits.shape), _hint(images, count) if len(logits) == images < count else ""
         raise TrainingError(f"the logits of {origin(type(method))} have the shape {found}, expected {expected}{hint}")
     return prediction
 

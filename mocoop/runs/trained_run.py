@@ -59,7 +59,7 @@ class TrainedRun:
         """`PromptMethod.predict` of transformed images (B, 3, H, W), as the trainer's test loop computes it."""
         with self.precision.autocast(testing=True):
             images = images.to(self.precision.device)
-            return check_prediction(self.method, self.method.predict(images), images)
+            return check_prediction(self.method, self.method.predict(images), len(images))
 
     def with_classes(self, names: Sequence[str]) -> "TrainedRun":
         """The same prompts over other class names. CLIP's weights are shared with this run.

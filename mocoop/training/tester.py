@@ -77,10 +77,11 @@ class Tester:
     def _predict(self, features: Tensor | None, batch: dict) -> dict[str, Tensor]:
         """`PromptMethod.predict` of a batch; where CLIP's features (B, D) are all that it takes, of these."""
         if features is not None:
-            return self.method.predict_features(self.method.of_encoded(features))
+            prediction = self.method.predict_features(self.method.of_encoded(features))
+            return check_prediction(self.method, prediction, len(features))
         image = batch["img"].to(self.precision.device)
         with together(len(batch["label"])):
-            return check_prediction(self.method, self.method.predict(image), image)
+            return check_prediction(self.method, self.method.predict(image), len(image))
 
     def _zero_shot_check(self, loader) -> ZeroShotCheck | None:
         images = self.cfg.TEST.get("ZERO_SHOT_IMAGES", 0)

@@ -50,6 +50,7 @@ def built(method: type[PromptMethod], names=NAMES, about=None, **keys):
     "name, instead",
     [
         ("image_features", "transform_image"),
+        ("raw_image_features", "transform_image"),
         ("image_learns", "follows from"),
         ("takes_clip_features", "follows from"),
         ("forward", "override predict"),
@@ -72,6 +73,16 @@ def test_nor_set_on_the_method():
             self.image_features = lambda image: image
 
     with pytest.raises(ConfigError, match="Sets .* sets image_features, which is final: override transform_image"):
+        built(Sets)
+
+
+def test_nor_is_the_encoder_that_they_are_from():
+    class Sets(Text):
+        def setup(self):
+            super().setup()
+            self.image_encoder = lambda image, parts=None: self.clip_model.visual(image) + 1
+
+    with pytest.raises(ConfigError, match="Sets .* has the image encoder .*, expected to use image_parts instead"):
         built(Sets)
 
 

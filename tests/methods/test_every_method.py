@@ -188,6 +188,7 @@ def test_a_loop_of_ones_own_makes_the_same_run(runs, name):
             optimizer.zero_grad()
             method.backward(method.loss(batch["img"], batch["label"]))
             optimizer.step()
+            method.after_step()
             if steps:
                 scheduler.step()
         if not steps:
