@@ -122,13 +122,12 @@ def image_map(method: PromptMethod) -> dict[str, Tensor]:
     ends, some = method.transform_image(torch.cat([one, -one])), one * 3 + one.roll(1, 0) - 1
     forth, back = ends.split(len(one))
     weight, bias = (forth - back) / 2, ((forth + back) / 2).mean(0)
+    expected = method.transform_image(some)
     for unit in (0, 1):
         found = (F.normalize(some, dim=-1) if unit else some) @ weight + bias
-        if torch.allclose(found, method.transform_image(some), rtol=1e-4, atol=1e-4):
-            return {
-                f"image_map.{name}": torch.as_tensor(v)
-                for name, v in zip(("weight", "bias", "unit"), (weight, bias, unit))
-            }
+        if torch.allclose(found, expected, rtol=1e-4, atol=1e-4):
+            values = {"weight": weight, "bias": bias, "unit": torch.tensor(unit)}
+            return {f"image_map.{name}": value for name, value in values.items()}
     raise ConfigError(
         f"{method.entry.name} cannot be exported: its transform_image is no affine map of the feature or of the "
         "normalised one"

@@ -21,7 +21,7 @@ def rows_among(trained: Sequence[str], classnames: Sequence[str]) -> Tensor:
 
 def _numbered(names: Sequence[str]) -> Iterator[tuple[str, int]]:
     """Each name with its number among its like: two classes may have one name."""
-    count = Counter()
+    count: Counter[str] = Counter()
     for name in names:
         count[name] += 1
         yield name, count[name]

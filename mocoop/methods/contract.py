@@ -29,10 +29,10 @@ FINAL = {  # what no method overrides, and what it does instead
     "forward": "override predict",
 }
 HELD = {  # what a method that another one holds leaves as it is: nobody would ask for it
-    "expert": ("predict", "predict_features", "fit", "select", "backward", "after_epoch", "stages", "start_stage",
-               "extra_state"),
-    "dept_base": ("predict", "predict_features", "transform_image", "fit", "select", "backward", "stages",
-                  "start_stage", "extra_state"),
+    "expert": ("predict", "predict_features", "extra_image_features", "fit", "select", "backward", "after_epoch",
+               "stages", "start_stage", "extra_state"),
+    "dept_base": ("predict", "predict_features", "transform_image", "extra_image_features", "fit", "select", "backward",
+                  "stages", "start_stage", "extra_state"),
 }  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def check_final(method: type, base: type) -> None:
             raise ConfigError(f"{origin(method)} overrides {name}, which is final: {instead}")
 
 
-def class_problem(entry: "MethodEntry", base: type, one_prompt: type) -> str | None:
+def class_problem(entry: "MethodEntry", base: "type[PromptMethod]", one_prompt: "type[PromptMethod]") -> str | None:
     """Why a class is not the method that its registration says, in one line, or None."""
     method, name = entry.build, entry.name
     if not isinstance(method, type) or not issubclass(method, base):
@@ -82,20 +82,20 @@ def check_built(method: "PromptMethod") -> None:
         if name in vars(method):
             raise ConfigError(f"{origin(type(method))} sets {name}, which is final: {instead}")
     if type(method.image_encoder) is not ImageEncoder:
-        found = quoted(method.image_encoder)
-        raise ConfigError(f"{origin(type(method))} has the image encoder {found}, expected to use image_parts instead")
+        encoder = quoted(method.image_encoder)
+        raise ConfigError(f"{origin(type(method))} has the image encoder {encoder}, expected image_parts instead")
     knowledge, bound, structure = method.knowledge, method.bound_to_classes(), method.structure()
-    found = {
+    said = {
         "knowledge": (knowledge, "a list of texts", isinstance(knowledge, list) and _texts(knowledge)),
         "bound_to_classes()": (bound, "a text or None", bound is None or isinstance(bound, str)),
         "structure()": (structure, "a dict with texts as keys", isinstance(structure, dict) and _texts(structure)),
     }
-    for what, (value, expected, is_right) in found.items():
+    for what, (value, expected, is_right) in said.items():
         if not is_right:
             raise ConfigError(f"{what} of {origin(type(method))} is {quoted(value)}, expected {expected}")
 
 
-def _texts(values) -> bool:
+def _texts(values: Iterable) -> bool:
     return all(isinstance(value, str) for value in values)
 
 
@@ -158,7 +158,7 @@ def _loss_problem(parts: dict[str, Tensor]) -> str | None:
     return None
 
 
-def _kind(value) -> str:
+def _kind(value: object) -> str:
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}"
     return f"a dict of {', '.join(map(repr, value)) or 'nothing'}" if isinstance(value, dict) else quoted(value)

@@ -12,7 +12,7 @@ from mocoop.clip.openai import TOKENIZER
 from mocoop.clip.prompts import Context, PromptLayout, embed_words, readable
 from mocoop.clip.tokenizer import Tokenizer
 from mocoop.methods.keys import Key, common_keys
-from mocoop.methods.one_prompt import OnePrompt
+from mocoop.methods.parts import OnePrompt
 from mocoop.methods.registry import register_method
 
 POSITIONS = ("end", "middle", "front")

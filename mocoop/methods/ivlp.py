@@ -18,7 +18,7 @@ from mocoop.methods.deep_prompts import (
     text_tower,
 )
 from mocoop.methods.keys import Key, common_keys
-from mocoop.methods.one_prompt import OnePrompt
+from mocoop.methods.parts import OnePrompt
 from mocoop.methods.registry import register_method
 
 KEYS = (

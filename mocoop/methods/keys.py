@@ -66,8 +66,10 @@ def common_keys(prec: str) -> tuple[Key, ...]:
 
 
 def add_keys(cfg: CfgNode, node_name: str, keys: Sequence[Key]) -> None:
-    """Add TRAINER.<node_name> with the keys' defaults to a config."""
-    cfg.TRAINER[node_name] = CfgNode({key.name: key.default for key in keys})
+    """Add TRAINER.<node_name>.* with the keys' defaults to a config; a key that it has keeps its value."""
+    node = cfg.TRAINER.setdefault(node_name, CfgNode())
+    for key in keys:
+        node.setdefault(key.name, key.default)
 
 
 def key_problems(cfg: CfgNode, node_name: str, keys: Sequence[Key]) -> list[str]:

@@ -7,7 +7,7 @@ from mocoop.clip.templates import anchor_template
 from mocoop.methods.base import batch_accuracy
 from mocoop.methods.coop import coop_layout, only_ctx, start_context
 from mocoop.methods.keys import Key, common_keys
-from mocoop.methods.one_prompt import OnePrompt
+from mocoop.methods.parts import OnePrompt
 from mocoop.methods.registry import register_method
 from mocoop.methods.zeroshot import template_features
 

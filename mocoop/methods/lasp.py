@@ -11,7 +11,7 @@ from mocoop.methods.base import PromptMethod, batch_accuracy
 from mocoop.methods.class_rows import taught_classes
 from mocoop.methods.coop import coop_layout, renamed, start_context
 from mocoop.methods.keys import Key, common_keys
-from mocoop.methods.layer_norms import LayerNorms
+from mocoop.methods.parts import LayerNorms
 from mocoop.methods.registry import register_method
 
 SHARED_KEYS = (  # with MoCoOp

@@ -18,7 +18,7 @@ from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.mocoop.config import GROUP_KEYS, ROUTER_KEYS, TEXT_LOSS_KEYS, group_problems
 from mocoop.methods.mocoop.losses import routing_loss, text_supervision_loss
 from mocoop.methods.mocoop.routed import RoutedMethod
-from mocoop.methods.one_prompt import OnePrompt
+from mocoop.methods.parts import OnePrompt
 from mocoop.methods.registry import get_method, methods, register_method
 
 KEYS = (

@@ -10,8 +10,8 @@ from mocoop.clip.tower_parts import TowerParts
 from mocoop.errors import ConfigError
 from mocoop.methods.deep_prompts import image_tower, text_tower
 from mocoop.methods.keys import Key, common_keys
+from mocoop.methods.parts import TunedTowers
 from mocoop.methods.registry import register_method
-from mocoop.methods.tuned_towers import TunedTowers
 
 KEYS = (
     Key("FIRST_BLOCK", 4, "the first block, from 0, that has an adapter; all above it have, too", at_least=0,

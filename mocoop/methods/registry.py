@@ -25,7 +25,7 @@ from mocoop.errors import ConfigError, MocoopError, quoted, reason_of
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.contract import class_problem, origin
 from mocoop.methods.keys import HEAD_CLASSES, Key, add_keys, key_problems
-from mocoop.methods.one_prompt import OnePrompt
+from mocoop.methods.parts import OnePrompt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +42,8 @@ class MethodEntry(Listed):
     more_problems: Callable[[CfgNode], list[str]]
 
     def add_keys(self, cfg: CfgNode) -> None:
-        """Add TRAINER.<node>.* to a config, unless it is there already."""
-        if self.node and self.node not in cfg.TRAINER:
+        """Add TRAINER.<node>.* to a config; a key that it has keeps its value."""
+        if self.node:
             add_keys(cfg, self.node, self.keys)
 
     def settings(self, cfg: CfgNode) -> CfgNode:

@@ -8,9 +8,8 @@ from mocoop.clip.tower_parts import TowerParts
 from mocoop.errors import CheckpointError
 from mocoop.methods.deep_prompts import image_tower, text_tower
 from mocoop.methods.keys import Key, common_keys
-from mocoop.methods.layer_norms import LayerNorms
+from mocoop.methods.parts import LayerNorms, TunedTowers
 from mocoop.methods.registry import register_method
-from mocoop.methods.tuned_towers import TunedTowers
 
 KEYS = (
     Key("FIRST_STAGE", 0.6, "share of the training that is given to the LayerNorms", at_least=0.0, at_most=1.0),

@@ -82,7 +82,7 @@ def test_nor_is_the_encoder_that_they_are_from():
             super().setup()
             self.image_encoder = lambda image, parts=None: self.clip_model.visual(image) + 1
 
-    with pytest.raises(ConfigError, match="Sets .* has the image encoder .*, expected to use image_parts instead"):
+    with pytest.raises(ConfigError, match="Sets .* has the image encoder .*, expected image_parts instead"):
         built(Sets)
 
 
