@@ -73,7 +73,7 @@ class Listed:
 
 
 FACTS = ("expert", "dept_base", "export", "trained_classes")
-_PLAIN = ("node", "published", "title", "learns", "new_classes", "prompts", *FACTS)
+DECLARED = ("node", "published", "title", "learns", "new_classes", "prompts", *FACTS)
 
 
 def _problem(name: str, value: object) -> str | None:
@@ -151,7 +151,7 @@ def _declared(path: Path) -> Iterator[Listed]:
 
 def _listed(call: ast.Call, path: Path) -> Listed:
     given = {keyword.arg: keyword.value for keyword in call.keywords if isinstance(keyword.value, ast.Constant)}
-    values = {name: given[name].value for name in _PLAIN if name in given}
+    values = {name: given[name].value for name in DECLARED if name in given}
     name = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
     if not isinstance(name, str) or not isinstance(values.get("published"), str):
         raise ConfigError(f"{path}: @{DECORATOR} has no plain name and published date, expected both as texts")

@@ -7,7 +7,7 @@ from importlib import metadata
 import pytest
 
 from mocoop import catalog
-from mocoop.catalog import _PLAIN, ENTRY_POINTS, listed
+from mocoop.catalog import DECLARED, ENTRY_POINTS, listed
 from mocoop.errors import ConfigError
 from mocoop.methods import PromptMethod, methods, register_method
 from mocoop.methods.keys import Key
@@ -22,7 +22,7 @@ class Later(PromptMethod):
 
 
 def test_it_is_the_registry():
-    known = ("name", *_PLAIN)
+    known = ("name", *DECLARED)
     said, registered = ([[getattr(m, key) for key in known] for m in found().values()] for found in (listed, methods))
     assert said == registered
 

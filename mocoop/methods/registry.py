@@ -20,7 +20,7 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
-from mocoop.catalog import ENTRY_POINTS, Listed, in_order
+from mocoop.catalog import DECLARED, ENTRY_POINTS, Listed, in_order
 from mocoop.errors import ConfigError, MocoopError, quoted, reason_of
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.contract import class_problem, origin
@@ -78,11 +78,13 @@ def register_method(
 
     about: what else `mocoop.catalog.Listed` knows.
 
-    Raises ConfigError for a name or a node that another class has taken, for keys without a node or with one name, and
-    for a class that is not what is said of it.
+    Raises ConfigError for what there is not to say, for a name or a node that another class has taken, for keys without
+    a node or with one name, and for a class that is not what is said of it.
     """
 
     def register(method: type) -> type:
+        if unknown := ", ".join(sorted(about.keys() - set(DECLARED))):
+            raise ConfigError(f"{name} is registered with {unknown}, expected {', '.join(DECLARED)}")
         own = {"build": method, "node": node, "keys": _keys(name, node, keys, about), "more_problems": problems}
         entry = MethodEntry(name, published, title, **about, **own)
         problem = entry.problem() or entry.clash(_ENTRIES.values())

@@ -4,6 +4,8 @@ Each step is a process of its own, so that no plugin is left in this one.
 """
 
 import csv
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -89,11 +91,16 @@ def test_it_is_compared_with_zero_shot_clip_and_not_with_itself(runs, made):
 
 
 @pytest.mark.parametrize("onnx", [[], ["--no-onnx"]])
-def test_it_is_exported_if_its_map_can_be_written(kind, plugin, made, tmp_path, onnx):
+def test_it_is_exported_if_its_map_can_be_written(runs, kind, plugin, made, tmp_path, onnx):
     words = ["export", made[0].out, "--to", tmp_path / "x", "--plugin", plugin, *onnx]
     ending = in_own_process(tool(*map(str, words)), tmp_path)
     if kind == "linear":
         assert ending.status == 0, ending.err
+        tested = read_predictions(made[0].out / "predictions.csv").iloc[0]
+        command = [sys.executable, "example.py", str(runs.data / tested["path"])]
+        done = subprocess.run(command, cwd=tmp_path / "x", capture_output=True, text=True)
+        best = float(done.stdout.splitlines()[1].split("%")[0])
+        assert best == pytest.approx(100 * tested["confidence"], abs=0.06), done.stderr  # one decimal is printed
         return
     refusals = {
         "map": "error: Mine cannot be exported: its transform_image is no affine map of the feature",

@@ -71,7 +71,7 @@ KEY = 'Key("{}", {}, "of a test")'
         ('export="features"', 'Mine .* with export="features", expected it to implement scoring_tensors'),
         ("expert=True", r"Mine \(.*mine.py\) is registered with expert=True, expected a key CTX_INIT of words"),
         ("dept_base=True", "Mine .* is registered with dept_base=True and overrides transform_image, expected one"),
-        ("lerns=True", "fails: TypeError: .*unexpected keyword argument 'lerns'"),
+        ("lerns=True", "Mine is registered with lerns, expected node, published, title, learns, new_classes"),
     ],
 )
 def test_what_it_says_of_its_method_is_judged(tmp_path, about, message):
