@@ -8,7 +8,7 @@ import ast
 import functools
 import importlib.util
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +18,6 @@ from mocoop.files import read_text
 
 ENTRY_POINTS = "mocoop.methods"  # the group in which installed packages name modules with methods
 DECORATOR = "register_method"
-PROMPTS, EXPORTS = ("one", "groups", "images"), ("product", "features", "conditional", None)
 
 
 @dataclass(frozen=True)
@@ -59,37 +58,40 @@ class Listed:
         """What is wrong with what is said, in one line, or None."""
         if not isinstance(self.name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", self.name, re.ASCII):
             return f"a method is called {quoted(self.name)}, expected letters, digits and _ . + -: it names folders"
-        said = {"published": self.published, "title": self.title, "node": self.node, "prompts": self.prompts}
-        said |= {name: getattr(self, name) for name in ("learns", "new_classes", *FACTS)}
-        for name, value in said.items():
-            if problem := _problem(name, value):
-                return f"{name} of the method {self.name} is {quoted(value)}, expected {problem}"
+        for key, (is_right, expected) in _EXPECTED.items():
+            if not is_right(value := getattr(self, key)):
+                return f"{key} of the method {self.name} is {quoted(value)}, expected {expected}"
         return None
 
-    def clash(self, others: Iterable["Listed"]) -> str | None:
-        """The first of other methods that takes the same node, in one line, or None."""
-        other = next((o for o in others if self.node and o.node == self.node and o.name != self.name), None)
-        return f"{self.name} has the node {self.node}, which is that of {other.name}: take another" if other else None
+    def with_same_node(self, others: Iterable["Listed"]) -> "Listed | None":
+        """The first of other methods that has the same node."""
+        return next((o for o in others if self.node and o.node == self.node and o.name != self.name), None)
 
 
-FACTS = ("expert", "dept_base", "export", "trained_classes")
-DECLARED = ("node", "published", "title", "learns", "new_classes", "prompts", *FACTS)
+def _among(*choices: str | None) -> tuple[Callable[[object], bool], str]:
+    return lambda value: value in choices, f"one of {', '.join(map(repr, choices))}"
 
 
-def _problem(name: str, value: object) -> str | None:
-    """What is expected of a value that is none for its name."""
-    if name == "published":
-        is_date = isinstance(value, str) and re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", value)
-        return None if is_date else 'year and month of its paper, such as "2026-01"'
-    if name == "title":
-        return None if isinstance(value, str) else "a text"
-    if name == "node":
-        is_name = value is None or isinstance(value, str) and value.isidentifier() and value != "NAME"
-        return None if is_name else "letters, digits and _, or None"
-    if name in ("prompts", "export"):
-        choices = PROMPTS if name == "prompts" else EXPORTS
-        return None if value in choices else f"one of {', '.join(map(repr, choices))}"
-    return None if isinstance(value, bool) else "True or False"
+_FACT = (lambda value: isinstance(value, bool), "True or False")
+_EXPECTED: dict[str, tuple[Callable, str]] = {  # of all that a registration says: what is right, and this in words
+    "node": (
+        lambda value: value is None or isinstance(value, str) and value.isidentifier() and value != "NAME",
+        "letters, digits and _, or None",
+    ),
+    "published": (
+        lambda value: isinstance(value, str) and re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", value),
+        'year and month of its paper, such as "2026-01"',
+    ),
+    "title": (lambda value: isinstance(value, str), "a text"),
+    "learns": _FACT,
+    "new_classes": _FACT,
+    "prompts": _among("one", "groups", "images"),
+    "expert": _FACT,
+    "dept_base": _FACT,
+    "export": _among("product", "features", "conditional", None),
+    "trained_classes": _FACT,
+}
+DECLARED = tuple(_EXPECTED)
 
 
 def in_order(methods: Iterable) -> list:
@@ -114,8 +116,8 @@ def listed(plugins: tuple[str, ...] = ()) -> dict[str, Listed]:
         other = methods.setdefault(method.name, method)
         if other.file != method.file:
             raise ConfigError(f"{other.file} and {method.file} both declare a method called {method.name}")
-        if problem := method.clash(methods.values()):
-            raise ConfigError(f"{method.file}: {problem}")
+        if other := method.with_same_node(methods.values()):
+            raise ConfigError(f"{other.file} and {method.file} both declare the node {method.node}, expected one each")
     return methods
 
 

@@ -87,9 +87,10 @@ def register_method(
             raise ConfigError(f"{name} is registered with {unknown}, expected {', '.join(DECLARED)}")
         own = {"build": method, "node": node, "keys": _keys(name, node, keys, about), "more_problems": problems}
         entry = MethodEntry(name, published, title, **about, **own)
-        problem = entry.problem() or entry.clash(_ENTRIES.values())
-        if problem := problem or class_problem(entry, PromptMethod, OnePrompt):
+        if problem := entry.problem() or class_problem(entry, PromptMethod, OnePrompt):
             raise ConfigError(problem)
+        if other := entry.with_same_node(_ENTRIES.values()):
+            raise ConfigError(f"{name} has the node {node}, which is that of {other.name}: take another")
         taken = _ENTRIES.get(name)
         if taken is not None and _origin(taken.build) != _origin(method):
             raise ConfigError(f"a method called {name} is registered already: {origin(taken.build)}")

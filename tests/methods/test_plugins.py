@@ -107,7 +107,7 @@ def test_so_is_a_date_that_is_none(tmp_path, published):
 
 def test_so_is_the_node_of_another_method(tmp_path):
     path = write_plugin(tmp_path, about='node="MAPLE"')
-    with pytest.raises(ConfigError, match=f"{path}: Mine has the node MAPLE, which is that of MaPLe: take another"):
+    with pytest.raises(ConfigError, match=f"maple.py and {path} both declare the node MAPLE, expected one each"):
         listed((str(path),))
 
 
