@@ -25,9 +25,9 @@ def child(args) -> dict:
     def loop(images) -> None:
         """What `mocoop.training.tester` does with each batch."""
         for x in images:
-            features = method.image_features(x)
-            logits = method.predict_features(features)["logits"]
-            check.add(features, logits, {"img": x, "label": torch.zeros(len(x), dtype=torch.long)})
+            raw = method.raw_image_features(x) if method.takes_clip_features else None
+            prediction = method.predict(x) if raw is None else method.predict_features(method.of_encoded(raw))
+            check.add(raw, prediction["logits"], {"img": x, "label": torch.zeros(len(x), dtype=torch.long)})
 
     with torch.no_grad():
         check = ZeroShotCheck(cfg, method, stride=50)  # 1,000 of ImageNet's 50,000 images

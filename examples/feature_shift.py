@@ -24,15 +24,14 @@ KEYS = (
 
 @register_method("FeatureShift", node="FEATURE_SHIFT", keys=KEYS, published="2026-11", title="an example of a plugin")
 class FeatureShift(PromptMethod):
-    """f' = normalise(f + SCALE * shift), with `shift` (D,) learned from 0 by cross-entropy."""
+    """f' = normalise(normalise(f) + SCALE * shift), with `shift` (D,) learned from 0 by cross-entropy."""
 
     def setup(self) -> None:
         self.shift = nn.Parameter(torch.zeros(self.clip_model.embed_dim))
 
     def encode_classes(self) -> Tensor:
-        with torch.no_grad():  # CLIP is frozen, and so are hard prompts
-            return template_features(self.text_encoder, [self.settings.TEMPLATE], self.classnames)
+        given = self.text_encoder, [self.settings.TEMPLATE], self.classnames
+        return self.frozen("text", lambda: template_features(*given))  # CLIP is frozen, and so are hard prompts
 
-    def predict_features(self, image_features: Tensor) -> dict[str, Tensor]:
-        shifted = F.normalize(image_features + self.settings.SCALE * self.shift, dim=-1)
-        return super().predict_features(shifted)
+    def transform_image(self, features: Tensor) -> Tensor:
+        return F.normalize(features, dim=-1) + self.settings.SCALE * self.shift

@@ -87,13 +87,16 @@ def check_input(cfg: CfgNode, clip_model: Backbone, as_trained: bool = False) ->
         as_trained: for a run that was trained with this INPUT: only another size is an error.
 
     Raises:
-        ConfigError: for another size, and unless MODEL.BACKBONE.CHECK_INPUT is False for another mean, standard
-            deviation or interpolation, with the overrides that set them.
+        ConfigError: for another size, and unless MODEL.BACKBONE.CHECK_INPUT is False for another interpolation, mean or
+            standard deviation, or none of these where images are not normalised, with the overrides that set them.
     """
     images, node, name = clip_model.preprocessing, cfg.INPUT, cfg.MODEL.BACKBONE.NAME
     expected = {"SIZE": images.size, "INTERPOLATION": images.interpolation}
-    if "normalize" in node.get("TRANSFORMS", ()):
+    transforms, is_centred = node.get("TRANSFORMS", ()), not any(images.mean) and set(images.std) == {1.0}
+    if "normalize" in transforms or not is_centred:
         expected |= {"PIXEL_MEAN": list(images.mean), "PIXEL_STD": list(images.std)}
+    if "normalize" not in transforms and not is_centred:
+        expected["TRANSFORMS"] = [*transforms, "normalize"]
     wrong = {key: value for key, value in expected.items() if key in node and not _same(node[key], value)}
     if images.resize_mode != "shortest":
         logger.info("%s was trained on images resized by %s; here their centre is cropped", name, images.resize_mode)

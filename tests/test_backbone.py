@@ -123,6 +123,32 @@ def test_image_size_must_fit():
         check_input(config("x", 64), model)
 
 
+def test_images_must_be_normalised_as_the_model_s_were():
+    model = small_clip()
+    mean, std = list(model.preprocessing.mean), list(model.preprocessing.std)
+    cfg = config("x", 32)
+    cfg.INPUT |= {"TRANSFORMS": ["random_flip"], "PIXEL_MEAN": mean, "PIXEL_STD": std}
+    cfg.MODEL.BACKBONE.CHECK_INPUT = True
+    expected = (
+        r"INPUT.TRANSFORMS is \['random_flip'\], expected \['random_flip', 'normalize'\] for x: "
+        r"set INPUT.TRANSFORMS \"\['random_flip', 'normalize'\]\"$"
+    )
+    with pytest.raises(ConfigError, match=f"^{expected}"):
+        check_input(cfg, model)
+    cfg.INPUT.PIXEL_MEAN = [0.5, 0.5, 0.5]
+    with pytest.raises(ConfigError, match=r"PIXEL_MEAN is .*; INPUT.TRANSFORMS is"):
+        check_input(cfg, model)
+    cfg.INPUT |= {"TRANSFORMS": ["random_flip", "normalize"], "PIXEL_MEAN": mean}
+    check_input(cfg, model)
+
+
+def test_a_run_that_was_trained_without_is_only_warned_of_it(caplog):
+    cfg = config("x", 32)
+    cfg.INPUT.TRANSFORMS, cfg.MODEL.BACKBONE.CHECK_INPUT = [], True
+    check_input(cfg, small_clip(), as_trained=True)
+    assert "INPUT.TRANSFORMS is [], expected ['normalize'] for x" in caplog.text
+
+
 # Tracing takes most of the time of the first; small_clip goes through the same reader above.
 @pytest.mark.parametrize("name", [pytest.param("ViT-B-16.pt", marks=pytest.mark.slow), "ViT-B-16.pth"])
 def test_true_vit_b16_size_loads_by_path_and_trains_one_step(tmp_path, name):

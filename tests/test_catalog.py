@@ -7,9 +7,9 @@ from importlib import metadata
 import pytest
 
 from mocoop import catalog
-from mocoop.catalog import ENTRY_POINTS, listed
+from mocoop.catalog import DECLARED, ENTRY_POINTS, listed
 from mocoop.errors import ConfigError
-from mocoop.methods import methods, register_method
+from mocoop.methods import PromptMethod, methods, register_method
 from mocoop.methods.keys import Key
 
 PLUGIN = """
@@ -22,7 +22,7 @@ class Later(PromptMethod):
 
 
 def test_it_is_the_registry():
-    known = ("name", "published", "title", "learns", "new_classes", "prompts")
+    known = ("name", *DECLARED)
     said, registered = ([[getattr(m, key) for key in known] for m in found().values()] for found in (listed, methods))
     assert said == registered
 
@@ -76,5 +76,7 @@ def test_the_decorator_may_be_named_by_its_module(tmp_path):
 
 
 def test_keys_need_a_node():
-    with pytest.raises(ValueError, match='Later has keys and no node, expected node="..."'):
-        register_method("Later", published="2999-01", title="of tomorrow", keys=(Key("N", 1, "a number"),))
+    with pytest.raises(ConfigError, match='Later has keys and no node, expected node="..."'):
+        register_method("Later", published="2999-01", title="of tomorrow", keys=(Key("N", 1, "a number"),))(
+            PromptMethod
+        )

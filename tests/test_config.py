@@ -1,17 +1,24 @@
 """Merging yaml files and overrides: all that is wrong at once, in words a person can act on."""
 
 import pytest
+from yacs.config import CfgNode
 
 from mocoop.config import fill, merge_file, merge_overrides
 from mocoop.engine import get_cfg_default
 from mocoop.errors import ConfigError
-from mocoop.methods import extend_cfg
+from mocoop.methods import extend_cfg, get_method
 
 
 def default():
     cfg = get_cfg_default()
     extend_cfg(cfg)
     return cfg
+
+
+def test_a_node_that_is_there_gets_the_keys_that_it_lacks():
+    cfg = CfgNode({"TRAINER": {"COOP": {"N_CTX": 5}}})
+    get_method("CoOp").add_keys(cfg)
+    assert (cfg.TRAINER.COOP.N_CTX, cfg.TRAINER.COOP.CSC, cfg.TRAINER.COOP.PREC) == (5, False, "fp16")
 
 
 def test_a_config_that_is_extended_again_keeps_its_values():

@@ -10,9 +10,10 @@ from safetensors.torch import save
 from mocoop.backbone import load_clip
 from mocoop.clip.openai import MODEL_URLS
 from mocoop.export.card import model_card
+from mocoop.export.check import answers_to_compare, check_alike, folder_logits
 from mocoop.export.clip_weights import BACKBONE, OPEN_CLIP, OPEN_CLIP_CONFIG, backbone_files
 from mocoop.export.description import describe
-from mocoop.export.onnx_file import check_onnx_installed, largest_difference, write_onnx
+from mocoop.export.onnx_file import check_onnx_installed, onnx_file, onnx_logits
 from mocoop.export.scorers import Scorer, scorer_of
 from mocoop.files import check_empty, write_file
 from mocoop.runs.trained_run import TrainedRun
@@ -38,7 +39,10 @@ def export_run(
     CLIP's weights are written with `with_backbone`, and always for a CLIP that plain `clip.load` cannot get by name
     as it was: an embedded one, open_clip's, a file of one's own. With `card_of`, the run's folder, a model card, too.
 
-    Raises ConfigError for a folder that holds something, unless `force` is given, and for a missing package.
+    Before anything is written, what will be is compared with the method itself on a few images.
+
+    Raises ConfigError for a folder that holds something, unless `force` is given, for a missing package, and for a
+    method whose predictions an export does not give.
     """
     folder = Path(folder)
     check_empty(folder, force)
@@ -46,7 +50,13 @@ def export_run(
         check_onnx_installed()
     with_backbone = with_backbone or run.cfg.MODEL.BACKBONE.NAME not in MODEL_URLS
     description, scorer = describe(run, with_backbone), scorer_of(run)
-    files = {WEIGHTS: save(scorer.tensors()), CLASSES: _json(run.classnames), **_example(scorer)}
+    tensors = scorer.tensors()
+    images, logits = answers_to_compare(run, scorer.few)
+    check_alike(run, "its files", folder_logits(scorer, tensors, run, images), logits)
+    files = {WEIGHTS: save(tensors), CLASSES: _json(run.classnames), **_example(scorer)}
+    if onnx:
+        files[ONNX] = onnx_file(scorer, tuple(run.cfg.INPUT.SIZE))
+        check_alike(run, ONNX, onnx_logits(files[ONNX], images), logits)
     if card_of is not None:
         files[CARD] = model_card(run, card_of, onnx, with_backbone).encode()
     if with_backbone:
@@ -56,20 +66,8 @@ def export_run(
     for name, content in files.items():
         write_file(folder / name, content)
     written = [folder / name for name in files]
-    if onnx:
-        written.append(folder / ONNX)
-        _write_onnx(scorer, tuple(run.cfg.INPUT.SIZE), folder / ONNX)
     write_file(folder / DESCRIPTION, _json(description))  # last: with it the folder is whole
     return [*written, folder / DESCRIPTION]
-
-
-def _write_onnx(scorer: Scorer, size: tuple[int, int], path: Path) -> None:
-    write_onnx(scorer, size, path)
-    difference = largest_difference(scorer, size, path)
-    if difference is None:
-        logger.info("%s was not run; with the package onnxruntime it would be compared with the model", path)
-    else:
-        logger.info("%s gives the model's logits within %.1e", path, difference)
 
 
 def _example(scorer: Scorer) -> dict[str, bytes]:

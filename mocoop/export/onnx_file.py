@@ -4,20 +4,16 @@ import contextlib
 import importlib.util
 import inspect
 import io
-import logging
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from mocoop.errors import ConfigError
 from mocoop.export.scorers import Scorer
-from mocoop.files import write_file
 
 OPSET = 17
-
-logger = logging.getLogger(__name__)
 
 
 def check_onnx_installed() -> None:
@@ -26,8 +22,8 @@ def check_onnx_installed() -> None:
         raise ConfigError("ONNX needs the package onnx: pip install onnx onnxruntime, or pass --no-onnx")
 
 
-def write_onnx(scorer: Scorer, size: tuple[int, int], path: Path) -> None:
-    """Write image (B, 3, H, W) -> logits (B, C), both float32."""
+def onnx_file(scorer: Scorer, size: tuple[int, int]) -> bytes:
+    """The file's content, image (B, 3, H, W) -> logits (B, C), both float32."""
     example = torch.zeros(2, 3, *size)
     # The exporter by tracing: one file, and the same in all versions of torch that are supported.
     has_choice = "dynamo" in inspect.signature(torch.onnx.export).parameters
@@ -45,7 +41,7 @@ def write_onnx(scorer: Scorer, size: tuple[int, int], path: Path) -> None:
             opset_version=OPSET,
             **options,
         )
-    write_file(path, whole.getbuffer())
+    return whole.getvalue()
 
 
 @contextlib.contextmanager
@@ -59,14 +55,11 @@ def _attention_in_parts() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-def largest_difference(scorer: Scorer, size: tuple[int, int], path: Path) -> float | None:
-    """Between the file's logits of three random images and the scorer's; None without the package onnxruntime."""
+def onnx_logits(content: bytes, images: Tensor) -> Tensor | None:
+    """What the file gives for images; None without the package onnxruntime."""
     if importlib.util.find_spec("onnxruntime") is None:
         return None
     import onnxruntime
 
-    images = torch.randn(3, 3, *size, generator=torch.Generator().manual_seed(0))
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    found = torch.from_numpy(session.run(None, {"image": images.numpy()})[0])
-    with torch.no_grad():
-        return float((found - scorer(images)).abs().max())
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run(None, {"image": images.numpy()})[0])

@@ -16,11 +16,8 @@ from mocoop.clip.residual_block import Block
 from mocoop.clip.tower_parts import NOTHING, TowerParts
 from mocoop.errors import ConfigError
 from mocoop.export.clip_weights import tuned_state
-from mocoop.methods.base import PromptMethod
-from mocoop.methods.cocoop import CoCoOp
+from mocoop.methods.base import PromptMethod, keeps
 from mocoop.methods.deep_prompts import beside_patches
-from mocoop.methods.mocoop.routed import RoutedMethod
-from mocoop.methods.on_features import FeatureMethod
 from mocoop.runs.trained_run import TrainedRun
 
 
@@ -32,11 +29,12 @@ class Scorer(nn.Module):
 
     Attributes:
         example: which file of example/ computes the same.
+        few: how many images are enough to see that it does.
         clip_model: CLIP with what the run changed in it.
         tuned: the parameters that differ from CLIP's own, by their makers' names.
     """
 
-    example = ""
+    example, few = "", 8
 
     def __init__(self, run: TrainedRun):
         super().__init__()
@@ -49,8 +47,7 @@ class Scorer(nn.Module):
 
     def image_features(self, image: Tensor) -> Tensor:
         """What the method takes for image features (B, D)."""
-        features = self.clip_model.visual(image) if not self.visual_prompts else self._prompted(image)
-        return F.normalize(features, dim=-1) if self.method.unit_features else features
+        return self.method.of_encoded(self._prompted(image) if self.visual_prompts else self.clip_model.visual(image))
 
     def _prompted(self, image: Tensor) -> Tensor:
         first, *deeper = self.visual_prompts
@@ -67,7 +64,8 @@ class Scorer(nn.Module):
     def tensors(self) -> dict[str, Tensor]:
         """What is written of it: its own tensors, and under "clip." those that CLIP gets in place of its own."""
         tensors = {"scale": self.method.logit_scale, "bias": torch.as_tensor(self.method.logit_bias)}
-        tensors |= {f"visual_prompts.{i}": rows for i, rows in enumerate(self.visual_prompts)} | self.own_tensors()
+        tensors |= {f"visual_prompts.{i}": rows for i, rows in enumerate(self.visual_prompts)}
+        tensors |= image_map(self.method) | self.own_tensors()
         state = self.clip_model.model.state_dict()
         tensors |= {f"clip.{name}": state[name] for name in self.tuned}
         return {name: value.detach().float().contiguous() for name, value in tensors.items()}
@@ -99,7 +97,7 @@ class FeatureScorer(Scorer):
 class ConditionalScorer(Scorer):
     """CoCoOp's `ctx` (n, width) and `meta_net`; the text tower runs for every image, over all classes."""
 
-    example = "conditional"
+    example, few = "conditional", 2
 
     def own_tensors(self) -> dict[str, Tensor]:
         return self.method.learned_state()
@@ -109,6 +107,31 @@ class ConditionalScorer(Scorer):
         contexts = method.ctx + method.meta_net(features).unsqueeze(1)  # (B, n, width)
         text = F.normalize(encode_contexts(self.clip_model, contexts, method.layout), dim=-1)  # (B, C, D)
         return method.logit_scale * torch.einsum("bd,bcd->bc", features, text) + method.logit_bias
+
+
+@torch.no_grad()
+def image_map(method: PromptMethod) -> dict[str, Tensor]:
+    """`transform_image` as tensors, none where it changes nothing: "image_map.weight" (D, D) and "image_map.bias" (D,)
+    of the feature f as it is, f @ weight + bias, or normalised, if "image_map.unit" is 1.
+
+    Raises ConfigError for one that is no such map.
+    """
+    if keeps(type(method), "transform_image"):
+        return {}
+    one = torch.eye(method.clip_model.embed_dim, dtype=method.dtype)
+    ends, some = method.transform_image(torch.cat([one, -one])), one * 3 + one.roll(1, 0) - 1
+    forth, back = ends.split(len(one))
+    weight, bias = (forth - back) / 2, ((forth + back) / 2).mean(0)
+    expected = method.transform_image(some)
+    for unit in (0, 1):
+        found = (F.normalize(some, dim=-1) if unit else some) @ weight + bias
+        if torch.allclose(found, expected, rtol=1e-4, atol=1e-4):
+            values = {"weight": weight, "bias": bias, "unit": torch.tensor(unit)}
+            return {f"image_map.{name}": value for name, value in values.items()}
+    raise ConfigError(
+        f"{method.entry.name} cannot be exported: its transform_image is no affine map of the feature or of the "
+        "normalised one"
+    )
 
 
 def visual_prompts(parts: TowerParts | None) -> list[Tensor]:
@@ -154,15 +177,12 @@ def scorer_of(run: TrainedRun) -> Scorer:
         raise ConfigError(
             f"{method.entry.name} cannot be exported: an export's image tower takes rows for its first blocks alone"
         )
-    is_product = type(method).predict_features is PromptMethod.predict_features
-    if isinstance(method, CoCoOp):
-        if opaque := method.clip_model.opaque_text:
-            raise ConfigError(f"{method.entry.name} cannot be exported with a text tower that is {opaque}")
-        scorer = ConditionalScorer(run)
-    elif isinstance(method, FeatureMethod):
-        scorer = FeatureScorer(run)
-    elif is_product or (isinstance(method, RoutedMethod) and method.one_feature):
-        scorer = MixtureScorer(run)
-    else:
+    kind = method.entry.export
+    if kind is None or method.extra_vectors:
         raise ConfigError(f"{method.entry.name} cannot be exported: its scores are not a product of features")
-    return scorer.eval()
+    if kind == "conditional" and (opaque := method.clip_model.opaque_text):
+        raise ConfigError(f"{method.entry.name} cannot be exported with a text tower that is {opaque}")
+    return _SCORERS[kind](run).eval()
+
+
+_SCORERS = {"product": MixtureScorer, "features": FeatureScorer, "conditional": ConditionalScorer}

@@ -5,10 +5,24 @@ A method is a module that knows no engine. From Python, or in any loop of one's 
     method.fit(features)  # methods on frozen features start from those of all images
     parts = method.loss(image, label)  # {"loss": ..., parts of it, "acc": ...}
     method.backward(parts)  # fills the gradients; then the optimiser's step
+    method.after_step()
     method.after_epoch(epoch, epochs)
     method.select(features)
 
 Scaling, clipping and the optimiser's step belong to whoever drives it.
+
+All that a prediction takes of an image goes through `image_features`, which no method overrides:
+
+    normalise(transform_image(image_encoder(image, image_parts())))
+
+What a method does to the feature is `transform_image`; what it puts into the tower is `image_parts`. A method that
+needs several vectors of an image says how many in `extra_vectors` and makes them in `extra_image_features`.
+
+Among several ranks (torchrun) each is given its own share of a batch's images, and the labels of all of them.
+`image_features`, `raw_image_features`, `frozen_image_features` and `text_encoder` give every rank the features of the
+whole batch. So a method calls neither a module of CLIP's image tower nor anything else on `image` by itself, compares
+no `len(image)` with labels, starts no collective, and draws from no generator but torch's default ones, which are alike
+on all ranks.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,13 +37,13 @@ from mocoop.clip.backbone import Backbone
 from mocoop.clip.image_encoder import ImageEncoder
 from mocoop.clip.text_encoder import TextEncoder
 from mocoop.clip.tower_parts import TowerParts
-from mocoop.errors import CheckpointError, one_line
-from mocoop.methods.registry import MethodEntry
+from mocoop.errors import CheckpointError, ConfigError, one_line
+from mocoop.methods.class_rows import rows_among
+from mocoop.methods.contract import check_built, check_final, check_prediction, checked_loss
 
 if TYPE_CHECKING:
     from mocoop.methods.on_features import FewShotFeatures
-
-STATEFUL = ("stages", "start_stage", "extra_state")  # what methods that hold another one do not pass on to it
+    from mocoop.methods.registry import MethodEntry
 
 
 class PromptMethod(nn.Module):
@@ -45,15 +59,27 @@ class PromptMethod(nn.Module):
         clip_model: from `mocoop.backbone.load_clip`.
         all_classnames: names of all classes, base and new, in label order, for methods whose training may use them.
 
-    Attributes: what it was built with, and `settings`, the method's own keys.
+    Attributes:
+        settings: the method's own keys.
+        rows, all_trained: (C,) the place of each class among `trained_classnames`, -1 for one that was not trained, and
+            whether all were; of a method registered with `trained_classes`.
+
+    Raises ConfigError if it does not keep to the contract; a class that overrides what is final is not even made.
     """
 
-    entry: MethodEntry  # set by `register_method`
+    entry: "MethodEntry"  # set by `register_method`
     takes_steps = True  # whether training takes steps; if not, `fit` is all of it, and its epochs are empty
     unit_features = True  # whether `image_features` are normalised
     steps_alike = True  # whether each step of a stage launches the same work on the device, whatever the values are
     stages: tuple[float, ...] = ()  # shares of the training at which later stages start; the schedule starts anew there
     stage = 0
+    extra_vectors = 0  # of an image, behind its feature
+
+    def __init_subclass__(cls, **kwargs) -> None:
+        super().__init_subclass__(**kwargs)
+        check_final(cls, PromptMethod)
+        if "loss" in vars(cls):
+            cls.loss = checked_loss(cls.loss)
 
     def __init__(
         self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames: Sequence[str] | None = None
@@ -61,6 +87,10 @@ class PromptMethod(nn.Module):
         super().__init__()
         self.cfg, self.settings = cfg, self.entry.settings(cfg)
         self.classnames, self.all_classnames = list(classnames), all_classnames
+        if self.entry.trained_classes:
+            rows = rows_among(self.trained_classnames, self.classnames)
+            self.all_trained = bool((rows >= 0).all())
+            self.register_buffer("rows", rows, persistent=False)
         self.clip_model = clip_model
         kind = self.settings.get("TEXT_ENCODER", "fast")
         self.text_encoder = TextEncoder(clip_model, kind, self.settings.get("TEXT_CHUNK", 0))
@@ -68,6 +98,7 @@ class PromptMethod(nn.Module):
         self._class_features: tuple[tuple, Tensor] | None = None
         self._frozen: dict[str, Tensor] = {}
         self.setup()
+        check_built(self)
 
     def setup(self) -> None:
         """Make what is learned. Raises ConfigError for settings or a CLIP that the method cannot work with."""
@@ -82,23 +113,47 @@ class PromptMethod(nn.Module):
         """What the method puts into the text tower for its own prompts; None for CLIP's own tower."""
         return None
 
+    def transform_image(self, features: Tensor) -> Tensor:
+        """What the method makes of the image tower's features (B, D), which are not normalised: as they are."""
+        return features
+
+    def extra_image_features(self, image: Tensor, features: Tensor) -> Tensor:
+        """`extra_vectors` more features (B, n, D) of each image, given `image_features` (B, D) without them."""
+        raise NotImplementedError
+
+    @property
+    def takes_clip_features(self) -> bool:
+        """Whether all that predictions take of an image is what CLIP's own tower gives: that may be kept and shared."""
+        return keeps(type(self), "predict") and self.image_parts() is None and not self.extra_vectors
+
     @property
     def image_learns(self) -> bool:
-        """Whether the image features depend on what is learned: such features can be neither cached nor shared."""
-        with torch.enable_grad():  # what is computed of learned tensors without one would seem fixed
-            parts = self.image_parts()
-        return parts is not None and parts.learns
+        """Whether the image features depend on what is learned, now or in an earlier stage of the training.
+
+        Derived so that it is never wrongly False: anything that a method which learns puts into the tower or behind it
+        counts, with a gradient or without one (buffers, averages, a stage in which it rests).
+        """
+        changed = self.image_parts() is not None or not keeps(type(self), "transform_image") or self.extra_vectors > 0
+        return changed and bool(self.learned_tensors())
 
     def image_features(self, image: Tensor) -> Tensor:
-        """Image features (B, D), normalised unless the method wants CLIP's as they are (`unit_features`).
+        """Image features (B, D), normalised unless the method wants them as they are (`unit_features`).
 
-        No graph is built unless something in the image tower learns.
+        (B, 1 + n, D) of a method with n `extra_vectors`. Final. No graph is built of a tower in which nothing learns.
         """
         parts = self.image_parts()
         learns = parts is not None and parts.learns
         with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
-            features = self.image_encoder(image.to(self.dtype), parts)
-            return F.normalize(features, dim=-1) if self.unit_features else features
+            encoded = self.image_encoder(image.to(self.dtype), parts)
+        features = self.of_encoded(encoded)
+        if not self.extra_vectors:
+            return features
+        return torch.cat([features.unsqueeze(1), self.extra_image_features(image, features)], dim=1)
+
+    def of_encoded(self, encoded: Tensor) -> Tensor:
+        """`image_features` (B, D) of what the image tower gave, (B, D)."""
+        features = self.transform_image(encoded)
+        return F.normalize(features, dim=-1) if self.unit_features else features
 
     @torch.no_grad()
     def raw_image_features(self, image: Tensor) -> Tensor:
@@ -132,21 +187,21 @@ class PromptMethod(nn.Module):
     # --- predictions ----------------------------------------------------------------------------------------------
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits (B, C) of images (B, 3, H, W)."""
-        return self.predict(image)["logits"]
+        """Logits (B, C) of images (B, 3, H, W). Final."""
+        return check_prediction(self, self.predict(image), len(image))["logits"]
 
     def predict(self, image: Tensor) -> dict[str, Tensor]:
-        """Logits (B, C) under "logits"; methods that route add what they chose."""
+        """Logits (B, C) under "logits"; methods that route add what they chose. Tests, tools and pages all ask this."""
         return self.predict_features(self.image_features(image))
 
     def predict_features(self, image_features: Tensor) -> dict[str, Tensor]:
         """`predict` from what `image_features` gives, (B, D)."""
         return {"logits": self.logit_scale * image_features @ self.class_features().t() + self.logit_bias}
 
-    def routing_evidence(self, image_features: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """What a test judges a router by: "expert_logits" (B, E, C) of each expert alone, "similarity" (B, E) of the
-        images to the experts' groups. Empty for a method that does not route, or whose experts encode no image but
-        those that chose them."""
+    def routing_evidence(self, prediction: dict[str, Tensor], label: Tensor) -> dict[str, Tensor]:
+        """What a test judges a router by, of a prediction: "expert_logits" (B, E, C) of each expert alone, "similarity"
+        (B, E) of the images to the experts' groups. Empty for a method that does not route, or whose experts encode no
+        image but those that chose them."""
         return {}
 
     # --- training -------------------------------------------------------------------------------------------------
@@ -157,6 +212,7 @@ class PromptMethod(nn.Module):
     def select(self, features: "FewShotFeatures") -> None:
         """Called once, after the last step and before the last weights are saved: chooses on the validation images."""
 
+    @checked_loss
     def loss(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
         """The "loss" to be minimised, its parts if it has any, and "acc", the accuracy of the batch in percent."""
         logits = self(image)
@@ -168,6 +224,9 @@ class PromptMethod(nn.Module):
 
     def start_stage(self, stage: int) -> None:
         """Called before the first step of stage 1, 2, ...; sets `stage`, which `extra_state` has to keep."""
+
+    def after_step(self) -> None:
+        """Called after each step of the optimiser, for running averages and the like."""
 
     def after_epoch(self, epoch: int, epochs: int) -> None:
         """Called after each epoch, 1 to `epochs`, when the schedule has moved on and before anything is saved."""
@@ -233,6 +292,18 @@ class PromptMethod(nn.Module):
         if state:
             raise CheckpointError(f"{self.entry.name} keeps nothing beside its parameters, got {', '.join(state)}")
 
+    @property
+    def trained_classnames(self) -> list[str]:
+        """Names of the T trained classes, whichever are at hand; of a method registered with `trained_classes`.
+
+        They travel with its checkpoints. Raises ConfigError for another method.
+        """
+        if not self.entry.trained_classes:
+            raise ConfigError(
+                f"{self.entry.name} asks for trained_classnames, expected trained_classes=True beside its name"
+            )
+        return list(self.settings.HEAD_CLASSES) or self.classnames
+
     def bound_to_classes(self) -> str | None:
         """What is learned for the trained classes alone, in words; None if other class names can take their place."""
         return None
@@ -243,7 +314,8 @@ class PromptMethod(nn.Module):
 
     def structure(self) -> dict:
         """The values of the structural keys, resolved; they travel with a checkpoint."""
-        return {key: self.settings[key] for key in self.entry.structural_keys}
+        own = {key: self.settings[key] for key in self.entry.structural_keys}
+        return own | {"HEAD_CLASSES": self.trained_classnames} if self.entry.trained_classes else own
 
     # --- CLIP -----------------------------------------------------------------------------------------------------
 
@@ -281,20 +353,6 @@ def keeps(method: type[PromptMethod], *names: str) -> bool:
 def _of_clip(name: str) -> bool:
     """Whether a tensor is CLIP's, which a method that a method holds shares with it."""
     return "clip_model" in name.split(".")
-
-
-def taught_classes(method: PromptMethod, choice: str) -> tuple[list[str], Tensor]:
-    """The classes of a method's loss over texts, and the rows of the C trained classes among them.
-
-    Args:
-        choice: "train", or "all": those of the dataset. Trained on new classes, LASP and MoCoOp have no others.
-    """
-    own, everyone, trained_on = method.classnames, method.all_classnames, method.cfg.DATASET.get("SUBSAMPLE_CLASSES")
-    taught = list(own)
-    if choice == "all" and everyone is not None and trained_on != "new":
-        taught = list(everyone) + [name for name in own if name not in set(everyone)]
-    row = {name: i for i, name in reversed(list(enumerate(taught)))}
-    return taught, torch.tensor([row[name] for name in own])
 
 
 def batch_accuracy(logits: Tensor, label: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ KEYS = (
 )  # fmt: skip
 
 
-@register_method("CLIPAdapter", node="CLIP_ADAPTER", keys=KEYS, published="2021-10", title="an adapter on features")
+@register_method("CLIPAdapter", node="CLIP_ADAPTER", keys=KEYS, published="2021-10", title="an adapter on features",
+                 export="features")  # fmt: skip
 class CLIPAdapter(FeatureMethod):
     """Learns `adapter`: weights (D / REDUCTION, D) and (D, D / REDUCTION)."""
 

@@ -8,8 +8,8 @@ from mocoop.clip.lora import LoRA
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.methods.deep_prompts import image_tower, text_tower
 from mocoop.methods.keys import Key, common_keys
+from mocoop.methods.parts import TunedTowers
 from mocoop.methods.registry import register_method
-from mocoop.methods.tuned_towers import TunedTowers
 
 KEYS = (
     Key("RANK", 2, "rank of each update", at_least=1, at_most=1024, structural=True),
@@ -20,7 +20,8 @@ KEYS = (
 )
 
 
-@register_method("CLIPLoRA", node="CLIPLORA", keys=KEYS, published="2024-05", title="low-rank updates of both towers")
+@register_method("CLIPLoRA", node="CLIPLORA", keys=KEYS, published="2024-05", title="low-rank updates of both towers",
+                 dept_base=True)  # fmt: skip
 class CLIPLoRA(TunedTowers):
     """Learns `text_lora` and `image_lora`: A (r, W) and B (W, r) of each block's queries, keys and values.
 

@@ -12,7 +12,7 @@ from mocoop.clip.openai import TOKENIZER
 from mocoop.clip.prompts import Context, PromptLayout, embed_words, readable
 from mocoop.clip.tokenizer import Tokenizer
 from mocoop.methods.keys import Key, common_keys
-from mocoop.methods.one_prompt import OnePrompt
+from mocoop.methods.parts import OnePrompt
 from mocoop.methods.registry import register_method
 
 POSITIONS = ("end", "middle", "front")
@@ -27,7 +27,8 @@ KEYS = (
 logger = logging.getLogger(__name__)
 
 
-@register_method("CoOp", node="COOP", keys=KEYS, published="2021-09", title="context optimisation")
+@register_method("CoOp", node="COOP", keys=KEYS, published="2021-09", title="context optimisation",
+                 expert=True, dept_base=True)  # fmt: skip
 class CoOp(OnePrompt):
     """Learns `ctx`: (n, width), or (C, n, width) with class-specific contexts."""
 

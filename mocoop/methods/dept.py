@@ -6,31 +6,26 @@ from torch.nn import functional as F
 from yacs.config import CfgNode
 
 from mocoop.clip.tower_parts import TowerParts
-from mocoop.methods.base import STATEFUL, PromptMethod, keeps
-from mocoop.methods.heads import HEAD_CLASSES, head_rows
+from mocoop.errors import quoted
+from mocoop.methods.base import PromptMethod
 from mocoop.methods.keys import Key, common_keys
-from mocoop.methods.one_prompt import OnePrompt
-from mocoop.methods.registry import get_method, register_method
+from mocoop.methods.registry import get_method, methods, register_method
 
 KEYS = (
     Key("BASE", "KgCoOp", "the method that it is added to; the keys of that one's node count", structural=True),
     Key("WEIGHT", 0.7, "weight of the head, in the loss and on the trained classes", at_least=0.0, at_most=1.0,
         structural=True),
     Key("HEAD_LR_MULT", 6.5, "the head's factor on the learning rate", at_least=0.0),
-    HEAD_CLASSES,
     *common_keys(prec="fp16"),
 )  # fmt: skip
 
 
 def base_problems(cfg: CfgNode) -> list[str]:
     """What is wrong with BASE, or with the keys of the method that it names."""
-    name = cfg.TRAINER.DEPT.BASE
-    entry = get_method(name)
-    has_one_prompt = issubclass(entry.build, OnePrompt) and entry.build.loss is OnePrompt.loss
-    if not has_one_prompt or not keeps(entry.build, "fit", "select", *STATEFUL):
-        expected = "a method with one prompt that learns by steps alone, such as CoOp, KgCoOp or MaPLe"
-        return [f"TRAINER.DEPT.BASE is {name!r}, expected {expected}"]
-    return entry.problems(cfg)
+    name, known = cfg.TRAINER.DEPT.BASE, [name for name, entry in methods().items() if entry.dept_base]
+    if name not in known:
+        return [f"TRAINER.DEPT.BASE is {quoted(name)}, expected one of {', '.join(known)}"]
+    return get_method(name).problems(cfg)
 
 
 class FiLM(nn.Module):
@@ -45,7 +40,7 @@ class FiLM(nn.Module):
 
 
 @register_method("DePT", node="DEPT", keys=KEYS, published="2023-09", title="decoupled prompt tuning",
-                 problems=base_problems)  # fmt: skip
+                 problems=base_problems, trained_classes=True, export=None)  # fmt: skip
 class DePT(PromptMethod):
     """Learns `base`, and a head of the trained classes with transformed features: `linear_probe_proj`, `film_lp_*`.
 
@@ -59,12 +54,9 @@ class DePT(PromptMethod):
         given = self.cfg, self.classnames, self.clip_model, self.all_classnames
         self.base = get_method(self.settings.BASE).build(*given)
         self.base.text_encoder, self.base.image_encoder = self.text_encoder, self.image_encoder
-        self.head_classes, rows = head_rows(self.settings, self.classnames)
-        self.register_buffer("rows", rows, persistent=False)  # (C,)
-        self.knows_all = bool((rows >= 0).all())
         channels = self.clip_model.embed_dim
         self.film_lp_img, self.film_lp_text = FiLM(channels), FiLM(channels)
-        self.linear_probe_proj = nn.Linear(channels, len(self.head_classes)).to(self.clip_model.dtype)
+        self.linear_probe_proj = nn.Linear(channels, len(self.trained_classnames)).to(self.clip_model.dtype)
 
     def image_parts(self) -> TowerParts | None:
         return self.base.image_parts()
@@ -74,7 +66,7 @@ class DePT(PromptMethod):
 
     def predict_features(self, image_features: Tensor) -> dict[str, Tensor]:
         logits = self.logit_scale * F.normalize(image_features, dim=-1) @ self.class_features().t() + self.logit_bias
-        if self.knows_all:
+        if self.all_trained:
             linear = self.linear_probe_proj(self.film_lp_img(image_features))[:, self.rows]
             logits = (1 - self.settings.WEIGHT) * logits + self.settings.WEIGHT * linear
         return {"logits": logits}
@@ -86,6 +78,9 @@ class DePT(PromptMethod):
         ce, linear = parts.get("loss_ce", parts["loss"]), F.cross_entropy(self.linear_probe_proj(seen), label.repeat(2))
         total = parts["loss"] + self.settings.WEIGHT * (linear - ce)
         return {**parts, "loss": total, "loss_ce": ce, "loss_linear": linear}
+
+    def after_step(self) -> None:
+        self.base.after_step()
 
     def after_epoch(self, epoch: int, epochs: int) -> None:
         self.base.after_epoch(epoch, epochs)
@@ -103,7 +98,7 @@ class DePT(PromptMethod):
 
     def structure(self) -> dict:
         base = {self.base.entry.node: self.base.structure()}
-        return super().structure() | {"HEAD_CLASSES": self.head_classes} | base
+        return super().structure() | base
 
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The release saves all of CLIP, and what the base learns under its prompt learner."""

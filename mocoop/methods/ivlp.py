@@ -18,7 +18,7 @@ from mocoop.methods.deep_prompts import (
     text_tower,
 )
 from mocoop.methods.keys import Key, common_keys
-from mocoop.methods.one_prompt import OnePrompt
+from mocoop.methods.parts import OnePrompt
 from mocoop.methods.registry import register_method
 
 KEYS = (
@@ -34,7 +34,8 @@ KEYS = (
 )  # fmt: skip
 
 
-@register_method("IVLP", node="IVLP", keys=KEYS, published="2022-10", title="independent vision-language prompting")
+@register_method("IVLP", node="IVLP", keys=KEYS, published="2022-10", title="independent vision-language prompting",
+                 expert=True, dept_base=True)  # fmt: skip
 class IVLP(OnePrompt):
     """Learns `ctx` (n, W), `text_prompts`: (n, W) for blocks 1, 2, ..., `visual_prompts`: (m, W') for blocks 0, 1, ...
 

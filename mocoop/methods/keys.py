@@ -7,8 +7,10 @@ from yacs.config import CfgNode
 
 from mocoop.clip.text_encoder import KINDS
 from mocoop.config import Limits
+from mocoop.errors import ConfigError, quoted
 
 PRECISIONS = ("fp32", "fp16", "amp", "bf16")
+_TYPES = (bool, int, float, str, tuple, list)
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,14 @@ class Key:
     structural: bool = False
     at_most: float | None = None
 
+    def __post_init__(self) -> None:
+        """Raises ConfigError for what no config can hold."""
+        if not isinstance(self.name, str) or not self.name.isidentifier():
+            raise ConfigError(f"a key is called {quoted(self.name)}, expected letters, digits and _")
+        if not isinstance(self.default, _TYPES):
+            kinds = ", ".join(kind.__name__ for kind in _TYPES)
+            raise ConfigError(f"the default of the key {self.name} is {quoted(self.default)}, expected one of {kinds}")
+
     def with_default(self, default: object) -> "Key":
         """The same key of a method that starts from another value."""
         return replace(self, default=default)
@@ -39,6 +49,11 @@ class Key:
         """What is wrong with a value, one line, or None."""
         limits = Limits(self.at_least, self.at_most, self.choices)
         return limits.problem(f"TRAINER.{node_name}.{self.name}", value)
+
+
+HEAD_CLASSES = Key(  # of every method with `trained_classnames`
+    "HEAD_CLASSES", (), "names of the classes that it was trained for; empty: the dataset's", structural=True
+)
 
 
 def common_keys(prec: str) -> tuple[Key, ...]:
@@ -51,8 +66,10 @@ def common_keys(prec: str) -> tuple[Key, ...]:
 
 
 def add_keys(cfg: CfgNode, node_name: str, keys: Sequence[Key]) -> None:
-    """Add TRAINER.<node_name> with the keys' defaults to a config."""
-    cfg.TRAINER[node_name] = CfgNode({key.name: key.default for key in keys})
+    """Add TRAINER.<node_name>.* with the keys' defaults to a config; a key that it has keeps its value."""
+    node = cfg.TRAINER.setdefault(node_name, CfgNode())
+    for key in keys:
+        node.setdefault(key.name, key.default)
 
 
 def key_problems(cfg: CfgNode, node_name: str, keys: Sequence[Key]) -> list[str]:

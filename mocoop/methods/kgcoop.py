@@ -7,7 +7,7 @@ from mocoop.clip.templates import anchor_template
 from mocoop.methods.base import batch_accuracy
 from mocoop.methods.coop import coop_layout, only_ctx, start_context
 from mocoop.methods.keys import Key, common_keys
-from mocoop.methods.one_prompt import OnePrompt
+from mocoop.methods.parts import OnePrompt
 from mocoop.methods.registry import register_method
 from mocoop.methods.zeroshot import template_features
 
@@ -24,7 +24,8 @@ def anchor_distance(text_features: Tensor, anchors: Tensor) -> Tensor:
     return 1 - F.cosine_similarity(text_features, anchors.to(text_features.dtype), dim=-1, eps=1e-7).mean()
 
 
-@register_method("KgCoOp", node="KGCOOP", keys=KEYS, published="2023-03", title="knowledge-guided context optimisation")
+@register_method("KgCoOp", node="KGCOOP", keys=KEYS, published="2023-03", title="knowledge-guided context optimisation",
+                 expert=True, dept_base=True)  # fmt: skip
 class KgCoOp(OnePrompt):
     """Learns `ctx` (n, width)."""
 

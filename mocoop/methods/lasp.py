@@ -7,10 +7,11 @@ from torch.nn import functional as F
 from mocoop.clip.hard_prompts import hard_features
 from mocoop.clip.templates import template_bank
 from mocoop.clip.tower_parts import TowerParts
-from mocoop.methods.base import PromptMethod, batch_accuracy, taught_classes
+from mocoop.methods.base import PromptMethod, batch_accuracy
+from mocoop.methods.class_rows import taught_classes
 from mocoop.methods.coop import coop_layout, renamed, start_context
 from mocoop.methods.keys import Key, common_keys
-from mocoop.methods.layer_norms import LayerNorms
+from mocoop.methods.parts import LayerNorms
 from mocoop.methods.registry import register_method
 
 SHARED_KEYS = (  # with MoCoOp

@@ -9,7 +9,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from mocoop.methods.heads import HEAD_CLASSES
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.on_features import ClassifierMethod, FewShotFeatures, at_least_fp32
 from mocoop.methods.registry import register_method
@@ -18,7 +17,6 @@ KEYS = (
     Key("C", 0.316, "inverse weight of the penalty where none is chosen (CLIP's authors: 0.316)", at_least=1e-9),
     Key("SEARCH_STEPS", 8, "steps of the search for C on the validation images (released: 8); 0: no search",
         at_least=0, at_most=1000),
-    HEAD_CLASSES,
     *common_keys(prec="fp16"),
 )  # fmt: skip
 FIRST_C = (1e6, 1e4, 1e2, 1.0, 1e-2, 1e-4, 1e-6)
@@ -29,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 @register_method(
     "LinearProbe", node="LINEAR_PROBE", keys=KEYS, published="2021-09", title="logistic regression on image features",
-    new_classes=False,
+    new_classes=False, trained_classes=True, export="features",
 )  # fmt: skip
 class LinearProbe(ClassifierMethod):
     """Fits `weight` (T, D) and `bias` (T,) to features that are not normalised."""
@@ -39,11 +37,11 @@ class LinearProbe(ClassifierMethod):
 
     def setup(self) -> None:
         super().setup()
-        self.register_buffer("weight", torch.zeros(len(self.trained), self.feature_size))
-        self.register_buffer("bias", torch.zeros(len(self.trained)))
+        self.register_buffer("weight", torch.zeros(len(self.trained_classnames), self.feature_size))
+        self.register_buffer("bias", torch.zeros(len(self.trained_classnames)))
 
     def fit(self, features: FewShotFeatures) -> None:
-        if len(self.trained) < 2:  # there is nothing to tell apart
+        if len(self.trained_classnames) < 2:  # there is nothing to tell apart
             return
         views, label = features.training()
         known = (_numpy(views[0]), label.cpu().numpy())
@@ -54,7 +52,7 @@ class LinearProbe(ClassifierMethod):
             model = searched(self.settings.SEARCH_STEPS, *known, _numpy(found[0]), found[1].cpu().numpy())
         logger.info("logistic regression with C = %g", model.C)
         weight, bias = torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
-        if len(weight) < len(self.trained):  # of two classes, scikit-learn scores the second
+        if len(weight) < len(self.trained_classnames):  # of two classes, scikit-learn scores the second
             weight, bias = (torch.cat([-value, value]) / 2 for value in (weight, bias))
         self.weight.copy_(weight)
         self.bias.copy_(bias)

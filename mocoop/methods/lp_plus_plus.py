@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mocoop.methods.heads import HEAD_CLASSES
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.on_features import ClassifierMethod, FewShotFeatures, at_least_fp32, tip_templates
 from mocoop.methods.registry import register_method
@@ -15,7 +14,6 @@ KEYS = (
     Key("ITERATIONS", 300, "steps on all training images at once (released: 300)", at_least=1, at_most=1_000_000),
     Key("ALPHA_EVERY", 10, "steps of the classifier for each of alpha (released: 10)", at_least=1, at_most=1_000_000),
     Key("SEARCH", True, "keep the iteration that is best on the validation images; without, or without any: the last"),
-    HEAD_CLASSES,
     *common_keys(prec="fp16"),
 )
 MOMENTUM, ALPHA = 0.9, 250.0
@@ -23,7 +21,7 @@ MOMENTUM, ALPHA = 0.9, 250.0
 
 @register_method(
     "LPPlusPlus", node="LP_PLUS_PLUS", keys=KEYS, published="2024-04", title="linear probe blended with zero-shot CLIP",
-    new_classes=False,
+    new_classes=False, trained_classes=True, export="features",
 )  # fmt: skip
 class LPPlusPlus(ClassifierMethod):
     """Fits `weight` (T, D), `bias` (T,) and `alpha` (T,): logits f . w_c + b_c + alpha_c f . t_c."""
@@ -33,9 +31,9 @@ class LPPlusPlus(ClassifierMethod):
 
     def setup(self) -> None:
         super().setup()
-        self.register_buffer("weight", torch.zeros(len(self.trained), self.feature_size))
-        self.register_buffer("bias", torch.zeros(len(self.trained)))
-        self.register_buffer("alpha", torch.zeros(len(self.trained)))
+        self.register_buffer("weight", torch.zeros(len(self.trained_classnames), self.feature_size))
+        self.register_buffer("bias", torch.zeros(len(self.trained_classnames)))
+        self.register_buffer("alpha", torch.zeros(len(self.trained_classnames)))
 
     def predict_features(self, image_features: Tensor) -> dict[str, Tensor]:
         rows, features = self.classifier_rows(), at_least_fp32(image_features)

@@ -16,7 +16,7 @@ from mocoop.methods.deep_prompts import (
     text_tower,
 )
 from mocoop.methods.keys import Key, common_keys
-from mocoop.methods.one_prompt import OnePrompt
+from mocoop.methods.parts import OnePrompt
 from mocoop.methods.registry import register_method
 
 KEYS = (
@@ -30,7 +30,8 @@ KEYS = (
 )  # fmt: skip
 
 
-@register_method("MaPLe", node="MAPLE", keys=KEYS, published="2022-10", title="multi-modal prompt learning")
+@register_method("MaPLe", node="MAPLE", keys=KEYS, published="2022-10", title="multi-modal prompt learning",
+                 expert=True, dept_base=True)  # fmt: skip
 class MaPLe(OnePrompt):
     """Learns `ctx` (n, W), `compound_prompts_text`: (n, W) for blocks 1, 2, ..., and what projects each to the images.
 

@@ -13,13 +13,13 @@ from yacs.config import CfgNode
 from mocoop.clip.shares import encode_some
 from mocoop.clip.templates import split_template
 from mocoop.errors import ConfigError, quoted
-from mocoop.methods.base import STATEFUL, PromptMethod, batch_accuracy, keeps
+from mocoop.methods.base import PromptMethod, batch_accuracy
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.mocoop.config import GROUP_KEYS, ROUTER_KEYS, TEXT_LOSS_KEYS, group_problems
 from mocoop.methods.mocoop.losses import routing_loss, text_supervision_loss
 from mocoop.methods.mocoop.routed import RoutedMethod
-from mocoop.methods.one_prompt import OnePrompt
-from mocoop.methods.registry import MethodEntry, get_method, methods, register_method
+from mocoop.methods.parts import OnePrompt
+from mocoop.methods.registry import get_method, methods, register_method
 
 KEYS = (
     Key("METHOD", "CoOp", "the method that each expert is; the keys of its node count, but for CTX_INIT",
@@ -29,19 +29,11 @@ KEYS = (
     *TEXT_LOSS_KEYS,
     *common_keys(prec="amp"),
 )  # fmt: skip
-_PLAIN = ("image_features", "predict", "predict_features", "fit", "select", "backward", "after_epoch", *STATEFUL)
-
-
-def can_be_expert(entry: MethodEntry) -> bool:
-    """Whether a method starts from words (CTX_INIT), and scores and learns by nothing but features of its towers."""
-    build = entry.build
-    starts_from_words = any(key.name == "CTX_INIT" and isinstance(key.default, str) for key in entry.keys)
-    return starts_from_words and keeps(build, *_PLAIN) and build.loss in (PromptMethod.loss, OnePrompt.loss)
 
 
 def expert_problems(cfg: CfgNode) -> list[str]:
     """What is wrong with METHOD, the keys of the method that it names, or the groups."""
-    method, known = cfg.TRAINER.MIXTURE.METHOD, [name for name, entry in methods().items() if can_be_expert(entry)]
+    method, known = cfg.TRAINER.MIXTURE.METHOD, [name for name, entry in methods().items() if entry.expert]
     if method not in known:
         return [f"TRAINER.MIXTURE.METHOD is {quoted(method)}, expected one of {', '.join(known)}"]
     return get_method(method).problems(cfg) + group_problems(cfg, "MIXTURE")
@@ -68,6 +60,7 @@ class Mixture(RoutedMethod):
         super().setup()
         self.experts = nn.ModuleList(self._expert(name) for name in self.groups)
         self.one_feature = not self.experts[0].image_learns
+        self.extra_vectors = 0 if self.one_feature else len(self.experts)
         self.add_router()
 
     def _expert(self, name: str) -> PromptMethod:
@@ -80,28 +73,20 @@ class Mixture(RoutedMethod):
         expert.text_encoder, expert.image_encoder = self.text_encoder, self.image_encoder
         return expert
 
-    @property
-    def image_learns(self) -> bool:
-        return not self.one_feature
-
     def encode_classes(self) -> Tensor:
         return torch.stack([expert.encode_classes() for expert in self.experts])
 
-    def image_features(self, image: Tensor) -> Tensor:
-        """CLIP's own features (B, D); with experts in the image tower (B, 1 + E, D): behind CLIP's, those of each
-        expert, zero for an image that did not choose it."""
-        frozen = super().image_features(image)
-        if self.one_feature:
-            return frozen
+    def extra_image_features(self, image: Tensor, features: Tensor) -> Tensor:
+        """Those of each expert (B, E, D) behind CLIP's own, zero for an image that did not choose it."""
         with torch.no_grad():
-            _, chosen, _ = self.choose(frozen)
-        features = [frozen]
+            _, chosen, _ = self.choose(features)
+        found = []
         for e, expert in enumerate(self.experts):
-            own, places = torch.zeros_like(frozen), _places(chosen, e)
+            own, places = torch.zeros_like(features), _places(chosen, e)
             if len(places):
                 own = own.index_copy(0, places, encode_some(expert.image_features, image, places).to(own.dtype))
-            features.append(own)
-        return torch.stack(features, dim=1)
+            found.append(own)
+        return torch.stack(found, dim=1)
 
     def seen_by_router(self, image_features: Tensor) -> Tensor:
         return image_features if image_features.dim() == 2 else image_features[:, 0].contiguous()
@@ -147,6 +132,10 @@ class Mixture(RoutedMethod):
                 parts = expert.loss_of_features(own, text[e], of)
                 found += [parts["loss"] - parts["loss_ce"]] if "loss_ce" in parts else []
         return {"loss_own": torch.stack(found).mean()} if found else {}
+
+    def after_step(self) -> None:
+        for expert in self.experts:
+            expert.after_step()
 
     def rate_factors(self) -> dict[str, float]:
         of_experts = ((f"experts.{e}.", expert.rate_factors()) for e, expert in enumerate(self.experts))

@@ -10,8 +10,8 @@ from mocoop.clip.tower_parts import TowerParts
 from mocoop.errors import ConfigError
 from mocoop.methods.deep_prompts import image_tower, text_tower
 from mocoop.methods.keys import Key, common_keys
+from mocoop.methods.parts import TunedTowers
 from mocoop.methods.registry import register_method
-from mocoop.methods.tuned_towers import TunedTowers
 
 KEYS = (
     Key("FIRST_BLOCK", 4, "the first block, from 0, that has an adapter; all above it have, too", at_least=0,
@@ -24,7 +24,8 @@ KEYS = (
 )  # fmt: skip
 
 
-@register_method("MMA", node="MMA", keys=KEYS, published="2024-06", title="multi-modal adapters with a shared core")
+@register_method("MMA", node="MMA", keys=KEYS, published="2024-06", title="multi-modal adapters with a shared core",
+                 dept_base=True)  # fmt: skip
 class MMA(TunedTowers):
     """Learns by block `text_adapter` and `visual_adapter`, down to DIM and up again, and between them `shared_adapter`.
 

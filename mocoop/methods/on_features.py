@@ -9,7 +9,6 @@ from torch import Tensor
 from mocoop.clip.templates import ensemble_templates, single_template
 from mocoop.errors import ConfigError, quoted
 from mocoop.methods.base import PromptMethod
-from mocoop.methods.heads import head_rows
 from mocoop.methods.zeroshot import template_features
 
 
@@ -32,8 +31,6 @@ class FeatureMethod(PromptMethod):
     Attributes:
         templates: of the hand-written prompts.
         feature_size: D.
-        trained: of a method with the key HEAD_CLASSES, the names of its T trained classes.
-        rows: (C,) the place of each class at hand among these, -1 for one that was not trained.
     """
 
     templates_of = staticmethod(lambda dataset: [single_template(dataset)])
@@ -41,9 +38,6 @@ class FeatureMethod(PromptMethod):
     def setup(self) -> None:
         self.templates = self.templates_of(self.cfg.DATASET.NAME)
         self.feature_size = self.clip_model.embed_dim
-        if "HEAD_CLASSES" in self.settings:
-            self.trained, rows = head_rows(self.settings, self.classnames)
-            self.register_buffer("rows", rows, persistent=False)
 
     def encode_classes(self) -> Tensor:
         """Features (C, D) of the hand-written prompts."""
@@ -53,10 +47,6 @@ class FeatureMethod(PromptMethod):
     def scoring_tensors(self) -> dict[str, Tensor]:
         """What `predict_features` computes with, for the classes at hand; for exports."""
         return {"text_features": self.encode_classes()}
-
-    def structure(self) -> dict:
-        known = super().structure()
-        return known | {"HEAD_CLASSES": self.trained} if "HEAD_CLASSES" in known else known
 
     @property
     def knowledge(self) -> list[str]:
@@ -68,7 +58,7 @@ class ClassifierMethod(FeatureMethod):
 
     def classifier_rows(self) -> Tensor:
         """`rows`. Raises ConfigError if a class at hand was not trained."""
-        if (self.rows < 0).any():
+        if not self.all_trained:
             name = self.classnames[int(self.rows.argmin())]
             raise ConfigError(f"{self.entry.name} has {self.bound_to_classes()}, got the class name {quoted(name)}")
         return self.rows

@@ -11,7 +11,7 @@ from mocoop.methods.base import batch_accuracy
 from mocoop.methods.coop import log_context, noise_context, only_ctx, words_context
 from mocoop.methods.deep_prompts import worded_layout
 from mocoop.methods.keys import Key, common_keys
-from mocoop.methods.one_prompt import OnePrompt
+from mocoop.methods.parts import OnePrompt
 from mocoop.methods.registry import register_method
 from mocoop.methods.zeroshot import template_features
 

@@ -7,6 +7,8 @@ Methods from outside the package are registered by the same decorator, in a file
 in a module that an installed package names as an entry point of the group `mocoop.methods`.
 """
 
+import ast
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -18,9 +20,12 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
-from mocoop.catalog import ENTRY_POINTS, Listed, in_order
-from mocoop.errors import ConfigError, reason_of
-from mocoop.methods.keys import Key, add_keys, key_problems
+from mocoop.catalog import DECLARED, ENTRY_POINTS, Listed, in_order
+from mocoop.errors import ConfigError, MocoopError, quoted, reason_of
+from mocoop.methods.base import PromptMethod
+from mocoop.methods.contract import class_problem, origin
+from mocoop.methods.keys import HEAD_CLASSES, Key, add_keys, key_problems
+from mocoop.methods.parts import OnePrompt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +37,13 @@ class MethodEntry(Listed):
         more_problems: lists what is wrong with a config beyond what each key says, one line each.
     """
 
-    build: Callable
+    build: type[PromptMethod]
     keys: tuple[Key, ...]
     more_problems: Callable[[CfgNode], list[str]]
 
     def add_keys(self, cfg: CfgNode) -> None:
-        """Add TRAINER.<node>.* to a config, unless it is there already."""
-        if self.node and self.node not in cfg.TRAINER:
+        """Add TRAINER.<node>.* to a config; a key that it has keeps its value."""
+        if self.node:
             add_keys(cfg, self.node, self.keys)
 
     def settings(self, cfg: CfgNode) -> CfgNode:
@@ -68,24 +73,42 @@ def register_method(
     keys: Sequence[Key] = (),
     problems: Callable[[CfgNode], list[str]] = lambda cfg: [],
     **about,
-):
+) -> Callable[[type], type]:
     """A class decorator that registers a method.
 
-    about: what else `mocoop.catalog.Listed` knows. Raises ValueError for a name that another class has taken, and for
-    keys without a node.
+    about: what else `mocoop.catalog.Listed` knows.
+
+    Raises ConfigError for what there is not to say, for a name or a node that another class has taken, for keys without
+    a node or with one name, and for a class that is not what is said of it.
     """
-    if keys and node is None:
-        raise ValueError(f'{name} has keys and no node, expected node="...", the name of theirs under TRAINER')
 
     def register(method: type) -> type:
+        if unknown := ", ".join(sorted(about.keys() - set(DECLARED))):
+            raise ConfigError(f"{name} is registered with {unknown}, expected {', '.join(DECLARED)}")
+        own = {"build": method, "node": node, "keys": _keys(name, node, keys, about), "more_problems": problems}
+        entry = MethodEntry(name, published, title, **about, **own)
+        if problem := entry.problem() or class_problem(entry, PromptMethod, OnePrompt):
+            raise ConfigError(problem)
+        if other := entry.with_same_node(_ENTRIES.values()):
+            raise ConfigError(f"{name} has the node {node}, which is that of {other.name}: take another")
         taken = _ENTRIES.get(name)
         if taken is not None and _origin(taken.build) != _origin(method):
-            raise ValueError(f"a method called {name} is registered already, by {taken.build.__module__}")
-        own = {"build": method, "node": node, "keys": tuple(keys), "more_problems": problems}
-        method.entry = _ENTRIES[name] = MethodEntry(name, published, title, **about, **own)
+            raise ConfigError(f"a method called {name} is registered already: {origin(taken.build)}")
+        method.entry = _ENTRIES[name] = entry
         return method
 
     return register
+
+
+def _keys(name: str, node: str | None, keys: Sequence[Key], about: dict) -> tuple[Key, ...]:
+    keys = (*keys, *([HEAD_CLASSES] if about.get("trained_classes") is True else []))
+    if wrong := next((key for key in keys if not isinstance(key, Key)), None):
+        raise ConfigError(f"{name} has {quoted(wrong)} among its keys, expected each to be a Key")
+    if keys and node is None:
+        raise ConfigError(f'{name} has keys and no node, expected node="...", the name of theirs under TRAINER')
+    if doubled := next((key.name for i, key in enumerate(keys) if key.name in [k.name for k in keys[:i]]), None):
+        raise ConfigError(f"{name} has two keys called {doubled}, expected one")
+    return keys
 
 
 def methods() -> dict[str, MethodEntry]:
@@ -106,25 +129,58 @@ def get_method(name: str) -> MethodEntry:
 def load_plugin(path: str | Path) -> list[str]:
     """Import a Python file, which runs it, and return the names of the methods that it registers.
 
-    Raises ConfigError for a file that is missing, fails, or registers nothing.
+    It may import the files beside it, which come last on the path of imports.
+
+    Raises ConfigError, naming the file, if it is missing, fails, registers nothing or what it must not, or if a file
+    beside it that it imports is hidden by another module.
     """
     path = Path(path).resolve()
     if not path.is_file():
         raise ConfigError(f"there is no plugin {path}, expected a Python file that registers a method")
-    module_name = f"mocoop_plugin_{path.stem}"
+    module_name = f"mocoop_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if module_name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(module_name, path)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:
-            del sys.modules[module_name]
-            raise ConfigError(f"plugin {path} fails: {type(error).__name__}: {reason_of(error)}") from error
+        _import_plugin(path, module_name)
     names = [name for name, entry in _ENTRIES.items() if entry.build.__module__ == module_name]
     if not names:
         raise ConfigError(f"plugin {path} registers no method, expected @register_method above a class")
     return names
+
+
+def _import_plugin(path: Path, module_name: str) -> None:
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None:
+        raise ConfigError(f"plugin {path} cannot be imported, expected a file with the ending .py")
+    module, before = importlib.util.module_from_spec(spec), dict(_ENTRIES)
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+        _check_siblings(path)
+    except (Exception, SystemExit) as error:
+        del sys.modules[module_name]
+        _ENTRIES.clear()
+        _ENTRIES.update(before)
+        raise ConfigError(f"plugin {path}{_failure(error)}") from error
+
+
+def _check_siblings(path: Path) -> None:
+    """Raises ConfigError if a name that the plugin imports is that of a file beside it, and is another module."""
+    tree = ast.parse(path.read_bytes())
+    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level]
+    for name in {name.partition(".")[0] for name in names}:
+        beside = [path.with_name(f"{name}.py"), path.parent / name / "__init__.py"]
+        found = getattr(sys.modules.get(name), "__file__", None)
+        if found and any(map(Path.is_file, beside)) and Path(found).resolve() not in beside:
+            raise ConfigError(f"it imports {name}, which is {found} and not the file beside it: rename that")
+
+
+def _failure(error: BaseException) -> str:
+    """What went wrong in code of others; what this library says of it stands for itself."""
+    if isinstance(error, MocoopError):
+        return f": {error}"
+    return f" fails: {type(error).__name__}: {reason_of(error)}"
 
 
 @cache
@@ -133,10 +189,9 @@ def _load_entry_points() -> None:
     for point in metadata.entry_points(group=ENTRY_POINTS):
         try:
             point.load()
-        except Exception as error:
-            raise ConfigError(
-                f"the entry point {point.name} of {ENTRY_POINTS} ({point.value}) fails: {reason_of(error)}"
-            ) from error
+        except (Exception, SystemExit) as error:
+            place = f"the entry point {point.name} of {ENTRY_POINTS} ({point.value})"
+            raise ConfigError(f"{place}{_failure(error)}") from error
 
 
 def _origin(method: Callable) -> tuple[str, str]:

@@ -24,7 +24,8 @@ KEYS = (
 )  # fmt: skip
 
 
-@register_method("TCP", node="TCP", keys=KEYS, published="2023-11", title="textual-based class-aware prompt tuning")
+@register_method("TCP", node="TCP", keys=KEYS, published="2023-11", title="textual-based class-aware prompt tuning",
+                 expert=True, dept_base=True)  # fmt: skip
 class TCP(KgCoOp):
     """Learns `ctx` (n, width) and `meta_net`, which makes n rows for each class of its hand-written prompt's feature.
 

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mocoop.methods.heads import HEAD_CLASSES
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.on_features import FeatureMethod, FewShotFeatures, at_least_fp32, tip_templates
 from mocoop.methods.registry import register_method
@@ -22,13 +21,13 @@ KEYS = (
     Key("SEARCH", True, "choose both on the validation images, if there are some that are no test images"),
     Key("SEARCH_BETA", 7.0, "end of the values of beta that are tried, 200 from 0.1", at_least=0.1),
     Key("SEARCH_ALPHA", 3.0, "end of the values of alpha that are tried, 20 from 0.1", at_least=0.1),
-    HEAD_CLASSES,
     *common_keys(prec="fp16"),
 )
 STEPS_BETA, STEPS_ALPHA = 200, 20
 
 
-@register_method("TipAdapter", node="TIP_ADAPTER", keys=KEYS, published="2022-07", title="a cache of image features")
+@register_method("TipAdapter", node="TIP_ADAPTER", keys=KEYS, published="2022-07", title="a cache of image features",
+                 trained_classes=True, export="features")  # fmt: skip
 class TipAdapter(FeatureMethod):
     """Keeps `keys` (N, D), the N training images' features, and `labels` (N,), and chooses `alpha` and `beta`.
 
@@ -40,7 +39,9 @@ class TipAdapter(FeatureMethod):
 
     def setup(self) -> None:
         super().setup()
-        count = len(self.trained) * max(self.cfg.DATASET.get("NUM_SHOTS", 1), 1)  # until the images are known
+        count = len(self.trained_classnames) * max(
+            self.cfg.DATASET.get("NUM_SHOTS", 1), 1
+        )  # until the images are known
         self._keep(torch.zeros(count, self.feature_size))
         self.register_buffer("labels", torch.zeros(count, dtype=torch.long))
         self.register_buffer("alpha", torch.tensor(float(self.settings.INIT_ALPHA)))
@@ -101,9 +102,8 @@ def grid(end: float, count: int) -> list[float]:
     return [0.1 + i * (end - 0.1) / count for i in range(count)]
 
 
-@register_method(
-    "TipAdapterF", node="TIP_ADAPTER_F", keys=KEYS, published="2022-07", title="Tip-Adapter with keys that learn"
-)
+@register_method("TipAdapterF", node="TIP_ADAPTER_F", keys=KEYS, published="2022-07",
+                 title="Tip-Adapter with keys that learn", trained_classes=True, export="features")  # fmt: skip
 class TipAdapterF(TipAdapter):
     """Learns `keys` (N, D) by cross-entropy."""
 

@@ -7,20 +7,18 @@ from torch.nn import functional as F
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.errors import CheckpointError
 from mocoop.methods.deep_prompts import image_tower, text_tower
-from mocoop.methods.heads import HEAD_CLASSES, head_rows
 from mocoop.methods.keys import Key, common_keys
-from mocoop.methods.layer_norms import LayerNorms
+from mocoop.methods.parts import LayerNorms, TunedTowers
 from mocoop.methods.registry import register_method
-from mocoop.methods.tuned_towers import TunedTowers
 
 KEYS = (
     Key("FIRST_STAGE", 0.6, "share of the training that is given to the LayerNorms", at_least=0.0, at_most=1.0),
-    HEAD_CLASSES,
     *common_keys(prec="amp"),
 )
 
 
-@register_method("TwoSFS", node="TWOSFS", keys=KEYS, published="2025-03", title="LayerNorms, then a linear head (2SFS)")
+@register_method("TwoSFS", node="TWOSFS", keys=KEYS, published="2025-03", title="LayerNorms, then a linear head (2SFS)",
+                 trained_classes=True)  # fmt: skip
 class TwoSFS(TunedTowers):
     """Learns `text_norms` and `image_norms`, ln_1 and ln_2 of every block, then `head` (C, D), which starts as text.
 
@@ -32,28 +30,21 @@ class TwoSFS(TunedTowers):
         image_tower(self)
         self.text_norms = LayerNorms(text_tower(self), prefix="transformer.")
         self.image_norms = LayerNorms(self.clip_model.visual)
-        self.head_classes, rows = head_rows(self.settings, self.classnames)
-        self.register_buffer("rows", rows, persistent=False)  # (C,)
-        self.knows_all = bool((rows >= 0).all())
-        self.head = nn.Parameter(torch.zeros(len(self.head_classes), self.clip_model.embed_dim))
+        self.head = nn.Parameter(torch.zeros(len(self.trained_classnames), self.clip_model.embed_dim))
         self.stages = (self.settings.FIRST_STAGE,)
 
     def text_parts(self) -> TowerParts:
         return self.text_norms.parts()
 
     def image_parts(self) -> TowerParts:
-        return self.image_norms.parts()
-
-    def image_features(self, image: Tensor) -> Tensor:
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.stage == 0):
-            return super().image_features(image)
+        return self.image_norms.parts(learn=self.stage == 0)
 
     def encode_classes(self) -> Tensor:
         """Of text; in the second stage the head's rows, and of text for classes that it does not know."""
         if self.stage == 0:
             return super().encode_classes()
         head = F.normalize(self.head, dim=-1).to(self.dtype)[self.rows]
-        return head if self.knows_all else torch.where((self.rows >= 0)[:, None], head, super().encode_classes())
+        return head if self.all_trained else torch.where((self.rows >= 0)[:, None], head, super().encode_classes())
 
     def start_stage(self, stage: int) -> None:
         with torch.no_grad():
@@ -67,6 +58,3 @@ class TwoSFS(TunedTowers):
         if state.get("stage") not in (0, 1):
             raise CheckpointError(f"the stage of TwoSFS is {state.get('stage')!r}, expected 0 or 1")
         self.stage = state["stage"]
-
-    def structure(self) -> dict:
-        return super().structure() | {"HEAD_CLASSES": self.head_classes}

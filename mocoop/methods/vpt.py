@@ -19,7 +19,8 @@ KEYS = (
 )  # fmt: skip
 
 
-@register_method("VPT", node="VPT", keys=KEYS, published="2022-03", title="visual prompt tuning")
+@register_method("VPT", node="VPT", keys=KEYS, published="2022-03", title="visual prompt tuning",
+                 expert=True)  # fmt: skip
 class VPT(PromptMethod):
     """Learns `visual_prompts`: (m, W') for blocks 0, 1, ... Raises ConfigError as IVLP does."""
 

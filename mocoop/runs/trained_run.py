@@ -18,6 +18,7 @@ from mocoop.engine import build_transform, get_cfg_default
 from mocoop.errors import CheckpointError, ConfigError, quoted
 from mocoop.images import read_image, reading_of
 from mocoop.methods import PromptMethod, build_method, extend_cfg, get_method
+from mocoop.methods.contract import check_prediction
 from mocoop.names import name_problem
 from mocoop.results.record import FILE_NAME, read_record
 from mocoop.training.checkpoint import load_checkpoint
@@ -63,7 +64,8 @@ class TrainedRun:
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """`PromptMethod.predict` of transformed images (B, 3, H, W), as the trainer's test loop computes it."""
         with self.precision.autocast(testing=True):
-            return self.method.predict(images.to(self.precision.device))
+            images = images.to(self.precision.device)
+            return check_prediction(self.method, self.method.predict(images), len(images))
 
     def with_classes(self, names: Sequence[str]) -> "TrainedRun":
         """The same prompts over other class names. CLIP's weights are shared with this run.

@@ -39,15 +39,14 @@ class Answer:
 @torch.no_grad()
 def ask(run: TrainedRun, images: Sequence[Image.Image]) -> list[Answer]:
     """An answer for each image. Raises MocoopError where the weights give no numbers."""
-    method, batch = run.method, torch.stack([run.transform(image) for image in images])
-    with run.precision.autocast(testing=True):
-        features = method.image_features(batch.to(run.precision.device))
-        output = method.predict_features(features)
-        best = probabilities(run, output["logits"]).sort(dim=-1, descending=True, stable=True)
-        experts = [[] for _ in images]
-        if run.group_names:
-            similarity = method.group_similarity(features, best.indices[:, 0].to(features.device))
-            experts = _experts(run.group_names, output, similarity.float().cpu())
+    output = run.predict(torch.stack([run.transform(image) for image in images]))
+    best = probabilities(run, output["logits"]).sort(dim=-1, descending=True, stable=True)
+    experts = [[] for _ in images]
+    if run.group_names:
+        seen = output["image_features"]
+        with run.precision.autocast(testing=True):
+            similarity = run.method.group_similarity(seen, best.indices[:, 0].to(seen.device))
+        experts = _experts(run.group_names, output, similarity.float().cpu())
     names = [[run.classnames[label] for label in labels[:TOP]] for labels in best.indices.tolist()]
     return [Answer(list(zip(*row)), chosen) for *row, chosen in zip(names, best.values.tolist(), experts)]
 

@@ -1,4 +1,4 @@
-"""Image features of a loader's images, batch by batch: computed, or from a cache that all runs share."""
+"""CLIP's features of a loader's images, batch by batch: computed, or from a cache that all runs share."""
 
 import logging
 import re
@@ -24,42 +24,33 @@ logger = logging.getLogger(__name__)
 
 def feature_batches(
     loader: DataLoader, method: PromptMethod, precision: Precision, use_cache: bool
-) -> Iterator[tuple[Tensor, dict]]:
-    """The method's image features (B, D) on the device, and what the loader's batch says of the images.
-
-    With `use_cache` (TEST.FEATURE_CACHE) no image is decoded whose file, by its bytes, has been seen with these
-    weights, this transform and this precision. Features that depend on what one run learned are not cached.
-    """
-    if use_cache and method.image_learns:
+) -> Iterator[tuple[Tensor | None, dict]]:
+    """What `raw_features` gives; None with the batch's images for a method that takes more of them than that."""
+    if method.takes_clip_features:
+        yield from raw_features(loader, method, precision, use_cache)
+        return
+    if use_cache:
         name = method.entry.name
-        logger.info(
-            "TEST.FEATURE_CACHE: nothing is cached, the image features of this %s depend on what it learned", name
-        )
-    is_cached = use_cache and not method.image_learns
-    yield from _batches(loader, method, precision, method.image_features, method.unit_features, is_cached)
+        logger.info("TEST.FEATURE_CACHE: nothing is cached, %s takes more of an image than CLIP's own feature", name)
+    for batch in _whole_batches(loader):
+        yield None, batch
 
 
 def raw_features(
     loader: DataLoader, method: PromptMethod, precision: Precision, use_cache: bool
 ) -> Iterator[tuple[Tensor, dict]]:
-    """`feature_batches` of CLIP itself, not normalised, whatever the method makes of them."""
-    return _batches(loader, method, precision, method.raw_image_features, False, use_cache)
+    """Features (B, D) of CLIP itself on the device, not normalised, and what the loader's batch says of the images.
 
+    With `use_cache` (TEST.FEATURE_CACHE) no image is decoded whose file, by its bytes, has been seen with these
+    weights, this transform and this precision. Nothing of a method is in them, so all methods share them.
+    """
 
-def _batches(
-    loader: DataLoader,
-    method: PromptMethod,
-    precision: Precision,
-    encode: Callable[[Tensor], Tensor],
-    unit: bool,
-    use_cache: bool,
-) -> Iterator[tuple[Tensor, dict]]:
     def features(batch: dict) -> Tensor:
         with precision.autocast(testing=True), together(len(batch["label"])):
-            return encode(batch["img"].to(precision.device))
+            return method.raw_image_features(batch["img"].to(precision.device))
 
     if use_cache and cache_folder() is not None:
-        yield from _cached_batches(loader, precision, features, image_key(loader.dataset, method, precision, unit))
+        yield from _cached_batches(loader, precision, features, image_key(loader.dataset, method, precision))
         return
     for batch in _whole_batches(loader):
         yield features(batch), batch
@@ -94,11 +85,10 @@ def _cached_batches(
         yield features, {"label": torch.tensor(labels), "domain": torch.tensor(domains), "impath": list(paths)}
 
 
-def image_key(dataset: Dataset, method: PromptMethod, precision: Precision, unit: bool) -> str:
-    """Hash of all that turns the bytes of an image's file into a feature; `unit`: whether it is normalised."""
+def image_key(dataset: Dataset, method: PromptMethod, precision: Precision) -> str:
+    """Hash of all that turns the bytes of an image's file into a feature of CLIP itself."""
     versions = [torch.__version__, torchvision.__version__, PIL.__version__]
     computed = [precision.tested, precision.device.type, method.image_encoder.is_fast, method.clip_model.anatomy]
     transform = re.sub(r" at 0x[0-9a-f]+", "", repr(dataset.transform))  # addresses change with each process
-    return key_of(
-        module_sha256(method.clip_model.visual), transform, [*computed, unit, repr(dataset.reading)], versions
-    )
+    computed += [repr(dataset.reading)]
+    return key_of(module_sha256(method.clip_model.visual), transform, computed, versions)

@@ -75,7 +75,7 @@ class RunFeatures:
         if not self.use_cache:
             return compute()
         digests = [file_sha256(item.impath) for item in items]
-        key = key_of(image_key(self.augmented.dataset, self.method, self.precision, False), digests, self.stream, views)
+        key = key_of(image_key(self.augmented.dataset, self.method, self.precision), digests, self.stream, views)
         return cached_tensor("views", key, compute).to(self.precision.device)
 
     def _loader(self, data: Dataset, **batches) -> DataLoader:

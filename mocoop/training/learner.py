@@ -77,6 +77,7 @@ class Learner:
                 torch.cuda.empty_cache()
                 logger.warning("out of GPU memory: continuing with half as many prompts per chunk")
             self.precision.update(self.method, self.optimizer, self.clip_norm)
+            self.method.after_step()
             return StepValues(parts, batch["impath"], place)
 
     def end_step(self) -> None:

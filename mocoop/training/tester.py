@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from yacs.config import CfgNode
 
 from mocoop.clip.shares import together
 from mocoop.distributed import from_main, world_size
 from mocoop.engine import BACKEND
 from mocoop.methods.base import PromptMethod
+from mocoop.methods.contract import check_prediction
 from mocoop.protocol import BOTH, base_count
 from mocoop.results.predictions import FILE_NAME as PREDICTIONS
 from mocoop.results.predictions import write_predictions
@@ -61,15 +63,25 @@ class Tester:
         use_cache = self.cfg.TEST.get("FEATURE_CACHE", False)  # a CoOp checkout's config lacks the key
         for features, batch in feature_batches(loader, self.method, self.precision, use_cache):
             self.stop.raise_if_asked()
+            label = batch["label"].to(self.precision.device)
             with self.precision.autocast(testing=True):
-                prediction = self.method.predict_features(features)
-                evidence = self.method.routing_evidence(features, batch["label"].to(features.device))
+                prediction = self._predict(features, batch)
+                evidence = self.method.routing_evidence(prediction, label)
                 if check is not None:
                     check.add(features, prediction["logits"], batch)
-            evaluator.process(prediction["logits"], batch["label"].to(self.precision.device))
+            evaluator.process(prediction["logits"], label)
             self.measurement.add(prediction | evidence, batch)
         self.zero_shot = check and check.summary()
         return from_main(evaluator.evaluate)
+
+    def _predict(self, features: Tensor | None, batch: dict) -> dict[str, Tensor]:
+        """`PromptMethod.predict` of a batch; where CLIP's features (B, D) are all that it takes, of these."""
+        if features is not None:
+            prediction = self.method.predict_features(self.method.of_encoded(features))
+            return check_prediction(self.method, prediction, len(features))
+        image = batch["img"].to(self.precision.device)
+        with together(len(batch["label"])):
+            return check_prediction(self.method, self.method.predict(image), len(image))
 
     def _zero_shot_check(self, loader) -> ZeroShotCheck | None:
         images = self.cfg.TEST.get("ZERO_SHOT_IMAGES", 0)

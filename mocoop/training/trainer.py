@@ -14,7 +14,7 @@ from mocoop.distributed import from_main, is_main, main_first
 from mocoop.engine import DataManager, TrainerX
 from mocoop.errors import ConfigError
 from mocoop.methods import build_method, config_problems, get_method
-from mocoop.methods.heads import check_trainable
+from mocoop.methods.class_rows import check_trainable
 from mocoop.protocol import BOTH
 from mocoop.results.record import plain_config
 from mocoop.training import best_epoch
@@ -131,7 +131,7 @@ class PromptTrainer(TrainerX):
     def _learn(self) -> float:
         """Train to the end; the seconds that took, in all processes that worked on it."""
         check_length(self.cfg)
-        check_trainable(self.model.settings, self.dm.dataset.classnames)
+        check_trainable(self.model)
         if self.cfg.DATASET.get("SUBSAMPLE_CLASSES") == BOTH:
             raise ConfigError(f"DATASET.SUBSAMPLE_CLASSES is {BOTH}, which is for tests; train on base or all classes")
         loaders, manifest = (self.train_loader_x, self.test_loader), getattr(self.dm.dataset, "manifest_sha256", None)

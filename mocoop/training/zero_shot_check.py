@@ -1,6 +1,7 @@
 """Is a trained method better than what it started from? Zero-shot CLIP on some of the same test images."""
 
 from torch import Tensor
+from torch.nn import functional as F
 from yacs.config import CfgNode
 
 from mocoop.clip.shares import apart
@@ -24,21 +25,24 @@ class ZeroShotCheck:
         self.text_features = template_features(method.text_encoder, [template], method.classnames)  # (C, D)
         self.seen = self.images = self.right = self.method_right = 0
 
-    def add(self, features: Tensor, logits: Tensor, batch: dict) -> None:
-        """A batch: normalised image features (B, D) and logits (B, C) of the method, and the loader's batch.
+    def add(self, features: Tensor | None, logits: Tensor, batch: dict) -> None:
+        """A batch: CLIP's own image features (B, D), None where they are to be computed, the method's logits (B, C),
+        and what the loader gave.
 
         Each rank looks at its own images.
         """
-        own, first = own_range(len(features)), -self.seen % self.stride
-        self.seen += len(features)
-        chosen = [place for place in range(first, len(features), self.stride) if place in own]
+        own, first = own_range(len(logits)), -self.seen % self.stride
+        self.seen += len(logits)
+        chosen = [place for place in range(first, len(logits), self.stride) if place in own]
         if not chosen:
             return
-        label, features = batch["label"][chosen].to(logits.device), features[chosen]
-        if self.method.image_learns:
+        label = batch["label"][chosen].to(logits.device)
+        if features is None:
             image = batch["img"][[place - own.start for place in chosen]].to(logits.device)
             with apart():
                 features = self.method.frozen_image_features(image)
+        else:
+            features = F.normalize(features[chosen], dim=-1)
         found = features @ self.text_features.to(features).t()
         self.images += len(label)
         self.right += int((found.argmax(-1) == label).sum())

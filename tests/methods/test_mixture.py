@@ -145,7 +145,7 @@ def test_the_structure_of_groups_and_experts_travels(expert):
 def test_what_it_knows_and_whether_images_learn():
     assert mixed("KgCoOp").knowledge == ["groups of templates", "template of the dataset"]
     assert mixed("VPT").image_learns and not mixed("IVLP").image_learns
-    assert mixed("VPT").routing_evidence(torch.zeros(2, 4, 32), torch.zeros(2)) == {}
+    assert mixed("VPT").routing_evidence({"image_features": torch.zeros(2, 4, 32)}, torch.zeros(2)) == {}
     noise = mixed("CoOp", GROUPS=[["{} texture."]], TOP_K=1)
     assert noise.bound_to_classes() is None
 

@@ -3,7 +3,7 @@
 import json
 
 import train
-from mocoop.methods.one_prompt import OnePrompt
+from mocoop.methods.parts import OnePrompt
 from mocoop.results.history import read_history
 from mocoop.results.record import FILE_NAME, read_record
 from mocoop.training.checkpoint import load_checkpoint

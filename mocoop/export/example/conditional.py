@@ -1,14 +1,14 @@
 """Names the classes of images: python example.py IMAGE...   Other class names may be written into classes.json."""
 
 import torch
-from load_model import name_classes
+from load_model import image_features, name_classes
 from torch.nn.functional import linear, normalize, relu
 
 
 @torch.no_grad()
 def logits(model, weights, info, images):
     """(B, 3, H, W) to (B, classes). Each image shifts the context, so the prompts are encoded for each of them."""
-    features = normalize(model.encode_image(images), dim=-1)
+    features = normalize(image_features(model, weights, images), dim=-1)
     first, second = ([weights[f"meta_net.linear{i}.{part}"] for part in ("weight", "bias")] for i in (1, 2))
     shifts = linear(relu(linear(features, *first)), *second)  # (B, width)
     size = len(weights["ctx"])

@@ -1,14 +1,14 @@
 """Names the classes of images: python example.py IMAGE..."""
 
 import torch
-from load_model import name_classes
+from load_model import image_features, name_classes
 from torch.nn.functional import normalize, relu
 
 
 @torch.no_grad()
 def logits(model, weights, info, images):
     """(B, 3, H, W) to (B, classes): a classifier, an adapter or a cache on the image features."""
-    features = model.encode_image(images)
+    features = image_features(model, weights, images)
     if "text_features" not in weights:
         return features @ weights["weight"].T + weights["bias"]
     features = normalize(features, dim=-1)

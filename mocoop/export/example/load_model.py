@@ -55,6 +55,15 @@ def load_open_clip(backbone):
 
 
 def image_features(model, weights, images):
+    """(B, D), not normalised; with what the run's method makes of the image tower's, if that is anything."""
+    features = tower_features(model, weights, images)
+    if "image_map.weight" not in weights:
+        return features
+    features = torch.nn.functional.normalize(features, dim=-1) if weights["image_map.unit"] else features
+    return features @ weights["image_map.weight"] + weights["image_map.bias"]
+
+
+def tower_features(model, weights, images):
     """(B, D); with the rows, if there are any, that the run puts beside an image's patches, before each block anew."""
     rows = [weights[f"visual_prompts.{i}"] for i in range(sum(name.startswith("visual_prompts.") for name in weights))]
     if not rows:

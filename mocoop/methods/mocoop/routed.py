@@ -6,7 +6,8 @@ from torch.nn import functional as F
 
 from mocoop.clip.hard_prompts import hard_features
 from mocoop.errors import ConfigError
-from mocoop.methods.base import PromptMethod, taught_classes
+from mocoop.methods.base import PromptMethod
+from mocoop.methods.class_rows import taught_classes
 from mocoop.methods.mocoop.auto_groups import auto_groups, wants_auto
 from mocoop.methods.mocoop.config import resolve_groups
 from mocoop.methods.mocoop.losses import group_similarity, routing_target
@@ -90,10 +91,12 @@ class RoutedMethod(PromptMethod):
     # --- scores ---------------------------------------------------------------------------------------------------
 
     def predict_features(self, image_features: Tensor) -> dict[str, Tensor]:
-        """Logits (B, C), and what the router chose: "router_logits" (B, E), "experts" (B, K), "gates" (B, K)."""
+        """Logits (B, C), and what the router chose: "router_logits" (B, E), "experts" (B, K), "gates" (B, K), of the
+        "image_features"."""
         router_logits, experts, gates = self.choose(image_features)
         logits = self.mix(image_features, self.class_features(), experts, gates)
-        return {"logits": logits, "router_logits": router_logits, "experts": experts, "gates": gates}
+        chosen = {"router_logits": router_logits, "experts": experts, "gates": gates}
+        return {"logits": logits, **chosen, "image_features": image_features}
 
     def scores(self, image_features: Tensor, text: Tensor) -> Tensor:
         """Cosines (B, E', C) of images with text features (E', C, D)."""
@@ -104,12 +107,12 @@ class RoutedMethod(PromptMethod):
         scores = self.scores(image_features, text)
         return self.logit_scale * mix_scores(scores, gates, rows) + self.logit_bias
 
-    def routing_evidence(self, image_features: Tensor, label: Tensor) -> dict[str, Tensor]:
+    def routing_evidence(self, prediction: dict[str, Tensor], label: Tensor) -> dict[str, Tensor]:
         """Empty where experts have not encoded all images."""
         if not self.one_feature:
             return {}
-        scores = self.scores(image_features, self.class_features())
-        similarity = self.group_similarity(image_features, label)
+        scores = self.scores(prediction["image_features"], self.class_features())
+        similarity = self.group_similarity(prediction["image_features"], label)
         return {"expert_logits": self.logit_scale * scores, "similarity": similarity}
 
     def rate_factors(self) -> dict[str, float]:

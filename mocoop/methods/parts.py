@@ -1,0 +1,71 @@
+"""What methods are put together from: one prompt, both towers under a fixed prompt, LayerNorms that learn."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mocoop.clip.prompts import hard_prompts
+from mocoop.clip.templates import fill
+from mocoop.clip.tower_parts import TowerParts
+from mocoop.methods.base import PromptMethod, batch_accuracy
+
+TEMPLATE = "a photo of a {}."
+
+
+class OnePrompt(PromptMethod):
+    """Scores are the product of an image's feature and the classes', and nothing else.
+
+    Subclasses make `layout`, of all classes, and `ctx` unless the prompt is fixed, and implement `loss_of_features`
+    if there is more to it than cross-entropy.
+
+    With features and loss apart, a method such as DePT can stand beside them.
+    """
+
+    def class_embeddings(self) -> Tensor:
+        """Text features of the classes (C, D), not normalised."""
+        contexts = [self.ctx.flatten(0, -2) if hasattr(self, "ctx") else None]  # (n, W), or (C * n, W)
+        return self.text_encoder(contexts, [self.layout], self.text_parts())[0]
+
+    def encode_classes(self) -> Tensor:
+        return F.normalize(self.class_embeddings(), dim=-1)
+
+    def loss(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
+        return self.loss_of_features(self.image_features(image), self.class_features(), label)
+
+    def loss_of_features(self, image_features: Tensor, text_features: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """`loss` of normalised features of images (B, D) and classes (C, D); the cross-entropy is "loss_ce" or all."""
+        logits = self.logit_scale * image_features @ text_features.t()
+        return {"loss": F.cross_entropy(logits, label), "acc": batch_accuracy(logits, label)}
+
+
+class TunedTowers(OnePrompt):
+    """Of methods that change both towers and leave the prompt as it is: "a photo of a name.".
+
+    Subclasses say what they put into the towers: `text_parts`, `image_parts`.
+    """
+
+    def setup(self) -> None:
+        self.layout = hard_prompts([fill(TEMPLATE, name) for name in self.classnames], self.clip_model.tokenizer)
+
+
+class LayerNorms(nn.Module):
+    """LayerNorms that learn: copies of every ln_1 and ln_2 of a tower, held under their names with "/" for ".".
+
+    Args:
+        tower: CLIP's, it is not changed; None: none learn.
+        prefix: of the tower's names, where its blocks are put together.
+    """
+
+    def __init__(self, tower: nn.Module | None, prefix: str = ""):
+        super().__init__()
+        self.prefix = prefix
+        for name, value in tower.named_parameters() if tower is not None else ():
+            if ".ln_1." in name or ".ln_2." in name:
+                self.register_parameter(name.replace(".", "/"), nn.Parameter(value.detach().clone()))
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+    def parts(self, learn: bool = True) -> TowerParts | None:
+        """What a pass is handed, without a gradient unless they `learn`; None if the tower keeps its own."""
+        own = {self.prefix + name.replace("/", "."): p if learn else p.detach() for name, p in self._parameters.items()}
+        return TowerParts(norms=own) if own else None
