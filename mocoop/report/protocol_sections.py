@@ -1,6 +1,7 @@
 """The section of each protocol: its tables and its figures."""
 
 import math
+import re
 
 import pandas as pd
 
@@ -9,7 +10,7 @@ from mocoop.protocol import BASE_NEW, PROTOCOLS, TRANSFER
 from mocoop.report.content import Folded, Section, TableBlock, figure_block
 from mocoop.report.runs import ProtocolRuns
 from mocoop.results.aggregate import AVERAGE, ENTRY
-from mocoop.results.by_protocol import protocol_tables, summarise
+from mocoop.results.by_protocol import summarise, tables_of_part
 from mocoop.results.compare import NOT_TOLD_APART, compare
 from mocoop.results.figures.by_protocol import drawings
 from mocoop.results.published import load_published
@@ -42,7 +43,7 @@ VARIANTS_ABOUT = "Methods that were run with several configurations, on the data
 
 def protocol_section(runs: ProtocolRuns) -> Section:
     """Tables, figures and further configurations of one protocol."""
-    tables = protocol_tables(runs.main, runs.protocol, runs.seeds)
+    tables = tables_of_part(runs.main, runs.protocol, runs.seeds)
     tables[0].notes.extend(runs.notes)
     blocks = [TableBlock(table, about) for table in tables if (about := TABLES_ABOUT.get(table.title))]
     drawn = drawings(runs.protocol, runs.main, runs.seeds)
@@ -51,10 +52,16 @@ def protocol_section(runs: ProtocolRuns) -> Section:
         blocks.append(TableBlock(needed, SEEDS_ABOUT))
     blocks += _beside_published(runs)
     if len(runs.variants):
-        table = protocol_tables(runs.variants, runs.protocol, runs.seeds)[0]
+        table = tables_of_part(runs.variants, runs.protocol, runs.seeds)[0]
         blocks.append(TableBlock(Table(VARIANTS_TITLE, table.columns, table.rows, table.notes), VARIANTS_ABOUT))
-    protocol = PROTOCOLS[runs.protocol]
-    return Section(runs.protocol, protocol.title, protocol.about, blocks)
+    title, about = _title(runs), PROTOCOLS[runs.protocol].about
+    key = re.sub("[^a-z0-9]+", "-", f"{runs.protocol} {runs.what}".lower()).strip("-") if runs.what else runs.protocol
+    return Section(key, title, about, blocks)
+
+
+def _title(runs: ProtocolRuns) -> str:
+    title = PROTOCOLS[runs.protocol].title
+    return f"{title}, {runs.what}" if runs.what else title
 
 
 def _beside_published(runs: ProtocolRuns) -> list:
@@ -82,7 +89,7 @@ def headline(runs: ProtocolRuns) -> str:
     of = "of the average" if averaged else f"on {where}"
     numbers = [f"{name(entry)} {cell_text(Cell(row[mean], row[std]))}" for entry, row in ranked.iterrows()]
     end = f" {_verdict(runs, ranked, mean, std, where, list(map(name, ranked.index)))}" if len(ranked) == 2 else ""
-    return f"{protocol.title}: highest {what} {of}: {', then '.join(numbers)}.{end}"
+    return f"{_title(runs)}: highest {what} {of}: {', then '.join(numbers)}.{end}"
 
 
 def _verdict(runs: ProtocolRuns, best: pd.DataFrame, mean: str, std: str, where: str, names: list[str]) -> str:

@@ -1,10 +1,13 @@
 """The runs of a protocol among others, their summary, and the tables it ends in."""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from mocoop.catalog import listed
 from mocoop.protocol import BASE_NEW, CURVE, PROTOCOLS, TRANSFER
 from mocoop.results.aggregate import ENTRY, base_to_new, join_cfgs, over_seeds, seed_matrix, transfer
+from mocoop.results.agreement import apart
 from mocoop.results.collect import METRICS, ROUTING, WEIGHTS
 from mocoop.results.tables import (
     Table,
@@ -62,7 +65,23 @@ def summarise(runs: pd.DataFrame, protocol: str, seeds: list[int] | None = None)
 def protocol_tables(
     runs: pd.DataFrame, protocol: str, seeds: list[int] | None = None, spread: str = "std"
 ) -> list[Table]:
-    """The tables of a protocol; a curve has one of all numbers of shots, and one of each. Arguments as in `tables`."""
+    """The tables of a protocol, of their own for runs that may not share one (`agreement.apart`).
+
+    Arguments as in `tables`; without `seeds`, each expects those that occur in it.
+    """
+    parts = [titled(tables_of_part(part, protocol, seeds, spread), what) for what, part in apart(runs)]
+    return [table for tables in parts for table in tables]
+
+
+def titled(tables: list[Table], what: str) -> list[Table]:
+    """The tables with what sets their runs apart in their titles, if anything does."""
+    return [replace(table, title=f"{table.title}, {what}") for table in tables] if what else tables
+
+
+def tables_of_part(
+    runs: pd.DataFrame, protocol: str, seeds: list[int] | None = None, spread: str = "std"
+) -> list[Table]:
+    """`protocol_tables` of runs that may share a table; a curve has one of all numbers of shots, and one of each."""
     measure, title = PROTOCOLS[protocol].measure, PROTOCOLS[protocol].title
     seeds = sorted(runs["seed"].unique()) if seeds is None else seeds
     if measure == BASE_NEW:

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from mocoop.catalog import listed
 from mocoop.errors import DataError
 from mocoop.protocol import BOTH
+from mocoop.results import agreement
 from mocoop.results.record import FILE_NAME, read_record
 
+ALL_SHOTS = 10**9  # of what trained on all images (DATASET.NUM_SHOTS 0 or less): behind every number of shots
 LAYOUT = "<protocol>/<phase>/<dataset>/shots_<n>/<Trainer>/<cfg>/seed<k>"
 IDENTITY = ["protocol", "phase", "dataset", "shots", "method", "cfg", "seed"]
 SIDES = ["base_accuracy", "new_accuracy"]  # of one test on base and new images
@@ -25,8 +28,10 @@ _HASHES = ["manifest_sha256", "config_sha256"]
 WEIGHTS = "weights_sha256"  # of what was tested; None for what learns nothing and for records that do not say it
 KNOWLEDGE = "knowledge"  # what training used beyond images and names of the trained classes, in words
 ROUTING = ["domain_in_top_k", "routing"]  # of methods that route
+_CONDITIONS = [key for key in agreement.KEYS if key not in _FROM_RECORD]
 _DERIVED = [KNOWLEDGE, "train_seconds", "test_seconds", *ROUTING, "folder"]
-COLUMNS = IDENTITY + METRICS + _FROM_RECORD + ["peak_memory_mb"] + _HASHES + [WEIGHTS] + _DERIVED
+COLUMNS = IDENTITY + METRICS + _FROM_RECORD + ["peak_memory_mb"] + _HASHES + [WEIGHTS, "clip_sha256"] + _CONDITIONS
+COLUMNS += _DERIVED
 
 _RUN_FOLDER = re.compile(
     r"(?P<protocol>[^/]+)/(?P<phase>[^/]+)/(?P<dataset>[^/]+)/shots_(?P<shots>-?\d+)"
@@ -50,7 +55,9 @@ class Collection:
     def with_gaps(self) -> pd.DataFrame:
         """The finished runs, and a row without results for each gap."""
         taken = set(self.frame[IDENTITY].itertuples(index=False, name=None))
-        gaps = {tuple(gap[name] for name in IDENTITY): gap for gap in self.gaps}
+        learns = {name: method.learns for name, method in listed().items()}
+        found = [gap | {"shots": trained_shots(gap["shots"], learns.get(gap["method"], True))} for gap in self.gaps]
+        gaps = {tuple(gap[name] for name in IDENTITY): gap for gap in found}
         rows = [gap for identity, gap in gaps.items() if identity not in taken]
         return pd.DataFrame(self.frame.to_dict("records") + rows, columns=COLUMNS) if rows else self.frame
 
@@ -107,6 +114,11 @@ def layout_place(folder: Path) -> dict | None:
     return place | {"shots": int(place["shots"]), "seed": int(place["seed"])}
 
 
+def trained_shots(shots: int, learns: bool) -> int:
+    """The number of shots that a table knows a run by: ALL_SHOTS of what learned from all images, 0 of zero-shot."""
+    return shots if shots > 0 else ALL_SHOTS if learns else 0
+
+
 def check_place(folder: Path, place: dict, stated: dict, source: str) -> None:
     """Raises DataError if what `source` states about a run contradicts the folder that it lies in."""
     expected = place | {"subsample_classes": _CLASSES_OF_PHASE.get(place["phase"], stated.get("subsample_classes"))}
@@ -131,13 +143,19 @@ def _row(folder: Path) -> dict:
     if record["status"] != "done":
         reason = f" ({record['error']})" if record.get("error") else ""
         raise DataError(f"{folder}: the run is {record['status']}{reason}")
+    return row_of(record, folder)
+
+
+def row_of(record: dict, folder: Path) -> dict:
+    """The row of a run that is done. Raises DataError if its record contradicts the folder that it lies in."""
     place = _place(folder, record)
-    routing = record["routing"]
+    routing = record.get("routing")
     return {
-        **place,
+        **place | {"shots": trained_shots(place["shots"], record["epoch"] is not None)},
         **{name: record["metrics"].get(name) for name in METRICS},
         **{name: record[name] for name in [*_FROM_RECORD, "peak_memory_mb", *_HASHES]},
-        WEIGHTS: record.get(WEIGHTS),
+        **{name: record.get(name) for name in (WEIGHTS, "clip_sha256")},
+        **agreement.conditions_of(record),
         KNOWLEDGE: "; ".join(record.get(KNOWLEDGE) or []) or None,
         "train_seconds": record["seconds"].get("train"),
         "test_seconds": record["seconds"].get("test"),

@@ -10,6 +10,7 @@ import pandas as pd
 from mocoop.errors import DataError
 from mocoop.protocol import PROTOCOLS, TRANSFER, in_dataset_order
 from mocoop.results.aggregate import AVERAGE, SOURCE_MARK, harmonic_mean
+from mocoop.results.agreement import identified
 from mocoop.results.paired import LEVEL, Answers, Difference, difference, holm, mcnemar
 from mocoop.results.pairs import PairedTest, paired_tests
 from mocoop.results.tables import Cell, Table, shots_name
@@ -77,7 +78,8 @@ def in_words(rows: list[Row]) -> list[str]:
 
 
 def compare(a: pd.DataFrame, b: pd.DataFrame, protocol: str, names: tuple[str, str]) -> tuple[list[Row], list[str]]:
-    """The rows of `comparison_table`, and one line for each seed that only one of them has."""
+    """The rows of `comparison_table`, and one line for each seed that only one has, and for what they differ in."""
+    a, b = identified(a, b)
     shots = sorted({*a["shots"], *b["shots"]} - {0}) or [0]
     rows, notes = [], []
     for number in shots:
@@ -87,7 +89,10 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, protocol: str, names: tuple[str, s
         rows += compared(models, PROTOCOLS[protocol].measure == TRANSFER, suffix)
         notes += [gap + suffix for gap in gaps]
     if not rows:
-        raise DataError(f"{' and '.join(names)} have no test in common, expected both on one dataset with one seed")
+        more = f": {notes[0]}" if notes else ""
+        raise DataError(
+            f"{' and '.join(names)} have no test in common, expected both on one dataset with one seed{more}"
+        )
     return rows, notes
 
 
@@ -109,7 +114,9 @@ def _models(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], one_model:
             seeds -= set(lacking) if one_model else set()
     for dataset in datasets:
         pair = [runs[(runs["dataset"] == dataset) & (runs["seed"].isin(seeds))] for runs in both]
-        if tests := paired_tests(*pair):
+        tests, differences = paired_tests(*pair)
+        notes += [note for note in differences if note not in notes]
+        if tests:
             models[dataset] = tests
     return models, notes
 

@@ -1,5 +1,6 @@
 """Naming what is compared: a method as tables call it, with its configuration where it has several, or a folder."""
 
+import logging
 from pathlib import Path
 
 import pandas as pd
@@ -7,11 +8,14 @@ import pandas as pd
 from mocoop.errors import DataError
 from mocoop.protocol import PROTOCOLS
 from mocoop.results.aggregate import rank
-from mocoop.results.by_protocol import join, runs_of, without_other_models
+from mocoop.results.agreement import apart
+from mocoop.results.by_protocol import join, runs_of, titled, without_other_models
 from mocoop.results.collect import IDENTITY, collect
 from mocoop.results.compare import comparison_table
 from mocoop.results.coop_logs import LOG_MARK
 from mocoop.results.tables import Table
+
+logger = logging.getLogger(__name__)
 
 PLACES = {phase.classes: (phase.protocol, phase.name) for p in reversed(list(PROTOCOLS.values())) for phase in p.phases}
 
@@ -45,18 +49,24 @@ def _named(name: str, runs: pd.DataFrame, protocol: str, folder: bool) -> tuple[
 def tables_against(name: str, runs: pd.DataFrame, protocol: str) -> list[Table]:
     """A comparison of every other method and configuration among the runs of a protocol with the one named.
 
-    Runs that are known by their logs alone have no predictions and are passed over. Raises DataError.
+    Runs that are known by their logs alone have no predictions and are passed over, as are those that may not share a
+    table with the named ones. Raises DataError.
     """
     runs = runs[~runs["method"].str.endswith(LOG_MARK)]
-    _, base = _named(name, runs, protocol, folder=False)
+    _named(name, runs, protocol, folder=False)
     several = runs.groupby("method")["cfg"].nunique() > 1
     tables = []
-    for method, cfg in sorted(set(zip(runs["method"], runs["cfg"])), key=rank):
-        if (method, cfg) != (base["method"].iloc[0], base["cfg"].iloc[0]):
-            part = runs[(runs["method"] == method) & (runs["cfg"] == cfg)]
-            tables.append(
-                comparison_table(part, base, protocol, (f"{method}/{cfg}" if several[method] else method, name))
-            )
+    for what, alike in apart(runs):
+        try:
+            _, base = _named(name, alike, protocol, folder=False)
+        except DataError as error:
+            logger.warning("not compared: %s: %s", what, error)
+            continue
+        own = base["method"].iloc[0], base["cfg"].iloc[0]
+        for method, cfg in sorted(set(zip(alike["method"], alike["cfg"])) - {own}, key=rank):
+            part = alike[(alike["method"] == method) & (alike["cfg"] == cfg)]
+            names = (f"{method}/{cfg}" if several[method] else method, name)
+            tables += titled([comparison_table(part, base, protocol, names)], what)
     return tables
 
 

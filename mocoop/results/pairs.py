@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mocoop.errors import DataError, one_line
+from mocoop.errors import DataError
 from mocoop.protocol import BOTH, base_count
+from mocoop.results.agreement import noted_differences, refuse
 from mocoop.results.paired import Answers
 from mocoop.results.predictions import FILE_NAME as PREDICTIONS
 from mocoop.results.predictions import read_predictions
@@ -24,55 +25,47 @@ class PairedTest:
     answers: Answers
 
 
-def paired_tests(a: pd.DataFrame, b: pd.DataFrame) -> list[PairedTest]:
-    """The tests that both made, over the seeds that both have in all of them.
+def paired_tests(a: pd.DataFrame, b: pd.DataFrame) -> tuple[list[PairedTest], list[str]]:
+    """The tests that both made, over the seeds that both have in all of them, and a line for what else they differ in.
 
     a, b: runs (of `collect`) of one method and number of shots on one dataset, with gaps. Raises DataError, naming the
-    runs and what differs, where two are no pair: other classes, images, training images or another CLIP.
+    runs and what differs, where two are no pair (see `mocoop.results.agreement`).
     """
     runs = a.dropna(subset="accuracy").merge(b.dropna(subset="accuracy"), on=["phase", "seed"], suffixes=("_a", "_b"))
     phases = dict(list(runs.groupby("phase", sort=False)))
     seeds = sorted(set.intersection(*(set(part["seed"]) for part in phases.values()))) if phases else []
-    tests = []
+    tests, notes = [], []
     for phase, part in phases.items():
         pairs = [_Pair.of(run) for run in part[part["seed"].isin(seeds)].sort_values("seed").itertuples()]
+        notes += [note for pair in pairs for note in pair.notes]
         tests += _sides(phase, pairs) if pairs else []
-    return tests
+    return tests, list(dict.fromkeys(notes))
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """Two runs' answers: images as (path, label) each, what was right (N,), and the record of the first."""
+    """Two runs' answers: images as (path, label), what was right (N,), the record of the first, what else differs."""
 
     images: list[tuple[str, int]]
     a: np.ndarray
     b: np.ndarray
     record: dict
+    notes: list[str]
 
     @classmethod
     def of(cls, run) -> "_Pair":
         records = [read_record(Path(folder) / FILE_NAME) for folder in (run.folder_a, run.folder_b)]
+        names = [[row["classname"] for row in record["per_class"]] for record in records]
+        if names[0] != names[1]:
+            refuse(run, "class names", *_where_they_differ(*names))
+        notes = noted_differences(run)
         answers = [read_predictions(Path(folder) / PREDICTIONS) for folder in (run.folder_a, run.folder_b)]
         answers = [frame.sort_values("path", kind="stable") for frame in answers]
         images = [list(zip(frame["path"], frame["label"])) for frame in answers]
-        for what, *both in _what_has_to_agree(run, records, images):
-            if both[0] != both[1]:
-                values = " and ".join(one_line(str(value), 60) for value in both)
-                raise DataError(
-                    f"{run.folder_a} and {run.folder_b} are no pair: got {what} {values}, expected the same"
-                )
+        if images[0] != images[1]:
+            refuse(run, "test images", *_where_they_differ(*images))
         right = [(frame["label"] == frame["prediction"]).to_numpy() for frame in answers]
-        return cls(images[0], *right, records[0])
-
-
-def _what_has_to_agree(run, records: list[dict], images: list[list]) -> list[tuple]:
-    """(what, of a, of b) of all that makes two runs a pair."""
-    names = [[row["classname"] for row in record["per_class"]] for record in records]
-    checks = [("the backbones", run.backbone_a, run.backbone_b)]
-    if run.shots_a and run.shots_b:  # what is not trained has no subset
-        checks += [("numbers of shots", run.shots_a, run.shots_b)]
-        checks += [("few-shot subsets", run.manifest_sha256_a, run.manifest_sha256_b)]
-    return [*checks, ("class names", *_where_they_differ(*names)), ("test images", *_where_they_differ(*images))]
+        return cls(images[0], *right, records[0], notes)
 
 
 def _where_they_differ(one: list, other: list) -> tuple:

@@ -58,7 +58,6 @@ _MEASURED = {
     "selection": (str, type(None)),  # "last_step", "best_val", or "epoch" for one that was asked for
     "metrics": dict,  # of mocoop.results.metrics, as per_class
     "per_class": list,
-    "routing": (dict, type(None)),  # of mocoop.results.routing, for methods that route
     "num_classes": int,
     "num_test": int,
     "manifest_sha256": (str, type(None)),
@@ -68,9 +67,26 @@ _MEASURED = {
     "peak_memory_mb": _NUMBER,
     "finished": str,
 }
-# What a record may lack: hash of the weights; precision of "train" and "test"; what training used beyond images and
-# names of the trained classes; how the method compares with what it started from; what train.py was asked to do.
-_OPTIONAL = ("weights_sha256", "precision", "knowledge", "zero_shot", "command", "ranks")
+_OPTIONAL = {  # what a record may lack, or have as null
+    "weights_sha256": str,  # of what was learned
+    "clip_sha256": str,  # of the backbone's weights
+    "test_sha256": str,  # of the list of test images, if they lie below the data root
+    "train_per_class": list,  # the fewest and the most images that a class was trained on
+    "precision": dict,  # of "train" and "test"
+    "knowledge": list,  # what training used beyond images and names of the trained classes
+    "zero_shot": dict,  # how the method compares with what it started from
+    "command": dict,  # what train.py was asked to do
+    "ranks": int,
+    "routing": dict,  # of mocoop.results.routing, for methods that route
+    "error": str,  # why a run failed
+}
+_ITEMS = {  # what a list or the values of a dict of _OPTIONAL are
+    "train_per_class": (int, "two numbers"),
+    "precision": (str, "a text for each of train and test"),
+    "knowledge": (str, "a list of texts"),
+    "zero_shot": (_NUMBER, "numbers"),
+    "command": ((str, int, type(None)), "plain values"),
+}
 _CLASS = {"label": int, "classname": str, "total": int, "correct": int}
 _ROUTERS = {"load": list, "agreement": (int, float), "accuracy": dict}
 _ROUTING = {"groups": list, "top_k": int, "chosen": list, "chosen_by_domain": dict, "domain_in_top_k": _NUMBER}
@@ -83,14 +99,13 @@ def build_record(config, **measured) -> dict:
     seed are read from it. measured: the fields of _MEASURED and _OPTIONAL that are not derived here.
     """
     derived = {
-        "routing": None,
         "num_classes": len(measured["per_class"]),
         "num_test": sum(row["total"] for row in measured["per_class"]),
         "versions": {"mocoop": __version__, **installed_versions(VERSIONED_PACKAGES)},
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     known = {"format": FORMAT, "status": "done", **_identity(config)}
-    record = known | dict.fromkeys(_OPTIONAL) | derived | measured
+    record = known | dict.fromkeys(field for field in _OPTIONAL if field != "error") | derived | measured
     record["seconds"] = record.pop("seconds")  # the last, where `glance` finds it
     return record
 
@@ -145,21 +160,30 @@ def validate_record(record, where) -> None:
     if record.get("status") not in STATUSES:
         raise DataError(f"{where}: got status {quoted(record.get('status'))}, expected one of {', '.join(STATUSES)}")
     _check_fields(record, _IDENTITY, f"{where}: ", f"a run that is {record['status']}")
+    _check_optional(record, where)
     if record["status"] != "done":
         return
     _check_fields(record, _MEASURED, f"{where}: ", "a run that is done")
     _check_fields(record["seconds"], dict.fromkeys(record["seconds"], _NUMBER), f"{where}: seconds: ", "a run")
-    knowledge = record.get("knowledge") or []
-    if not isinstance(knowledge, list) or not all(isinstance(what, str) for what in knowledge):
-        raise DataError(f"{where}: got knowledge = {quoted(knowledge)}, expected a list of texts")
     for number, row in enumerate(record["per_class"]):
         _check_fields(row, _CLASS, f"{where}: per_class[{number}]: ", "a class")
-    if record["routing"] is not None:
+    if record.get("routing") is not None:
         _check_fields(record["routing"], _ROUTING, f"{where}: routing: ", "a method that routes")
         _check_routers(record["routing"], f"{where}: routing: ")
+    _check_fields(record["metrics"], {"accuracy": _NUMBER}, f"{where}: metrics: ", "a run that is done")
     for name, value in record["metrics"].items():
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 100 + 1e-9:
             raise DataError(f"{where}: got {one_line(name, 80)} = {quoted(value)}, expected a percentage from 0 to 100")
+
+
+def _check_optional(record: dict, where) -> None:
+    given = {field: kind for field, kind in _OPTIONAL.items() if record.get(field) is not None}
+    for field, (kind, words) in _ITEMS.items():
+        values = record[field] if field in given else _OPTIONAL[field]()
+        items = values.values() if isinstance(values, dict) else values
+        if not isinstance(values, _OPTIONAL[field]) or not all(isinstance(item, kind) for item in items):
+            raise DataError(f"{where}: got {field} = {quoted(values)}, expected {words}")
+    _check_fields(record, given, f"{where}: ", "a run")
 
 
 def _check_routers(routing: dict, where: str) -> None:

@@ -20,7 +20,7 @@ from mocoop.results.compare import comparison_table
 from mocoop.results.entries import named_runs
 from mocoop.results.render import FORMATS
 from mocoop.results.tables import Table
-from mocoop.tools._options import PROTOCOL_NAMES, Names, Numbers, only
+from mocoop.tools._options import PROTOCOL_NAMES, Names, Numbers, Shots, only
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--protocol", type=find_protocol, metavar="P", help=first)
     parser.add_argument("--datasets", action=Names, metavar="A,B", help="only these")
     parser.add_argument("--seeds", action=Numbers, metavar="N,M", help="only these")
-    parser.add_argument("--shots", action=Numbers, metavar="N,M", help="only these")
+    parser.add_argument("--shots", action=Shots, metavar="N,M", help="only these; all: trained on all images")
     parser.add_argument("--format", choices=sorted(FORMATS), default="markdown", help="default: %(default)s")
 
 

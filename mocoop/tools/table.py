@@ -18,7 +18,8 @@ import pandas as pd
 from mocoop.errors import DataError
 from mocoop.files import check_unused, write_file
 from mocoop.protocols.request import find_protocol
-from mocoop.results.by_protocol import join, protocol_tables, runs_of, summarise, without_other_models
+from mocoop.results.agreement import apart
+from mocoop.results.by_protocol import join, runs_of, summarise, tables_of_part, titled, without_other_models
 from mocoop.results.collect import LAYOUT, Collection, collect, merge
 from mocoop.results.coop_logs import collect_logs, for_every_seed
 from mocoop.results.entries import tables_against
@@ -27,7 +28,7 @@ from mocoop.results.published import load_published
 from mocoop.results.published_tables import beside_table, published_table
 from mocoop.results.render import FORMATS
 from mocoop.results.tables import SPREADS, Table
-from mocoop.tools._options import PROTOCOL_NAMES, Names, Numbers, only
+from mocoop.tools._options import PROTOCOL_NAMES, Names, Numbers, Shots, only
 
 OUTPUT = "output"
 
@@ -45,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--datasets", action=Names, metavar="A,B", help="only these")
     parser.add_argument("--methods", action=Names, metavar="A,B", help="only these")
     parser.add_argument("--cfgs", action=Names, metavar="A,B", help="only these configurations")
-    parser.add_argument("--shots", action=Numbers, metavar="N,M", help="only these; zero-shot runs have 0")
+    shots = "only these; 0: zero-shot, all: trained on all images"
+    parser.add_argument("--shots", action=Shots, metavar="N,M", help=shots)
     parser.add_argument("--seeds", action=Numbers, metavar="N,M", help="these are expected (default: all that occur)")
     parser.add_argument("--against", metavar="METHOD", help="compare the others with it, as mocoop compare does")
     _add_published(parser.add_argument_group("published numbers"))
@@ -92,13 +94,16 @@ def _tables(args) -> list[Table]:
     for problem in others:
         logger.warning("left out: %s", problem)
     runs, notes = (runs, []) if args.cfgs else join(runs, args.protocol)
-    tables = protocol_tables(runs, args.protocol, args.seeds, args.spread)
-    if args.published is not None:
-        tables.insert(1, _beside_table(runs, args))
+    tables = []
+    for what, part in apart(runs):
+        of_part = tables_of_part(part, args.protocol, args.seeds, args.spread)
+        if args.published is not None:
+            of_part.insert(1, _beside_table(part, args))
+        if args.per_class:
+            of_part += per_class_tables(part, args.seeds, args.spread)
+        tables += titled(of_part, what)
     if args.against is not None:
         tables += tables_against(args.against, runs, args.protocol)
-    if args.per_class:
-        tables += per_class_tables(runs, args.seeds, args.spread)
     tables[0].notes.extend(notes)
     return tables
 

@@ -22,7 +22,7 @@ from mocoop.results.record import plain_config
 from mocoop.training import best_epoch
 from mocoop.training.batches import leave_stopping_to_main, reproducible
 from mocoop.training.checkpoint import BEST_MODEL, load_checkpoint, load_pretrained_weights
-from mocoop.training.evaluation import reset_peak_memory
+from mocoop.training.evaluation import reset_peak_memory, too_few_images
 from mocoop.training.few_shot_features import RunFeatures
 from mocoop.training.journal import Journal
 from mocoop.training.learner import Learner, load_weights
@@ -128,6 +128,8 @@ class PromptTrainer(TrainerX):
         """Train to the end; the seconds that took, in all processes that worked on it."""
         check_length(self.cfg)
         check_trainable(self.model.settings, self.dm.dataset.classnames)
+        if warning := too_few_images(self.dm.dataset.train_x, self.cfg.DATASET.NUM_SHOTS):
+            logger.warning(warning)
         if self.cfg.DATASET.get("SUBSAMPLE_CLASSES") == BOTH:
             raise ConfigError(f"DATASET.SUBSAMPLE_CLASSES is {BOTH}, which is for tests; train on base or all classes")
         loaders, manifest = (self.train_loader_x, self.test_loader), getattr(self.dm.dataset, "manifest_sha256", None)

@@ -184,7 +184,9 @@ def test_old_logs_stand_beside_new_results(tmp_path, capsys):
         add_base_new(tmp_path / "new", {seed: 80.0}, {seed: 60.0}, dataset="dtd", cfg="c")
         for phase, classes, correct in (("train_base", "base", 70), ("test_new", "new", 50)):
             path = f"base2new/{phase}/dtd/shots_16/CoOp/c/seed{seed}"
-            add_log(tmp_path / "old", path, correct=correct, total=100, classes=classes, seed=seed)
+            add_log(
+                tmp_path / "old", path, correct=100 * correct, total=10000, classes=classes, seed=seed, backbone="tiny"
+            )
     run(tmp_path / "new", "--logs", tmp_path / "old", "--methods", "CoOp")
     out = " ".join(capsys.readouterr().out.split())
     assert "| CoOp | **80.00 ± 0.00** | **60.00 ± 0.00** | **68.57 ± 0.00** |" in out

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from mocoop.errors import DataError
 from mocoop.results.aggregate import AVERAGE, over_seeds, seed_matrix
+from mocoop.results.collect import ALL_SHOTS
 from mocoop.results.figures.style import (
     accuracy_label,
     curve_names,
@@ -16,6 +17,7 @@ from mocoop.results.figures.style import (
     wrapped,
 )
 
+MOST = 256  # shots
 TRAINED = {"linestyle": "-", "linewidth": 1.2, "markersize": 4}
 ZERO_SHOT = {"linestyle": "none", "marker": "*", "markersize": 9}
 
@@ -46,8 +48,8 @@ def few_shot_figure(runs: pd.DataFrame, seeds: list[int] | None = None) -> Figur
 
 
 def shot_position(shots):
-    """Where a number of shots stands on the axis: 0 at 0, then one step for each doubling."""
-    return np.log2(np.maximum(shots, 0.5)) + 1
+    """Where a number of shots stands on the axis: 0 at 0, then one step for each doubling; all images at MOST."""
+    return np.log2(np.clip(shots, 0.5, MOST)) + 1
 
 
 def _looks(means: pd.DataFrame) -> dict[tuple, dict]:
@@ -69,6 +71,6 @@ def _draw(axis, means: pd.DataFrame, looks: dict[tuple, dict]) -> None:
 
 
 def _mark_shots(axis, shots: list[int]) -> None:
-    axis.set_xticks(shot_position(np.array(shots)), [str(number) for number in shots])
+    axis.set_xticks(shot_position(np.array(shots)), ["all" if number == ALL_SHOTS else str(number) for number in shots])
     axis.margins(x=0.06)
     axis.grid(axis="x", visible=False)
