@@ -40,8 +40,7 @@ def model_card(run: TrainedRun, folder: Path, onnx: bool, with_backbone: bool) -
         raise ConfigError("a model card tells the results of a run: export it with the class names that it has")
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     environment.loader = jinja2.PackageLoader("mocoop.export", ".")
-    entry, settings = run.method.entry, portable_config(record["config"])
-    settings["TRAINER"] = {name: settings["TRAINER"][name] for name in ("NAME", entry.node) if name}
+    entry = run.method.entry
     return environment.get_template("card.md").render(
         front_matter=_yaml(front_matter(record)),
         title=_title(record),
@@ -57,7 +56,7 @@ def model_card(run: TrainedRun, folder: Path, onnx: bool, with_backbone: bool) -
         seed=record["seed"],
         selection=SELECTIONS.get(record["selection"], ""),
         knowledge=record.get("knowledge"),
-        settings=_yaml(settings),
+        settings=_yaml(portable_config(record["config"])),
         versions=", ".join(f"{package} {version}" for package, version in record["versions"].items()),
         clip_terms=_clip_terms(record["backbone"], with_backbone),
         data_terms=_data_terms(record["dataset"]),

@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from mocoop.errors import DataError, one_line
+from mocoop.results.record import trains
 
 APART, UNPAIRED, NOTED = "apart", "unpaired", "noted"
 VALIDATION = "val"
@@ -282,7 +283,7 @@ def _shown(value) -> str:
 
 def _trained(record: dict) -> bool:
     """Whether the run itself trained what it tested."""
-    return record["epoch"] is not None and not (record.get("command") or {}).get("eval_only")
+    return record["epoch"] is not None and trains(record)
 
 
 def _config(record: dict, *path: str):

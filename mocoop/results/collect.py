@@ -16,7 +16,7 @@ from mocoop.catalog import listed
 from mocoop.errors import DataError
 from mocoop.protocol import BOTH
 from mocoop.results import agreement
-from mocoop.results.record import FILE_NAME, read_record
+from mocoop.results.record import FILE_NAME, config_sha256, read_record, trains
 
 ALL_SHOTS = 10**9  # of what trained on all images (DATASET.NUM_SHOTS 0 or less): behind every number of shots
 LAYOUT = "<protocol>/<phase>/<dataset>/shots_<n>/<Trainer>/<cfg>/seed<k>"
@@ -156,6 +156,7 @@ def row_of(record: dict, folder: Path) -> dict:
         **{name: record[name] for name in [*_FROM_RECORD, "peak_memory_mb", *_HASHES]},
         **{name: record.get(name) for name in (WEIGHTS, "clip_sha256")},
         **agreement.conditions_of(record),
+        "config_sha256": config_sha256(record["config"], trains(record)),
         KNOWLEDGE: "; ".join(record.get(KNOWLEDGE) or []) or None,
         "train_seconds": record["seconds"].get("train"),
         "test_seconds": record["seconds"].get("test"),

@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from mocoop import __version__
+from mocoop.catalog import listed
 from mocoop.errors import DataError, one_line, quoted
 from mocoop.files import read_json, write_file
 from mocoop.settings import leaves
@@ -37,6 +38,9 @@ CHANGEABLE_KEYS = (
     "TEST.FEATURE_CACHE",
 )
 UNHASHED_KEYS = (*CHANGEABLE_KEYS, "SEED")
+TRAINING_KEYS = ("OPTIM", "DATALOADER.TRAIN_X", "TEST.FINAL_MODEL")  # what only training reads
+UNREAD_KEYS = ("DATALOADER.TRAIN_U", "MODEL.HEAD")  # what Dassl's config has, and no method here
+OWN_IMAGES = "Folder"  # the data set that reads DATASET.FOLDER
 VERSIONED_PACKAGES = ("torch", "torchvision", "numpy", "clip-anytorch")
 
 ROUTERS = ("router", "dense", "random", "best expert", "style", "any expert")  # see mocoop.results.router_tally
@@ -104,7 +108,7 @@ def build_record(config, **measured) -> dict:
         "versions": {"mocoop": __version__, **installed_versions(VERSIONED_PACKAGES)},
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    known = {"format": FORMAT, "status": "done", **_identity(config)}
+    known = {"format": FORMAT, "status": "done", **_identity(config, measured.get("command"))}
     record = known | dict.fromkeys(field for field in _OPTIONAL if field != "error") | derived | measured
     record["seconds"] = record.pop("seconds")  # the last, where `glance` finds it
     return record
@@ -112,7 +116,7 @@ def build_record(config, **measured) -> dict:
 
 def unfinished_record(config, status: str, error: str | None = None, command: dict | None = None) -> dict:
     """The record of a run that is `running` or has `failed`; `error` is the one line that says why."""
-    return {"format": FORMAT, "status": status, **_identity(config), "error": error, "command": command}
+    return {"format": FORMAT, "status": status, **_identity(config, command), "error": error, "command": command}
 
 
 def write_record(path, record: dict) -> None:
@@ -214,28 +218,62 @@ def plain_config(config) -> dict:
     return config
 
 
-def config_sha256(config) -> str:
+def used_config(config, trains: bool = True) -> dict:
+    """What of a configuration the method, the data and the run read, as plain values.
+
+    Left out are the nodes of other methods than TRAINER.NAME and those that its settings name (the base of DePT, the
+    experts of Mixture), those of other data, and where nothing is trained what only training reads. trains: False for
+    an evaluation; a method that learns nothing does not train anyway.
+    """
+    config = plain_config(config)
+    trainer, known = config.get("TRAINER"), listed()
+    if not isinstance(trainer, dict):
+        return config
+    own = known.get(trainer.get("NAME"))
+    nodes = {method.node for method in known.values()} - {own and own.node, None}
+    if own:  # what is of no method in the list is a plugin's
+        nodes |= {name for name, value in trainer.items() if isinstance(value, dict)} - {own.node}
+    mine = [value for name, value in trainer.items() if name not in nodes and isinstance(value, dict)]
+    held = {value for node in mine for value in node.values() if isinstance(value, str)} & known.keys()
+    unread = [f"TRAINER.{node}" for node in nodes - {known[name].node for name in held}]
+    if config.get("DATASET", {}).get("NAME") != OWN_IMAGES:
+        unread.append(f"DATASET.{OWN_IMAGES.upper()}")
+    if not trains or own and not own.learns:
+        unread += TRAINING_KEYS
+    return _drop(config, (*unread, *UNREAD_KEYS))
+
+
+def config_sha256(config, trains: bool = True) -> str:
     """The hash of what was run, equal for the seeds of one experiment and on every machine.
 
-    Left out are the seed, where things lie and how the run is watched (CHANGEABLE_KEYS); of any other absolute path
-    only its last part counts.
+    Of `used_config`, without the seed, where things lie and how the run is watched (CHANGEABLE_KEYS); of any other
+    absolute path only its last part counts. Records of earlier versions hold a hash over more keys: whoever compares
+    runs takes it of their `config` anew (`mocoop.results.collect`), so that old and new ones compare.
     """
-    text = json.dumps(portable_config(config), sort_keys=True)
+    text = json.dumps(portable_config(config, trains), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def portable_config(config) -> dict:
+def portable_config(config, trains: bool = True) -> dict:
     """What of a configuration says what was run, and nothing of the machine: see `config_sha256`."""
-    return _without_folders(_drop(plain_config(config), UNHASHED_KEYS))
+    return _without_folders(_drop(used_config(config, trains), UNHASHED_KEYS))
 
 
-def config_differences(recorded: dict, wanted) -> list[str]:
-    """One line for each key whose value was another, CHANGEABLE_KEYS aside; keys that only one has do not count."""
-    old, new = (dict(leaves(_drop(plain_config(config), CHANGEABLE_KEYS))) for config in (recorded, wanted))
+def config_differences(recorded: dict, wanted, trains: bool = True) -> list[str]:
+    """One line for each key of `used_config` whose value was another; keys that only one has do not count.
+
+    Nor do CHANGEABLE_KEYS.
+    """
+    old, new = (dict(leaves(_drop(used_config(config, trains), CHANGEABLE_KEYS))) for config in (recorded, wanted))
     return [f"{key} was {old[key]!r}, got {new[key]!r}" for key in new if key in old and old[key] != new[key]]
 
 
-def _identity(config) -> dict:
+def trains(record: dict) -> bool:
+    """Whether a run trained, as far as what was asked of it says: whether it was no evaluation."""
+    return not (record.get("command") or {}).get("eval_only")
+
+
+def _identity(config, command: dict | None) -> dict:
     dataset = config["DATASET"]
     return {
         "method": config["TRAINER"]["NAME"],
@@ -245,7 +283,7 @@ def _identity(config) -> dict:
         "shots": dataset["NUM_SHOTS"],
         "seed": config["SEED"],
         "config": plain_config(config),
-        "config_sha256": config_sha256(config),
+        "config_sha256": config_sha256(config, trains({"command": command})),
     }
 
 
