@@ -9,7 +9,7 @@ from mocoop.errors import DataError
 from mocoop.protocol import ALIASES, PROTOCOLS, TRANSFER
 from mocoop.results.agreement import apart
 from mocoop.results.by_protocol import join, runs_of, without_other_models
-from mocoop.results.collect import IDENTITY, LAYOUT, collect
+from mocoop.results.collect import IDENTITY, LAYOUT, collect, place_strays
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,8 @@ class Runs:
 def find_runs(output: Path, protocol: str | None = None, seeds: list[int] | None = None) -> Runs:
     """The runs below `output` of one protocol, or of all. Raises DataError if none has finished."""
     found = collect(output)
-    strays = found.frame.loc[found.frame["protocol"] == "", "folder"]
-    problems = [*found.problems, *(f"{folder}: not in {LAYOUT}" for folder in strays)]
-    frame = found.with_gaps()
+    problems = list(found.problems)
+    frame, strays = place_strays(found.with_gaps())
     if seeds is not None:
         frame = frame[frame["seed"].isin(seeds)]
     asked = [ALIASES.get(protocol, protocol)] if protocol else list(PROTOCOLS)
@@ -64,6 +63,7 @@ def find_runs(output: Path, protocol: str | None = None, seeds: list[int] | None
     relative = [problem.replace(f"{output}/", "") for problem in problems]
     alike = [(name, what, part) for name, runs in parts.items() for what, part in apart(runs)]
     split = [_split(part, name, seeds, what) for name, what, part in alike if _is_tested(part, name)]
+    split[0].notes.extend(line.replace(f"{output}/", "") for line in strays)
     return Runs(output, used, split, relative)
 
 

@@ -14,9 +14,9 @@ import pandas as pd
 
 from mocoop.catalog import listed
 from mocoop.errors import DataError
-from mocoop.protocol import BOTH
+from mocoop.protocol import BOTH, PROTOCOLS, SHIFTED, TRAINED, config_name
 from mocoop.results import agreement
-from mocoop.results.record import FILE_NAME, config_sha256, read_record, trains
+from mocoop.results.record import FILE_NAME, OWN_IMAGES, config_sha256, read_record, trains
 
 ALL_SHOTS = 10**9  # of what trained on all images (DATASET.NUM_SHOTS 0 or less): behind every number of shots
 LAYOUT = "<protocol>/<phase>/<dataset>/shots_<n>/<Trainer>/<cfg>/seed<k>"
@@ -28,15 +28,19 @@ _HASHES = ["manifest_sha256", "config_sha256"]
 WEIGHTS = "weights_sha256"  # of what was tested; None for what learns nothing and for records that do not say it
 KNOWLEDGE = "knowledge"  # what training used beyond images and names of the trained classes, in words
 ROUTING = ["domain_in_top_k", "routing"]  # of methods that route
+SETTINGS = "settings_sha256"  # of the configuration without data and seed
 _CONDITIONS = [key for key in agreement.KEYS if key not in _FROM_RECORD]
-_DERIVED = [KNOWLEDGE, "train_seconds", "test_seconds", *ROUTING, "folder"]
-COLUMNS = IDENTITY + METRICS + _FROM_RECORD + ["peak_memory_mb"] + _HASHES + [WEIGHTS, "clip_sha256"] + _CONDITIONS
+_DERIVED = [KNOWLEDGE, "train_seconds", "test_seconds", *ROUTING, "evaluation", "folder"]
+COLUMNS = (
+    IDENTITY + METRICS + _FROM_RECORD + ["peak_memory_mb"] + _HASHES + [SETTINGS, WEIGHTS, "clip_sha256"] + _CONDITIONS
+)
 COLUMNS += _DERIVED
 
 _RUN_FOLDER = re.compile(
     r"(?P<protocol>[^/]+)/(?P<phase>[^/]+)/(?P<dataset>[^/]+)/shots_(?P<shots>-?\d+)"
     r"/(?P<method>[^/]+)/(?P<cfg>[^/]+)/seed(?P<seed>\d+)"
 )
+PLACES = {phase.classes: (phase.protocol, phase.name) for p in reversed(list(PROTOCOLS.values())) for phase in p.phases}
 _SEED_FOLDER = re.compile(r"seed\d+")
 _CLASSES_OF_PHASE = {"train_base": "base", "test_new": "new", "train_all": "all", "test_all": BOTH}
 
@@ -157,13 +161,59 @@ def row_of(record: dict, folder: Path) -> dict:
         **{name: record.get(name) for name in (WEIGHTS, "clip_sha256")},
         **agreement.conditions_of(record),
         "config_sha256": config_sha256(record["config"], trains(record)),
+        SETTINGS: config_sha256(record["config"] | {"DATASET": {}}),
         KNOWLEDGE: "; ".join(record.get(KNOWLEDGE) or []) or None,
         "train_seconds": record["seconds"].get("train"),
         "test_seconds": record["seconds"].get("test"),
         "domain_in_top_k": routing and routing["domain_in_top_k"],
         "routing": routing,
+        "evaluation": not trains(record),
         "folder": str(folder),
     }
+
+
+def place_strays(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The runs with those outside LAYOUT where their record says that they belong, and a line about each.
+
+    The classes of a test say its protocol and phase. Its configuration is that of the run whose weights it tested, or
+    of another with the same settings; else it is called like the folder. What was tested on other data than it was
+    trained on is transfer, and its training the source, too.
+    """
+    strays = frame["protocol"] == ""
+    if not strays.any():
+        return frame, []
+    known, placed, lines = frame[~strays], [], []
+    taken = set(known[IDENTITY].itertuples(index=False, name=None))
+    trained = {row.weights_sha256: row for row in known.itertuples() if row.phase in TRAINED}
+    cfgs = {(row.method, row.settings_sha256): row.cfg for row in known.itertuples()}
+    rows = frame[strays].assign(dataset=[config_name(name, known["dataset"]) for name in frame.loc[strays, "dataset"]])
+    for row in sorted(rows.itertuples(index=False), key=lambda row: (row.evaluation, row.folder)):
+        model = trained.get(row.weights_sha256) if row.weights_sha256 else None
+        protocol, phase = PLACES[row.subsample_classes]
+        if row.evaluation and model is not None and row.subsample_classes == "all" and model.dataset != row.dataset:
+            protocol, phase = ("dg" if row.dataset in SHIFTED.split() else "xd"), "test"
+            if (source := model._replace(protocol="xd", phase="train"))[: len(IDENTITY)] not in taken:
+                placed.append(source)
+                taken.add(source[: len(IDENTITY)])
+        name = _own_name(Path(row.folder))
+        cfg = model.cfg if model is not None else cfgs.setdefault((row.method, row.settings_sha256), name)
+        names = (cfg, name, f"{name}-{row.folder}".replace("/", "-"))
+        found = (row._replace(protocol=protocol, phase=phase, cfg=name) for name in names)
+        row = next(row for row in found if row[: len(IDENTITY)] not in taken)
+        taken.add(row[: len(IDENTITY)])
+        placed.append(row)
+        if not row.evaluation:
+            trained.setdefault(row.weights_sha256, row)
+        shots = 0 if row.shots == ALL_SHOTS else row.shots
+        where = f"{protocol}/{phase}/{row.dataset}/shots_{shots}/{row.method}/{row.cfg}/seed{row.seed}"
+        lines.append(f"{row.folder}: counts by its record; the scripts' place for it is {where}")
+    return pd.concat([known, pd.DataFrame(placed, columns=COLUMNS)], ignore_index=True), lines
+
+
+def _own_name(folder: Path) -> str:
+    """What a run's folder is called, above those of its seeds."""
+    parts = [part for part in folder.absolute().parts if not _SEED_FOLDER.fullmatch(part)]
+    return parts[-1]
 
 
 def _place(folder: Path, record: dict) -> dict:
@@ -171,6 +221,8 @@ def _place(folder: Path, record: dict) -> dict:
     stated = {"method": record["method"], "shots": record["shots"], "seed": record["seed"]}
     place = layout_place(folder)
     if place is None:
-        return {"protocol": "", "phase": "", "dataset": record["dataset"], "cfg": "", **stated}
+        data = record["dataset"]
+        root = record["config"].get("DATASET", {}).get("ROOT") if data == OWN_IMAGES else None
+        return {"protocol": "", "phase": "", "dataset": Path(root).name if root else data, "cfg": "", **stated}
     check_place(folder, place, stated | {"subsample_classes": record["subsample_classes"]}, FILE_NAME)
     return place

@@ -6,18 +6,15 @@ from pathlib import Path
 import pandas as pd
 
 from mocoop.errors import DataError
-from mocoop.protocol import PROTOCOLS
 from mocoop.results.aggregate import rank
 from mocoop.results.agreement import apart
 from mocoop.results.by_protocol import join, runs_of, titled, without_other_models
-from mocoop.results.collect import IDENTITY, collect
+from mocoop.results.collect import IDENTITY, collect, place_strays
 from mocoop.results.compare import comparison_table
 from mocoop.results.coop_logs import LOG_MARK
 from mocoop.results.tables import Table
 
 logger = logging.getLogger(__name__)
-
-PLACES = {phase.classes: (phase.protocol, phase.name) for p in reversed(list(PROTOCOLS.values())) for phase in p.phases}
 
 
 def named_runs(name: str, output: pd.DataFrame | None, protocol: str) -> tuple[str, pd.DataFrame]:
@@ -27,7 +24,7 @@ def named_runs(name: str, output: pd.DataFrame | None, protocol: str) -> tuple[s
     configurations of a method the one with the most datasets is taken. Raises DataError.
     """
     if folder := Path(name).is_dir():
-        output = _placed(collect(name).with_gaps())
+        output = _as_one(collect(name).with_gaps())
     runs, _ = join(without_other_models(runs_of(output, protocol), protocol)[0], protocol)
     return _named(name, runs, protocol, folder)
 
@@ -70,13 +67,14 @@ def tables_against(name: str, runs: pd.DataFrame, protocol: str) -> list[Table]:
     return tables
 
 
-def _placed(frame: pd.DataFrame) -> pd.DataFrame:
-    """Runs in folders of one's own get the protocol and phase of the classes that they were tested on."""
-    own = frame["protocol"] == ""
-    places = pd.DataFrame([PLACES[classes] for classes in frame.loc[own, "subsample_classes"]])
-    if own.any():
-        frame = frame.astype({"protocol": object, "phase": object})
-        frame.loc[own, ["protocol", "phase"]] = places.to_numpy()
+def _as_one(frame: pd.DataFrame) -> pd.DataFrame:
+    """Runs in folders of one's own get the protocol and phase of the classes that they were tested on, and no cfg.
+
+    Who names a folder means that it holds one configuration.
+    """
+    own = set(frame.loc[frame["protocol"] == "", "folder"])
+    frame, _ = place_strays(frame)
+    frame["cfg"] = frame["cfg"].mask(frame["folder"].isin(own), "")
     twice = frame[frame.duplicated(IDENTITY, keep=False)]
     if len(twice):
         raise DataError(f"{' and '.join(twice['folder'][:2])} are runs of one seed, expected one of each")

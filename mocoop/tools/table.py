@@ -20,7 +20,7 @@ from mocoop.files import check_unused, write_file
 from mocoop.protocols.request import find_protocol
 from mocoop.results.agreement import apart
 from mocoop.results.by_protocol import join, runs_of, summarise, tables_of_part, titled, without_other_models
-from mocoop.results.collect import LAYOUT, Collection, collect, merge
+from mocoop.results.collect import Collection, collect, merge, place_strays
 from mocoop.results.coop_logs import collect_logs, for_every_seed
 from mocoop.results.entries import tables_against
 from mocoop.results.per_class import per_class_tables
@@ -90,7 +90,10 @@ def _tables(args) -> list[Table]:
     found = _collect(args)
     for problem in found.problems:
         logger.warning("left out: %s", problem)
-    runs, others = without_other_models(_select(for_every_seed(found.with_gaps()), args), args.protocol)
+    frame, strays = place_strays(found.with_gaps())
+    for line in strays:
+        logger.warning(line)
+    runs, others = without_other_models(_select(for_every_seed(frame), args), args.protocol)
     for problem in others:
         logger.warning("left out: %s", problem)
     runs, notes = (runs, []) if args.cfgs else join(runs, args.protocol)
@@ -131,10 +134,7 @@ def _beside_table(runs: pd.DataFrame, args) -> Table:
 def _collect(args) -> Collection:
     if not args.base and not args.new:
         folders = [] if args.logs and args.output is None else [args.output or OUTPUT]
-        found = merge([*map(collect, folders), *map(collect_logs, args.logs)])
-        strays = found.frame.loc[found.frame["protocol"] == "", "folder"]
-        found.problems.extend(f"{folder}: not in {LAYOUT}" for folder in strays)
-        return found
+        return merge([*map(collect, folders), *map(collect_logs, args.logs)])
     if not (args.base and args.new):
         raise DataError("got only one of --base and --new, expected both")
     if args.output or args.logs:

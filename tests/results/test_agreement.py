@@ -78,7 +78,7 @@ def test_every_key_has_a_case():
     assert list(CHANGES) == KEYS and set(EFFECTS.values()) == {APART, UNPAIRED, NOTED}
 
 
-def test_the_matrix_of_all_pairs_of_keys(tmp_path, capsys):
+def test_the_matrix_of_all_pairs_of_keys(tmp_path):
     """Of two methods beside two usual ones, one differs in the row's key, the other in the column's."""
     cells = {}
     for one, other in product(KEYS, KEYS):
@@ -93,8 +93,7 @@ def test_the_matrix_of_all_pairs_of_keys(tmp_path, capsys):
             f"{'/'.join(cells[one, other][0].values())}+{'/'.join(cells[one, other][1].values())}" for other in KEYS
         ]
         lines.append(" ".join([f"{one:{width}}", *(f"{word:{width}}" for word in words)]))
-    with capsys.disabled():
-        print("\n" + "\n".join(lines))
+    print("\n".join(lines))
 
 
 @pytest.mark.parametrize("key", KEYS)

@@ -6,7 +6,7 @@ from mocoop.errors import ConfigError, DataError
 from mocoop.results.record import unfinished_record, write_record
 from mocoop.tools import table
 from tests.results.logs import add_log
-from tests.results.runs import add_answers, add_base_new, add_run, make_config, make_routing
+from tests.results.runs import add_answers, add_base_new, add_run, make_config, make_record, make_routing
 
 
 def run(*arguments) -> int:
@@ -102,13 +102,58 @@ def test_base_alone_is_refused(tmp_path):
 def test_what_was_left_out_is_named(tmp_path, caplog):
     add_base_new(tmp_path, {1: 84.24}, {1: 75.67})
     (add_run(tmp_path, 50.0, seed=2) / "result.json").unlink()
-    stray = add_run(tmp_path, 50.0, seed=3).rename(tmp_path / "stray")
     run(tmp_path)
-    assert [record.message.split(": ", 2)[2] for record in caplog.records] == [
-        "no result.json, the run did not finish",
-        f"not in {table.LAYOUT}",
+    (record,) = caplog.records
+    assert record.message.split(": ", 2)[2] == "no result.json, the run did not finish"
+
+
+def by_hand(folder, accuracy, **identity):
+    """A run as `train.py --output-dir FOLDER` leaves it."""
+    folder.mkdir(parents=True)
+    write_record(folder / "result.json", make_record(accuracy, **identity))
+    return folder
+
+
+TEST_OF_TRY = {"command": {"eval_only": True, "model_dir": "output/try", "load_epoch": None}}
+
+
+def test_runs_by_hand_are_read_by_their_records(tmp_path, capsys, caplog):
+    folder = by_hand(tmp_path / "output/try", 80.0, dataset="OxfordPets", classes="base", weights_sha256="a" * 64)
+    new = {"classes": "new", "weights_sha256": "a" * 64, "more": TEST_OF_TRY}
+    by_hand(tmp_path / "output/try_on_new", 60.0, dataset="OxfordPets", **new)
+    run(tmp_path / "output")
+    assert "| oxford_pets | CoOp   | 80.00 | 60.00 | 68.57 |" in capsys.readouterr().out
+    place = "oxford_pets/shots_16/CoOp/try/seed1"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{folder}: counts by its record; the scripts' place for it is base2new/train_base/{place}",
+        f"{folder}_on_new: counts by its record; the scripts' place for it is base2new/test_new/{place}",
     ]
-    assert str(stray) in caplog.text
+    run(folder)
+    assert "no new result for seed 1" in capsys.readouterr().out
+
+
+def test_runs_by_hand_join_those_of_scripts_with_the_same_settings(tmp_path, capsys):
+    add_base_new(tmp_path, {1: 80.0}, {1: 60.0}, weights_sha256="a" * 64)
+    settings = {"shots": 16, "classes": "base"}
+    by_hand(tmp_path / "mine/seed2", 82.0, seed=2, weights_sha256="b" * 64, **settings)
+    by_hand(tmp_path / "again", 10.0, seed=1, **settings)  # in its own row, as that seed is there
+    run(tmp_path)
+    out = capsys.readouterr().out
+    assert "CoOp tiny" in out and "CoOp again" in out and "CoOp tiny: no new result for seed 2" in out
+
+
+def test_a_model_tested_by_hand_on_other_data_is_transfer(tmp_path, capsys):
+    by_hand(tmp_path / "source", 70.0, dataset="ImageNet", weights_sha256="a" * 64)
+    for name, accuracy in (("EuroSAT", 40.0), ("ImageNetA", 20.0)):
+        by_hand(tmp_path / name, accuracy, dataset=name, weights_sha256="a" * 64, more=TEST_OF_TRY)
+    run(tmp_path, "--protocol", "xd")
+    lines = capsys.readouterr().out.splitlines()
+    assert (
+        lines[2].split() == "| Method | imagenet (source) | eurosat |".split()
+        and "| CoOp   |             70.00 |" in lines[4]
+    )
+    run(tmp_path, "--protocol", "dg")
+    assert "20.00" in capsys.readouterr().out
 
 
 def test_nothing_found_is_an_error(tmp_path):
