@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import groupby
 
 import pandas as pd
@@ -12,7 +13,7 @@ from mocoop.protocol import PROTOCOLS, TRANSFER, in_dataset_order
 from mocoop.results.aggregate import AVERAGE, SOURCE_MARK, harmonic_mean
 from mocoop.results.agreement import identified
 from mocoop.results.paired import LEVEL, Answers, Difference, difference, holm, mcnemar
-from mocoop.results.pairs import PairedTest, paired_tests
+from mocoop.results.pairs import PairedTest, Tested, check_pair, paired_runs, paired_tests
 from mocoop.results.tables import Cell, Table, shots_name
 
 MEASURES = {"base": "Base", "new": "New", "H": "H", "all": "Accuracy"}
@@ -112,11 +113,21 @@ def _models(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], one_model:
             if lacking:
                 notes.append(f"{dataset}: {name} lacks seed {', '.join(map(str, lacking))}")
             seeds -= set(lacking) if one_model else set()
-    for dataset in datasets:
-        pair = [runs[(runs["dataset"] == dataset) & (runs["seed"].isin(seeds))] for runs in both]
-        tests, differences = paired_tests(*pair)
-        notes += [note for note in differences if note not in notes]
-        if tests:
+    found = {dataset: paired_runs(*(runs[runs["dataset"] == dataset] for runs in both)) for dataset in datasets}
+    found = {dataset: runs[runs["seed"].isin(seeds)] for dataset, runs in found.items()}
+    spoiled = {dataset: [] for dataset in datasets}
+    read = cache(Tested.read)
+    for dataset, runs in found.items():
+        for run in runs.itertuples():
+            notes += [note for note in check_pair(run) if note not in notes]
+            try:
+                read(run.folder_a), read(run.folder_b)
+            except DataError as error:
+                notes.append(f"left out: {error}")
+                for name in datasets if one_model else [dataset]:
+                    spoiled[name].append(run.seed)
+    for dataset, runs in found.items():
+        if tests := paired_tests(runs[~runs["seed"].isin(spoiled[dataset])], read):
             models[dataset] = tests
     return models, notes
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mocoop.errors import DataError
-from mocoop.results.predictions import FILE_NAME, read_predictions
+from mocoop.results.predictions import FILE_NAME, answers_of
 from mocoop.results.record import FILE_NAME as RECORD_NAME
 from mocoop.results.record import read_record
 
@@ -51,14 +51,11 @@ def predictions_of(run) -> pd.DataFrame:
 
     Raises DataError if they are missing or damaged, or do not fit the run's record.
     """
-    path = Path(run.folder) / FILE_NAME
-    frame = read_predictions(path)
+    path, record = Path(run.folder) / FILE_NAME, read_record(Path(run.folder) / RECORD_NAME)
+    frame = answers_of(run.folder, record)
     if "experts" not in frame:
         raise DataError(f"{path}: no column experts, expected the predictions of a method that routes")
-    names = {row["label"]: row["classname"] for row in read_record(Path(run.folder) / RECORD_NAME)["per_class"]}
-    unknown = sorted(set(frame["label"]) - set(names))
-    if unknown:
-        raise DataError(f"{path}: label {unknown[0]} is not in the run's {RECORD_NAME}; test the run again")
+    names = {row["label"]: row["classname"] for row in record["per_class"]}
     return frame.assign(classname=frame["label"].map(names))
 
 

@@ -1,5 +1,6 @@
 """Runs of two methods in pairs: tests of the same images, classes and seeds, or the reason why they are no pair."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +11,7 @@ from mocoop.errors import DataError
 from mocoop.protocol import BOTH, base_count
 from mocoop.results.agreement import noted_differences, refuse
 from mocoop.results.paired import Answers
-from mocoop.results.predictions import FILE_NAME as PREDICTIONS
-from mocoop.results.predictions import read_predictions
+from mocoop.results.predictions import answers_of
 from mocoop.results.record import FILE_NAME, read_record
 
 SIDES = {"train_base": "base", "test_new": "new"}
@@ -25,47 +25,58 @@ class PairedTest:
     answers: Answers
 
 
-def paired_tests(a: pd.DataFrame, b: pd.DataFrame) -> tuple[list[PairedTest], list[str]]:
-    """The tests that both made, over the seeds that both have in all of them, and a line for what else they differ in.
-
-    a, b: runs (of `collect`) of one method and number of shots on one dataset, with gaps. Raises DataError, naming the
-    runs and what differs, where two are no pair (see `mocoop.results.agreement`).
-    """
-    runs = a.dropna(subset="accuracy").merge(b.dropna(subset="accuracy"), on=["phase", "seed"], suffixes=("_a", "_b"))
-    phases = dict(list(runs.groupby("phase", sort=False)))
-    seeds = sorted(set.intersection(*(set(part["seed"]) for part in phases.values()))) if phases else []
-    tests, notes = [], []
-    for phase, part in phases.items():
-        pairs = [_Pair.of(run) for run in part[part["seed"].isin(seeds)].sort_values("seed").itertuples()]
-        notes += [note for pair in pairs for note in pair.notes]
-        tests += _sides(phase, pairs) if pairs else []
-    return tests, list(dict.fromkeys(notes))
-
-
 @dataclass(frozen=True)
-class _Pair:
-    """Two runs' answers: images as (path, label), what was right (N,), the record of the first, what else differs."""
+class Tested:
+    """What a run answered: images as (path, label), sorted, what was right (N,), and the run's record."""
 
     images: list[tuple[str, int]]
-    a: np.ndarray
-    b: np.ndarray
+    right: np.ndarray
     record: dict
-    notes: list[str]
 
     @classmethod
-    def of(cls, run) -> "_Pair":
+    def read(cls, folder: str) -> "Tested":
+        """The test of the run in a folder. Raises DataError if its files are damaged or do not belong together."""
+        record = read_record(Path(folder) / FILE_NAME)
+        frame = answers_of(folder, record).sort_values("path", kind="stable")
+        right = (frame["label"] == frame["prediction"]).to_numpy()
+        return cls(list(zip(frame["path"], frame["label"])), right, record)
+
+
+def paired_runs(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+    """The runs that both have of a phase and seed, side by side, of the seeds that both have in all phases.
+
+    a, b: runs (of `collect`, `identified`) of one method and number of shots on one dataset, with gaps. The columns of
+    theirs end in _a and _b.
+    """
+    runs = a.dropna(subset="accuracy").merge(b.dropna(subset="accuracy"), on=["phase", "seed"], suffixes=("_a", "_b"))
+    of_phases = runs.groupby("phase")["seed"].agg(set)
+    return runs[runs["seed"].isin(set.intersection(*of_phases))] if len(runs) else runs
+
+
+def check_pair(run) -> list[str]:
+    """One line for each condition that two runs, a row of `paired_runs`, differ in and may.
+
+    Raises DataError, naming the runs and what differs, where they are no pair (see `mocoop.results.agreement`).
+    """
+    if run.classnames_a != run.classnames_b:
         records = [read_record(Path(folder) / FILE_NAME) for folder in (run.folder_a, run.folder_b)]
         names = [[row["classname"] for row in record["per_class"]] for record in records]
-        if names[0] != names[1]:
-            refuse(run, "class names", *_where_they_differ(*names))
-        notes = noted_differences(run)
-        answers = [read_predictions(Path(folder) / PREDICTIONS) for folder in (run.folder_a, run.folder_b)]
-        answers = [frame.sort_values("path", kind="stable") for frame in answers]
-        images = [list(zip(frame["path"], frame["label"])) for frame in answers]
-        if images[0] != images[1]:
-            refuse(run, "test images", *_where_they_differ(*images))
-        right = [(frame["label"] == frame["prediction"]).to_numpy() for frame in answers]
-        return cls(images[0], *right, records[0], notes)
+        refuse(run, "class names", *_where_they_differ(*names))
+    return noted_differences(run)
+
+
+def paired_tests(runs: pd.DataFrame, read: Callable[[str], Tested]) -> list[PairedTest]:
+    """The tests of `paired_runs` over their seeds. Raises DataError where they are of different images."""
+    tests = []
+    for phase, part in runs.groupby("phase", sort=False):
+        pairs = []
+        for run in part.sort_values("seed").itertuples():
+            a, b = read(run.folder_a), read(run.folder_b)
+            if a.images != b.images:
+                refuse(run, "test images", *_where_they_differ(a.images, b.images))
+            pairs.append((a, b))
+        tests += _sides(phase, pairs)
+    return tests
 
 
 def _where_they_differ(one: list, other: list) -> tuple:
@@ -74,12 +85,13 @@ def _where_they_differ(one: list, other: list) -> tuple:
     return first or (len(one), len(other))
 
 
-def _sides(phase: str, pairs: list[_Pair]) -> list[PairedTest]:
+def _sides(phase: str, pairs: list[tuple[Tested, Tested]]) -> list[PairedTest]:
     """One test over the seeds, or two where it was of base and of new classes."""
-    if any(pair.images != pairs[0].images for pair in pairs):
+    first, _ = pairs[0]
+    if any(one.images != first.images for one, _ in pairs):
         raise DataError(f"got seeds of {phase} that were tested on different images, expected the same ones")
-    a, b = np.stack([pair.a for pair in pairs]), np.stack([pair.b for pair in pairs])
-    if pairs[0].record["subsample_classes"] != BOTH:
+    a, b = (np.stack([one.right for one in of_method]) for of_method in zip(*pairs))
+    if first.record["subsample_classes"] != BOTH:
         return [PairedTest(SIDES.get(phase, "all"), Answers(a, b))]
-    base = np.array([label for _, label in pairs[0].images]) < base_count(pairs[0].record["num_classes"])
+    base = np.array([label for _, label in first.images]) < base_count(first.record["num_classes"])
     return [PairedTest(side, Answers(a[:, at], b[:, at])) for side, at in (("base", base), ("new", ~base))]

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mocoop.errors import DataError, quoted
 from mocoop.files import atomic_write
 from mocoop.names import SEPARATOR
 from mocoop.results.csv_table import damage_named, read_table
+from mocoop.results.record import FILE_NAME as RECORD
 
 FILE_NAME = "predictions.csv"
 COLUMNS = ["path", "label", "prediction", "confidence", "domain"]
@@ -69,4 +71,29 @@ def read_predictions(path) -> pd.DataFrame:
         if set(ROUTED_COLUMNS) <= set(frame.columns):
             frame["experts"] = [text.split(SEPARATOR) for text in frame["experts"]]
             frame["gates"] = [[float(weight) for weight in text.split(SEPARATOR)] for text in frame["gates"]]
+    return frame
+
+
+def answers_of(folder: str | Path, record: dict) -> pd.DataFrame:
+    """The predictions of the run in `folder`, whose record it is.
+
+    Raises DataError if they are missing or damaged, or not those that the record counted.
+    """
+    path = Path(folder) / FILE_NAME
+    frame, classes = read_predictions(path), record["per_class"]
+    labels = pd.concat([frame["label"], frame["prediction"]])
+    if len(frame) != record["num_test"] or not labels.between(0, len(classes) - 1).all():
+        raise DataError(
+            f"{folder}: {FILE_NAME} has {len(frame)} images of labels up to {labels.max()}, {RECORD} tells of "
+            f"{record['num_test']} images of {len(classes)} classes; test the run again"
+        )
+    right = (frame["label"] == frame["prediction"]).groupby(frame["label"]).agg(["size", "sum"])
+    found = {label: tuple(map(int, counts)) for label, *counts in right.itertuples()}
+    for row in classes:
+        counted, stated = found.get(row["label"], (0, 0)), (row["total"], row["correct"])
+        if counted != stated:
+            raise DataError(
+                f"{folder}: {FILE_NAME} has {counted[1]} of {counted[0]} images of {quoted(row['classname'])} right, "
+                f"{RECORD} {stated[1]} of {stated[0]}; test the run again"
+            )
     return frame

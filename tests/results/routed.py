@@ -38,9 +38,13 @@ def add_routed_run(root, accuracy=50.0, classnames=("cat", "dog"), choices=CHOIC
     """A run of MoCoOp with predictions, and where it is trained with a history; returns its folder."""
     folder = add_run(root, accuracy, **({"method": "MoCoOp", "routing": ROUTING} | where))
     record = json.loads((folder / RECORD).read_text())
-    row = record["per_class"][0]
-    record["per_class"] = [row | {"label": label, "classname": name} for label, name in enumerate(classnames)]
-    record["num_classes"], record["num_test"] = len(classnames), row["total"] * len(classnames)
+    answers = [(label, label == prediction) for label, prediction, *_ in choices]
+    record["per_class"] = [
+        {"label": n, "classname": name, "total": len(right), "correct": sum(right), "accuracy": 50.0}
+        for n, name in enumerate(classnames)
+        for right in [[right for label, right in answers if label == n]]
+    ]
+    record["num_classes"], record["num_test"] = len(classnames), len(choices)
     (folder / RECORD).write_text(json.dumps(record))
     write_predictions(folder / PREDICTIONS, routed_predictions(choices))
     if history:

@@ -212,3 +212,24 @@ def test_what_leaves_two_runs_a_pair_is_said(tmp_path, add):
         for folder in (tmp_path / f"base2new/train_base/shapes_both/shots_16/{method}/tiny").iterdir():
             change(folder, precision={"train": precision, "test": "fp32"})
     assert "not the same precision of training: amp and fp16" in table(tmp_path).notes
+
+
+def test_one_run_whose_files_do_not_belong_together_is_named_and_left_out(tmp_path, add):
+    add_both(add, 0.8, 0.6)
+    add_both(add, 0.8, 0.6, dataset="other")
+    folder = tmp_path / "base2new/train_base/other/shots_16/CoOp/tiny/seed2"
+    (folder / "predictions.csv").write_bytes((folder.with_name("seed3") / "predictions.csv").read_bytes())
+    found = table(tmp_path)
+    assert any(note.startswith(f"left out: {folder}: predictions.csv has ") for note in found.notes)
+    pairs = {dataset: row[6] for (dataset, _), row in rows_of(found).items()}
+    assert pairs["shapes_both"].endswith("of 3") and pairs["other"].endswith("of 2")
+    (folder / "predictions.csv").unlink()
+    assert any(f"left out: {folder}/predictions.csv: cannot be read" in note for note in table(tmp_path).notes)
+
+
+def test_a_seed_that_is_spoiled_on_one_target_counts_on_none(tmp_path, add):
+    for dataset in ("dtd", "caltech101"):
+        add_both(add, 0.7, 0.6, protocol="xd", phase="test", dataset=dataset)
+    (tmp_path / "xd/test/dtd/shots_16/CoOp/tiny/seed1/predictions.csv").write_text("path")
+    rows = rows_of(table(tmp_path, protocol="xd"))
+    assert {row[6] for (name, _), row in rows.items() if name != "average"} == {"2 of 2"}

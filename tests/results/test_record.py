@@ -134,6 +134,13 @@ def test_a_running_and_a_failed_run_are_recorded_too(tmp_path):
         ({"epoch": "ten"}, "got epoch = 'ten', expected int or null"),
         ({"seconds": {"train": "x"}}, "seconds: got train = 'x', expected int or float or null"),
         ({"knowledge": "words"}, "got knowledge = 'words', expected a list of texts"),
+        ({"weights_sha256": 7}, "got weights_sha256 = 7, expected str"),
+        ({"command": ["train"]}, r"got command = \['train'\], expected plain values"),
+        ({"command": {"eval_only": {}}}, "got command = {'eval_only': {}}, expected plain values"),
+        ({"precision": "fp32"}, "got precision = 'fp32', expected a text for each of train and test"),
+        ({"zero_shot": {"below": "x"}}, "got zero_shot = {'below': 'x'}, expected numbers"),
+        ({"train_per_class": [1, "2"]}, r"got train_per_class = \[1, '2'\], expected two numbers"),
+        ({"metrics": {}}, "metrics: got no field 'accuracy'"),
     ],
 )
 def test_a_wrong_field_is_named(change, message):

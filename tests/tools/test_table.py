@@ -1,4 +1,5 @@
 import argparse
+import json
 
 import pytest
 
@@ -105,6 +106,16 @@ def test_what_was_left_out_is_named(tmp_path, caplog):
     run(tmp_path)
     (record,) = caplog.records
     assert record.message.split(": ", 2)[2] == "no result.json, the run did not finish"
+
+
+@pytest.mark.parametrize("field, value", [("weights_sha256", ["a"]), ("command", "train"), ("clip_sha256", {"a": 1})])
+def test_one_spoiled_record_ends_nothing(tmp_path, capsys, caplog, field, value):
+    add_base_new(tmp_path, {1: 84.24, 2: 80.0}, {1: 75.67, 2: 70.0})
+    path = tmp_path / "base2new/test_new/shapes_both/shots_16/CoOp/tiny/seed2/result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    assert run(tmp_path) == 0
+    (record,) = caplog.records
+    assert f"{path}: got {field} = " in record.getMessage() and "no new result for seed 2" in capsys.readouterr().out
 
 
 def by_hand(folder, accuracy, **identity):
