@@ -20,7 +20,7 @@ from yacs.config import CfgNode
 
 from mocoop.catalog import ENTRY_POINTS, Listed, in_order
 from mocoop.errors import ConfigError, reason_of
-from mocoop.methods.keys import Key, add_keys, key_problems
+from mocoop.methods.keys import Key, key_problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +37,11 @@ class MethodEntry(Listed):
     more_problems: Callable[[CfgNode], list[str]]
 
     def add_keys(self, cfg: CfgNode) -> None:
-        """Add TRAINER.<node>.* to a config, unless it is there already."""
-        if self.node and self.node not in cfg.TRAINER:
-            add_keys(cfg, self.node, self.keys)
+        """Add TRAINER.<node>.* to a config; keys that it has keep their values."""
+        if self.node:
+            node = cfg.TRAINER.setdefault(self.node, CfgNode())
+            for key in self.keys:
+                node.setdefault(key.name, key.default)
 
     def settings(self, cfg: CfgNode) -> CfgNode:
         """TRAINER.<node> of a config; an empty node for a method without keys."""

@@ -73,7 +73,7 @@ def collect(root) -> Collection:
     Raises DataError if `root` is not a folder.
     """
     folders = run_folders(Path(root), FILE_NAME.__eq__, _SEED_FOLDER)
-    return collect_folders(root, folders, _row, layout_place)
+    return collect_folders(root, folders, lambda folder: row_of(read_done(folder), folder), layout_place)
 
 
 def collect_folders(root, folders: Iterable[Path], read_row, place) -> Collection:
@@ -140,14 +140,15 @@ def run_folders(root: Path, is_mark: Callable[[str], bool], seed_folder: re.Patt
             yield Path(folder)
 
 
-def _row(folder: Path) -> dict:
+def read_done(folder: Path) -> dict:
+    """The record of a run. Raises DataError if there is none of a run that is done."""
     if not (folder / FILE_NAME).exists():
         raise DataError(f"{folder}: no {FILE_NAME}, the run did not finish")
     record = read_record(folder / FILE_NAME)
     if record["status"] != "done":
         reason = f" ({record['error']})" if record.get("error") else ""
         raise DataError(f"{folder}: the run is {record['status']}{reason}")
-    return row_of(record, folder)
+    return record
 
 
 def row_of(record: dict, folder: Path) -> dict:

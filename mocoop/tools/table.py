@@ -17,11 +17,12 @@ import pandas as pd
 
 from mocoop.errors import DataError
 from mocoop.files import check_unused, write_file
+from mocoop.protocol import PROTOCOLS
 from mocoop.protocols.request import find_protocol
 from mocoop.results.agreement import apart
 from mocoop.results.by_protocol import join, runs_of, summarise, tables_of_part, titled, without_other_models
 from mocoop.results.collect import Collection, collect, merge, place_strays
-from mocoop.results.coop_logs import collect_logs, for_every_seed
+from mocoop.results.coop_logs import LOG_MARK, collect_logs, collect_recorded, for_every_seed
 from mocoop.results.entries import tables_against
 from mocoop.results.per_class import per_class_tables
 from mocoop.results.published import load_published
@@ -38,7 +39,7 @@ logger = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", nargs="?", help=f"folder of results (default: {OUTPUT})")
     parser.add_argument(
-        "--logs", action="append", default=[], metavar="DIR", help="output of CoOp, read by its log.txt"
+        "--logs", action="append", default=[], metavar="DIR", help="output of CoOp, read by its log.txt, or by records"
     )
     parser.add_argument("--protocol", type=find_protocol, default="base2new", metavar="P", help=PROTOCOL_NAMES)
     parser.add_argument("--base", metavar="DIR", help="runs on base classes, instead of OUTPUT; with --new")
@@ -134,7 +135,11 @@ def _beside_table(runs: pd.DataFrame, args) -> Table:
 def _collect(args) -> Collection:
     if not args.base and not args.new:
         folders = [] if args.logs and args.output is None else [args.output or OUTPUT]
-        return merge([*map(collect, folders), *map(collect_logs, args.logs)])
+        alone = [
+            folder for folder in folders if Path(folder).resolve() not in [Path(tree).resolve() for tree in args.logs]
+        ]
+        by_record = [*map(collect, alone), *map(collect_recorded, dict.fromkeys(args.logs))]
+        return merge([*by_record, *map(collect_logs, args.logs)])
     if not (args.base and args.new):
         raise DataError("got only one of --base and --new, expected both")
     if args.output or args.logs:
@@ -159,5 +164,17 @@ def _select(frame: pd.DataFrame, args) -> pd.DataFrame:
         asked = {"protocol": [args.protocol]} | wanted
         asked = ", ".join(f"{column} {' '.join(map(str, values))}" for column, values in asked.items() if values)
         where = args.output or ", ".join(args.logs or filter(None, [args.base, args.new])) or OUTPUT
-        raise DataError(f"{where}: no finished run with {asked}; run one with scripts/, or name another folder")
+        others = [name for name in PROTOCOLS if only_of(frame, name, wanted)]
+        hint = f"there are some of {', '.join(others)}: add --protocol {others[0]}" if others else ""
+        hint = hint or "run one with scripts/, or name another folder"
+        raise DataError(f"{where}: no finished run with {asked}; {hint}")
     return runs
+
+
+def only_of(frame: pd.DataFrame, protocol: str, wanted: dict) -> bool:
+    """Whether there is a finished run of a protocol with the values that are wanted."""
+    runs = runs_of(frame, protocol)
+    for column, values in wanted.items():
+        named = runs[column].str.removesuffix(LOG_MARK) if column == "method" else runs[column]
+        runs = runs if values is None else runs[named.isin(values)]
+    return runs["accuracy"].notna().any() and (runs["protocol"] == protocol).any()

@@ -70,11 +70,20 @@ class PromptTrainer(TrainerX):
             problems.append("TRAIN.COMPILE is True, expected False on a CPU, where it takes minutes and gains nothing")
         if problems:
             raise ConfigError("; ".join(problems))
+        if cfg.TRAIN.get("DETERMINISTIC", False) and not torch.are_deterministic_algorithms_enabled():
+            logger.warning(
+                "TRAIN.DETERMINISTIC is True and has no effect: the train.py in use does not ask torch for it"
+            )
 
     def build_data_loader(self) -> None:
         """The engine's loaders; the training one depends on the seed alone."""
         with main_first():
             super().build_data_loader()
+        if self.cfg.DATASET.get("SPLITS", "") and not hasattr(self.dm.dataset, "manifest_sha256"):
+            name, data = self.cfg.DATASET.SPLITS, type(self.dm.dataset).__name__
+            raise ConfigError(
+                f"DATASET.SPLITS is {name!r}, which {data} of this checkout does not read: leave it empty"
+            )
         stream = self.cfg.SEED if self.cfg.SEED >= 0 else secrets.randbits(32)
         self.train_loader_x = reproducible(self.train_loader_x, stream, keep_last=iterations(self.cfg) > 0)
         for loader in filter(None, (self.val_loader, self.test_loader)):

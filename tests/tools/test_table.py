@@ -251,6 +251,37 @@ def test_old_logs_stand_beside_new_results(tmp_path, capsys):
     assert "58.33" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("also_as_output", [False, True])
+def test_a_tree_in_which_coop_and_mocoop_ran_side_by_side(tmp_path, capsys, caplog, also_as_output):
+    for phase, classes, correct in (("train_base", "base", 70), ("test_new", "new", 50)):
+        add_log(tmp_path, f"base2new/{phase}/dtd/shots_16/CoOp/c/seed1", correct=correct, total=100, classes=classes)
+    add_base_new(tmp_path, {1: 80.0}, {1: 60.0}, dataset="dtd", cfg="c", method="MoCoOp", backbone="ViT-B/16")
+    run(*([tmp_path] if also_as_output else []), "--logs", tmp_path)
+    out = capsys.readouterr().out
+    rows = [line.split() for line in out.splitlines() if line.startswith("| dtd")]
+    assert [row[3] for row in rows] == ["MoCoOp", "CoOp"]
+    assert "–" not in out and not caplog.records
+
+
+def test_few_shot_runs_side_by_side_lie_where_coops_scripts_put_them(tmp_path, capsys):
+    add_log(tmp_path, "dtd/CoOp/c_16shots/nctx16/seed1", correct=70, total=100)
+    made = add_run(tmp_path / "made", 80.0, phase="train_all", method="MoCoOp", backbone="ViT-B/16")
+    (tmp_path / "dtd/MoCoOp/c_16shots").mkdir(parents=True)
+    made.rename(tmp_path / "dtd/MoCoOp/c_16shots/seed1")
+    run("--logs", tmp_path, "--protocol", "few_shot")
+    out = capsys.readouterr().out
+    rows = [line.split() for line in out.splitlines() if line.startswith("| dtd")]
+    assert [row[3] for row in rows] == ["MoCoOp", "CoOp"]
+
+
+def test_the_protocol_that_a_tree_has_runs_of_is_named(tmp_path):
+    add_log(tmp_path, "dtd/CoOp/c_16shots/seed1")
+    with pytest.raises(DataError, match="no finished run with protocol base2new; there are some of few_shot: add --p"):
+        run("--logs", tmp_path)
+    with pytest.raises(DataError, match="protocol base2new, dataset sun397; run one with scripts/"):
+        run("--logs", tmp_path, "--datasets", "sun397")
+
+
 def test_one_tree_of_logs_given_twice_does_not_count(tmp_path, caplog):
     add_log(tmp_path, "dtd/CoOp/c_16shots/seed1")
     with pytest.raises(DataError, match="no finished run"):
