@@ -11,8 +11,8 @@ from mocoop.report.content import Section
 from mocoop.report.protocol_sections import headline
 from mocoop.report.runs import Runs
 from mocoop.report.terms import explained
-from mocoop.results.expert_use import that_route
 from mocoop.results.render import cell_text
+from mocoop.results.routing import that_route
 from mocoop.results.tables import Cell, Table
 
 MARK = '<meta name="generator" content="mocoop report">'  # in the head of the template; tells ours from other files

@@ -185,30 +185,37 @@ def place_strays(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         return frame, []
     known, placed, lines = frame[~strays], [], []
     taken = set(known[IDENTITY].itertuples(index=False, name=None))
-    trained = {row.weights_sha256: row for row in known.itertuples() if row.phase in TRAINED}
+    trained = {row.weights_sha256: row for row in known.itertuples(index=False) if row.phase in TRAINED}
     cfgs = {(row.method, row.settings_sha256): row.cfg for row in known.itertuples()}
     rows = frame[strays].assign(dataset=[config_name(name, known["dataset"]) for name in frame.loc[strays, "dataset"]])
     for row in sorted(rows.itertuples(index=False), key=lambda row: (row.evaluation, row.folder)):
-        model = trained.get(row.weights_sha256) if row.weights_sha256 else None
-        protocol, phase = PLACES[row.subsample_classes]
-        if row.evaluation and model is not None and row.subsample_classes == "all" and model.dataset != row.dataset:
-            protocol, phase = ("dg" if row.dataset in SHIFTED.split() else "xd"), "test"
-            if (source := model._replace(protocol="xd", phase="train"))[: len(IDENTITY)] not in taken:
-                placed.append(source)
-                taken.add(source[: len(IDENTITY)])
-        name = _own_name(Path(row.folder))
-        cfg = model.cfg if model is not None else cfgs.setdefault((row.method, row.settings_sha256), name)
+        name, model = _own_name(Path(row.folder)), trained.get(row.weights_sha256) if row.evaluation else None
+        cfg = model.cfg if model else cfgs.setdefault((row.method, row.settings_sha256), name)
+        row = _at_home(row, model)
+        for one in [model._replace(protocol="xd", phase="train")] if row.phase == "test" else []:
+            if one[: len(IDENTITY)] not in taken:
+                placed.append(one)
+                taken.add(one[: len(IDENTITY)])
         names = (cfg, name, f"{name}-{row.folder}".replace("/", "-"))
-        found = (row._replace(protocol=protocol, phase=phase, cfg=name) for name in names)
-        row = next(row for row in found if row[: len(IDENTITY)] not in taken)
+        row = next(one for one in (row._replace(cfg=name) for name in names) if one[: len(IDENTITY)] not in taken)
         taken.add(row[: len(IDENTITY)])
         placed.append(row)
         if not row.evaluation:
             trained.setdefault(row.weights_sha256, row)
         shots = 0 if row.shots == ALL_SHOTS else row.shots
-        where = f"{protocol}/{phase}/{row.dataset}/shots_{shots}/{row.method}/{row.cfg}/seed{row.seed}"
+        where = f"{row.protocol}/{row.phase}/{row.dataset}/shots_{shots}/{row.method}/{row.cfg}/seed{row.seed}"
         lines.append(f"{row.folder}: counts by its record; the scripts' place for it is {where}")
     return pd.concat([known, pd.DataFrame(placed, columns=COLUMNS)], ignore_index=True), lines
+
+
+def _at_home(row, model):
+    """A row with its protocol and phase, and the shots of the model that it tested, if that is known."""
+    protocol, phase = PLACES[row.subsample_classes]
+    if model is None:
+        return row._replace(protocol=protocol, phase=phase)
+    if row.subsample_classes == "all" and model.dataset != row.dataset:
+        protocol, phase = "dg" if row.dataset in SHIFTED.split() else "xd", "test"
+    return row._replace(protocol=protocol, phase=phase, shots=model.shots)  # an evaluation need not say its shots
 
 
 def _own_name(folder: Path) -> str:

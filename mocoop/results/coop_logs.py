@@ -19,7 +19,7 @@ from mocoop.errors import DataError
 from mocoop.files import check_plain_file
 from mocoop.protocol import PROTOCOLS
 from mocoop.results.collect import COLUMNS, Collection, check_place, collect_folders, read_done, row_of, run_folders
-from mocoop.results.csv_table import damage_named
+from mocoop.results.predictions import damage_named
 from mocoop.results.record import FILE_NAME
 
 LOG_NAME = "log.txt"

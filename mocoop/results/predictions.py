@@ -2,19 +2,19 @@
 
 Columns: `path` (relative to the data root where it lies below it), `label` and `prediction` (label numbers),
 `confidence` (softmax probability of the prediction), `domain` (its name, or empty), and for methods that route
-`experts` (names, best first) and `gates` (their weights).
+`experts` (names, best first) and `gates` (their weights). `read_table` reads any csv that a run leaves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from mocoop.errors import DataError, quoted
+from mocoop.errors import DataError, quoted, reason_of
 from mocoop.files import atomic_write
 from mocoop.names import SEPARATOR
-from mocoop.results.csv_table import damage_named, read_table
 from mocoop.results.record import FILE_NAME as RECORD
 
 FILE_NAME = "predictions.csv"
@@ -97,3 +97,28 @@ def answers_of(folder: str | Path, record: dict) -> pd.DataFrame:
                 f"{RECORD} {stated[1]} of {stated[0]}; test the run again"
             )
     return frame
+
+
+def read_table(path, columns: Sequence[str], next_step: str, **options) -> pd.DataFrame:
+    """The csv at `path` with at least these columns; `options` are pandas'.
+
+    Raises DataError if it is missing, saying the `next_step` to take, or damaged.
+    """
+    try:
+        with damage_named(path):
+            frame = pd.read_csv(path, **options)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); {next_step}") from None
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise DataError(f"{path}: got no column {', '.join(missing)}, expected {', '.join(columns)}")
+    return frame
+
+
+@contextmanager
+def damage_named(path) -> Iterator[None]:
+    """A value that cannot be what its column says becomes a DataError naming the file."""
+    try:
+        yield
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DataError(f"{path}: damaged, {reason_of(error)}") from None

@@ -43,7 +43,7 @@ UNREAD_KEYS = ("DATALOADER.TRAIN_U", "MODEL.HEAD")  # what Dassl's config has, a
 OWN_IMAGES = "Folder"  # the data set that reads DATASET.FOLDER
 VERSIONED_PACKAGES = ("torch", "torchvision", "numpy", "clip-anytorch")
 
-ROUTERS = ("router", "dense", "random", "best expert", "style", "any expert")  # see mocoop.results.router_tally
+ROUTERS = ("router", "dense", "random", "best expert", "style", "any expert")  # see mocoop.results.routing
 
 _IDENTITY = {
     "method": str,

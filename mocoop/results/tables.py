@@ -7,6 +7,7 @@ seeds is given: a key of SPREADS.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
 from mocoop.catalog import listed
@@ -160,7 +161,7 @@ def _columns_of_datasets(summary: pd.DataFrame, runs: pd.DataFrame, title: str, 
 
 
 def _notes(runs: pd.DataFrame, first: str, gaps: list[str], marks: Marks) -> list[str]:
-    return [first, *marks.lines(), *gaps, *mixed_settings(runs), *knowledge_notes(runs)]
+    return [first, *marks.lines(), *gaps, *too_few_notes(runs), *mixed_settings(runs), *knowledge_notes(runs)]
 
 
 def _marked_namer(summary: pd.DataFrame, runs: pd.DataFrame) -> tuple[Callable[..., str], Marks]:
@@ -221,6 +222,17 @@ def entry_namer(summary: pd.DataFrame, labels: dict | None = None):
 
 def shots_name(shots: int) -> str:
     return "all images" if shots == ALL_SHOTS else "1 shot" if shots == 1 else f"{shots} shots"
+
+
+def too_few_notes(runs: pd.DataFrame) -> list[str]:
+    """One line for each data set and number of shots that some class has fewer training images than."""
+    found = runs.dropna(subset="train_per_class")
+    fewest = np.array([int(text.split()[0]) for text in found["train_per_class"]])  # of "5 to 16"
+    short = found[(fewest < found["shots"]) & (found["shots"] != ALL_SHOTS)]
+    return [
+        f"{dataset}, {shots_name(shots)}: a class had {' or '.join(part.unique())} training images, and all were used"
+        for (dataset, shots), part in short.groupby(["dataset", "shots"], sort=False)["train_per_class"]
+    ]
 
 
 def knowledge_notes(runs: pd.DataFrame) -> list[str]:

@@ -13,8 +13,7 @@ import torch
 from mocoop.errors import quoted
 from mocoop.results.metrics import compute_metrics, compute_sides, concatenate, per_class, rank
 from mocoop.results.predictions import predictions_frame, relative_path
-from mocoop.results.router_tally import RouterTally
-from mocoop.results.routing import summarise_routing
+from mocoop.results.routing import RouterTally, summarise_routing
 
 _LINUX_STATUS = Path("/proc/self/status")
 

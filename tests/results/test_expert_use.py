@@ -5,7 +5,7 @@ import pytest
 
 from mocoop.errors import DataError
 from mocoop.results.collect import collect
-from mocoop.results.expert_use import (
+from mocoop.results.routing import (
     chosen_shares,
     class_shares,
     concentration,

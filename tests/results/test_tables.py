@@ -245,3 +245,11 @@ def test_all_training_images_are_no_zero_shots(tmp_path):
     means = {row[1]: [cell.mean for cell in row[2:]] for row in table.rows}
     assert means["CoOp"][1:] == [66.0, 50.0] and means["TCP"][2] == 40.0 and means["ZeroshotCLIP"][0] == 30.0
     assert math.isnan(means["CoOp"][0]) and "MaPLe" in means
+
+
+def test_more_shots_than_a_class_has_are_a_line_below_the_table(tmp_path):
+    for shots, found in ((1, [1, 1]), (16, [5, 16]), (0, [5, 40])):
+        add_run(tmp_path, 50.0, shots=shots, protocol="few_shot", phase="train_all", more={"train_per_class": found})
+    notes = few_shot_table(collect(tmp_path).frame).notes
+    line = "shapes_both, 16 shots: a class had 5 to 16 training images, and all were used"
+    assert [note for note in notes if "training images" in note] == [line]

@@ -130,7 +130,7 @@ TEST_OF_TRY = {"command": {"eval_only": True, "model_dir": "output/try", "load_e
 
 def test_runs_by_hand_are_read_by_their_records(tmp_path, capsys, caplog):
     folder = by_hand(tmp_path / "output/try", 80.0, dataset="OxfordPets", classes="base", weights_sha256="a" * 64)
-    new = {"classes": "new", "weights_sha256": "a" * 64, "more": TEST_OF_TRY}
+    new = {"shots": -1, "classes": "new", "weights_sha256": "a" * 64, "more": TEST_OF_TRY}
     by_hand(tmp_path / "output/try_on_new", 60.0, dataset="OxfordPets", **new)
     run(tmp_path / "output")
     assert "| oxford_pets | CoOp   | 80.00 | 60.00 | 68.57 |" in capsys.readouterr().out
@@ -385,3 +385,11 @@ def test_configurations_are_compared_with_the_one_that_is_named(tmp_path):
     add_answers(tmp_path, "MoCoOp", 0.8, dataset="a")
     with pytest.raises(DataError, match="CoOp may be CoOp/ca, CoOp/cb; name one of them"):
         run(tmp_path, "--cfgs", "ca,cb,tiny", "--against", "CoOp")
+
+
+def test_a_model_of_the_scripts_tested_by_hand_on_other_data_is_transfer(tmp_path, capsys):
+    where = {"protocol": "few_shot", "phase": "train_all", "dataset": "imagenet"}
+    add_run(tmp_path, 70.0, weights_sha256="a" * 64, **where)
+    by_hand(tmp_path / "try", 40.0, dataset="EuroSAT", shots=-1, weights_sha256="a" * 64, more=TEST_OF_TRY)
+    run(tmp_path, "--protocol", "xd")
+    assert "| CoOp   |             70.00 |   40.00 |" in capsys.readouterr().out

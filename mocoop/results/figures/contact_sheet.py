@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mocoop.images import open_image
-from mocoop.results.expert_use import strongest_images
 from mocoop.results.figures.style import COLOURS, PAGE_WIDTH, SMALL, styled_without_grid, wrapped
+from mocoop.results.routing import strongest_images
 
 PIXELS = 128  # of an image's longer side
 LARGEST = 1.0  # inches of an image
@@ -36,7 +36,7 @@ class Tile:
 def contact_tiles(predictions: pd.DataFrame, experts: list[str], root: Path, count: int = 6) -> dict[str, list[Tile]]:
     """The `count` images with the highest gate weight of each expert, read from below `root`.
 
-    predictions: of one run, with `classname`, as `expert_use.predictions_of` gives them.
+    predictions: of one run, with `classname`, as `predictions_of` gives them.
     """
     return {
         expert: [

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from mocoop.results.expert_use import Spread
 from mocoop.results.figures.heatmap import draw_heatmaps, fits_numbers
 from mocoop.results.figures.style import PAGE_WIDTH, panel_grid, styled_without_grid
+from mocoop.results.routing import Spread
 
 LABEL = "cosine, mean over classes"
 NUMBER_ROOM = 0.2  # inches of a cell, for .87

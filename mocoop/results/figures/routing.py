@@ -5,9 +5,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mocoop.errors import DataError
-from mocoop.results.expert_use import Spread, concentration, over_seeds, that_route
 from mocoop.results.figures.heatmap import draw_heatmaps, fits_numbers, percent
 from mocoop.results.figures.style import PAGE_WIDTH, styled_without_grid
+from mocoop.results.routing import Spread, concentration, over_seeds, that_route
 from mocoop.results.tables import PHASE_NAMES
 
 PANELS = PHASE_NAMES | {"train_all": "all classes", "train": "source", "test": "target"}
@@ -47,7 +47,7 @@ def routing_by_dataset_figure(runs: pd.DataFrame) -> Figure:
 def routing_by_class_figure(shares: Spread) -> Figure:
     """How often each expert is in the router's top-k, per class, classes with the same favourite together.
 
-    shares: of `expert_use.class_shares`. Of more than MOST_CLASSES classes only those with the most and the least
+    shares: of `class_shares`. Of more than MOST_CLASSES classes only those with the most and the least
     concentrated choice are shown, which the panels' titles say.
     """
     mean = shares.mean
