@@ -1,4 +1,7 @@
-"""Runs of two methods in pairs: tests of the same images, classes and seeds, or the reason why they are no pair."""
+"""Which runs are compared: how they are named, and which are pairs, tests of the same images, classes and seeds.
+
+What is compared is named as tables call it, a method with its configuration where it has several, or as a folder.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,11 +13,53 @@ import pandas as pd
 from mocoop.errors import DataError
 from mocoop.protocol import BOTH, base_count
 from mocoop.results.agreement import noted_differences, refuse
+from mocoop.results.by_protocol import join, runs_of, without_other_models
+from mocoop.results.collect import IDENTITY, collect, place_strays
 from mocoop.results.paired import Answers
 from mocoop.results.predictions import answers_of
 from mocoop.results.record import FILE_NAME, read_record
 
 SIDES = {"train_base": "base", "test_new": "new"}
+
+
+def named_runs(name: str, output: pd.DataFrame | None, protocol: str) -> tuple[str, pd.DataFrame]:
+    """The runs of one method and configuration in a protocol, and what to call it.
+
+    name: a folder of runs, or what has runs in `output` (of `collect`): a method, or METHOD/CONFIGURATION. Of several
+    configurations of a method the one with the most datasets is taken. Raises DataError.
+    """
+    if folder := Path(name).is_dir():
+        output = _as_one(collect(name).with_gaps())
+    runs, _ = join(without_other_models(runs_of(output, protocol), protocol)[0], protocol)
+    return runs_named(name, runs, protocol, folder)
+
+
+def runs_named(name: str, runs: pd.DataFrame, protocol: str, folder: bool) -> tuple[str, pd.DataFrame]:
+    whole, short = runs["method"] + "/" + runs["cfg"], runs["method"]
+    if not folder:
+        runs = runs[(whole == name) if (whole == name).any() else short == name]
+    covered = runs.groupby(["method", "cfg"])["dataset"].nunique().sort_values(ascending=False)
+    if runs["accuracy"].isna().all():
+        found = f"none of {', '.join(sorted(set(whole)))}" if len(whole) and not folder else "no finished run"
+        raise DataError(f"{name}: {found} in protocol {protocol}; expected a method with runs, or a folder of them")
+    if len(covered) > 1 and (folder or covered.iloc[0] == covered.iloc[1]):
+        raise DataError(f"{name} may be {', '.join(map('/'.join, sorted(covered.index)))}; name one of them")
+    method, cfg = covered.index[0]
+    return method, runs[(runs["method"] == method) & (runs["cfg"] == cfg)]
+
+
+def _as_one(frame: pd.DataFrame) -> pd.DataFrame:
+    """Runs in folders of one's own get the protocol and phase of the classes that they were tested on, and no cfg.
+
+    Who names a folder means that it holds one configuration.
+    """
+    own = set(frame.loc[frame["protocol"] == "", "folder"])
+    frame, _ = place_strays(frame)
+    frame["cfg"] = frame["cfg"].mask(frame["folder"].isin(own), "")
+    twice = frame[frame.duplicated(IDENTITY, keep=False)]
+    if len(twice):
+        raise DataError(f"{' and '.join(twice['folder'][:2])} are runs of one seed, expected one of each")
+    return frame
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,18 @@ from mocoop.files import check_unused, write_file
 from mocoop.protocol import PROTOCOLS
 from mocoop.protocols.request import find_protocol
 from mocoop.results.agreement import apart
-from mocoop.results.by_protocol import join, runs_of, summarise, tables_of_part, titled, without_other_models
+from mocoop.results.by_protocol import (
+    join,
+    per_class_tables,
+    runs_of,
+    summarise,
+    tables_of_part,
+    titled,
+    without_other_models,
+)
 from mocoop.results.collect import Collection, collect, merge, place_strays
+from mocoop.results.compare import tables_against
 from mocoop.results.coop_logs import LOG_MARK, collect_logs, collect_recorded, for_every_seed
-from mocoop.results.entries import tables_against
-from mocoop.results.per_class import per_class_tables
 from mocoop.results.published import load_published
 from mocoop.results.published_tables import beside_table, published_table
 from mocoop.results.render import FORMATS

@@ -7,7 +7,7 @@ from mocoop.errors import DataError
 from mocoop.results.aggregate import harmonic_mean
 from mocoop.results.collect import collect
 from mocoop.results.compare import comparison_table
-from mocoop.results.entries import named_runs
+from mocoop.results.pairs import named_runs
 from mocoop.tools import compare as tool
 from tests.results.runs import add_answers
 
