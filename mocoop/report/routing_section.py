@@ -12,9 +12,14 @@ from mocoop.errors import DataError, MocoopError
 from mocoop.report.content import FigureBlock, Section, TableBlock, Text, figure_block, fold_all_but_first
 from mocoop.report.runs import Runs
 from mocoop.results.figures.contact_sheet import contact_sheet, contact_tiles
-from mocoop.results.figures.expert_similarity import expert_similarity_figure
-from mocoop.results.figures.gate_entropy import gate_entropy_figure
-from mocoop.results.figures.routing import PANELS, routing_by_class_figure, routing_by_dataset_figure, routing_figure
+from mocoop.results.figures.heatmap import expert_similarity_figure
+from mocoop.results.figures.routing import (
+    PANELS,
+    gate_entropy_figure,
+    routing_by_class_figure,
+    routing_by_dataset_figure,
+    routing_figure,
+)
 from mocoop.results.record import FILE_NAME, ROUTERS, read_record
 from mocoop.results.routing import class_shares, gate_entropies, predictions_of, that_route, with_predictions
 from mocoop.results.tables import PHASE_NAMES, SPREADS, Cell, Table
