@@ -130,22 +130,22 @@ def identified(*frames: pd.DataFrame) -> list[pd.DataFrame]:
 
     Weights are known by `clip_sha256`; runs whose record lacks it, and logs, are known by the model's name.
     """
-    frames = [frame.assign(clip=frame["clip"].fillna(frame["backbone"])) for frame in frames]
-    known = pd.concat([frame[["clip", "clip_sha256"]] for frame in frames]).dropna(subset="clip").drop_duplicates()
+    called = [frame.assign(clip=frame["clip"].fillna(frame["backbone"])) for frame in frames]
+    known = pd.concat([frame[["clip", "clip_sha256"]] for frame in called]).dropna(subset="clip").drop_duplicates()
     hashes = known.dropna().groupby("clip")["clip_sha256"].agg(list)
 
     def identity(name, sha256):
         of_name = hashes.get(name, [])
         return sha256 if isinstance(sha256, str) else of_name[0] if len(of_name) == 1 else name
 
-    names: dict = {}  # of each identity the first
+    names: dict[str, str] = {}  # of each identity the first
     for name, sha256 in known.itertuples(index=False):
         names.setdefault(identity(name, sha256), name)
     twice = Counter(names.values())
     labels = {one: f"{name} {one[:8]}" if twice[name] > 1 and one != name else name for one, name in names.items()}
     return [
         frame.assign(clip=[labels.get(identity(*row)) for row in zip(frame["clip"], frame["clip_sha256"])])
-        for frame in frames
+        for frame in called
     ]
 
 
@@ -185,12 +185,11 @@ def deviations(runs: pd.DataFrame) -> list[Deviation]:
     for condition in CONDITIONS:
         if condition.effect == APART:
             continue
-        usual = {}
+        usual: dict[int, object] = {}
         for part in _groups(runs, condition):
             values = part[condition.key].dropna()
             if values.nunique() > 1:
-                most = values.value_counts(sort=False)
-                most = most.index[most.to_numpy().argmax()]
+                most = values.value_counts(sort=False).idxmax()  # the first of several
                 usual |= dict.fromkeys(values.index[values != most], most)
         rows = runs.loc[list(usual)]
         found += [Deviation(condition, part, usual) for _, part in rows.groupby(LEARNER, sort=False)]
@@ -240,10 +239,10 @@ class Marks:
 
     def _said(self, one: Deviation) -> Iterator[str]:
         columns = ["shots", *[name for name in ("dataset", "seed") if name in one.condition.within]]
-        for place, rows in one.runs.groupby(columns, sort=False):
-            place = dict(zip(columns, place))
-            name = self._named((*rows.iloc[0][LEARNER], place["shots"]))
-            where = [place[name] if name == "dataset" else f"seed {place[name]}" for name in columns[1:]]
+        for (shots, *of_rest), rows in one.runs.groupby(columns, sort=False):
+            name = self._named((*rows.iloc[0][LEARNER], shots))
+            rest = zip(columns[1:], of_rest)
+            where = [str(value) if column == "dataset" else f"seed {value}" for column, value in rest]
             values = " or ".join(dict.fromkeys(_shown(value) for value in rows[one.condition.key]))
             usual = " or ".join(dict.fromkeys(_shown(one.usual[index]) for index in rows.index))
             yield f"{name}{' on ' * bool(where)}{', '.join(where)} has {values}, not {usual}"
