@@ -3,6 +3,7 @@
 Whatever plans, runs, tabulates or reports a protocol reads it here.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -127,6 +128,18 @@ def in_dataset_order(names: Iterable[str]) -> list[str]:
     """Datasets in the order of the papers' tables, others after them; what follows a name after a space is kept."""
     known = {name: place for place, name in enumerate([*ELEVEN.split(), *SHIFTED.split()])}
     return sorted(names, key=lambda name: (known.get(name.split(" ")[0], len(known)), name))
+
+
+def dataset_key(name: str) -> str:
+    """One key for all names of a data set: `oxford_flowers`, `OxfordFlowers` and `Flowers102` have the same."""
+    key = re.sub(r"[^a-z0-9]", "", name.lower())
+    return {"oxfordflowers": "flowers102", "describabletextures": "dtd"}.get(key, key)
+
+
+def config_name(dataset: str, known: Iterable[str] = ()) -> str:
+    """What configs, and so folders, call a registered data set: one of `known`, else as ours do, "oxford_pets"."""
+    names = {dataset_key(name): name for name in [*ELEVEN.split(), *SHIFTED.split(), *known]}
+    return names.get(dataset_key(dataset)) or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", dataset).lower()
 
 
 def base_count(classes: int) -> int:

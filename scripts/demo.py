@@ -22,7 +22,7 @@ from mocoop.protocols.request import Request
 from mocoop.protocols.runner import run_all
 from mocoop.results.aggregate import base_to_new
 from mocoop.results.by_protocol import protocol_tables
-from mocoop.results.figures.base_new import base_new_figure
+from mocoop.results.figures.by_protocol import base_new_figure
 from mocoop.results.tables import Table, ablation_table
 
 CHECKOUT = Path(__file__).resolve().parents[1]

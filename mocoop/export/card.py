@@ -16,6 +16,8 @@ from mocoop.export.results_tables import results_tables
 from mocoop.results.record import FILE_NAME, portable_config, read_record
 from mocoop.results.render import to_markdown
 from mocoop.runs.trained_run import TrainedRun
+from mocoop.training.checkpoint import load_checkpoint
+from mocoop.training.run_state import learned_state, weights_sha256
 
 # OpenAI's models by their names on the hub; it has no ResNets of theirs
 HUB_NAMES = {
@@ -31,17 +33,21 @@ SELECTIONS = {"best_val": ", with the weights that were best on the validation i
 def model_card(run: TrainedRun, folder: Path, onnx: bool, with_backbone: bool) -> str:
     """The card of a run that lies in `folder`, of which nothing but settings and measurements is told.
 
-    Raises ConfigError for a run over other classes than it was tested with, DataError if it has no finished record.
+    Raises ConfigError for a run with other weights or classes than it was tested with, DataError if it has no finished
+    record.
     """
     record = read_record(folder / FILE_NAME)
     if record["status"] != "done":
         raise ConfigError(f"{folder}: the run is {record['status']}, expected a tested one: a card tells its results")
+    if record.get("weights_sha256") and run.checkpoint is not None:
+        found = weights_sha256(learned_state(load_checkpoint(run.checkpoint), run.checkpoint))
+        if found != record["weights_sha256"]:
+            raise ConfigError(f"{folder}: its result is of other weights than {run.checkpoint} holds; test those again")
     if [row["classname"] for row in record["per_class"]] != run.classnames:
         raise ConfigError("a model card tells the results of a run: export it with the class names that it has")
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     environment.loader = jinja2.PackageLoader("mocoop.export", ".")
-    entry, settings = run.method.entry, portable_config(record["config"])
-    settings["TRAINER"] = {name: settings["TRAINER"][name] for name in ("NAME", entry.node) if name}
+    entry = run.method.entry
     return environment.get_template("card.md").render(
         front_matter=_yaml(front_matter(record)),
         title=_title(record),
@@ -57,7 +63,7 @@ def model_card(run: TrainedRun, folder: Path, onnx: bool, with_backbone: bool) -
         seed=record["seed"],
         selection=SELECTIONS.get(record["selection"], ""),
         knowledge=record.get("knowledge"),
-        settings=_yaml(settings),
+        settings=_yaml(portable_config(record["config"])),
         versions=", ".join(f"{package} {version}" for package, version in record["versions"].items()),
         clip_terms=_clip_terms(record["backbone"], with_backbone),
         data_terms=_data_terms(record["dataset"]),

@@ -4,6 +4,7 @@ import glob
 from pathlib import Path
 
 from mocoop.protocol import PROTOCOLS, TRANSFER
+from mocoop.results.agreement import VALIDATION
 from mocoop.results.by_protocol import protocol_tables, runs_of, without_other_models
 from mocoop.results.collect import collect, layout_place, merge
 from mocoop.results.tables import Cell, Table
@@ -42,4 +43,5 @@ def _of_record(record: dict) -> Table:
     cells = [Cell(record["metrics"][name], spread=None) for name in NAMES if name in record["metrics"]]
     heads = [head for name, head in NAMES.items() if name in record["metrics"]]
     images = f"{record['dataset']}, {record['subsample_classes']} classes"
-    return Table("Results", ["Test images", *heads], [[images, *cells]], [f"In percent. {ALONE}"])
+    images += ", validation images" if record["split"] == VALIDATION else ""
+    return Table("Results", ["Images", *heads], [[images, *cells]], [f"In percent. {ALONE}"])

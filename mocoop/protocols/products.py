@@ -1,6 +1,7 @@
 """What a protocol ends in: its tables, its runs as csv, its figures and its report, of the runs that were asked for."""
 
 import logging
+import re
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from mocoop.errors import DataError
 from mocoop.files import atomic_write, write_file
 from mocoop.protocol import BASE_NEW, PROTOCOLS
 from mocoop.protocols.plan import Run
+from mocoop.results.agreement import apart
 from mocoop.results.by_protocol import join, protocol_tables, without_other_models
-from mocoop.results.collect import COLUMNS, collect, layout_place, merge
+from mocoop.results.collect import ALL_SHOTS, COLUMNS, collect, layout_place, merge
 from mocoop.results.collect import Collection as Collected
 from mocoop.results.figures.by_protocol import drawings
 from mocoop.results.figures.routing import routing_figure
@@ -64,8 +66,13 @@ def read_runs(runs: Iterable[Run], lacking: Collection[Run], checkout: Path) -> 
 
 
 def protocol_figures(protocol: str, runs: pd.DataFrame, seeds: list[int]) -> Iterator[tuple[str, Figure]]:
-    """The figures of a protocol, each with its name, and that of the routing where a method routes."""
-    yield from ((drawing.name, drawing.draw()) for drawing in drawings(protocol, runs, seeds))
+    """The figures of a protocol, each with its name, and that of the routing where a method routes.
+
+    What may not stand in one table is in no one figure.
+    """
+    for what, part in apart(runs):
+        ending = f"_{re.sub(r'[^A-Za-z0-9]+', '-', what)}" if what else ""
+        yield from ((drawing.name + ending, drawing.draw()) for drawing in drawings(protocol, part, seeds))
     routing = runs[runs["domain_in_top_k"].notna()]
     if PROTOCOLS[protocol].measure == BASE_NEW:
         parts = list(routing.groupby(["method", "cfg"]))
@@ -78,7 +85,7 @@ def write_tables(path: Path, tables: list[Table], runs: pd.DataFrame) -> str:
     text = "\n".join(map(to_markdown, tables))
     write_file(path, text)
     with atomic_write(path.with_name("results.csv")) as file:
-        runs.drop(columns="routing").to_csv(file, index=False)
+        runs.drop(columns="routing").replace({"shots": {ALL_SHOTS: "all"}}).to_csv(file, index=False)
     return text
 
 

@@ -1,21 +1,25 @@
-"""The section of each protocol: its tables and its figures."""
+"""The sections of results: of each protocol its tables and figures, and the training of the main runs."""
 
 import math
+import re
+from pathlib import Path
 
 import pandas as pd
 
 from mocoop.errors import DataError
-from mocoop.protocol import BASE_NEW, PROTOCOLS, TRANSFER
-from mocoop.report.content import Folded, Section, TableBlock, figure_block
-from mocoop.report.runs import ProtocolRuns
+from mocoop.protocol import BASE_NEW, PROTOCOLS, TRAINED, TRANSFER
+from mocoop.report.content import Folded, Section, TableBlock, figure_block, fold_all_but_first
+from mocoop.report.runs import ProtocolRuns, Runs
 from mocoop.results.aggregate import AVERAGE, ENTRY
-from mocoop.results.by_protocol import protocol_tables, summarise
+from mocoop.results.by_protocol import seeds_table, summarise, tables_of_part
 from mocoop.results.compare import NOT_TOLD_APART, compare
 from mocoop.results.figures.by_protocol import drawings
+from mocoop.results.figures.style import curve_names, in_method_order
+from mocoop.results.figures.training import training_figure
+from mocoop.results.history import FILE_NAME, read_history
 from mocoop.results.published import load_published
 from mocoop.results.published_tables import beside_table
 from mocoop.results.render import cell_text
-from mocoop.results.seeds import seeds_table
 from mocoop.results.tables import Cell, Table, entry_namer
 
 TRANSFER_ABOUT = "Accuracy in percent on the source and on each target; the average is that of the targets."
@@ -42,7 +46,7 @@ VARIANTS_ABOUT = "Methods that were run with several configurations, on the data
 
 def protocol_section(runs: ProtocolRuns) -> Section:
     """Tables, figures and further configurations of one protocol."""
-    tables = protocol_tables(runs.main, runs.protocol, runs.seeds)
+    tables = tables_of_part(runs.main, runs.protocol, runs.seeds)
     tables[0].notes.extend(runs.notes)
     blocks = [TableBlock(table, about) for table in tables if (about := TABLES_ABOUT.get(table.title))]
     drawn = drawings(runs.protocol, runs.main, runs.seeds)
@@ -51,10 +55,16 @@ def protocol_section(runs: ProtocolRuns) -> Section:
         blocks.append(TableBlock(needed, SEEDS_ABOUT))
     blocks += _beside_published(runs)
     if len(runs.variants):
-        table = protocol_tables(runs.variants, runs.protocol, runs.seeds)[0]
+        table = tables_of_part(runs.variants, runs.protocol, runs.seeds)[0]
         blocks.append(TableBlock(Table(VARIANTS_TITLE, table.columns, table.rows, table.notes), VARIANTS_ABOUT))
-    protocol = PROTOCOLS[runs.protocol]
-    return Section(runs.protocol, protocol.title, protocol.about, blocks)
+    title, about = _title(runs), PROTOCOLS[runs.protocol].about
+    key = re.sub("[^a-z0-9]+", "-", f"{runs.protocol} {runs.what}".lower()).strip("-") if runs.what else runs.protocol
+    return Section(key, title, about, blocks)
+
+
+def _title(runs: ProtocolRuns) -> str:
+    title = PROTOCOLS[runs.protocol].title
+    return f"{title}, {runs.what}" if runs.what else title
 
 
 def _beside_published(runs: ProtocolRuns) -> list:
@@ -82,7 +92,7 @@ def headline(runs: ProtocolRuns) -> str:
     of = "of the average" if averaged else f"on {where}"
     numbers = [f"{name(entry)} {cell_text(Cell(row[mean], row[std]))}" for entry, row in ranked.iterrows()]
     end = f" {_verdict(runs, ranked, mean, std, where, list(map(name, ranked.index)))}" if len(ranked) == 2 else ""
-    return f"{protocol.title}: highest {what} {of}: {', then '.join(numbers)}.{end}"
+    return f"{_title(runs)}: highest {what} {of}: {', then '.join(numbers)}.{end}"
 
 
 def _verdict(runs: ProtocolRuns, best: pd.DataFrame, mean: str, std: str, where: str, names: list[str]) -> str:
@@ -108,3 +118,41 @@ def _verdict(runs: ProtocolRuns, best: pd.DataFrame, mean: str, std: str, where:
     return (
         f"{who} {row.verdict}: {points[0]} points, 95 % interval {points[1]} to {points[2]}, paired by image and seed."
     )
+
+
+TRAINING_ABOUT = (
+    "What happened at each training step. The losses of different methods are made of different parts; the "
+    "cross-entropy is the one they share."
+)
+FIGURE_ABOUT = (
+    "Loss, accuracy on the training batches and learning rate. Thin lines are seeds, the strong line is their mean; "
+    "losses and accuracy are smoothed as the axis says."
+)
+
+
+def training_section(runs: Runs) -> Section | None:
+    """The training of the main runs, of the most shots, of the first protocol that has histories; None without."""
+    for part in runs.protocols:
+        trained = part.main[part.main["phase"].isin(TRAINED) & part.main["folder"].notna()]
+        left = [(Path(folder) / FILE_NAME).is_file() for folder in trained["folder"]]
+        trained = trained[left]
+        if len(trained):
+            break
+    else:
+        return None
+    trained = trained[trained["shots"] == trained["shots"].max()]
+    titled = []
+    for dataset, of_dataset in trained.groupby("dataset"):
+        title = f"Training on {dataset}"
+        block = figure_block(title, FIGURE_ABOUT, lambda runs=of_dataset: training_figure(_histories(runs)))
+        titled.append((title, block))
+    return Section("training", "Training", TRAINING_ABOUT, fold_all_but_first(titled)) if titled else None
+
+
+def _histories(runs: pd.DataFrame) -> dict:
+    curves = in_method_order(runs[["method", "cfg"]].itertuples(index=False, name=None))
+    names = dict(zip(curves, curve_names(curves)))
+    histories: dict = {name: {} for name in names.values()}
+    for run in runs.itertuples():
+        histories[names[run.method, run.cfg]][run.seed] = read_history(Path(run.folder) / FILE_NAME)
+    return histories

@@ -7,15 +7,17 @@ import pandas as pd
 
 from mocoop.errors import DataError
 from mocoop.protocol import ALIASES, PROTOCOLS, TRANSFER
+from mocoop.results.agreement import apart
 from mocoop.results.by_protocol import join, runs_of, without_other_models
-from mocoop.results.collect import IDENTITY, LAYOUT, collect
+from mocoop.results.collect import IDENTITY, LAYOUT, collect, place_strays
 
 
 @dataclass(frozen=True)
 class ProtocolRuns:
     """The runs of one protocol, gaps among them.
 
-    main: one configuration of each method. variants: the runs of methods with further configurations, on the datasets
+    what: what sets them apart from other runs of the protocol, which are another part; "" if there are none. main: one
+    configuration of each method. variants: the runs of methods with further configurations, on the datasets
     these were run on; may be empty. notes: what a reader of the tables has to know. seeds: those that are expected.
     """
 
@@ -24,6 +26,7 @@ class ProtocolRuns:
     variants: pd.DataFrame
     notes: list[str]
     seeds: list[int]
+    what: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,8 @@ class Runs:
 def find_runs(output: Path, protocol: str | None = None, seeds: list[int] | None = None) -> Runs:
     """The runs below `output` of one protocol, or of all. Raises DataError if none has finished."""
     found = collect(output)
-    strays = found.frame.loc[found.frame["protocol"] == "", "folder"]
-    problems = [*found.problems, *(f"{folder}: not in {LAYOUT}" for folder in strays)]
-    frame = found.with_gaps()
+    problems = list(found.problems)
+    frame, strays = place_strays(found.with_gaps())
     if seeds is not None:
         frame = frame[frame["seed"].isin(seeds)]
     asked = [ALIASES.get(protocol, protocol)] if protocol else list(PROTOCOLS)
@@ -59,7 +61,10 @@ def find_runs(output: Path, protocol: str | None = None, seeds: list[int] | None
         raise DataError(f"{output}: no finished run{wanted} in {LAYOUT}; run one with scripts/, or name another folder")
     used = pd.concat(parts.values()).drop_duplicates(IDENTITY)
     relative = [problem.replace(f"{output}/", "") for problem in problems]
-    return Runs(output, used, [_split(runs, name, seeds) for name, runs in parts.items()], relative)
+    alike = [(name, what, part) for name, runs in parts.items() for what, part in apart(runs)]
+    split = [_split(part, name, seeds, what) for name, what, part in alike if _is_tested(part, name)]
+    split[0].notes.extend(line.replace(f"{output}/", "") for line in strays)
+    return Runs(output, used, split, relative)
 
 
 def _is_tested(runs: pd.DataFrame, protocol: str) -> bool:
@@ -67,7 +72,7 @@ def _is_tested(runs: pd.DataFrame, protocol: str) -> bool:
     return PROTOCOLS[protocol].measure != TRANSFER or (runs["phase"] == "test").any()
 
 
-def _split(runs: pd.DataFrame, protocol: str, seeds: list[int] | None) -> ProtocolRuns:
+def _split(runs: pd.DataFrame, protocol: str, seeds: list[int] | None, what: str) -> ProtocolRuns:
     """Main runs are those of the configuration of each method that covers most datasets."""
     runs, notes = join(runs, protocol)
     covered = runs.groupby(["method", "cfg"])["dataset"].nunique()
@@ -76,4 +81,4 @@ def _split(runs: pd.DataFrame, protocol: str, seeds: list[int] | None) -> Protoc
     places = runs.loc[is_further, ["method", "dataset"]].drop_duplicates()
     variants = runs.merge(places, on=["method", "dataset"]) if len(places) else runs.iloc[:0]
     seeds = sorted(int(seed) for seed in runs["seed"].unique()) if seeds is None else seeds
-    return ProtocolRuns(protocol, runs[~is_further], variants, notes, seeds)
+    return ProtocolRuns(protocol, runs[~is_further], variants, notes, seeds, what)

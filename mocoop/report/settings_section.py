@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from mocoop.catalog import listed
 from mocoop.errors import MocoopError
 from mocoop.protocol import TRAINED
 from mocoop.report.content import Folded, Listing, Section, TableBlock
 from mocoop.report.runs import Runs
 from mocoop.results.figures.style import in_method_order, shortened
-from mocoop.results.record import FILE_NAME, UNHASHED_KEYS, read_record
+from mocoop.results.record import FILE_NAME, UNHASHED_KEYS, read_record, used_config
 from mocoop.results.tables import Table
 from mocoop.settings import leaves
 
@@ -64,16 +63,14 @@ def read_records(runs: pd.DataFrame) -> dict[str, dict]:
 
 
 def own_settings(record: dict) -> dict[str, str]:
-    """Dotted key and value of a run's config, without what is particular to one run, and without other methods' keys.
+    """Dotted key and value of what a run's method and data read of its config, without what is particular to one run.
 
     Nor those of training where nothing was trained.
     """
-    config = record["config"]
-    others = {method.node for method in listed().values() if method.name != record["method"]} - {None}
-    foreign = (*(f"TRAINER.{node}." for node in others), *(() if record["epoch"] is not None else TRAINING_NODES))
+    foreign = () if record["epoch"] is not None else TRAINING_NODES
     return {
         key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        for key, value in leaves(config)
+        for key, value in leaves(used_config(record["config"]))
         if key not in PER_RUN_KEYS and not key.startswith(foreign)
     }
 

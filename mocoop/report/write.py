@@ -1,20 +1,110 @@
-"""Gathers a report and writes it."""
+"""Gathers a report and writes its page: the template engine escapes everything that comes from files."""
 
 import contextlib
 import logging
+import math
 import re
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
+from itertools import groupby
 from pathlib import Path
 
+import jinja2
+
+from mocoop import __version__
 from mocoop.files import check_empty, check_unused, write_file
+from mocoop.protocol import PROTOCOLS
 from mocoop.report.content import Section, figures_in
-from mocoop.report.page import MARK, render
-from mocoop.report.protocol_sections import protocol_section
+from mocoop.report.protocol_sections import headline, protocol_section, training_section
 from mocoop.report.routing_section import routing_section
 from mocoop.report.runs import Runs, find_runs
 from mocoop.report.settings_section import settings_section
-from mocoop.report.training_section import training_section
 from mocoop.results.figures.style import save_figure
+from mocoop.results.render import cell_text
+from mocoop.results.routing import that_route
+from mocoop.results.tables import Cell, Table
+
+ALWAYS = {
+    "accuracy": "The share of test images whose class is predicted right, in percent.",
+    "seed": "The number that draws the training images and starts the learning. Several seeds show how much chance "
+    "there is in a result.",
+    "mean ± std": "The mean over the seeds and their sample standard deviation.",
+    "better, worse, not told apart": "Whether two methods differ by more than chance in seeds and test images, tested "
+    "on the same images with the same seeds (mocoop compare).",
+    "shots": "Training images per class. A zero-shot method learns nothing and has 0.",
+}
+ROUTING_TERMS = {
+    "expert": "One of a mixture's soft prompts. Each starts from a group of hand-written templates and has its name.",
+    "routing": "For each image the router picks the few experts that fit it best, the top-k, and weighs their answers.",
+    "gate weights": "How much the answer of each picked expert counts. They add up to 1.",
+}
+
+
+def explained(protocols: list[str], routes: bool) -> dict[str, str]:
+    """Term and explanation, of those that a report of these protocols uses."""
+    terms = dict(ALWAYS)
+    for protocol in protocols:
+        terms |= PROTOCOLS[protocol].terms
+    return terms | (ROUTING_TERMS if routes else {})
+
+
+MARK = '<meta name="generator" content="mocoop report">'  # in the head of the template; tells ours from other files
+
+
+def render(runs: Runs, sections: list[Section]) -> str:
+    """The whole page as text."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("mocoop.report", "template"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {
+        "cell_text": cell_text,
+        "row_groups": row_groups,
+        "is_gap": is_gap,
+    }
+    environment.tests["cell"] = lambda item: isinstance(item, Cell)
+    protocols = [part.protocol for part in runs.protocols]
+    routes = len(that_route(runs.finished)) > 0
+    return environment.get_template("report.html").render(
+        mark=MARK,
+        name=runs.output.resolve().name,
+        facts=_facts(runs),
+        headlines=list(filter(None, (headline(part) for part in runs.protocols))),
+        terms=explained(protocols, routes),
+        sections=sections,
+        problems=runs.problems,
+    )
+
+
+def _facts(runs: Runs) -> list[str]:
+    finished = runs.finished
+    seeds = sorted({seed for part in runs.protocols for seed in part.seeds})
+    counts = {"finished run": len(finished), "method": finished["method"].nunique()}
+    counts["dataset"] = finished["dataset"].nunique()
+    return [
+        *(f"{number} {what}{'' if number == 1 else 's'}" for what, number in counts.items()),
+        f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}",
+        f"written {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC by mocoop {__version__}",
+    ]
+
+
+def row_groups(table: Table) -> list[list[list]]:
+    """The rows in groups: of one first label, or between separators."""
+    groups, blocks = [], [[]]
+    for row in table.rows:
+        blocks.append([]) if row is None else blocks[-1].append(row)
+    for block in filter(None, blocks):
+        nested = len(block[0]) > 1 and not isinstance(block[0][1], Cell)
+        groups += [list(rows) for _, rows in groupby(block, key=lambda row: row[0])] if nested else [block]
+    return groups
+
+
+def is_gap(cell: Cell) -> bool:
+    return math.isnan(cell.mean)
+
 
 DEFAULT_NAME = "report.html"
 # what these say of each model that is loaded belongs to training

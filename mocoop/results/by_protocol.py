@@ -1,16 +1,27 @@
-"""The runs of a protocol among others, their summary, and the tables it ends in."""
+"""The runs of a protocol among others, their summary, and the tables that it ends in."""
+
+from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 
 from mocoop.catalog import listed
+from mocoop.errors import DataError
 from mocoop.protocol import BASE_NEW, CURVE, PROTOCOLS, TRANSFER
-from mocoop.results.aggregate import ENTRY, base_to_new, join_cfgs, over_seeds, seed_matrix, transfer
+from mocoop.results.aggregate import AVERAGE, ENTRY, base_to_new, join_cfgs, over_seeds, seed_matrix, transfer
+from mocoop.results.agreement import apart
 from mocoop.results.collect import METRICS, ROUTING, WEIGHTS
+from mocoop.results.paired import seeds_needed
+from mocoop.results.record import FILE_NAME, read_record
 from mocoop.results.tables import (
+    SPREADS,
     Table,
     accuracy_table,
     base_new_table,
+    cells,
+    entry_namer,
     few_shot_table,
+    gaps,
     routing_table,
     shots_name,
     transfer_table,
@@ -62,7 +73,23 @@ def summarise(runs: pd.DataFrame, protocol: str, seeds: list[int] | None = None)
 def protocol_tables(
     runs: pd.DataFrame, protocol: str, seeds: list[int] | None = None, spread: str = "std"
 ) -> list[Table]:
-    """The tables of a protocol; a curve has one of all numbers of shots, and one of each. Arguments as in `tables`."""
+    """The tables of a protocol, of their own for runs that may not share one (`agreement.apart`).
+
+    Arguments as in `tables`; without `seeds`, each expects those that occur in it.
+    """
+    parts = [titled(tables_of_part(part, protocol, seeds, spread), what) for what, part in apart(runs)]
+    return [table for tables in parts for table in tables]
+
+
+def titled(tables: list[Table], what: str) -> list[Table]:
+    """The tables with what sets their runs apart in their titles, if anything does."""
+    return [replace(table, title=f"{table.title}, {what}") for table in tables] if what else tables
+
+
+def tables_of_part(
+    runs: pd.DataFrame, protocol: str, seeds: list[int] | None = None, spread: str = "std"
+) -> list[Table]:
+    """`protocol_tables` of runs that may share a table; a curve has one of all numbers of shots, and one of each."""
     measure, title = PROTOCOLS[protocol].measure, PROTOCOLS[protocol].title
     seeds = sorted(runs["seed"].unique()) if seeds is None else seeds
     if measure == BASE_NEW:
@@ -73,3 +100,62 @@ def protocol_tables(
     shots = list(runs.groupby("shots"))
     singles = [accuracy_table(part, seeds, f"Few-shot, {shots_name(number)}", spread) for number, part in shots]
     return [few_shot_table(runs, seeds, spread), *(singles if len(singles) > 1 else [])]
+
+
+def per_class_tables(runs: pd.DataFrame, seeds: list[int] | None = None, spread: str = "std") -> list[Table]:
+    """A row per class in label order, a column per method. Raises DataError if no run says its classes.
+
+    runs: of `collect`; those without a result.json are left out.
+    """
+    recorded = runs[[isinstance(folder, str) and (Path(folder) / FILE_NAME).exists() for folder in runs["folder"]]]
+    if recorded.empty:
+        raise DataError(f"got no run with a {FILE_NAME}, expected one; a log.txt does not say its classes")
+    seeds = sorted(runs["seed"].unique()) if seeds is None else seeds
+    parts = recorded.groupby(["phase", "dataset"], sort=False)
+    return [_per_class_table(f"{dataset}, {phase}, per class", part, seeds, spread) for (phase, dataset), part in parts]
+
+
+def _per_class_table(title: str, runs: pd.DataFrame, seeds: list[int], spread: str) -> Table:
+    classes = pd.DataFrame([row for run in runs.to_dict("records") for row in _rows_of_classes(run)])
+    summary = over_seeds(seed_matrix(classes, seeds, averaged=[]))
+    images = classes.groupby("dataset")["total"].max()
+    name, rows = entry_namer(summary), []
+    for key, block in summary.groupby(level="dataset", sort=False):
+        rows.append([key.partition(" ")[2], str(images[key]), *cells(block, "mean", "std", spread)])
+    names = [name(index[1:]) for index in block.index]
+    notes = [f"{SPREADS[spread]} Bold: highest mean of its row.", *gaps(over_seeds(seed_matrix(runs, seeds)))]
+    return Table(title, ["Class", "Images", *names], rows, notes, spread)
+
+
+def _rows_of_classes(run: dict) -> list[dict]:
+    """A row for each class of the run; what sets it apart, its label and name, stands in place of the data set."""
+    rows = read_record(Path(run["folder"]) / FILE_NAME)["per_class"]
+    return [run | {"dataset": f"{row['label']:06d} {row['classname']}", **row} for row in rows]
+
+
+SEEDS_NOTE = (
+    "Seeds of each of two methods that differ by one point, so that a paired t test over seeds sees it in 80 % of the "
+    "cases (5 %, two-sided). In brackets: the deviation over seeds, of all methods that learn taken together. The test "
+    "images are taken as they are."
+)
+
+
+def seeds_table(runs: pd.DataFrame, protocol: str, seeds: list[int] | None = None) -> Table | None:
+    """How many seeds a difference of one point needs, a row per dataset; None where no method has several seeds."""
+    summary = summarise(runs, protocol, seeds).drop(AVERAGE, level="dataset", errors="ignore")
+    summary = summary[summary.index.get_level_values("shots") != 0]
+    names = {"Base": "base_std", "New": "new_std", "H": "h_std"}
+    columns = names if PROTOCOLS[protocol].measure == BASE_NEW else {"Accuracy": "std"}
+    deviations = (summary[list(columns.values())] ** 2).groupby(level="dataset", sort=False).mean() ** 0.5
+    deviations = deviations.dropna(how="all")
+    if deviations.empty:
+        return None
+    rows = [[dataset, *map(_needed, row)] for dataset, row in zip(deviations.index, deviations.to_numpy())]
+    return Table("Seeds for one point", ["Dataset", *columns], rows, [SEEDS_NOTE])
+
+
+def _needed(deviation: float) -> str:
+    if pd.isna(deviation):
+        return "–"
+    seeds = seeds_needed(deviation)
+    return f"{seeds or 'over 1000'} ({deviation:.2f})"

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from mocoop.catalog import listed
 from mocoop.errors import DataError
-from mocoop.protocol import BOTH
-from mocoop.results.record import FILE_NAME, read_record
+from mocoop.protocol import BOTH, PROTOCOLS, SHIFTED, TRAINED, config_name
+from mocoop.results import agreement
+from mocoop.results.record import FILE_NAME, OWN_IMAGES, config_sha256, read_record, trains
 
+ALL_SHOTS = 10**9  # of what trained on all images (DATASET.NUM_SHOTS 0 or less): behind every number of shots
 LAYOUT = "<protocol>/<phase>/<dataset>/shots_<n>/<Trainer>/<cfg>/seed<k>"
 IDENTITY = ["protocol", "phase", "dataset", "shots", "method", "cfg", "seed"]
 SIDES = ["base_accuracy", "new_accuracy"]  # of one test on base and new images
@@ -25,13 +28,19 @@ _HASHES = ["manifest_sha256", "config_sha256"]
 WEIGHTS = "weights_sha256"  # of what was tested; None for what learns nothing and for records that do not say it
 KNOWLEDGE = "knowledge"  # what training used beyond images and names of the trained classes, in words
 ROUTING = ["domain_in_top_k", "routing"]  # of methods that route
-_DERIVED = [KNOWLEDGE, "train_seconds", "test_seconds", *ROUTING, "folder"]
-COLUMNS = IDENTITY + METRICS + _FROM_RECORD + ["peak_memory_mb"] + _HASHES + [WEIGHTS] + _DERIVED
+SETTINGS = "settings_sha256"  # of the configuration without data and seed
+_CONDITIONS = [key for key in agreement.KEYS if key not in _FROM_RECORD]
+_DERIVED = [KNOWLEDGE, "train_seconds", "test_seconds", *ROUTING, "evaluation", "folder"]
+COLUMNS = (
+    IDENTITY + METRICS + _FROM_RECORD + ["peak_memory_mb"] + _HASHES + [SETTINGS, WEIGHTS, "clip_sha256"] + _CONDITIONS
+)
+COLUMNS += _DERIVED
 
 _RUN_FOLDER = re.compile(
     r"(?P<protocol>[^/]+)/(?P<phase>[^/]+)/(?P<dataset>[^/]+)/shots_(?P<shots>-?\d+)"
     r"/(?P<method>[^/]+)/(?P<cfg>[^/]+)/seed(?P<seed>\d+)"
 )
+PLACES = {phase.classes: (phase.protocol, phase.name) for p in reversed(list(PROTOCOLS.values())) for phase in p.phases}
 _SEED_FOLDER = re.compile(r"seed\d+")
 _CLASSES_OF_PHASE = {"train_base": "base", "test_new": "new", "train_all": "all", "test_all": BOTH}
 
@@ -50,7 +59,9 @@ class Collection:
     def with_gaps(self) -> pd.DataFrame:
         """The finished runs, and a row without results for each gap."""
         taken = set(self.frame[IDENTITY].itertuples(index=False, name=None))
-        gaps = {tuple(gap[name] for name in IDENTITY): gap for gap in self.gaps}
+        learns = {name: method.learns for name, method in listed().items()}
+        found = [gap | {"shots": trained_shots(gap["shots"], learns.get(gap["method"], True))} for gap in self.gaps]
+        gaps = {tuple(gap[name] for name in IDENTITY): gap for gap in found}
         rows = [gap for identity, gap in gaps.items() if identity not in taken]
         return pd.DataFrame(self.frame.to_dict("records") + rows, columns=COLUMNS) if rows else self.frame
 
@@ -62,7 +73,7 @@ def collect(root) -> Collection:
     Raises DataError if `root` is not a folder.
     """
     folders = run_folders(Path(root), FILE_NAME.__eq__, _SEED_FOLDER)
-    return collect_folders(root, folders, _row, layout_place)
+    return collect_folders(root, folders, lambda folder: row_of(read_done(folder), folder), layout_place)
 
 
 def collect_folders(root, folders: Iterable[Path], read_row, place) -> Collection:
@@ -107,6 +118,11 @@ def layout_place(folder: Path) -> dict | None:
     return place | {"shots": int(place["shots"]), "seed": int(place["seed"])}
 
 
+def trained_shots(shots: int, learns: bool) -> int:
+    """The number of shots that a table knows a run by: ALL_SHOTS of what learned from all images, 0 of zero-shot."""
+    return shots if shots > 0 else ALL_SHOTS if learns else 0
+
+
 def check_place(folder: Path, place: dict, stated: dict, source: str) -> None:
     """Raises DataError if what `source` states about a run contradicts the folder that it lies in."""
     expected = place | {"subsample_classes": _CLASSES_OF_PHASE.get(place["phase"], stated.get("subsample_classes"))}
@@ -124,27 +140,88 @@ def run_folders(root: Path, is_mark: Callable[[str], bool], seed_folder: re.Patt
             yield Path(folder)
 
 
-def _row(folder: Path) -> dict:
+def read_done(folder: Path) -> dict:
+    """The record of a run. Raises DataError if there is none of a run that is done."""
     if not (folder / FILE_NAME).exists():
         raise DataError(f"{folder}: no {FILE_NAME}, the run did not finish")
     record = read_record(folder / FILE_NAME)
     if record["status"] != "done":
         reason = f" ({record['error']})" if record.get("error") else ""
         raise DataError(f"{folder}: the run is {record['status']}{reason}")
+    return record
+
+
+def row_of(record: dict, folder: Path) -> dict:
+    """The row of a run that is done. Raises DataError if its record contradicts the folder that it lies in."""
     place = _place(folder, record)
-    routing = record["routing"]
+    routing = record.get("routing")
     return {
-        **place,
+        **place | {"shots": trained_shots(place["shots"], record["epoch"] is not None)},
         **{name: record["metrics"].get(name) for name in METRICS},
         **{name: record[name] for name in [*_FROM_RECORD, "peak_memory_mb", *_HASHES]},
-        WEIGHTS: record.get(WEIGHTS),
+        **{name: record.get(name) for name in (WEIGHTS, "clip_sha256")},
+        **agreement.conditions_of(record),
+        "config_sha256": config_sha256(record["config"], trains(record)),
+        SETTINGS: config_sha256(record["config"] | {"DATASET": {}}),
         KNOWLEDGE: "; ".join(record.get(KNOWLEDGE) or []) or None,
         "train_seconds": record["seconds"].get("train"),
         "test_seconds": record["seconds"].get("test"),
         "domain_in_top_k": routing and routing["domain_in_top_k"],
         "routing": routing,
+        "evaluation": not trains(record),
         "folder": str(folder),
     }
+
+
+def place_strays(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The runs with those outside LAYOUT where their record says that they belong, and a line about each.
+
+    The classes of a test say its protocol and phase. Its configuration is that of the run whose weights it tested, or
+    of another with the same settings; else it is called like the folder. What was tested on other data than it was
+    trained on is transfer, and its training the source, too.
+    """
+    strays = frame["protocol"] == ""
+    if not strays.any():
+        return frame, []
+    known, placed, lines = frame[~strays], [], []
+    taken = set(known[IDENTITY].itertuples(index=False, name=None))
+    trained = {row.weights_sha256: row for row in known.itertuples(index=False) if row.phase in TRAINED}
+    cfgs = {(row.method, row.settings_sha256): row.cfg for row in known.itertuples()}
+    rows = frame[strays].assign(dataset=[config_name(name, known["dataset"]) for name in frame.loc[strays, "dataset"]])
+    for row in sorted(rows.itertuples(index=False), key=lambda row: (row.evaluation, row.folder)):
+        name, model = _own_name(Path(row.folder)), trained.get(row.weights_sha256) if row.evaluation else None
+        cfg = model.cfg if model else cfgs.setdefault((row.method, row.settings_sha256), name)
+        row = _at_home(row, model)
+        for one in [model._replace(protocol="xd", phase="train")] if row.phase == "test" else []:
+            if one[: len(IDENTITY)] not in taken:
+                placed.append(one)
+                taken.add(one[: len(IDENTITY)])
+        names = (cfg, name, f"{name}-{row.folder}".replace("/", "-"))
+        row = next(one for one in (row._replace(cfg=name) for name in names) if one[: len(IDENTITY)] not in taken)
+        taken.add(row[: len(IDENTITY)])
+        placed.append(row)
+        if not row.evaluation:
+            trained.setdefault(row.weights_sha256, row)
+        shots = 0 if row.shots == ALL_SHOTS else row.shots
+        where = f"{row.protocol}/{row.phase}/{row.dataset}/shots_{shots}/{row.method}/{row.cfg}/seed{row.seed}"
+        lines.append(f"{row.folder}: counts by its record; the scripts' place for it is {where}")
+    return pd.concat([known, pd.DataFrame(placed, columns=COLUMNS)], ignore_index=True), lines
+
+
+def _at_home(row, model):
+    """A row with its protocol and phase, and the shots of the model that it tested, if that is known."""
+    protocol, phase = PLACES[row.subsample_classes]
+    if model is None:
+        return row._replace(protocol=protocol, phase=phase)
+    if row.subsample_classes == "all" and model.dataset != row.dataset:
+        protocol, phase = "dg" if row.dataset in SHIFTED.split() else "xd", "test"
+    return row._replace(protocol=protocol, phase=phase, shots=model.shots)  # an evaluation need not say its shots
+
+
+def _own_name(folder: Path) -> str:
+    """What a run's folder is called, above those of its seeds."""
+    parts = [part for part in folder.absolute().parts if not _SEED_FOLDER.fullmatch(part)]
+    return parts[-1]
 
 
 def _place(folder: Path, record: dict) -> dict:
@@ -152,6 +229,8 @@ def _place(folder: Path, record: dict) -> dict:
     stated = {"method": record["method"], "shots": record["shots"], "seed": record["seed"]}
     place = layout_place(folder)
     if place is None:
-        return {"protocol": "", "phase": "", "dataset": record["dataset"], "cfg": "", **stated}
+        data = record["dataset"]
+        root = record["config"].get("DATASET", {}).get("ROOT") if data == OWN_IMAGES else None
+        return {"protocol": "", "phase": "", "dataset": Path(root).name if root else data, "cfg": "", **stated}
     check_place(folder, place, stated | {"subsample_classes": record["subsample_classes"]}, FILE_NAME)
     return place

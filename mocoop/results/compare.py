@@ -1,18 +1,25 @@
 """Two methods compared: the difference on each dataset and on average, how sure it is, and what that means in words."""
 
+import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import groupby
 
 import pandas as pd
 
 from mocoop.errors import DataError
 from mocoop.protocol import PROTOCOLS, TRANSFER, in_dataset_order
-from mocoop.results.aggregate import AVERAGE, SOURCE_MARK, harmonic_mean
+from mocoop.results.aggregate import AVERAGE, SOURCE_MARK, harmonic_mean, rank
+from mocoop.results.agreement import apart, identified
+from mocoop.results.by_protocol import titled
+from mocoop.results.coop_logs import LOG_MARK
 from mocoop.results.paired import LEVEL, Answers, Difference, difference, holm, mcnemar
-from mocoop.results.pairs import PairedTest, paired_tests
+from mocoop.results.pairs import PairedTest, Tested, check_pair, paired_runs, paired_tests, runs_named
 from mocoop.results.tables import Cell, Table, shots_name
+
+logger = logging.getLogger(__name__)
 
 MEASURES = {"base": "Base", "new": "New", "H": "H", "all": "Accuracy"}
 NOT_TOLD_APART = "not told apart"
@@ -64,6 +71,30 @@ def comparison_table(a: pd.DataFrame, b: pd.DataFrame, protocol: str, names: tup
     return Table(" against ".join(names), columns, body, [*in_words(rows), *NOTES, *gaps])
 
 
+def tables_against(name: str, runs: pd.DataFrame, protocol: str) -> list[Table]:
+    """A comparison of every other method and configuration among the runs of a protocol with the one named.
+
+    Runs that are known by their logs alone have no predictions and are passed over, as are those that may not share a
+    table with the named ones. Raises DataError.
+    """
+    runs = runs[~runs["method"].str.endswith(LOG_MARK)]
+    runs_named(name, runs, protocol, folder=False)
+    several = runs.groupby("method")["cfg"].nunique() > 1
+    tables = []
+    for what, alike in apart(runs):
+        try:
+            _, base = runs_named(name, alike, protocol, folder=False)
+        except DataError as error:
+            logger.warning("not compared: %s: %s", what, error)
+            continue
+        own = base["method"].iloc[0], base["cfg"].iloc[0]
+        for method, cfg in sorted(set(zip(alike["method"], alike["cfg"])) - {own}, key=rank):
+            part = alike[(alike["method"] == method) & (alike["cfg"] == cfg)]
+            names = (f"{method}/{cfg}" if several[method] else method, name)
+            tables += titled([comparison_table(part, base, protocol, names)], what)
+    return tables
+
+
 def in_words(rows: list[Row]) -> list[str]:
     """One line for each family of rows: where the first is better, worse, or not told apart."""
     lines = []
@@ -77,7 +108,8 @@ def in_words(rows: list[Row]) -> list[str]:
 
 
 def compare(a: pd.DataFrame, b: pd.DataFrame, protocol: str, names: tuple[str, str]) -> tuple[list[Row], list[str]]:
-    """The rows of `comparison_table`, and one line for each seed that only one of them has."""
+    """The rows of `comparison_table`, and one line for each seed that only one has, and for what they differ in."""
+    a, b = identified(a, b)
     shots = sorted({*a["shots"], *b["shots"]} - {0}) or [0]
     rows, notes = [], []
     for number in shots:
@@ -87,7 +119,10 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, protocol: str, names: tuple[str, s
         rows += compared(models, PROTOCOLS[protocol].measure == TRANSFER, suffix)
         notes += [gap + suffix for gap in gaps]
     if not rows:
-        raise DataError(f"{' and '.join(names)} have no test in common, expected both on one dataset with one seed")
+        more = f": {notes[0]}" if notes else ""
+        raise DataError(
+            f"{' and '.join(names)} have no test in common, expected both on one dataset with one seed{more}"
+        )
     return rows, notes
 
 
@@ -95,23 +130,52 @@ def _models(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], one_model:
     """{dataset: tests that both made of it}, and a line for each seed that one lacks. one_model: it makes all tests."""
     both = [_with_source_marked(runs) for runs in (a, b)] if one_model else [a, b]
     datasets = in_dataset_order({*both[0]["dataset"], *both[1]["dataset"]})
-    models, seeds, notes = {}, {*a["seed"], *b["seed"]}, []
+    seeds, notes = {*a["seed"], *b["seed"]}, []
     for dataset in datasets:
-        found = [runs[runs["dataset"] == dataset].dropna(subset="accuracy") for runs in both]
-        phases = {*found[0]["phase"], *found[1]["phase"]}
-        for runs, name in zip(found, names):
-            has = runs.groupby("phase")["seed"].agg(set)
-            absent = phases - set(has.index) if len(has) else set()
-            notes += [f"{dataset}: {name} has no result of {phase}" for phase in sorted(absent)]
-            lacking = sorted({*a["seed"], *b["seed"]} - (set.intersection(*has) if len(has) else set()))
-            if lacking:
-                notes.append(f"{dataset}: {name} lacks seed {', '.join(map(str, lacking))}")
-            seeds -= set(lacking) if one_model else set()
-    for dataset in datasets:
-        pair = [runs[(runs["dataset"] == dataset) & (runs["seed"].isin(seeds))] for runs in both]
-        if tests := paired_tests(*pair):
+        lacking, lines = _lacking([runs[runs["dataset"] == dataset] for runs in both], names, {*a["seed"], *b["seed"]})
+        seeds -= lacking if one_model else set()
+        notes += [f"{dataset}: {line}" for line in lines]
+    pairs = {dataset: paired_runs(*(runs[runs["dataset"] == dataset] for runs in both)) for dataset in datasets}
+    pairs = {dataset: runs[runs["seed"].isin(seeds)] for dataset, runs in pairs.items()}
+    read = cache(Tested.read)
+    spoiled, lines = _spoiled(pairs, read)
+    everywhere = set().union(*spoiled.values()) if one_model else set()
+    models = {}
+    for dataset, runs in pairs.items():
+        if tests := paired_tests(runs[~runs["seed"].isin(spoiled[dataset] | everywhere)], read):
             models[dataset] = tests
-    return models, notes
+    return models, notes + lines
+
+
+def _lacking(both: list[pd.DataFrame], names: tuple[str, str], seeds: set[int]) -> tuple[set[int], list[str]]:
+    """The seeds that one of two methods lacks on a dataset, and a line for each phase and for the seeds of each."""
+    both = [runs.dropna(subset="accuracy") for runs in both]
+    phases, lacking, lines = {*both[0]["phase"], *both[1]["phase"]}, set(), []
+    for runs, name in zip(both, names):
+        has = runs.groupby("phase")["seed"].agg(set)
+        absent = phases - set(has.index) if len(has) else set()
+        lines += [f"{name} has no result of {phase}" for phase in sorted(absent)]
+        own = sorted(seeds - (set.intersection(*has) if len(has) else set()))
+        lines += [f"{name} lacks seed {', '.join(map(str, own))}"] if own else []
+        lacking |= set(own)
+    return lacking, lines
+
+
+def _spoiled(pairs: dict[str, pd.DataFrame], read: Callable) -> tuple[dict[str, set[int]], list[str]]:
+    """The seeds of each dataset whose files cannot be read, and a line for each, and for what pairs differ in.
+
+    Raises DataError where two runs are no pair.
+    """
+    spoiled, notes = {dataset: set() for dataset in pairs}, []
+    for dataset, runs in pairs.items():
+        for run in runs.itertuples():
+            notes += check_pair(run)
+            try:
+                read(run.folder_a), read(run.folder_b)
+            except DataError as error:
+                notes.append(f"left out: {error}")
+                spoiled[dataset].add(run.seed)
+    return spoiled, list(dict.fromkeys(notes))
 
 
 def _with_source_marked(runs: pd.DataFrame) -> pd.DataFrame:

@@ -18,8 +18,8 @@ import pandas as pd
 from mocoop.errors import DataError
 from mocoop.files import check_plain_file
 from mocoop.protocol import PROTOCOLS
-from mocoop.results.collect import COLUMNS, Collection, check_place, collect_folders, run_folders
-from mocoop.results.csv_table import damage_named
+from mocoop.results.collect import COLUMNS, Collection, check_place, collect_folders, read_done, row_of, run_folders
+from mocoop.results.predictions import damage_named
 from mocoop.results.record import FILE_NAME
 
 LOG_NAME = "log.txt"
@@ -39,6 +39,7 @@ _LAYOUTS = [  # the first that fits is taken
 _LAYOUTS = [re.compile(f"(?:^|/){layout}$") for layout in _LAYOUTS]
 _PHASE_OF_CLASSES = {phase.classes: phase.name for phase in PROTOCOLS["base2new"].phases}
 _SEED_FOLDER = re.compile(r"seed\d+(_.+)?")
+_NO_FOLDER = re.compile("(?!)")
 
 _CONFIG_LINE = re.compile(r"( *)([A-Z]\w*): ?(.*)")
 _SPLIT_LINE = re.compile(r"Evaluate on the \*(\w+)\* set")
@@ -47,16 +48,33 @@ _PRINTED_TO = 0.06  # percent that a printed accuracy may differ from the exact 
 
 
 def collect_logs(root) -> Collection:
-    """Every run below `root` by its log, with LOG_MARK behind the method's name.
+    """Every run below `root` without a record by its log, with LOG_MARK behind the method's name.
 
     A run without a seed has seed EVERY_SEED. A model of SOURCE that was evaluated elsewhere counts twice: in few_shot,
     and as the source of its transfer. Raises DataError if `root` is not a folder.
     """
     folders = run_folders(Path(root), lambda name: _is_log(name) or name == FILE_NAME, _SEED_FOLDER)
+    folders = (folder for folder in folders if not (folder / FILE_NAME).exists())
     found = collect_folders(root, folders, _row, log_place)
     frame = pd.concat([found.frame, *_sources(found.frame)], ignore_index=True)
     gaps = [gap | {"method": gap["method"] + LOG_MARK} for gap in found.gaps]
     return Collection(frame.assign(method=frame["method"] + LOG_MARK), found.problems, gaps)
+
+
+def collect_recorded(root) -> Collection:
+    """The runs with records in a tree that CoOp's trainers wrote to as well, in this project's layout or in CoOp's."""
+
+    def read_row(folder: Path) -> dict:
+        record = read_done(folder)
+        row, place = row_of(record, folder), log_place(folder)
+        if row["protocol"] or place is None:
+            return row
+        place |= {name: row[name] for name in ("seed", "shots") if not place.get(name) or place[name] == EVERY_SEED}
+        stated = {name: record[name] for name in ("method", "shots", "seed")}
+        check_place(folder, place | {"shots": record["shots"]}, stated, FILE_NAME)
+        return row | {name: place[name] for name in ("protocol", "phase", "dataset", "cfg")}
+
+    return collect_folders(root, run_folders(Path(root), FILE_NAME.__eq__, _NO_FOLDER), read_row, log_place)
 
 
 def for_every_seed(runs: pd.DataFrame) -> pd.DataFrame:
@@ -121,8 +139,6 @@ def _is_log(name: str) -> bool:
 
 
 def _row(folder: Path) -> dict:
-    if (folder / FILE_NAME).exists():
-        raise DataError(f"{folder}: holds a {FILE_NAME}, expected an old run; name its tree as OUTPUT")
     place = log_place(folder)
     if place is None:
         raise DataError(f"{folder}: not in a folder that CoOp's scripts make, so its run is not known")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from mocoop.files import write_file
-from mocoop.results.csv_table import damage_named, read_table
+from mocoop.results.predictions import damage_named, read_table
 
 FILE_NAME = "history.csv"
 LEADING = ["step", "epoch", "lr"]

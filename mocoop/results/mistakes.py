@@ -11,7 +11,7 @@ import pandas as pd
 from mocoop.errors import DataError
 from mocoop.names import SEPARATOR
 from mocoop.results.predictions import FILE_NAME as PREDICTIONS
-from mocoop.results.predictions import read_predictions
+from mocoop.results.predictions import answers_of
 from mocoop.results.record import FILE_NAME as RECORD
 from mocoop.results.record import read_record
 
@@ -72,15 +72,9 @@ def read_mistakes(folder: str | Path) -> Mistakes:
         raise DataError(f"{folder}: the run is {record['status']}, expected one that is done")
     if not (folder / PREDICTIONS).is_file():
         raise DataError(f"{folder} holds no {PREDICTIONS}: test the run again, so that it is written")
-    frame = read_predictions(folder / PREDICTIONS)
+    frame = answers_of(folder, record)
     names = [row["classname"] for row in record["per_class"]]
     right = frame["label"] == frame["prediction"]
-    labels = pd.concat([frame["label"], frame["prediction"]])
-    if len(frame) != record["num_test"] or not labels.between(0, len(names) - 1).all():
-        raise DataError(
-            f"{folder}: {PREDICTIONS} has {len(frame)} images of labels up to {labels.max()}, {RECORD} tells of "
-            f"{record['num_test']} images of {len(names)} classes; test the run again"
-        )
     truth, prediction = ([names[label] for label in frame[key]] for key in ("label", "prediction"))
     images = frame.assign(truth=truth, right=right, predicted=frame["prediction"], prediction=prediction)
     columns = ["path", "truth", "prediction", "confidence", "right", "domain", "experts", "gates", "label", "predicted"]

@@ -2,18 +2,20 @@
 
 Columns: `path` (relative to the data root where it lies below it), `label` and `prediction` (label numbers),
 `confidence` (softmax probability of the prediction), `domain` (its name, or empty), and for methods that route
-`experts` (names, best first) and `gates` (their weights).
+`experts` (names, best first) and `gates` (their weights). `read_table` reads any csv that a run leaves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from mocoop.errors import DataError, quoted, reason_of
 from mocoop.files import atomic_write
 from mocoop.names import SEPARATOR
-from mocoop.results.csv_table import damage_named, read_table
+from mocoop.results.record import FILE_NAME as RECORD
 
 FILE_NAME = "predictions.csv"
 COLUMNS = ["path", "label", "prediction", "confidence", "domain"]
@@ -70,3 +72,53 @@ def read_predictions(path) -> pd.DataFrame:
             frame["experts"] = [text.split(SEPARATOR) for text in frame["experts"]]
             frame["gates"] = [[float(weight) for weight in text.split(SEPARATOR)] for text in frame["gates"]]
     return frame
+
+
+def answers_of(folder: str | Path, record: dict) -> pd.DataFrame:
+    """The predictions of the run in `folder`, whose record it is.
+
+    Raises DataError if they are missing or damaged, or not those that the record counted.
+    """
+    path = Path(folder) / FILE_NAME
+    frame, classes = read_predictions(path), record["per_class"]
+    labels = pd.concat([frame["label"], frame["prediction"]])
+    if len(frame) != record["num_test"] or not labels.between(0, len(classes) - 1).all():
+        raise DataError(
+            f"{folder}: {FILE_NAME} has {len(frame)} images of labels up to {labels.max()}, {RECORD} tells of "
+            f"{record['num_test']} images of {len(classes)} classes; test the run again"
+        )
+    right = (frame["label"] == frame["prediction"]).groupby(frame["label"]).agg(["size", "sum"])
+    found = {label: tuple(map(int, counts)) for label, *counts in right.itertuples()}
+    for row in classes:
+        counted, stated = found.get(row["label"], (0, 0)), (row["total"], row["correct"])
+        if counted != stated:
+            raise DataError(
+                f"{folder}: {FILE_NAME} has {counted[1]} of {counted[0]} images of {quoted(row['classname'])} right, "
+                f"{RECORD} {stated[1]} of {stated[0]}; test the run again"
+            )
+    return frame
+
+
+def read_table(path, columns: Sequence[str], next_step: str, **options) -> pd.DataFrame:
+    """The csv at `path` with at least these columns; `options` are pandas'.
+
+    Raises DataError if it is missing, saying the `next_step` to take, or damaged.
+    """
+    try:
+        with damage_named(path):
+            frame = pd.read_csv(path, **options)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); {next_step}") from None
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise DataError(f"{path}: got no column {', '.join(missing)}, expected {', '.join(columns)}")
+    return frame
+
+
+@contextmanager
+def damage_named(path) -> Iterator[None]:
+    """A value that cannot be what its column says becomes a DataError naming the file."""
+    try:
+        yield
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DataError(f"{path}: damaged, {reason_of(error)}") from None

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from mocoop.errors import DataError
-from mocoop.protocol import BASE_NEW, PROTOCOLS, TRANSFER
+from mocoop.protocol import BASE_NEW, PROTOCOLS, TRANSFER, dataset_key
 from mocoop.results.aggregate import harmonic_mean
 
 SHIPPED = Path(__file__).with_name("published.csv")
@@ -38,7 +38,6 @@ _METHODS = {
     "TwoSFS": "2SFS",
 }
 _TIERS = {"quoted_in_later_paper": "quoted by a later paper"}
-_DATASETS = {"oxfordflowers": "flowers102", "describabletextures": "dtd"}
 RERUN = "rerun"
 MEAN_OF_H, H_OF_MEANS = "H is the mean of the datasets' H", "H is that of the mean base and new"
 # what the published runs used beyond images and names of the trained classes
@@ -59,12 +58,6 @@ class Entry:
     values: dict[str, float]
     source: str
     rerun: bool = False
-
-
-def dataset_key(name: str) -> str:
-    """One key for all names of a data set: `oxford_flowers`, `OxfordFlowers` and `Flowers102` have the same."""
-    key = re.sub(r"[^a-z0-9]", "", name.lower())
-    return _DATASETS.get(key, key)
 
 
 def published_method(name: str) -> str:

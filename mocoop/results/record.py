@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from mocoop import __version__
+from mocoop.catalog import listed
 from mocoop.errors import DataError, one_line, quoted
 from mocoop.files import read_json, write_file
 from mocoop.settings import leaves
@@ -38,9 +39,12 @@ CHANGEABLE_KEYS = (
     "TEST.FEATURE_CACHE",
 )
 UNHASHED_KEYS = (*CHANGEABLE_KEYS, "SEED")
+TRAINING_KEYS = ("OPTIM", "DATALOADER.TRAIN_X", "TEST.FINAL_MODEL")  # what only training reads
+UNREAD_KEYS = ("DATALOADER.TRAIN_U", "MODEL.HEAD")  # what Dassl's config has, and no method here
+OWN_IMAGES = "Folder"  # the data set that reads DATASET.FOLDER
 VERSIONED_PACKAGES = ("torch", "torchvision", "numpy", "clip-anytorch")
 
-ROUTERS = ("router", "dense", "random", "best expert", "style", "any expert")  # see mocoop.results.router_tally
+ROUTERS = ("router", "dense", "random", "best expert", "style", "any expert")  # see mocoop.results.routing
 
 _IDENTITY = {
     "method": str,
@@ -59,7 +63,6 @@ _MEASURED = {
     "selection": (str, type(None)),  # "last_step", "best_val", or "epoch" for one that was asked for
     "metrics": dict,  # of mocoop.results.metrics, as per_class
     "per_class": list,
-    "routing": (dict, type(None)),  # of mocoop.results.routing, for methods that route
     "num_classes": int,
     "num_test": int,
     "manifest_sha256": (str, type(None)),
@@ -69,9 +72,26 @@ _MEASURED = {
     "peak_memory_mb": _NUMBER,
     "finished": str,
 }
-# What a record may lack: hash of the weights; precision of "train" and "test"; what training used beyond images and
-# names of the trained classes; how the method compares with what it started from; what train.py was asked to do.
-_OPTIONAL = ("weights_sha256", "precision", "knowledge", "zero_shot", "command", "ranks")
+_OPTIONAL = {  # what a record may lack, or have as null
+    "weights_sha256": str,  # of what was learned
+    "clip_sha256": str,  # of the backbone's weights
+    "test_sha256": str,  # of the list of test images, if they lie below the data root
+    "train_per_class": list,  # the fewest and the most images that a class was trained on
+    "precision": dict,  # of "train" and "test"
+    "knowledge": list,  # what training used beyond images and names of the trained classes
+    "zero_shot": dict,  # how the method compares with what it started from
+    "command": dict,  # what train.py was asked to do
+    "ranks": int,
+    "routing": dict,  # of mocoop.results.routing, for methods that route
+    "error": str,  # why a run failed
+}
+_ITEMS = {  # what a list or the values of a dict of _OPTIONAL are
+    "train_per_class": (int, "two numbers"),
+    "precision": (str, "a text for each of train and test"),
+    "knowledge": (str, "a list of texts"),
+    "zero_shot": (_NUMBER, "numbers"),
+    "command": ((str, int, type(None)), "plain values"),
+}
 _CLASS = {"label": int, "classname": str, "total": int, "correct": int}
 _ROUTERS = {"load": list, "agreement": (int, float), "accuracy": dict}
 _ROUTING = {"groups": list, "top_k": int, "chosen": list, "chosen_by_domain": dict, "domain_in_top_k": _NUMBER}
@@ -84,21 +104,20 @@ def build_record(config, **measured) -> dict:
     seed are read from it. measured: the fields of _MEASURED and _OPTIONAL that are not derived here.
     """
     derived = {
-        "routing": None,
         "num_classes": len(measured["per_class"]),
         "num_test": sum(row["total"] for row in measured["per_class"]),
         "versions": {"mocoop": __version__, **installed_versions(VERSIONED_PACKAGES)},
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    known = {"format": FORMAT, "status": "done", **_identity(config)}
-    record = known | dict.fromkeys(_OPTIONAL) | derived | measured
+    known = {"format": FORMAT, "status": "done", **_identity(config, measured.get("command"))}
+    record = known | dict.fromkeys(field for field in _OPTIONAL if field != "error") | derived | measured
     record["seconds"] = record.pop("seconds")  # the last, where `glance` finds it
     return record
 
 
 def unfinished_record(config, status: str, error: str | None = None, command: dict | None = None) -> dict:
     """The record of a run that is `running` or has `failed`; `error` is the one line that says why."""
-    return {"format": FORMAT, "status": status, **_identity(config), "error": error, "command": command}
+    return {"format": FORMAT, "status": status, **_identity(config, command), "error": error, "command": command}
 
 
 def write_record(path, record: dict) -> None:
@@ -146,21 +165,30 @@ def validate_record(record, where) -> None:
     if record.get("status") not in STATUSES:
         raise DataError(f"{where}: got status {quoted(record.get('status'))}, expected one of {', '.join(STATUSES)}")
     _check_fields(record, _IDENTITY, f"{where}: ", f"a run that is {record['status']}")
+    _check_optional(record, where)
     if record["status"] != "done":
         return
     _check_fields(record, _MEASURED, f"{where}: ", "a run that is done")
     _check_fields(record["seconds"], dict.fromkeys(record["seconds"], _NUMBER), f"{where}: seconds: ", "a run")
-    knowledge = record.get("knowledge") or []
-    if not isinstance(knowledge, list) or not all(isinstance(what, str) for what in knowledge):
-        raise DataError(f"{where}: got knowledge = {quoted(knowledge)}, expected a list of texts")
     for number, row in enumerate(record["per_class"]):
         _check_fields(row, _CLASS, f"{where}: per_class[{number}]: ", "a class")
-    if record["routing"] is not None:
+    if record.get("routing") is not None:
         _check_fields(record["routing"], _ROUTING, f"{where}: routing: ", "a method that routes")
         _check_routers(record["routing"], f"{where}: routing: ")
+    _check_fields(record["metrics"], {"accuracy": _NUMBER}, f"{where}: metrics: ", "a run that is done")
     for name, value in record["metrics"].items():
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 100 + 1e-9:
             raise DataError(f"{where}: got {one_line(name, 80)} = {quoted(value)}, expected a percentage from 0 to 100")
+
+
+def _check_optional(record: dict, where) -> None:
+    given = {field: kind for field, kind in _OPTIONAL.items() if record.get(field) is not None}
+    for field, (kind, words) in _ITEMS.items():
+        values = record[field] if field in given else _OPTIONAL[field]()
+        items = values.values() if isinstance(values, dict) else values
+        if not isinstance(values, _OPTIONAL[field]) or not all(isinstance(item, kind) for item in items):
+            raise DataError(f"{where}: got {field} = {quoted(values)}, expected {words}")
+    _check_fields(record, given, f"{where}: ", "a run")
 
 
 def _check_routers(routing: dict, where: str) -> None:
@@ -191,28 +219,62 @@ def plain_config(config) -> dict:
     return config
 
 
-def config_sha256(config) -> str:
+def used_config(config, trains: bool = True) -> dict:
+    """What of a configuration the method, the data and the run read, as plain values.
+
+    Left out are the nodes of other methods than TRAINER.NAME and those that its settings name (the base of DePT, the
+    experts of Mixture), those of other data, and where nothing is trained what only training reads. trains: False for
+    an evaluation; a method that learns nothing does not train anyway.
+    """
+    config = plain_config(config)
+    trainer, known = config.get("TRAINER"), listed()
+    if not isinstance(trainer, dict):
+        return config
+    own = known.get(trainer.get("NAME"))
+    nodes = {method.node for method in known.values()} - {own and own.node, None}
+    if own:  # what is of no method in the list is a plugin's
+        nodes |= {name for name, value in trainer.items() if isinstance(value, dict)} - {own.node}
+    mine = [value for name, value in trainer.items() if name not in nodes and isinstance(value, dict)]
+    held = {value for node in mine for value in node.values() if isinstance(value, str)} & known.keys()
+    unread = [f"TRAINER.{node}" for node in nodes - {known[name].node for name in held}]
+    if config.get("DATASET", {}).get("NAME") != OWN_IMAGES:
+        unread.append(f"DATASET.{OWN_IMAGES.upper()}")
+    if not trains or own and not own.learns:
+        unread += TRAINING_KEYS
+    return _drop(config, (*unread, *UNREAD_KEYS))
+
+
+def config_sha256(config, trains: bool = True) -> str:
     """The hash of what was run, equal for the seeds of one experiment and on every machine.
 
-    Left out are the seed, where things lie and how the run is watched (CHANGEABLE_KEYS); of any other absolute path
-    only its last part counts.
+    Of `used_config`, without the seed, where things lie and how the run is watched (CHANGEABLE_KEYS); of any other
+    absolute path only its last part counts. Records of earlier versions hold a hash over more keys: whoever compares
+    runs takes it of their `config` anew (`mocoop.results.collect`), so that old and new ones compare.
     """
-    text = json.dumps(portable_config(config), sort_keys=True)
+    text = json.dumps(portable_config(config, trains), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def portable_config(config) -> dict:
+def portable_config(config, trains: bool = True) -> dict:
     """What of a configuration says what was run, and nothing of the machine: see `config_sha256`."""
-    return _without_folders(_drop(plain_config(config), UNHASHED_KEYS))
+    return _without_folders(_drop(used_config(config, trains), UNHASHED_KEYS))
 
 
-def config_differences(recorded: dict, wanted) -> list[str]:
-    """One line for each key whose value was another, CHANGEABLE_KEYS aside; keys that only one has do not count."""
-    old, new = (dict(leaves(_drop(plain_config(config), CHANGEABLE_KEYS))) for config in (recorded, wanted))
+def config_differences(recorded: dict, wanted, trains: bool = True) -> list[str]:
+    """One line for each key of `used_config` whose value was another; keys that only one has do not count.
+
+    Nor do CHANGEABLE_KEYS.
+    """
+    old, new = (dict(leaves(_drop(used_config(config, trains), CHANGEABLE_KEYS))) for config in (recorded, wanted))
     return [f"{key} was {old[key]!r}, got {new[key]!r}" for key in new if key in old and old[key] != new[key]]
 
 
-def _identity(config) -> dict:
+def trains(record: dict) -> bool:
+    """Whether a run trained, as far as what was asked of it says: whether it was no evaluation."""
+    return not (record.get("command") or {}).get("eval_only")
+
+
+def _identity(config, command: dict | None) -> dict:
     dataset = config["DATASET"]
     return {
         "method": config["TRAINER"]["NAME"],
@@ -222,7 +284,7 @@ def _identity(config) -> dict:
         "shots": dataset["NUM_SHOTS"],
         "seed": config["SEED"],
         "config": plain_config(config),
-        "config_sha256": config_sha256(config),
+        "config_sha256": config_sha256(config, trains({"command": command})),
     }
 
 

@@ -4,8 +4,10 @@ Functions that build one take the runs, the seeds that are expected (default: al
 seeds is given: a key of SPREADS.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
 from mocoop.catalog import listed
@@ -22,7 +24,8 @@ from mocoop.results.aggregate import (
     seed_matrix,
     transfer,
 )
-from mocoop.results.collect import KNOWLEDGE
+from mocoop.results.agreement import Marks
+from mocoop.results.collect import ALL_SHOTS, KNOWLEDGE
 from mocoop.results.routing import chance_in_top_k
 
 BASE_NEW_COLUMNS = {"base": "Base", "new": "New", "h": "H"}
@@ -70,14 +73,14 @@ def base_new_table(
 ) -> Table:
     """Base, new and H of each dataset and of their average, for runs of protocol base2new or base2new_all."""
     summary = base_to_new(runs, seeds)
-    name = entry_namer(summary)
+    name, marks = _marked_namer(summary, runs)
     rows = []
     for dataset, block in summary.groupby(level="dataset", sort=False):
-        columns = [cells(block, column, f"{column}_std", spread) for column in BASE_NEW_COLUMNS]
-        names = [name(index[1:]) for index in block.index]
+        columns = [cells(block, column, f"{column}_std", spread, marks) for column in BASE_NEW_COLUMNS]
+        names = [name(index[1:], dataset) for index in block.index]
         rows += [None] if rows else []
         rows += [[dataset, *row] for row in zip(names, *columns)]
-    notes = _notes(runs, f"{SPREADS[spread]} {H_NOTE}", base_new_gaps(summary))
+    notes = _notes(runs, f"{SPREADS[spread]} {H_NOTE}", base_new_gaps(summary), marks)
     return Table(title, ["Dataset", "Method", *BASE_NEW_COLUMNS.values()], rows, notes, spread)
 
 
@@ -133,45 +136,64 @@ def transfer_table(
 def few_shot_table(runs: pd.DataFrame, seeds: list[int] | None = None, spread: str = "std") -> Table:
     """Accuracy by the number of shots: a row per dataset and method, and the average over the datasets."""
     summary = over_seeds(seed_matrix(runs, seeds))
-    name, shots = entry_namer(summary), sorted(summary.index.unique("shots"))
+    (name, marks), shots = _marked_namer(summary, runs), sorted(summary.index.unique("shots"))
     rows = []
     for dataset, block in summary.groupby(level="dataset", sort=False):
         learners = block.index.droplevel(["dataset", "shots"]).unique()
         columns = []
         for number in shots:
             part = block[block.index.get_level_values("shots") == number]
-            found = dict(zip(part.index.droplevel(["dataset", "shots"]), cells(part, "mean", "std", spread)))
+            found = dict(zip(part.index.droplevel(["dataset", "shots"]), cells(part, "mean", "std", spread, marks)))
             columns.append([found.get(learner, Cell(float("nan"))) for learner in learners])
         rows += [None] if rows else []
-        rows += [[dataset, *row] for row in zip([name((*learner, 0)) for learner in learners], *columns)]
-    notes = _notes(runs, f"{SPREADS[spread]} Bold: highest mean of its block.", gaps(summary))
+        rows += [[dataset, *row] for row in zip([name((*learner, None), dataset) for learner in learners], *columns)]
+    notes = _notes(runs, f"{SPREADS[spread]} Bold: highest mean of its block.", gaps(summary), marks)
     return Table("Few-shot", ["Dataset", "Method", *map(shots_name, shots)], rows, notes, spread)
 
 
 def _columns_of_datasets(summary: pd.DataFrame, runs: pd.DataFrame, title: str, spread: str, unseen: str = "") -> Table:
-    name = entry_namer(summary)
+    name, marks = _marked_namer(summary, runs)
     blocks = dict(list(summary.groupby(level="dataset", sort=False)))
-    columns = [cells(block, "mean", "std", spread) for block in blocks.values()]
+    columns = [cells(block, "mean", "std", spread, marks) for block in blocks.values()]
     names = [name(index[1:]) for index in next(iter(blocks.values())).index]
-    notes = _notes(runs, f"{SPREADS[spread]} Bold: highest mean of its column.", gaps(summary, None, unseen))
+    notes = _notes(runs, f"{SPREADS[spread]} Bold: highest mean of its column.", gaps(summary, None, unseen), marks)
     return Table(title, ["Method", *blocks], [list(row) for row in zip(names, *columns)], notes, spread)
 
 
-def _notes(runs: pd.DataFrame, first: str, gaps: list[str]) -> list[str]:
-    return [first, *gaps, *mixed_settings(runs), *knowledge_notes(runs)]
+def _notes(runs: pd.DataFrame, first: str, gaps: list[str], marks: Marks) -> list[str]:
+    return [first, *marks.lines(), *gaps, *too_few_notes(runs), *mixed_settings(runs), *knowledge_notes(runs)]
 
 
-def cells(block: pd.DataFrame, mean: str, std: str, spread: str) -> list[Cell]:
-    """Cells of one column of a summary, with its best and second best marked; equal means share a rank."""
+def _marked_namer(summary: pd.DataFrame, runs: pd.DataFrame) -> tuple[Callable[..., str], Marks]:
+    """A function from (method, cfg, shots), and the row's dataset, to a name with its mark; and the marks."""
+    name = entry_namer(summary)
+    marks = Marks(runs, name)
+    return lambda entry, dataset=None: name(entry) + marks.of(entry, _of_all(dataset)), marks
+
+
+def _of_all(dataset: str | None) -> str | None:
+    """None for the average."""
+    return None if dataset == AVERAGE else dataset
+
+
+def cells(block: pd.DataFrame, mean: str, std: str, spread: str, marks: Marks | None = None) -> list[Cell]:
+    """Cells of one column of a summary, with its best and second best marked; equal means share a rank.
+
+    What may not be ranked among the others by its marks is not.
+    """
     widths = block[std] if spread == "std" else interval(block[std], block["seeds"])
-    rows = zip(block[mean], widths, best_two(block[mean]))
+    apart = [
+        marks is not None and marks.unpaired(entry, _of_all(dataset.removesuffix(SOURCE_MARK)))
+        for dataset, *entry in block.index
+    ]
+    rows = zip(block[mean], widths, best_two(block[mean].mask(apart)))
     return [Cell(float(mean), float(width), rank) for mean, width, rank in rows]
 
 
 def best_two(means: pd.Series) -> list[int]:
     """1 for the best and 2 for the second best of several, as they are printed, else 0."""
     ranks = means.round(2).rank(ascending=False, method="min")
-    return [int(rank) if len(means) > 1 and rank <= 2 else 0 for rank in ranks]
+    return [int(rank) if len(means) > 1 and rank <= 2 else 0 for rank in ranks.fillna(len(means) + 2)]
 
 
 def unranked(block: pd.DataFrame, spread: str) -> list[Cell]:
@@ -193,13 +215,24 @@ def entry_namer(summary: pd.DataFrame, labels: dict | None = None):
         if labels and cfg in labels:
             return labels[cfg]
         cfg_part = f" {cfg}" if several_cfgs[method] else ""
-        return f"{method}{cfg_part}" + (f", {shots_name(shots)}" if several_shots and shots > 0 else "")
+        return f"{method}{cfg_part}" + (f", {shots_name(shots)}" if several_shots and shots else "")
 
     return name
 
 
 def shots_name(shots: int) -> str:
-    return "1 shot" if shots == 1 else f"{shots} shots"
+    return "all images" if shots == ALL_SHOTS else "1 shot" if shots == 1 else f"{shots} shots"
+
+
+def too_few_notes(runs: pd.DataFrame) -> list[str]:
+    """One line for each data set and number of shots that some class has fewer training images than."""
+    found = runs.dropna(subset="train_per_class")
+    fewest = np.array([int(text.split()[0]) for text in found["train_per_class"]])  # of "5 to 16"
+    short = found[(fewest < found["shots"]) & (found["shots"] != ALL_SHOTS)]
+    return [
+        f"{dataset}, {shots_name(shots)}: a class had {' or '.join(part.unique())} training images, and all were used"
+        for (dataset, shots), part in short.groupby(["dataset", "shots"], sort=False)["train_per_class"]
+    ]
 
 
 def knowledge_notes(runs: pd.DataFrame) -> list[str]:

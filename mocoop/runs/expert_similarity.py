@@ -4,7 +4,7 @@ import pandas as pd
 import torch
 
 from mocoop.errors import DataError, MocoopError
-from mocoop.results.expert_use import Spread, over_seeds
+from mocoop.results.routing import Spread, over_seeds
 from mocoop.runs.trained_run import load_run
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from mocoop.errors import ConfigError
 from mocoop.protocol import ALIASES, PROTOCOLS
+from mocoop.results.collect import ALL_SHOTS
 from mocoop.results.coop_logs import LOG_MARK
 
 PROTOCOL_NAMES = ", ".join([*PROTOCOLS, *ALIASES])
@@ -35,6 +36,15 @@ class Numbers(Names):
         if not all(number.isdecimal() and len(number) < 10 for number in found):
             raise ConfigError(f"got {option} {text!r}, expected whole numbers separated by commas")
         return list(map(int, found))
+
+
+class Shots(Numbers):
+    """Numbers of images a class, "all" for all images, as in "1,16,all". Raises ConfigError where one is neither."""
+
+    def parse(self, option: str, text: str) -> list:
+        names = Names.parse(self, option, text)
+        numbers = [number for name in names if name != "all" for number in super(Shots, self).parse(option, name)]
+        return numbers + [ALL_SHOTS] * ("all" in names)
 
 
 def only(runs: pd.DataFrame, wanted: dict[str, list | None]) -> pd.DataFrame:

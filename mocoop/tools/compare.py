@@ -15,12 +15,12 @@ from mocoop.errors import DataError
 from mocoop.protocol import PROTOCOLS
 from mocoop.protocols.request import find_protocol
 from mocoop.results.by_protocol import runs_of
-from mocoop.results.collect import collect
+from mocoop.results.collect import collect, place_strays
 from mocoop.results.compare import comparison_table
-from mocoop.results.entries import named_runs
+from mocoop.results.pairs import named_runs
 from mocoop.results.render import FORMATS
 from mocoop.results.tables import Table
-from mocoop.tools._options import PROTOCOL_NAMES, Names, Numbers, only
+from mocoop.tools._options import PROTOCOL_NAMES, Names, Numbers, Shots, only
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,14 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--protocol", type=find_protocol, metavar="P", help=first)
     parser.add_argument("--datasets", action=Names, metavar="A,B", help="only these")
     parser.add_argument("--seeds", action=Numbers, metavar="N,M", help="only these")
-    parser.add_argument("--shots", action=Numbers, metavar="N,M", help="only these")
+    parser.add_argument("--shots", action=Shots, metavar="N,M", help="only these; all: trained on all images")
     parser.add_argument("--format", choices=sorted(FORMATS), default="markdown", help="default: %(default)s")
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the comparison."""
     folders = [Path(name).is_dir() for name in (args.a, args.b)]
-    output = None if all(folders) else collect(args.on).with_gaps()
+    output = None if all(folders) else place_strays(collect(args.on).with_gaps())[0]
     asked, problems = [args.protocol] if args.protocol else list(PROTOCOLS), []
     with_runs = [p for p in asked if output is None or runs_of(output, p)["accuracy"].notna().any()]
     for protocol in with_runs or asked:

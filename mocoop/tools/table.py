@@ -17,17 +17,26 @@ import pandas as pd
 
 from mocoop.errors import DataError
 from mocoop.files import check_unused, write_file
+from mocoop.protocol import PROTOCOLS
 from mocoop.protocols.request import find_protocol
-from mocoop.results.by_protocol import join, protocol_tables, runs_of, summarise, without_other_models
-from mocoop.results.collect import LAYOUT, Collection, collect, merge
-from mocoop.results.coop_logs import collect_logs, for_every_seed
-from mocoop.results.entries import tables_against
-from mocoop.results.per_class import per_class_tables
+from mocoop.results.agreement import apart
+from mocoop.results.by_protocol import (
+    join,
+    per_class_tables,
+    runs_of,
+    summarise,
+    tables_of_part,
+    titled,
+    without_other_models,
+)
+from mocoop.results.collect import Collection, collect, merge, place_strays
+from mocoop.results.compare import tables_against
+from mocoop.results.coop_logs import LOG_MARK, collect_logs, collect_recorded, for_every_seed
 from mocoop.results.published import load_published
 from mocoop.results.published_tables import beside_table, published_table
 from mocoop.results.render import FORMATS
 from mocoop.results.tables import SPREADS, Table
-from mocoop.tools._options import PROTOCOL_NAMES, Names, Numbers, only
+from mocoop.tools._options import PROTOCOL_NAMES, Names, Numbers, Shots, only
 
 OUTPUT = "output"
 
@@ -37,7 +46,7 @@ logger = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", nargs="?", help=f"folder of results (default: {OUTPUT})")
     parser.add_argument(
-        "--logs", action="append", default=[], metavar="DIR", help="output of CoOp, read by its log.txt"
+        "--logs", action="append", default=[], metavar="DIR", help="output of CoOp, read by its log.txt, or by records"
     )
     parser.add_argument("--protocol", type=find_protocol, default="base2new", metavar="P", help=PROTOCOL_NAMES)
     parser.add_argument("--base", metavar="DIR", help="runs on base classes, instead of OUTPUT; with --new")
@@ -45,7 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--datasets", action=Names, metavar="A,B", help="only these")
     parser.add_argument("--methods", action=Names, metavar="A,B", help="only these")
     parser.add_argument("--cfgs", action=Names, metavar="A,B", help="only these configurations")
-    parser.add_argument("--shots", action=Numbers, metavar="N,M", help="only these; zero-shot runs have 0")
+    shots = "only these; 0: zero-shot, all: trained on all images"
+    parser.add_argument("--shots", action=Shots, metavar="N,M", help=shots)
     parser.add_argument("--seeds", action=Numbers, metavar="N,M", help="these are expected (default: all that occur)")
     parser.add_argument("--against", metavar="METHOD", help="compare the others with it, as mocoop compare does")
     _add_published(parser.add_argument_group("published numbers"))
@@ -88,17 +98,23 @@ def _tables(args) -> list[Table]:
     found = _collect(args)
     for problem in found.problems:
         logger.warning("left out: %s", problem)
-    runs, others = without_other_models(_select(for_every_seed(found.with_gaps()), args), args.protocol)
+    frame, strays = place_strays(found.with_gaps())
+    for line in strays:
+        logger.warning(line)
+    runs, others = without_other_models(_select(for_every_seed(frame), args), args.protocol)
     for problem in others:
         logger.warning("left out: %s", problem)
     runs, notes = (runs, []) if args.cfgs else join(runs, args.protocol)
-    tables = protocol_tables(runs, args.protocol, args.seeds, args.spread)
-    if args.published is not None:
-        tables.insert(1, _beside_table(runs, args))
+    tables = []
+    for what, part in apart(runs):
+        of_part = tables_of_part(part, args.protocol, args.seeds, args.spread)
+        if args.published is not None:
+            of_part.insert(1, _beside_table(part, args))
+        if args.per_class:
+            of_part += per_class_tables(part, args.seeds, args.spread)
+        tables += titled(of_part, what)
     if args.against is not None:
         tables += tables_against(args.against, runs, args.protocol)
-    if args.per_class:
-        tables += per_class_tables(runs, args.seeds, args.spread)
     tables[0].notes.extend(notes)
     return tables
 
@@ -126,10 +142,11 @@ def _beside_table(runs: pd.DataFrame, args) -> Table:
 def _collect(args) -> Collection:
     if not args.base and not args.new:
         folders = [] if args.logs and args.output is None else [args.output or OUTPUT]
-        found = merge([*map(collect, folders), *map(collect_logs, args.logs)])
-        strays = found.frame.loc[found.frame["protocol"] == "", "folder"]
-        found.problems.extend(f"{folder}: not in {LAYOUT}" for folder in strays)
-        return found
+        alone = [
+            folder for folder in folders if Path(folder).resolve() not in [Path(tree).resolve() for tree in args.logs]
+        ]
+        by_record = [*map(collect, alone), *map(collect_recorded, dict.fromkeys(args.logs))]
+        return merge([*by_record, *map(collect_logs, args.logs)])
     if not (args.base and args.new):
         raise DataError("got only one of --base and --new, expected both")
     if args.output or args.logs:
@@ -154,5 +171,17 @@ def _select(frame: pd.DataFrame, args) -> pd.DataFrame:
         asked = {"protocol": [args.protocol]} | wanted
         asked = ", ".join(f"{column} {' '.join(map(str, values))}" for column, values in asked.items() if values)
         where = args.output or ", ".join(args.logs or filter(None, [args.base, args.new])) or OUTPUT
-        raise DataError(f"{where}: no finished run with {asked}; run one with scripts/, or name another folder")
+        others = [name for name in PROTOCOLS if only_of(frame, name, wanted)]
+        hint = f"there are some of {', '.join(others)}: add --protocol {others[0]}" if others else ""
+        hint = hint or "run one with scripts/, or name another folder"
+        raise DataError(f"{where}: no finished run with {asked}; {hint}")
     return runs
+
+
+def only_of(frame: pd.DataFrame, protocol: str, wanted: dict) -> bool:
+    """Whether there is a finished run of a protocol with the values that are wanted."""
+    runs = runs_of(frame, protocol)
+    for column, values in wanted.items():
+        named = runs[column].str.removesuffix(LOG_MARK) if column == "method" else runs[column]
+        runs = runs if values is None else runs[named.isin(values)]
+    return runs["accuracy"].notna().any() and (runs["protocol"] == protocol).any()

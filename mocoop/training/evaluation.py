@@ -1,16 +1,19 @@
 """What a trainer keeps of a test set, and what is written of it."""
 
+import hashlib
 import resource
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import torch
 
+from mocoop.errors import quoted
 from mocoop.results.metrics import compute_metrics, compute_sides, concatenate, per_class, rank
-from mocoop.results.predictions import predictions_frame
-from mocoop.results.router_tally import RouterTally
-from mocoop.results.routing import summarise_routing
+from mocoop.results.predictions import predictions_frame, relative_path
+from mocoop.results.routing import RouterTally, summarise_routing
 
 _LINUX_STATUS = Path("/proc/self/status")
 
@@ -57,6 +60,14 @@ class Measurement:
         judged = {"routers": self.routers.summary(group_names, domain_names)} if self.routers.images else {}
         return summary | judged
 
+    def images_sha256(self, root: str) -> str | None:
+        """What the list of images and labels is known by, in any order; None where some do not lie below `root`."""
+        paths = [relative_path(path, root) for path in self.paths]
+        if any(path.startswith("/") for path in paths):
+            return None  # another machine would call them something else
+        rows = sorted(zip(paths, torch.cat(self.labels).tolist()))
+        return hashlib.sha256("".join(f"{path}\t{label}\n" for path, label in rows).encode()).hexdigest()
+
     def predictions(self, group_names: list[str], domain_names: list[str], root: str) -> pd.DataFrame:
         """The rows of predictions.csv; paths below `root` are relative to it."""
         ranking, labels = concatenate(self.rankings), torch.cat(self.labels).numpy()
@@ -68,6 +79,25 @@ class Measurement:
             gates = torch.cat(self.gates).numpy()
         known = (labels, ranking.predictions, ranking.confidence, domains)
         return predictions_frame(self.paths, *known, experts, gates, root)
+
+
+def images_per_class(images: Sequence) -> list[int]:
+    """The fewest and the most images that a class has. images: objects with a `label`."""
+    counts = Counter(image.label for image in images).values()
+    return [min(counts), max(counts)]
+
+
+def too_few_images(images: Sequence, shots: int) -> str | None:
+    """One line if more `shots` are asked for than a class has training images; None if not."""
+    counts = Counter(image.classname for image in images)
+    fewer = [name for name, count in counts.items() if count < shots]
+    if not fewer:
+        return None
+    name = min(fewer, key=counts.get)
+    return (
+        f"DATASET.NUM_SHOTS is {shots}, and {len(fewer)} of {len(counts)} classes have fewer training images, "
+        f"{quoted(name)} {counts[name]}: all of theirs are used"
+    )
 
 
 def peak_memory_mb(device: torch.device) -> float:

@@ -16,6 +16,7 @@ from mocoop.results.record import (
     FILE_NAME,
     config_differences,
     read_record,
+    trains,
     unfinished_record,
     write_record,
 )
@@ -52,10 +53,8 @@ class RunFolder:
             return False  # cut short by a full disk, say: the run makes it anew
         if record["status"] != "done" and not any((self.path / MODEL).glob("*")):
             return False  # it ended before anything was saved
-        refuse_other_settings(
-            self.path,
-            config_differences(record["config"], self.cfg) + _differences(record.get("command"), self.command),
-        )
+        changed = config_differences(record["config"], self.cfg, trains({"command": self.command}))
+        refuse_other_settings(self.path, changed + _differences(record.get("command"), self.command))
         return record["status"] == "done" and not self._tested_others(record)
 
     def _tested_others(self, record: dict) -> bool:

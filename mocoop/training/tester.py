@@ -19,7 +19,7 @@ from mocoop.protocol import BOTH, base_count
 from mocoop.results.predictions import FILE_NAME as PREDICTIONS
 from mocoop.results.predictions import write_predictions
 from mocoop.results.record import FILE_NAME, build_record, write_record
-from mocoop.training.evaluation import Measurement, peak_memory_mb
+from mocoop.training.evaluation import Measurement, images_per_class, peak_memory_mb
 from mocoop.training.feature_batches import feature_batches
 from mocoop.training.precision import Precision
 from mocoop.training.stopping import StopRequest
@@ -97,6 +97,7 @@ class Tester:
         command: dict | None,
     ) -> None:
         """Write predictions.csv and result.json of what was run."""
+        trained = None if weights is None or (command or {}).get("eval_only") else True
         names = (getattr(self.method, "group_names", []), getattr(dataset, "domains", []))
         record = build_record(
             self.cfg,
@@ -108,6 +109,8 @@ class Tester:
             manifest_sha256=getattr(dataset, "manifest_sha256", None),
             engine=BACKEND,
             ranks=world_size(),
+            test_sha256=self.measurement.images_sha256(self.cfg.DATASET.ROOT),
+            train_per_class=trained and images_per_class(dataset.train_x),
             precision={"train": self.precision.used, "test": self.precision.tested},
             knowledge=self.method.knowledge,
             zero_shot=self.zero_shot,

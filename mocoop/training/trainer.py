@@ -20,7 +20,7 @@ from mocoop.results.record import plain_config
 from mocoop.training import best_epoch
 from mocoop.training.batches import leave_stopping_to_main, reproducible
 from mocoop.training.checkpoint import BEST_MODEL, load_checkpoint, load_pretrained_weights
-from mocoop.training.evaluation import reset_peak_memory
+from mocoop.training.evaluation import reset_peak_memory, too_few_images
 from mocoop.training.few_shot_features import RunFeatures
 from mocoop.training.journal import Journal
 from mocoop.training.learner import Learner, load_weights
@@ -66,6 +66,10 @@ class PromptTrainer(TrainerX):
             problems.append(f"TEST.PREC is {cfg.TEST.PREC!r}, expected one of {', '.join(map(repr, TEST_PRECISIONS))}")
         if problems:
             raise ConfigError("; ".join(problems))
+        if cfg.TRAIN.get("DETERMINISTIC", False) and not torch.are_deterministic_algorithms_enabled():
+            logger.warning(
+                "TRAIN.DETERMINISTIC is True and has no effect: the train.py in use does not ask torch for it"
+            )
 
     def build_data_loader(self) -> None:
         """The engine's loaders; the training one depends on the seed alone."""
@@ -81,6 +85,11 @@ class PromptTrainer(TrainerX):
             "num_source_domains",
         ):
             setattr(self, name, getattr(self.dm, name, None))
+        if self.cfg.DATASET.get("SPLITS", "") and not hasattr(self.dm.dataset, "manifest_sha256"):
+            name, data = self.cfg.DATASET.SPLITS, type(self.dm.dataset).__name__
+            raise ConfigError(
+                f"DATASET.SPLITS is {name!r}, which {data} of this checkout does not read: leave it empty"
+            )
         stream = self.cfg.SEED if self.cfg.SEED >= 0 else secrets.randbits(32)
         self.train_loader_x = reproducible(self.train_loader_x, stream, keep_last=iterations(self.cfg) > 0)
         for loader in filter(None, (self.val_loader, self.test_loader)):
@@ -132,6 +141,8 @@ class PromptTrainer(TrainerX):
         """Train to the end; the seconds that took, in all processes that worked on it."""
         check_length(self.cfg)
         check_trainable(self.model)
+        if warning := too_few_images(self.dm.dataset.train_x, self.cfg.DATASET.NUM_SHOTS):
+            logger.warning(warning)
         if self.cfg.DATASET.get("SUBSAMPLE_CLASSES") == BOTH:
             raise ConfigError(f"DATASET.SUBSAMPLE_CLASSES is {BOTH}, which is for tests; train on base or all classes")
         loaders, manifest = (self.train_loader_x, self.test_loader), getattr(self.dm.dataset, "manifest_sha256", None)

@@ -70,6 +70,14 @@ def test_hubs_read_the_front_matter(run_folder):
     assert card.data.pipeline_tag == "image-classification"
 
 
+def test_results_of_other_weights_are_not_told(run_folder, tmp_path):
+    folder = shutil.copytree(run_folder, tmp_path / "run")
+    record = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(json.dumps(record | {"weights_sha256": "a" * 64}))
+    with pytest.raises(ConfigError, match="its result is of other weights than .*model.pth.tar-1 holds"):
+        model_card(load_run(folder), folder, onnx=False, with_backbone=False)
+
+
 def test_other_names_have_no_results(run_folder):
     run = load_run(run_folder).with_classes(["red plain circle", "blue dotted star"])
     with pytest.raises(ConfigError, match="tells the results of a run"):

@@ -51,7 +51,7 @@ def figure(tree, runs, to):
     def draw() -> int:
         from mocoop.results.aggregate import base_to_new
         from mocoop.results.collect import collect
-        from mocoop.results.figures.base_new import base_new_figure
+        from mocoop.results.figures.by_protocol import base_new_figure
         from mocoop.results.figures.style import save_figure
 
         save_figure(base_new_figure(base_to_new(collect(tree).frame, [1])), to)

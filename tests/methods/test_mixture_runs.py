@@ -9,7 +9,7 @@ import torch
 from mocoop.errors import ConfigError
 from mocoop.export import export_run
 from mocoop.images import read_image
-from mocoop.report.router_tables import MISSING, router_blocks
+from mocoop.report.routing_section import MISSING, router_blocks
 from mocoop.results.predictions import read_predictions
 from mocoop.results.record import read_record
 from mocoop.runs.interpretation import spans_of

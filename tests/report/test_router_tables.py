@@ -7,7 +7,7 @@ import pytest
 
 from mocoop.errors import DataError
 from mocoop.report.content import TableBlock
-from mocoop.report.router_tables import MISSING, router_blocks
+from mocoop.report.routing_section import MISSING, router_blocks
 from mocoop.results.record import ROUTERS, validate_record
 from tests.results.runs import make_record, make_routing
 

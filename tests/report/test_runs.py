@@ -57,3 +57,13 @@ def test_nothing_finished_is_an_error(tmp_path):
     add_base_new(tmp_path, {1: 80.0}, {1: 70.0})
     with pytest.raises(DataError, match="no finished run of protocol dg"):
         find_runs(tmp_path, "domain_generalization")
+
+
+def test_a_run_by_hand_is_in_the_report_with_a_note(tmp_path):
+    add_base_new(tmp_path, {1: 80.0}, {1: 70.0})
+    add_run(tmp_path / "made", 60.0, method="MoCoOp").rename(tmp_path / "try")
+    found = find_runs(tmp_path)
+    (part,) = found.protocols
+    assert set(part.main["method"]) == {"CoOp", "MoCoOp"} and not found.problems
+    place = "base2new/train_base/shapes_both/shots_16/MoCoOp/try/seed1"
+    assert part.notes == [f"try: counts by its record; the scripts' place for it is {place}"]

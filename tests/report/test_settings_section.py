@@ -32,7 +32,7 @@ def test_own_settings_are_those_of_the_method_and_of_no_single_run():
         "OUTPUT_DIR": "/secret/place",
         "DATASET": {
             "ROOT": "/secret",
-            "NAME": "A",
+            "NAME": "Folder",
             "NUM_SHOTS": 16,
             "SUBSAMPLE_CLASSES": "base",
             "FOLDER": {"CSV": ""},

@@ -9,9 +9,9 @@ import pytest
 
 from mocoop.errors import ConfigError, DataError
 from mocoop.report import write_report
-from mocoop.report.page import row_groups
+from mocoop.report.write import row_groups
 from mocoop.results.tables import Cell, Table
-from tests.results.routed import ROUTING, add_routed_run
+from tests.results.routed import ROUTING, add_routed_run, counted
 from tests.results.runs import add_base_new, add_run
 
 HOSTILE = '<img src=x onerror="alert(1)">&amp;</td>'
@@ -48,13 +48,15 @@ def add_tree(root):
     """Base to new with a gap, a further configuration and routing; few-shot; transfer; a broken run."""
     for dataset in ("a", "b"):
         for seed, shift in ((1, -1.0), (2, 1.0)):
-            add_run(root, 84.24 + shift, dataset=dataset, seed=seed)
-            add_run(root, 75.67 + shift, phase="test_new", dataset=dataset, seed=seed)
+            same = {"dataset": dataset, "seed": seed, "per_class": counted()}
+            add_run(root, 84.24 + shift, **same)
+            add_run(root, 75.67 + shift, phase="test_new", **same)
             for phase, accuracy in (("train_base", 90.0), ("test_new", 60.0)):
                 add_routed_run(
                     root, accuracy + shift, phase=phase, dataset=dataset, seed=seed, history=phase == "train_base"
                 )
-    add_base_new(root, {1: 50.0, 2: 50.0}, {1: 50.0, 2: 50.0}, dataset="b", method="MoCoOp", cfg="tiny_dense")
+    variant = {"dataset": "b", "method": "MoCoOp", "cfg": "tiny_dense", "per_class": counted()}
+    add_base_new(root, {1: 50.0, 2: 50.0}, {1: 50.0, 2: 50.0}, **variant)
     for shots in (1, 2):
         add_run(root, 40.0 + shots, protocol="few_shot", phase="train_all", dataset="a", shots=shots)
     add_run(root, 70.0, protocol="xd", phase="train", dataset="a")

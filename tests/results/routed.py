@@ -1,13 +1,10 @@
 """Hand-made runs of a method that routes, with their predictions and histories."""
 
-import json
-
 import pandas as pd
 
 from mocoop.results.history import FILE_NAME as HISTORY
 from mocoop.results.predictions import FILE_NAME as PREDICTIONS
 from mocoop.results.predictions import predictions_frame, write_predictions
-from mocoop.results.record import FILE_NAME as RECORD
 from tests.results.runs import add_run
 
 EXPERTS = ["photo", "dark", "sketch"]
@@ -34,14 +31,19 @@ def routed_predictions(choices=CHOICES):
     return predictions_frame(paths, labels, predictions, [0.5] * len(paths), styles, experts, gates, root="/data")
 
 
+def counted(choices=CHOICES, classnames=("cat", "dog")) -> list[dict]:
+    """`per_class` of the record of a test with these answers."""
+    of_class = [[label == answer for label, answer, *_ in choices if label == n] for n in range(len(classnames))]
+    return [
+        {"label": n, "classname": name, "total": len(right), "correct": sum(right), "accuracy": 50.0}
+        for n, (name, right) in enumerate(zip(classnames, of_class))
+    ]
+
+
 def add_routed_run(root, accuracy=50.0, classnames=("cat", "dog"), choices=CHOICES, history=True, **where):
     """A run of MoCoOp with predictions, and where it is trained with a history; returns its folder."""
-    folder = add_run(root, accuracy, **({"method": "MoCoOp", "routing": ROUTING} | where))
-    record = json.loads((folder / RECORD).read_text())
-    row = record["per_class"][0]
-    record["per_class"] = [row | {"label": label, "classname": name} for label, name in enumerate(classnames)]
-    record["num_classes"], record["num_test"] = len(classnames), row["total"] * len(classnames)
-    (folder / RECORD).write_text(json.dumps(record))
+    measured = {"per_class": counted(choices, classnames)}
+    folder = add_run(root, accuracy, **({"method": "MoCoOp", "routing": ROUTING} | measured | where))
     write_predictions(folder / PREDICTIONS, routed_predictions(choices))
     if history:
         make_history().to_csv(folder / HISTORY, index=False)

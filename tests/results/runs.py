@@ -30,10 +30,15 @@ def make_config(
     }
 
 
-def make_record(accuracy=50.0, config=None, routing=None, weights_sha256=None, sides=None, **identity):
+def make_record(
+    accuracy=50.0, config=None, routing=None, weights_sha256=None, sides=None, per_class=None, more=None, **identity
+):
     correct = round(accuracy * 100)
+    one = {"label": 0, "classname": "cat", "total": 10000, "correct": correct, "accuracy": accuracy}
+    config = config or make_config(**identity)
+    learns = not config["TRAINER"]["NAME"].startswith("Zeroshot")
     return build_record(
-        config or make_config(**identity),
+        config,
         split="test",
         metrics={
             "accuracy": accuracy,
@@ -44,15 +49,16 @@ def make_record(accuracy=50.0, config=None, routing=None, weights_sha256=None, s
             "ece": 3.0,
             **(sides or {}),
         },
-        per_class=[{"label": 0, "classname": "cat", "total": 10000, "correct": correct, "accuracy": accuracy}],
-        epoch=10,
-        selection="last_step",
+        per_class=per_class or [one],
+        epoch=10 if learns else None,
+        selection="last_step" if learns else None,
         manifest_sha256="0" * 64,
         engine="lite",
         seconds={"train": 2.5, "test": 0.5},
         peak_memory_mb=100.0,
         routing=routing,
         weights_sha256=weights_sha256,
+        **(more or {}),
     )
 
 
@@ -75,15 +81,15 @@ def add_run(
     seed=1,
     routing=None,
     sides=None,
+    per_class=None,
     **config,
 ):
     """Writes the result.json of one run where the scripts would; returns its folder."""
     folder = root / protocol / phase / dataset / f"shots_{shots}" / method / cfg / f"seed{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     classes = PHASE_CLASSES.get(phase, "all")
-    record = make_record(
-        accuracy, routing=routing, sides=sides, method=method, shots=shots, seed=seed, classes=classes, **config
-    )
+    measured = {"routing": routing, "sides": sides, "per_class": per_class}
+    record = make_record(accuracy, method=method, shots=shots, seed=seed, classes=classes, **measured, **config)
     (folder / FILE_NAME).write_text(json.dumps(record))
     return folder
 
@@ -98,10 +104,15 @@ def add_base_new(root, base, new, **where):
 
 def add_answers(root, method, right, seed=1, images=200, offset=0, sides=None, **where):
     """A run with predictions: `right` is the share of right answers, the harder images being wrong."""
-    folder = add_run(root, 100 * right, method=method, seed=seed, sides=sides, **where)
     order = np.random.default_rng(seed).permutation(images)
     labels = np.arange(images) % 4
     answers = np.where(order < right * images, labels, (labels + 1) % 4)
+    correct = answers == labels
+    rows = [
+        {"label": c, "classname": name, "total": int((labels == c).sum()), "correct": int(correct[labels == c].sum())}
+        for c, name in enumerate(("cat", "dog", "cow", "hen"))
+    ]
+    folder = add_run(root, 100 * correct.mean(), method=method, seed=seed, sides=sides, per_class=rows, **where)
     paths = [f"/images/{number + offset:05d}.png" for number in range(images)]
     frame = predictions_frame(paths, labels, answers, np.full(images, 0.5), [""] * images)
     write_predictions(folder / "predictions.csv", frame)

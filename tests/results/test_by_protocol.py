@@ -5,7 +5,7 @@ import pytest
 from mocoop.protocol import ALIASES, PROTOCOLS
 from mocoop.results.by_protocol import join, protocol_tables, runs_of, summarise, without_other_models
 from mocoop.results.collect import collect
-from mocoop.results.expert_use import that_route
+from mocoop.results.routing import that_route
 from tests.results.runs import add_base_new, add_run, make_routing
 
 PHASES = {name: [phase.folder for phase in protocol.phases] for name, protocol in PROTOCOLS.items()}

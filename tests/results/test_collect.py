@@ -121,3 +121,11 @@ def test_a_gap_that_another_folder_fills_is_none(tmp_path):
     add_run(tmp_path / "a", 50.0)
     (add_run(tmp_path / "b", 50.0) / "result.json").unlink()
     assert collect(tmp_path).with_gaps().accuracy.tolist() == [50.0]
+
+
+def test_records_with_hashes_of_an_earlier_version_compare_with_new_ones(tmp_path):
+    """The hash is of the config anew, whatever the record holds."""
+    old = add_run(tmp_path, 50.0, seed=1) / "result.json"
+    old.write_text(json.dumps(json.loads(old.read_text()) | {"config_sha256": "e" * 64}))
+    add_run(tmp_path, 50.0, seed=2)
+    assert collect(tmp_path).frame["config_sha256"].nunique() == 1

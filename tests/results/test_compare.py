@@ -7,7 +7,7 @@ from mocoop.errors import DataError
 from mocoop.results.aggregate import harmonic_mean
 from mocoop.results.collect import collect
 from mocoop.results.compare import comparison_table
-from mocoop.results.entries import named_runs
+from mocoop.results.pairs import named_runs
 from mocoop.tools import compare as tool
 from tests.results.runs import add_answers
 
@@ -101,12 +101,12 @@ def change(folder, **changes):
 @pytest.mark.parametrize(
     "changes, images, message",
     [
-        ({"manifest_sha256": "1" * 64}, {}, "got few-shot subsets 0000"),
-        ({"backbone": "RN50"}, {}, "got the backbones tiny and RN50"),
+        ({"manifest_sha256": "1" * 64}, {}, "got few-shot subset 0000"),
+        ({"backbone": "RN50"}, {}, "got CLIP tiny and RN50"),
         (
-            {"per_class": [{"label": 0, "classname": "dog", "total": 9, "correct": 1}]},
+            {"per_class": [{"label": 0, "classname": "ape", "total": 9, "correct": 1}]},
             {},
-            "got class names cat and dog",
+            "got class names cat and ape",
         ),
         ({}, {"images": 100}, "got test images 200 and 100"),
         ({}, {"offset": 1}, "images/00001.png', 0), expected the same"),
@@ -191,3 +191,45 @@ def test_the_protocol_that_has_runs_says_what_is_wrong(tmp_path, add, capsys):
     add_both(add, 0.8, 0.6, protocol="few_shot", phase="train_all")
     with pytest.raises(DataError, match="Foo: none of CoOp/tiny, MoCoOp/tiny in protocol few_shot"):
         run_tool(capsys, "CoOp", "Foo", "--on", tmp_path)
+
+
+def test_what_trained_on_all_images_is_no_pair_of_what_trained_on_a_few(tmp_path, add):
+    for seed in (1, 2):
+        for shots in (1, 16):
+            add("CoOp", 0.6, seed, protocol="few_shot", phase="train_all", shots=shots)
+        add("MoCoOp", 0.9, seed, protocol="few_shot", phase="train_all", shots=0)
+    with pytest.raises(DataError, match="MoCoOp and CoOp have no test in common"):
+        table(tmp_path, protocol="few_shot")
+    for seed in (1, 2):
+        add("CoOp", 0.8, seed, protocol="few_shot", phase="train_all", shots=0)
+    found = table(tmp_path, protocol="few_shot")
+    assert list(rows_of(found)) == [("shapes_both", "Accuracy, all images")]
+
+
+def test_what_leaves_two_runs_a_pair_is_said(tmp_path, add):
+    add_both(add, 0.8, 0.6)
+    for method, precision in (("MoCoOp", "amp"), ("CoOp", "fp16")):
+        for folder in (tmp_path / f"base2new/train_base/shapes_both/shots_16/{method}/tiny").iterdir():
+            change(folder, precision={"train": precision, "test": "fp32"})
+    assert "not the same precision of training: amp and fp16" in table(tmp_path).notes
+
+
+def test_one_run_whose_files_do_not_belong_together_is_named_and_left_out(tmp_path, add):
+    add_both(add, 0.8, 0.6)
+    add_both(add, 0.8, 0.6, dataset="other")
+    folder = tmp_path / "base2new/train_base/other/shots_16/CoOp/tiny/seed2"
+    (folder / "predictions.csv").write_bytes((folder.with_name("seed3") / "predictions.csv").read_bytes())
+    found = table(tmp_path)
+    assert any(note.startswith(f"left out: {folder}: predictions.csv has ") for note in found.notes)
+    pairs = {dataset: row[6] for (dataset, _), row in rows_of(found).items()}
+    assert pairs["shapes_both"].endswith("of 3") and pairs["other"].endswith("of 2")
+    (folder / "predictions.csv").unlink()
+    assert any(f"left out: {folder}/predictions.csv: cannot be read" in note for note in table(tmp_path).notes)
+
+
+def test_a_seed_that_is_spoiled_on_one_target_counts_on_none(tmp_path, add):
+    for dataset in ("dtd", "caltech101"):
+        add_both(add, 0.7, 0.6, protocol="xd", phase="test", dataset=dataset)
+    (tmp_path / "xd/test/dtd/shots_16/CoOp/tiny/seed1/predictions.csv").write_text("path")
+    rows = rows_of(table(tmp_path, protocol="xd"))
+    assert {row[6] for (name, _), row in rows.items() if name != "average"} == {"2 of 2"}

@@ -1,7 +1,7 @@
 import pytest
 
 from mocoop.errors import DataError
-from mocoop.results.coop_logs import EVERY_SEED, collect_logs, for_every_seed, log_place, read_log
+from mocoop.results.coop_logs import EVERY_SEED, collect_logs, collect_recorded, for_every_seed, log_place, read_log
 from tests.results.logs import FINISHED, TRAINING, add_log, config_text, log_text, result_text
 from tests.results.runs import add_run
 
@@ -174,9 +174,11 @@ def test_zero_shot_logs_stand_for_every_seed(tmp_path, classes, place):
     assert for_every_seed(zero_shot).seed.tolist() == [1]
 
 
-def test_a_new_run_in_an_old_tree_is_named(tmp_path):
-    add_run(tmp_path, 50.0)
-    assert "name its tree as OUTPUT" in collect_logs(tmp_path).problems[0]
+def test_a_new_run_in_an_old_tree_is_read_by_its_record(tmp_path):
+    folder = add_run(tmp_path, 50.0)
+    (folder / "log.txt").write_text(log_text())
+    by_log, by_record = collect_logs(tmp_path), collect_recorded(tmp_path)
+    assert by_log.frame.empty and not by_log.problems and by_record.frame["accuracy"].tolist() == [50.0]
 
 
 def test_a_missing_folder_is_named(tmp_path):

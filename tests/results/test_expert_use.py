@@ -5,7 +5,7 @@ import pytest
 
 from mocoop.errors import DataError
 from mocoop.results.collect import collect
-from mocoop.results.expert_use import (
+from mocoop.results.routing import (
     chosen_shares,
     class_shares,
     concentration,
@@ -87,5 +87,5 @@ def test_predictions_of_a_method_that_does_not_route_are_refused(tmp_path, runs)
 
 def test_a_label_that_the_record_does_not_know_is_refused(tmp_path):
     add_routed_run(tmp_path, choices=[(7, 0, "photo", ("photo", "dark"), (0.9, 0.1))])
-    with pytest.raises(DataError, match="label 7 is not in the run's result.json"):
+    with pytest.raises(DataError, match="predictions.csv has 1 images of labels up to 7"):
         predictions_of(next(collect(tmp_path).frame.itertuples()))

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from mocoop.errors import DataError
+from mocoop.results.by_protocol import per_class_tables
 from mocoop.results.collect import collect
-from mocoop.results.per_class import per_class_tables
 from mocoop.results.render import to_markdown
 from tests.results.runs import add_run
 

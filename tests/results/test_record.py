@@ -5,6 +5,7 @@ from yacs.config import CfgNode
 
 from mocoop.errors import DataError
 from mocoop.results.record import (
+    config_differences,
     config_sha256,
     glance,
     plain_config,
@@ -60,6 +61,61 @@ def test_hash_sees_every_other_setting():
     assert config_sha256(changed) != config_sha256(make_config())
 
 
+def settings_of(method: str, **nodes: dict) -> dict:
+    config = make_config(method=method)
+    config["TRAINER"] |= {"COOP": {"N_CTX": 16}, "KGCOOP": {"W": 8.0}, "MOCOOP": {"TOP_K": 2, "GROUPS": []}} | nodes
+    config["DATASET"] |= {"FOLDER": {"CSV": ""}}
+    config["DATALOADER"] = {"TRAIN_U": {"BATCH_SIZE": 32}, "TRAIN_X": {"BATCH_SIZE": 4}}
+    return config
+
+
+@pytest.mark.parametrize(
+    "method, nodes, key, counts",
+    [
+        ("CoOp", {}, "TRAINER.MOCOOP.TOP_K", False),
+        ("CoOp", {}, "TRAINER.MOCOOP.GROUPS", False),
+        ("CoOp", {}, "TRAINER.COOP.N_CTX", True),
+        ("MoCoOp", {}, "TRAINER.MOCOOP.GROUPS", True),
+        ("DePT", {"DEPT": {"BASE": "KgCoOp"}}, "TRAINER.KGCOOP.W", True),
+        ("DePT", {"DEPT": {"BASE": "KgCoOp"}}, "TRAINER.COOP.N_CTX", False),
+        ("Plugin", {"MINE": {"A": 1}}, "TRAINER.MINE.A", True),
+        ("Plugin", {"MINE": {"BASE": "CoOp"}}, "TRAINER.COOP.N_CTX", True),
+        ("Plugin", {}, "TRAINER.MOCOOP.TOP_K", False),
+        ("CoOp", {"MINE": {"A": 1}}, "TRAINER.MINE.A", False),
+        ("ZeroshotCLIP", {}, "OPTIM.LR", False),
+        ("ZeroshotCLIP", {}, "DATALOADER.TRAIN_X.BATCH_SIZE", False),
+        ("CoOp", {}, "DATALOADER.TRAIN_X.BATCH_SIZE", True),
+        ("CoOp", {}, "DATALOADER.TRAIN_U.BATCH_SIZE", False),
+        ("CoOp", {}, "DATASET.FOLDER.CSV", False),
+    ],
+)
+def test_what_the_run_does_not_read_is_no_other_setting(method, nodes, key, counts):
+    """Neither in the hash nor in the differences for which a finished run is refused."""
+    here, there = settings_of(method, **nodes), settings_of(method, **nodes)
+    *path, name = key.split(".")
+    node = there
+    for part in path:
+        node[part] = dict(node[part])
+        node = node[part]
+    node[name] = 0.5
+    assert (config_sha256(here) != config_sha256(there)) == counts
+    assert [line.split(" was ")[0] for line in config_differences(here, there)] == ([key] if counts else [])
+
+
+def test_an_evaluation_does_not_read_what_only_training_does():
+    here, there = settings_of("CoOp"), settings_of("CoOp")
+    there["OPTIM"] = {"LR": 9.0}
+    assert config_sha256(here, trains=False) == config_sha256(there, trains=False)
+    assert config_differences(here, there, trains=False) == [] != config_differences(here, there)
+
+
+def test_own_images_read_their_node():
+    here, there = settings_of("CoOp"), settings_of("CoOp")
+    for config, name in ((here, "a.csv"), (there, "b.csv")):
+        config["DATASET"] |= {"NAME": "Folder", "FOLDER": {"CSV": name}}
+    assert config_differences(here, there) == ["DATASET.FOLDER.CSV was 'a.csv', got 'b.csv'"]
+
+
 def test_a_running_and_a_failed_run_are_recorded_too(tmp_path):
     for status, error in (("running", None), ("failed", "no data")):
         write_record(tmp_path / "result.json", unfinished_record(make_config(), status, error))
@@ -78,6 +134,13 @@ def test_a_running_and_a_failed_run_are_recorded_too(tmp_path):
         ({"epoch": "ten"}, "got epoch = 'ten', expected int or null"),
         ({"seconds": {"train": "x"}}, "seconds: got train = 'x', expected int or float or null"),
         ({"knowledge": "words"}, "got knowledge = 'words', expected a list of texts"),
+        ({"weights_sha256": 7}, "got weights_sha256 = 7, expected str"),
+        ({"command": ["train"]}, r"got command = \['train'\], expected plain values"),
+        ({"command": {"eval_only": {}}}, "got command = {'eval_only': {}}, expected plain values"),
+        ({"precision": "fp32"}, "got precision = 'fp32', expected a text for each of train and test"),
+        ({"zero_shot": {"below": "x"}}, "got zero_shot = {'below': 'x'}, expected numbers"),
+        ({"train_per_class": [1, "2"]}, r"got train_per_class = \[1, '2'\], expected two numbers"),
+        ({"metrics": {}}, "metrics: got no field 'accuracy'"),
     ],
 )
 def test_a_wrong_field_is_named(change, message):

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from mocoop.results.router_tally import RouterTally
+from mocoop.results.routing import RouterTally
 
 IMAGES, EXPERTS, CLASSES, TOP_K = 60, 4, 5, 2
 GROUPS, STYLES = ["photo", "dark", "sketch", "noisy"], ["sketch", "unknown", "photo"]

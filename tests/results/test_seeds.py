@@ -1,8 +1,8 @@
 import pytest
 
+from mocoop.results.by_protocol import seeds_table
 from mocoop.results.collect import collect
 from mocoop.results.paired import seeds_needed
-from mocoop.results.seeds import seeds_table
 from tests.results.runs import add_base_new
 
 

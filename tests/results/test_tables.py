@@ -74,8 +74,9 @@ def test_configurations_are_named_only_where_a_method_has_several(tmp_path):
 def test_shots_are_named_only_where_there_are_several(tmp_path):
     for shots in (0, 4, 16):
         add_base_new(tmp_path, {1: 80.0}, {1: 60.0}, shots=shots)
+    add_base_new(tmp_path, {1: 80.0}, {1: 60.0}, shots=0, method="ZeroshotCLIP")
     names = [row[1] for row in base_new_table(collect(tmp_path).frame).rows]
-    assert names == ["CoOp", "CoOp, 4 shots", "CoOp, 16 shots"]
+    assert names == ["ZeroshotCLIP", "CoOp, 4 shots", "CoOp, 16 shots", "CoOp, all images"]
 
 
 def test_ablation_table_keeps_the_order_of_its_labels(tmp_path):
@@ -230,3 +231,25 @@ def test_what_training_knew_is_a_footnote(tmp_path):
     frame = collect(tmp_path).frame
     frame["knowledge"] = frame["phase"].map({"train_base": "names of the new classes", "test_new": "less"})
     assert base_new_table(frame).notes[1:] == ["CoOp also uses: names of the new classes"]
+
+
+def test_all_training_images_are_no_zero_shots(tmp_path):
+    """DATASET.NUM_SHOTS 0 and -1 mean all images; an unfinished run of them is a gap in its column."""
+    for shots in (0, 16):
+        add_run(tmp_path, 50.0 + shots, protocol="few_shot", phase="train_all", shots=shots)
+    add_run(tmp_path, 40.0, protocol="few_shot", phase="train_all", shots=-1, method="TCP")
+    add_run(tmp_path, 30.0, protocol="few_shot", phase="train_all", shots=0, method="ZeroshotCLIP")
+    (add_run(tmp_path, 30.0, protocol="few_shot", phase="train_all", shots=0, method="MaPLe") / "result.json").unlink()
+    table = few_shot_table(collect(tmp_path).with_gaps())
+    assert table.columns[2:] == ["0 shots", "16 shots", "all images"]
+    means = {row[1]: [cell.mean for cell in row[2:]] for row in table.rows}
+    assert means["CoOp"][1:] == [66.0, 50.0] and means["TCP"][2] == 40.0 and means["ZeroshotCLIP"][0] == 30.0
+    assert math.isnan(means["CoOp"][0]) and "MaPLe" in means
+
+
+def test_more_shots_than_a_class_has_are_a_line_below_the_table(tmp_path):
+    for shots, found in ((1, [1, 1]), (16, [5, 16]), (0, [5, 40])):
+        add_run(tmp_path, 50.0, shots=shots, protocol="few_shot", phase="train_all", more={"train_per_class": found})
+    notes = few_shot_table(collect(tmp_path).frame).notes
+    line = "shapes_both, 16 shots: a class had 5 to 16 training images, and all were used"
+    assert [note for note in notes if "training images" in note] == [line]

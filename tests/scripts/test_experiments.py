@@ -11,7 +11,7 @@ from tests.scripts.checkout import REPOSITORY, Checkout
 TRAIN = '''
 """Stands in for train.py: writes the answers of a variant that is better, or of one of the others."""
 from pathlib import Path
-from mocoop.results.router_tally import ROUTERS
+from mocoop.results.routing import ROUTERS
 from tests.results.runs import add_answers, make_routing
 
 ACCURACIES = {"load": [50.0, 50.0], "agreement": 60.0, "accuracy": dict.fromkeys(ROUTERS, 60.0)}

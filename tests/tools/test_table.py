@@ -1,4 +1,5 @@
 import argparse
+import json
 
 import pytest
 
@@ -6,7 +7,7 @@ from mocoop.errors import ConfigError, DataError
 from mocoop.results.record import unfinished_record, write_record
 from mocoop.tools import table
 from tests.results.logs import add_log
-from tests.results.runs import add_answers, add_base_new, add_run, make_config, make_routing
+from tests.results.runs import add_answers, add_base_new, add_run, make_config, make_record, make_routing
 
 
 def run(*arguments) -> int:
@@ -102,13 +103,68 @@ def test_base_alone_is_refused(tmp_path):
 def test_what_was_left_out_is_named(tmp_path, caplog):
     add_base_new(tmp_path, {1: 84.24}, {1: 75.67})
     (add_run(tmp_path, 50.0, seed=2) / "result.json").unlink()
-    stray = add_run(tmp_path, 50.0, seed=3).rename(tmp_path / "stray")
     run(tmp_path)
-    assert [record.message.split(": ", 2)[2] for record in caplog.records] == [
-        "no result.json, the run did not finish",
-        f"not in {table.LAYOUT}",
+    (record,) = caplog.records
+    assert record.message.split(": ", 2)[2] == "no result.json, the run did not finish"
+
+
+@pytest.mark.parametrize("field, value", [("weights_sha256", ["a"]), ("command", "train"), ("clip_sha256", {"a": 1})])
+def test_one_spoiled_record_ends_nothing(tmp_path, capsys, caplog, field, value):
+    add_base_new(tmp_path, {1: 84.24, 2: 80.0}, {1: 75.67, 2: 70.0})
+    path = tmp_path / "base2new/test_new/shapes_both/shots_16/CoOp/tiny/seed2/result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    assert run(tmp_path) == 0
+    (record,) = caplog.records
+    assert f"{path}: got {field} = " in record.getMessage() and "no new result for seed 2" in capsys.readouterr().out
+
+
+def by_hand(folder, accuracy, **identity):
+    """A run as `train.py --output-dir FOLDER` leaves it."""
+    folder.mkdir(parents=True)
+    write_record(folder / "result.json", make_record(accuracy, **identity))
+    return folder
+
+
+TEST_OF_TRY = {"command": {"eval_only": True, "model_dir": "output/try", "load_epoch": None}}
+
+
+def test_runs_by_hand_are_read_by_their_records(tmp_path, capsys, caplog):
+    folder = by_hand(tmp_path / "output/try", 80.0, dataset="OxfordPets", classes="base", weights_sha256="a" * 64)
+    new = {"shots": -1, "classes": "new", "weights_sha256": "a" * 64, "more": TEST_OF_TRY}
+    by_hand(tmp_path / "output/try_on_new", 60.0, dataset="OxfordPets", **new)
+    run(tmp_path / "output")
+    assert "| oxford_pets | CoOp   | 80.00 | 60.00 | 68.57 |" in capsys.readouterr().out
+    place = "oxford_pets/shots_16/CoOp/try/seed1"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{folder}: counts by its record; the scripts' place for it is base2new/train_base/{place}",
+        f"{folder}_on_new: counts by its record; the scripts' place for it is base2new/test_new/{place}",
     ]
-    assert str(stray) in caplog.text
+    run(folder)
+    assert "no new result for seed 1" in capsys.readouterr().out
+
+
+def test_runs_by_hand_join_those_of_scripts_with_the_same_settings(tmp_path, capsys):
+    add_base_new(tmp_path, {1: 80.0}, {1: 60.0}, weights_sha256="a" * 64)
+    settings = {"shots": 16, "classes": "base"}
+    by_hand(tmp_path / "mine/seed2", 82.0, seed=2, weights_sha256="b" * 64, **settings)
+    by_hand(tmp_path / "again", 10.0, seed=1, **settings)  # in its own row, as that seed is there
+    run(tmp_path)
+    out = capsys.readouterr().out
+    assert "CoOp tiny" in out and "CoOp again" in out and "CoOp tiny: no new result for seed 2" in out
+
+
+def test_a_model_tested_by_hand_on_other_data_is_transfer(tmp_path, capsys):
+    by_hand(tmp_path / "source", 70.0, dataset="ImageNet", weights_sha256="a" * 64)
+    for name, accuracy in (("EuroSAT", 40.0), ("ImageNetA", 20.0)):
+        by_hand(tmp_path / name, accuracy, dataset=name, weights_sha256="a" * 64, more=TEST_OF_TRY)
+    run(tmp_path, "--protocol", "xd")
+    lines = capsys.readouterr().out.splitlines()
+    assert (
+        lines[2].split() == "| Method | imagenet (source) | eurosat |".split()
+        and "| CoOp   |             70.00 |" in lines[4]
+    )
+    run(tmp_path, "--protocol", "dg")
+    assert "20.00" in capsys.readouterr().out
 
 
 def test_nothing_found_is_an_error(tmp_path):
@@ -184,13 +240,46 @@ def test_old_logs_stand_beside_new_results(tmp_path, capsys):
         add_base_new(tmp_path / "new", {seed: 80.0}, {seed: 60.0}, dataset="dtd", cfg="c")
         for phase, classes, correct in (("train_base", "base", 70), ("test_new", "new", 50)):
             path = f"base2new/{phase}/dtd/shots_16/CoOp/c/seed{seed}"
-            add_log(tmp_path / "old", path, correct=correct, total=100, classes=classes, seed=seed)
+            add_log(
+                tmp_path / "old", path, correct=100 * correct, total=10000, classes=classes, seed=seed, backbone="tiny"
+            )
     run(tmp_path / "new", "--logs", tmp_path / "old", "--methods", "CoOp")
     out = " ".join(capsys.readouterr().out.split())
     assert "| CoOp | **80.00 ± 0.00** | **60.00 ± 0.00** | **68.57 ± 0.00** |" in out
     assert "| CoOp (from log.txt) | 70.00 ± 0.00 | 50.00 ± 0.00 | 58.33 ± 0.00 |" in out
     run("--logs", tmp_path / "old")
     assert "58.33" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("also_as_output", [False, True])
+def test_a_tree_in_which_coop_and_mocoop_ran_side_by_side(tmp_path, capsys, caplog, also_as_output):
+    for phase, classes, correct in (("train_base", "base", 70), ("test_new", "new", 50)):
+        add_log(tmp_path, f"base2new/{phase}/dtd/shots_16/CoOp/c/seed1", correct=correct, total=100, classes=classes)
+    add_base_new(tmp_path, {1: 80.0}, {1: 60.0}, dataset="dtd", cfg="c", method="MoCoOp", backbone="ViT-B/16")
+    run(*([tmp_path] if also_as_output else []), "--logs", tmp_path)
+    out = capsys.readouterr().out
+    rows = [line.split() for line in out.splitlines() if line.startswith("| dtd")]
+    assert [row[3] for row in rows] == ["MoCoOp", "CoOp"]
+    assert "–" not in out and not caplog.records
+
+
+def test_few_shot_runs_side_by_side_lie_where_coops_scripts_put_them(tmp_path, capsys):
+    add_log(tmp_path, "dtd/CoOp/c_16shots/nctx16/seed1", correct=70, total=100)
+    made = add_run(tmp_path / "made", 80.0, phase="train_all", method="MoCoOp", backbone="ViT-B/16")
+    (tmp_path / "dtd/MoCoOp/c_16shots").mkdir(parents=True)
+    made.rename(tmp_path / "dtd/MoCoOp/c_16shots/seed1")
+    run("--logs", tmp_path, "--protocol", "few_shot")
+    out = capsys.readouterr().out
+    rows = [line.split() for line in out.splitlines() if line.startswith("| dtd")]
+    assert [row[3] for row in rows] == ["MoCoOp", "CoOp"]
+
+
+def test_the_protocol_that_a_tree_has_runs_of_is_named(tmp_path):
+    add_log(tmp_path, "dtd/CoOp/c_16shots/seed1")
+    with pytest.raises(DataError, match="no finished run with protocol base2new; there are some of few_shot: add --p"):
+        run("--logs", tmp_path)
+    with pytest.raises(DataError, match="protocol base2new, dataset sun397; run one with scripts/"):
+        run("--logs", tmp_path, "--datasets", "sun397")
 
 
 def test_one_tree_of_logs_given_twice_does_not_count(tmp_path, caplog):
@@ -296,3 +385,11 @@ def test_configurations_are_compared_with_the_one_that_is_named(tmp_path):
     add_answers(tmp_path, "MoCoOp", 0.8, dataset="a")
     with pytest.raises(DataError, match="CoOp may be CoOp/ca, CoOp/cb; name one of them"):
         run(tmp_path, "--cfgs", "ca,cb,tiny", "--against", "CoOp")
+
+
+def test_a_model_of_the_scripts_tested_by_hand_on_other_data_is_transfer(tmp_path, capsys):
+    where = {"protocol": "few_shot", "phase": "train_all", "dataset": "imagenet"}
+    add_run(tmp_path, 70.0, weights_sha256="a" * 64, **where)
+    by_hand(tmp_path / "try", 40.0, dataset="EuroSAT", shots=-1, weights_sha256="a" * 64, more=TEST_OF_TRY)
+    run(tmp_path, "--protocol", "xd")
+    assert "| CoOp   |             70.00 |   40.00 |" in capsys.readouterr().out

@@ -71,6 +71,17 @@ def test_a_finished_one_is_not_run_again(runs, tmp_path, capsys, method):
     assert "finished already" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "key, value", [("TRAINER.MOCOOP.TOP_K", "1"), ("TRAINER.MOCOOP.GROUPS", "[['a dark photo of a {}.']]")]
+)
+def test_nor_after_the_settings_of_others_changed(runs, tmp_path, capsys, key, value):
+    run = runs.new("CoOp", key, value)
+    run.out = tmp_path / "run"
+    shutil.copytree(whole("CoOp"), run.out)
+    assert train.main(run.argv()) == 0
+    assert "finished already" in capsys.readouterr().out
+
+
 def test_they_enter_tables_and_are_joined():
     found = collect(OLD)
     frame = found.frame[found.frame["protocol"] == "base2new"]

@@ -1,16 +1,166 @@
-"""The figures that a protocol ends in."""
+"""The figures that a protocol ends in: base against new accuracy, few-shot curves as in CoOp's paper, transfer."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
+from mocoop.errors import DataError
 from mocoop.protocol import BASE_NEW, CURVE, PROTOCOLS
+from mocoop.results.aggregate import AVERAGE, over_seeds, seed_matrix
 from mocoop.results.by_protocol import summarise
-from mocoop.results.figures.base_new import base_new_figure, base_new_scatter
-from mocoop.results.figures.few_shot import few_shot_figure
+from mocoop.results.collect import ALL_SHOTS
+from mocoop.results.figures.style import (
+    MARKERS,
+    PAGE_WIDTH,
+    SMALL,
+    accuracy_label,
+    curve_names,
+    entry_looks,
+    legend_above,
+    panel_grid,
+    shortened,
+    styled,
+    styled_without_grid,
+    wrapped,
+)
 from mocoop.results.figures.transfer import transfer_figure
+from mocoop.results.tables import BASE_NEW_COLUMNS, entry_namer
+
+CURVE_STEP = 5  # H between two curves of equal H
+LEGEND_WIDTH = 24  # characters
+
+
+@styled
+def base_new_figure(summary: pd.DataFrame, labels: dict | None = None) -> Figure:
+    """Base, new and H of each dataset and of their average, with the deviation over seeds as error bars.
+
+    summary: of `aggregate.base_to_new`. labels: {cfg: name} as in the tables.
+    """
+    looks, name = _looks(summary), entry_namer(summary, labels)
+    blocks = list(summary.groupby(level="dataset", sort=False))
+    figure, axes = panel_grid(len(blocks), 2.2 if len(blocks) > 4 else 2.8, sharey=len(blocks) <= 4)
+    offsets = (np.arange(len(looks)) - (len(looks) - 1) / 2) * 0.8 / len(looks)
+    for axis, (dataset, block) in zip(axes, blocks):
+        for offset, (entry, look) in zip(offsets, looks.items()):
+            row = block.loc[(dataset, *entry)]
+            means = [row[column] for column in BASE_NEW_COLUMNS]
+            spread = [row[f"{column}_std"] for column in BASE_NEW_COLUMNS]
+            axis.errorbar(np.arange(3) + offset, means, spread, linestyle="none", **look)
+        axis.set_title(wrapped(dataset))
+        axis.set_xticks(range(3), BASE_NEW_COLUMNS.values())
+        axis.set_xlim(-0.5, 2.5)
+        axis.grid(axis="x", visible=False)
+    figure.supylabel(accuracy_label(summary["base_std"]), fontsize=9)
+    legend_above(figure, looks, map(name, looks), linestyle="none")
+    return figure
+
+
+@styled_without_grid
+def base_new_scatter(summary: pd.DataFrame) -> Figure:
+    """New against base accuracy: a colour per method, a marker per dataset, and lines of equal H."""
+    looks, name = _looks(summary), entry_namer(summary)
+    markers = dict(zip(summary.index.unique("dataset"), itertools.cycle(MARKERS)))
+    figure = Figure(figsize=(PAGE_WIDTH, 4.2), layout="constrained")
+    axis = figure.subplots()
+    for (dataset, *entry), row in summary.iterrows():
+        look = looks[tuple(entry)] | {"marker": markers[dataset], "markersize": 8 if dataset == AVERAGE else 5}
+        axis.errorbar(row["base"], row["new"], row["new_std"], row["base_std"], elinewidth=0.8, **look)
+    _draw_equal_h(axis)
+    label = accuracy_label(summary["base_std"])
+    axis.set_xlabel(label.replace("accuracy", "accuracy on base classes"))
+    axis.set_ylabel(label.replace("accuracy", "accuracy on new classes"))
+    handles = [Line2D([], [], linewidth=3, color=look["color"]) for look in looks.values()]
+    handles += [Line2D([], [], linestyle="none", color="grey", marker=marker) for marker in markers.values()]
+    names = [shortened(label, LEGEND_WIDTH) for label in [*map(name, looks), *markers]]
+    figure.legend(handles, names, loc="outside right upper")
+    return figure
+
+
+def _looks(summary: pd.DataFrame) -> dict[tuple, dict]:
+    return entry_looks(summary.index.droplevel("dataset").unique())
+
+
+def _draw_equal_h(axis) -> None:
+    """Dotted curves base -> new of equal H through the visible part of the plot, labelled at the right edge."""
+    axis.margins(0.1)
+    left, right, bottom, top = (min(edge, 102) for edge in axis.axis())
+    base = np.linspace(left, right, 200)
+    step = CURVE_STEP * (1 if top - bottom < 50 else 2)
+    for h in range(step, 100, step):
+        new = h * base / np.where(2 * base > h, 2 * base - h, np.nan)
+        inside = np.flatnonzero((new >= bottom + 0.04 * (top - bottom)) & (new <= top))
+        if len(inside) < 20:
+            continue
+        inside = inside[:-8]  # room for the label
+        axis.plot(base[inside], new[inside], ":", color="grey", linewidth=0.8, zorder=0)
+        place = (base[inside[-1]], new[inside[-1]])
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        axis.annotate(f"H = {h}", place, ha="center", va="center", color="grey", fontsize=SMALL, bbox=box, zorder=0)
+    axis.axis((left, right, bottom, top))
+
+
+MOST_SHOTS = 256  # shots
+CURVE_LOOK = {"linestyle": "-", "linewidth": 1.2, "markersize": 4}
+ZERO_SHOT = {"linestyle": "none", "marker": "*", "markersize": 9}
+
+
+@styled
+def few_shot_figure(runs: pd.DataFrame, seeds: list[int] | None = None) -> Figure:
+    """A panel for the average, if there are several datasets, and one for each; a curve per method and cfg.
+
+    Shots stand evenly on a doubling scale, left of them zero-shot results as stars with a dashed line across. Error
+    bars are the standard deviation over `seeds` (default: those present); a mean that lacks a seed is not drawn.
+    Raises DataError if no mean is complete.
+    """
+    means = over_seeds(seed_matrix(runs, seeds)).dropna(subset="mean").reset_index()
+    if means.empty:
+        raise DataError("got no result of protocol few_shot that has all seeds, expected one to draw a curve")
+    datasets = sorted(means["dataset"].unique(), key=lambda name: name != AVERAGE)
+    looks = _curve_looks(means)
+    figure, axes = panel_grid(len(datasets), 2.0 if len(datasets) > 3 else 2.6, most=3)
+    for axis, dataset in zip(axes, datasets):
+        _draw_curves(axis, means[means["dataset"] == dataset], looks)
+        _mark_shots(axis, sorted(means["shots"].unique()))
+        title = f"average of {len(datasets) - 1} datasets" if dataset == AVERAGE else wrapped(dataset, 26, 1)
+        axis.set_title(title, fontweight="bold" if dataset == AVERAGE else "normal")
+    figure.supxlabel("training images per class (0: none, zero-shot)", fontsize=9)
+    figure.supylabel(accuracy_label(means["std"]), fontsize=9)
+    legend_above(figure, looks, curve_names(looks))
+    return figure
+
+
+def shot_position(shots):
+    """Where a number of shots stands on the axis: 0 at 0, then one step for each doubling; all images at MOST_SHOTS."""
+    return np.log2(np.clip(shots, 0.5, MOST_SHOTS)) + 1
+
+
+def _curve_looks(means: pd.DataFrame) -> dict[tuple, dict]:
+    most = means.groupby(["method", "cfg"], sort=False)["shots"].max()
+    looks = entry_looks(dict.fromkeys(means[["method", "cfg"]].itertuples(index=False, name=None)))
+    return {curve: look | (CURVE_LOOK if most[curve] > 0 else ZERO_SHOT) for curve, look in looks.items()}
+
+
+def _draw_curves(axis, means: pd.DataFrame, looks: dict[tuple, dict]) -> None:
+    trained = [curve for curve, look in looks.items() if look["marker"] != ZERO_SHOT["marker"]]
+    for curve, look in looks.items():
+        rows = means[(means["method"] == curve[0]) & (means["cfg"] == curve[1])].sort_values("shots")
+        place = shot_position(rows["shots"].to_numpy())
+        if curve in trained:  # a little aside, so that error bars do not hide each other
+            place = place + (trained.index(curve) - (len(trained) - 1) / 2) * 0.06
+        elif len(rows):
+            axis.axhline(rows["mean"].iloc[0], color=look["color"], linestyle="--", linewidth=0.8, zorder=1)
+        axis.errorbar(place, rows["mean"], rows["std"], elinewidth=0.8, **look)
+
+
+def _mark_shots(axis, shots: list[int]) -> None:
+    axis.set_xticks(shot_position(np.array(shots)), ["all" if number == ALL_SHOTS else str(number) for number in shots])
+    axis.margins(x=0.06)
+    axis.grid(axis="x", visible=False)
 
 
 @dataclass(frozen=True)

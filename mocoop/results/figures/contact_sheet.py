@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from mocoop.errors import DataError
 from mocoop.images import AS_COOP, read_image
 from mocoop.pixels import Reading
-from mocoop.results.expert_use import strongest_images
 from mocoop.results.figures.style import COLOURS, PAGE_WIDTH, SMALL, styled_without_grid, wrapped
+from mocoop.results.routing import strongest_images
 
 PIXELS = 128  # of an image's longer side
 LARGEST = 1.0  # inches of an image
@@ -40,7 +40,7 @@ def contact_tiles(
 ) -> dict[str, list[Tile]]:
     """The `count` images with the highest gate weight of each expert, read from below `root` as the run read them.
 
-    predictions: of one run, with `classname`, as `expert_use.predictions_of` gives them.
+    predictions: of one run, with `classname`, as `predictions_of` gives them.
     """
     return {
         expert: [

@@ -3,7 +3,7 @@ import pytest
 
 from mocoop.results.aggregate import base_to_new
 from mocoop.results.collect import collect
-from mocoop.results.figures.base_new import base_new_figure, base_new_scatter
+from mocoop.results.figures.by_protocol import base_new_figure, base_new_scatter
 from mocoop.results.figures.style import COLOURS, save_figure
 from tests.results.runs import add_base_new
 

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mocoop.results.expert_use import over_seeds
-from mocoop.results.figures.expert_similarity import expert_similarity_figure, hundredths
+from mocoop.results.figures.heatmap import expert_similarity_figure, hundredths
+from mocoop.results.routing import over_seeds
 
 
 def similarity(value, experts=2):

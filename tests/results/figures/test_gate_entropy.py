@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mocoop.errors import DataError
-from mocoop.results.figures.gate_entropy import gate_entropy_figure
+from mocoop.results.figures.routing import gate_entropy_figure
 
 
 def entropies(*values):
