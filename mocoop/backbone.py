@@ -13,8 +13,10 @@ from yacs.config import CfgNode
 
 from mocoop import tiny
 from mocoop.clip.backbone import Backbone
+from mocoop.clip.feature_cache import tensors_sha256
+from mocoop.clip.identity import found_sha256, kept_sha256
 from mocoop.clip.jit_archive import is_jit_archive, read_jit_archive
-from mocoop.clip.open_clip_names import PREFIX, load_open_clip
+from mocoop.clip.open_clip_names import FOLDER, PREFIX, load_open_clip, local_files
 from mocoop.clip.openai import CLIP, MODEL_URLS, build_clip, clip_modules
 from mocoop.errors import CheckpointError, ConfigError, reason_of
 from mocoop.files import check_zip, file_sha256
@@ -47,11 +49,19 @@ def load_clip(cfg: CfgNode) -> Backbone:
         ConfigError: for a name that is none of these, or an unknown activation.
         CheckpointError: for a file that is damaged, unsafe or not a CLIP, or a download that fails.
     """
+    model = _load(cfg).float().eval().requires_grad_(False)
+    name = cfg.MODEL.BACKBONE.NAME
+    state = model.model.state_dict().items()
+    model.sha256 = kept_sha256(weight_files(name), _kind(name), lambda: tensors_sha256(sorted(state)))
+    return model
+
+
+def _load(cfg: CfgNode) -> Backbone:
     name, activation = cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.get("ACTIVATION", "auto")
     if activation not in ACTIVATIONS:
         raise ConfigError(f"MODEL.BACKBONE.ACTIVATION is {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
     if name.startswith(PREFIX):
-        return load_open_clip(name, activation).float().eval().requires_grad_(False)
+        return load_open_clip(name, activation)
     if name in EMBEDDED:
         model = tiny.load(EMBEDDED[name])
     elif name in MODEL_URLS:
@@ -59,7 +69,7 @@ def load_clip(cfg: CfgNode) -> Backbone:
     elif name and Path(name).expanduser().is_file():
         path = Path(name).expanduser()
         model = _build(_read_weights(path), name)
-        if activation == "auto" and file_sha256(path) not in _published_hashes():
+        if activation == "auto" and not _is_published(path):
             logger.warning(
                 "%s: weights do not say their activation, QuickGELU is assumed, as in OpenAI's models; for most models "
                 "of LAION set MODEL.BACKBONE.ACTIVATION gelu",
@@ -71,13 +81,42 @@ def load_clip(cfg: CfgNode) -> Backbone:
         raise ConfigError(f"MODEL.BACKBONE.NAME is {name!r}, expected {expected}")
     if activation == "gelu":
         model.use_gelu()
-    return model.float().eval().requires_grad_(False)
+    return model
+
+
+def clip_sha256(cfg: CfgNode) -> str:
+    """What the CLIP that MODEL.BACKBONE.NAME names is known by; it is loaded only if that is not kept.
+
+    Raises what `load_clip` does.
+    """
+    name = cfg.MODEL.BACKBONE.NAME
+    files = weight_files(name)
+    return files and found_sha256(files, _kind(name)) or load_clip(cfg).sha256
+
+
+def weight_files(name: str) -> list[Path]:
+    """The files on this machine that a CLIP of that name is loaded from; none for what is in the cache of the hub."""
+    if name.startswith(PREFIX):
+        return local_files(name)
+    if name in EMBEDDED:
+        return [tiny.weights_file(EMBEDDED[name])]
+    path = WEIGHTS_FOLDER / Path(MODEL_URLS[name]).name if name in MODEL_URLS else Path(name)
+    return [path.expanduser()] if name and path.expanduser().is_file() else []
+
+
+def _kind(name: str) -> str:
+    """How the weights of a name are read: what else than its files their tensors depend on."""
+    return name.partition("/")[0] if name.startswith(PREFIX) and FOLDER not in name else ""
+
+
+def is_name(name: str) -> bool:
+    """Whether a name stands for one CLIP everywhere: an embedded one, one of OpenAI's or open_clip's."""
+    return name in EMBEDDED or name in MODEL_URLS or name.startswith(PREFIX)
 
 
 def is_available(name: str) -> bool:
     """Whether `load_clip` knows the name: an embedded CLIP, one of OpenAI's or open_clip's, or a file that is there."""
-    known = name in EMBEDDED or name in MODEL_URLS or name.startswith(PREFIX)
-    return known or bool(name) and Path(name).expanduser().is_file()
+    return is_name(name) or bool(name) and Path(name).expanduser().is_file()
 
 
 def check_input(cfg: CfgNode, clip_model: Backbone, as_trained: bool = False) -> None:
@@ -151,13 +190,14 @@ def _read_jit(path: Path) -> dict[str, Tensor]:
     try:
         return read_jit_archive(path)
     except CheckpointError:
-        if file_sha256(path) not in _published_hashes():
+        if not _is_published(path):
             raise
         return torch.jit.load(path, map_location="cpu").state_dict()  # OpenAI's own file, by its hash
 
 
-def _published_hashes() -> set[str]:
-    return {url.split("/")[-2] for url in MODEL_URLS.values()}
+def _is_published(path: Path) -> bool:
+    """Whether a file is one of OpenAI's, by its hash."""
+    return kept_sha256([path], "file", lambda: file_sha256(path)) in {url.split("/")[-2] for url in MODEL_URLS.values()}
 
 
 def _build(state: dict[str, Tensor], name: str) -> CLIP:

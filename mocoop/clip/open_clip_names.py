@@ -46,6 +46,16 @@ def load_open_clip(name: str, activation: str = "auto") -> OpenCLIP:
             raise CheckpointError(f"cannot load {name}: {reason_of(error, 300)}{hint}") from error
 
 
+def local_files(name: str) -> list[Path]:
+    """The files that a name that begins with "open_clip:" names itself: its weights, or all of its folder."""
+    rest = name.removeprefix(PREFIX)
+    if rest.startswith(FOLDER):
+        folder = Path(rest.removeprefix(FOLDER)).expanduser()
+        return sorted(path for path in folder.glob("*") if path.is_file())
+    path = Path(rest.partition("/")[2]).expanduser()
+    return [path] if path.is_file() and not rest.startswith(HUB) else []
+
+
 def _parsed(name: str) -> tuple[str, str | None]:
     """open_clip's name of the model, and its tag or file of weights. Raises ConfigError for a name without these."""
     import open_clip

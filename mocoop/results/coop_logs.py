@@ -88,16 +88,18 @@ def log_place(folder: Path) -> dict | None:
     }
 
 
+def logged_config(folder: Path) -> dict[str, str]:
+    """The configuration that the newest log of a folder that has one dumped: {dotted key: text}; empty without."""
+    logs = sorted((path for path in folder.glob(f"{LOG_NAME}*") if _is_log(path.name)), reverse=True)
+    return next(filter(None, (_config(_lines(path)) for path in logs)), {})
+
+
 def read_log(path) -> dict:
     """The result of one log: accuracy, macro_f1 and per_class_mean in percent, num_test, and the dumped `config`.
 
     What the log lacks is None; config is {dotted key: text}. Raises DataError if it holds no result that counts.
     """
-    try:
-        check_plain_file(path)
-        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    lines = _lines(path)
     values = _last_result(lines, path)
     accuracy = values["accuracy"]
     if values.get("total") and "correct" in values:
@@ -118,6 +120,15 @@ def read_log(path) -> dict:
 
 def _is_log(name: str) -> bool:
     return name == LOG_NAME or name.startswith(f"{LOG_NAME}-")
+
+
+def _lines(path) -> list[str]:
+    """The lines of a log. Raises DataError if it cannot be read."""
+    try:
+        check_plain_file(path)
+        return Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _row(folder: Path) -> dict:

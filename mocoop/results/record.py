@@ -52,6 +52,7 @@ _IDENTITY = {
     "config_sha256": str,
 }
 _NUMBER = (int, float, type(None))
+_TEXT = (str, type(None))
 _MEASURED = {
     "split": str,
     "epoch": (int, type(None)),  # of the weights that were tested; None if nothing was trained, as the selection
@@ -68,9 +69,10 @@ _MEASURED = {
     "peak_memory_mb": _NUMBER,
     "finished": str,
 }
-# What a record may lack: hash of the weights; precision of "train" and "test"; what training used beyond images and
-# names of the trained classes; how the method compares with what it started from; what train.py was asked to do.
-_OPTIONAL = ("weights_sha256", "precision", "knowledge", "zero_shot", "command", "ranks")
+# What a record may lack: hashes of the learned weights, and of CLIP's, of which older records have only the name;
+# precision of "train" and "test"; what training used beyond images and names of the trained classes; how the method
+# compares with what it started from; what train.py was asked to do.
+_OPTIONAL = ("weights_sha256", "clip_sha256", "precision", "knowledge", "zero_shot", "command", "ranks")
 _CLASS = {"label": int, "classname": str, "total": int, "correct": int}
 _ROUTERS = {"load": list, "agreement": (int, float), "accuracy": dict}
 _ROUTING = {"groups": list, "top_k": int, "chosen": list, "chosen_by_domain": dict, "domain_in_top_k": _NUMBER}
@@ -149,6 +151,7 @@ def validate_record(record, where) -> None:
         return
     _check_fields(record, _MEASURED, f"{where}: ", "a run that is done")
     _check_fields(record["seconds"], dict.fromkeys(record["seconds"], _NUMBER), f"{where}: seconds: ", "a run")
+    _check_fields({"clip_sha256": record.get("clip_sha256")}, {"clip_sha256": _TEXT}, f"{where}: ", "a run")
     knowledge = record.get("knowledge") or []
     if not isinstance(knowledge, list) or not all(isinstance(what, str) for what in knowledge):
         raise DataError(f"{where}: got knowledge = {quoted(knowledge)}, expected a list of texts")

@@ -14,7 +14,7 @@ from mocoop.methods import get_method
 from mocoop.methods.base import PromptMethod
 from mocoop.training.optimizer import build_optimizer
 from mocoop.training.precision import Precision
-from mocoop.training.run_state import check_activation, learned_state
+from mocoop.training.run_state import learned_state
 from mocoop.training.schedule import build_lr_scheduler, iterations
 
 ADVICE = "lower OPTIM.LR or use a higher PREC; the last saved state is kept"
@@ -129,7 +129,6 @@ class Learner:
 
 def load_weights(method: PromptMethod, checkpoint: dict, path: Path) -> None:
     """Set what the method learned. Raises CheckpointError, naming the file, if it does not fit."""
-    check_activation(method, checkpoint, path)
     try:
         method.load_learned_state(learned_state(checkpoint, path))
     except CheckpointError as error:

@@ -33,8 +33,10 @@ from mocoop.training.resume_files import remove_resume_files
 from mocoop.training.run_state import (
     MODEL,
     check_classes,
+    check_clip,
     check_made_for,
     find_checkpoint,
+    known_of,
     learned_state,
     model_folder,
     structure_of,
@@ -187,6 +189,7 @@ class PromptTrainer(TrainerX):
             )
         path, checkpoint = from_main(lambda: _read_checkpoint(directory, epoch))
         check_made_for(self.cfg, checkpoint, path)
+        check_clip(self.cfg, self.model.clip_model, known_of(checkpoint, path), path)
         self._take_structure(structure_of(checkpoint, path), path)
         check_classes(self.model, checkpoint, path)
         load_weights(self.model, checkpoint, path)
