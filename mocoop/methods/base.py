@@ -11,6 +11,7 @@ A method is a module that knows no engine. From Python, or in any loop of one's 
 Scaling, clipping and the optimiser's step belong to whoever drives it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from mocoop.clip.image_encoder import ImageEncoder
 from mocoop.clip.text_encoder import TextEncoder
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.errors import CheckpointError, one_line
+from mocoop.methods.heads import rows_among
 from mocoop.methods.registry import MethodEntry
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class PromptMethod(nn.Module):
     entry: MethodEntry  # set by `register_method`
     takes_steps = True  # whether training takes steps; if not, `fit` is all of it, and its epochs are empty
     unit_features = True  # whether `image_features` are normalised
+    class_rows: tuple[str, ...] = ()  # the learned tensors that have one row for each class, in label order
     stages: tuple[float, ...] = ()  # shares of the training at which later stages start; the schedule starts anew there
     stage = 0
 
@@ -237,8 +240,20 @@ class PromptMethod(nn.Module):
         return None
 
     def serves(self, trained: Sequence[str], wanted: Sequence[str]) -> bool:
-        """Whether what is learned for the trained classes alone can be used for the wanted ones."""
-        return list(trained) == list(wanted)
+        """Whether what is learned for the trained classes alone can be used for the wanted ones, in any order."""
+        return not Counter(wanted) - Counter(trained)
+
+    def rows_of_classes(self, state: dict[str, Tensor], trained: Sequence[str]) -> dict[str, Tensor]:
+        """A state that was learned for `trained` classes, with the rows (`class_rows`) of those at hand, in order."""
+        rows = rows_among(trained, self.classnames)
+        parts = ((place, part) for place, part in self.named_modules() if isinstance(part, PromptMethod))
+        names = {f"{place}.{name}".lstrip(".") for place, part in parts for name in part.class_rows}
+        if not names or (rows < 0).any():
+            return state
+        size = (len(trained),)
+        return {
+            name: value[rows] if name in names and value.shape[:1] == size else value for name, value in state.items()
+        }
 
     def structure(self) -> dict:
         """The values of the structural keys, resolved; they travel with a checkpoint."""

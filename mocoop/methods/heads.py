@@ -18,8 +18,13 @@ HEAD_CLASSES = Key(
 def head_rows(settings: CfgNode, classnames: Sequence[str]) -> tuple[list[str], Tensor]:
     """The names of a head's classes, and the row (C,) of each class in it, -1 for one that it does not know."""
     names = list(settings.HEAD_CLASSES) or list(classnames)
-    row = {name: i for i, name in enumerate(_told_apart(names))}
-    return names, torch.tensor([row.get(name, -1) for name in _told_apart(classnames)])
+    return names, rows_among(names, classnames)
+
+
+def rows_among(trained: Sequence[str], classnames: Sequence[str]) -> Tensor:
+    """The row (C,) of each class among the trained ones, -1 for one that is not."""
+    row = {name: i for i, name in enumerate(_told_apart(trained))}
+    return torch.tensor([row.get(name, -1) for name in _told_apart(classnames)])
 
 
 def _told_apart(names: Sequence[str]) -> Iterator[tuple[str, int]]:

@@ -21,7 +21,15 @@ from mocoop.results.record import FILE_NAME, read_record
 from mocoop.training.checkpoint import load_checkpoint
 from mocoop.training.learner import load_weights
 from mocoop.training.precision import Precision
-from mocoop.training.run_state import MODEL, check_clip, description, find_checkpoint, structure_of, with_structure
+from mocoop.training.run_state import (
+    MODEL,
+    check_clip,
+    description,
+    find_checkpoint,
+    structure_of,
+    unserved,
+    with_structure,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -66,11 +74,11 @@ class TrainedRun:
         """
         names = check_names(names)
         if (bound := self.method.bound_to_classes()) and not self.method.serves(self.classnames, names):
-            raise ConfigError(f"{self.checkpoint} has {bound}, and none for other class names")
+            raise ConfigError(f"{self.checkpoint} has {bound}, {unserved(self.classnames, names)}")
         check_classnames(self.cfg, names)
         learned = self.method.learned_state()
         method = build_method(self.cfg, names, self.method.clip_model).to(self.precision.device)
-        method.load_learned_state(learned)
+        method.load_learned_state(method.rows_of_classes(learned, self.classnames))
         method.load_extra_state(self.method.extra_state())
         return replace(self, method=method.eval())
 

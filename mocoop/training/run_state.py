@@ -4,6 +4,8 @@ Only tensors and plain values, so that it loads with `weights_only=True`; CLIP's
 """
 
 import logging
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -192,7 +194,7 @@ def check_classes(method: PromptMethod, checkpoint: dict, path) -> None:
         return
     if "classnames" in made:
         if not method.serves(made["classnames"], method.classnames):
-            raise CheckpointError(f"{path} has {bound}, and none for other class names; the classes here are others")
+            raise CheckpointError(f"{path} has {bound}, {unserved(made['classnames'], method.classnames)}")
         return
     dataset, known = method.cfg.DATASET, {"NAME": made.get("dataset"), "SUBSAMPLE_CLASSES": made.get("classes")}
     for key, value in known.items():
@@ -201,6 +203,13 @@ def check_classes(method: PromptMethod, checkpoint: dict, path) -> None:
             raise CheckpointError(f"{path} has {bound}, and was trained with DATASET.{key} {was}, got {got}")
     if None in known.values():
         logger.warning("%s has %s, and does not say of which: they are taken for those at hand, in order", path, bound)
+
+
+def unserved(trained: Sequence[str], wanted: Sequence[str]) -> str:
+    """In words, what a method that serves trained classes alone lacks of the wanted ones."""
+    others = [quoted(name, 40) for name in (Counter(wanted) - Counter(trained))]
+    shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+    return f"of which there are {len(trained)}, and none for other class names, such as {shown}"
 
 
 def structure_of(checkpoint: dict, path) -> dict:
