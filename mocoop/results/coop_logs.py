@@ -98,9 +98,10 @@ def log_place(folder: Path) -> dict | None:
 
 
 def logged_config(folder: Path) -> dict[str, str]:
-    """The configuration that the newest log of a folder that has one dumped: {dotted key: text}; empty without."""
+    """The configuration that the newest log of a training dumped, else the newest log: {dotted key: text}."""
     logs = sorted((path for path in folder.glob(f"{LOG_NAME}*") if _is_log(path.name)), reverse=True)
-    return next(filter(None, (_config(_lines(path)) for path in logs)), {})
+    texts = sorted(map(_lines, logs), key=lambda lines: not _has_training(lines))
+    return next(filter(None, map(_config, texts)), {})
 
 
 def read_log(path) -> dict:
@@ -125,8 +126,12 @@ def read_log(path) -> dict:
         "per_class_mean": values.get("average"),
         "num_test": int(values["total"]) if "total" in values else None,
         "config": _config(lines),
-        "trained": any(line.startswith("epoch [") for line in lines),
+        "trained": _has_training(lines),
     }
+
+
+def _has_training(lines: list[str]) -> bool:
+    return any(line.startswith("epoch [") for line in lines)
 
 
 def _is_log(name: str) -> bool:

@@ -270,6 +270,7 @@ class TrainingLoop:
         found = {
             "training images": self.manifest_sha256,
             "weights": weights_sha256(self.learner.method.learned_state()),
+            "CLIPs": self.learner.method.clip_model.sha256,
             "random numbers": tensors_sha256([("", torch.get_rng_state())]),
         }
         everywhere = of_all(found)

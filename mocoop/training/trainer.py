@@ -14,7 +14,7 @@ import torch
 from mocoop.backbone import check_classnames, check_input, load_clip
 from mocoop.distributed import from_main, is_main, main_first
 from mocoop.engine import TrainerX
-from mocoop.errors import ConfigError
+from mocoop.errors import CheckpointError, ConfigError
 from mocoop.methods import build_method, config_problems, get_method
 from mocoop.methods.heads import check_trainable
 from mocoop.protocol import BOTH
@@ -96,7 +96,7 @@ class PromptTrainer(TrainerX):
         self.precision = Precision(prec, self.device, cfg.TEST.get("PREC", "peers"))
         self._build_method(cfg, self.precision.prepare(clip_model))
         if cfg.MODEL.INIT_WEIGHTS:
-            load_pretrained_weights(self.model, cfg.MODEL.INIT_WEIGHTS)
+            self._start_from(Path(cfg.MODEL.INIT_WEIGHTS))
         if cfg.TRAIN.get("COMPILE", False):  # a CoOp checkout's config lacks the key
             self.model.image_encoder.compile()
         learned = sum(t.numel() for t in self.model.learned_tensors().values() if t.is_floating_point())
@@ -107,6 +107,15 @@ class PromptTrainer(TrainerX):
         all_classnames = getattr(dataset, "all_classnames", None)
         self.model = build_method(cfg, dataset.classnames, clip_model, all_classnames).to(self.device)
         self.learner = Learner(cfg, self.model, self.precision, len(self.train_loader_x))
+
+    def _start_from(self, path: Path) -> None:
+        """Take what fits of MODEL.INIT_WEIGHTS; prompts of another CLIP may be a start, which is said."""
+        known = known_of(load_checkpoint(path), path)
+        try:
+            check_clip(self.cfg, self.model.clip_model, known, path)
+        except CheckpointError as error:
+            logger.warning("MODEL.INIT_WEIGHTS: %s", error)
+        load_pretrained_weights(self.model, path)
 
     # --- training -------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 import pytest
 
 from mocoop.errors import DataError
-from mocoop.results.coop_logs import EVERY_SEED, collect_logs, for_every_seed, log_place, read_log
+from mocoop.results.coop_logs import EVERY_SEED, collect_logs, for_every_seed, log_place, logged_config, read_log
 from tests.results.logs import FINISHED, TRAINING, add_log, config_text, log_text, result_text
 from tests.results.runs import add_run
 
@@ -241,3 +241,10 @@ def test_a_log_that_powershell_wrote_is_read(tmp_path, encoding):
     (folder / "log.txt").write_bytes((mark + text).replace("\n", "\r\n").encode(encoding))
     row = collect_logs(tmp_path).frame.iloc[0]
     assert (row.accuracy, row.backbone, row.subsample_classes) == (25.0, "ViT-B/16", "base")
+
+
+def test_the_configuration_of_a_training_is_its_own_and_not_a_later_evaluations(tmp_path):
+    folder = add_log(tmp_path, BASE, method="CoCoOp", backbone="RN50")
+    add_log(tmp_path, BASE, name="log.txt-2024-01-01-00-00-00", method="CoOp", backbone="ViT-B/16", training=False)
+    assert logged_config(folder)["MODEL.BACKBONE.NAME"] == "RN50"
+    assert logged_config(tmp_path) == {}

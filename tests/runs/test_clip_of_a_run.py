@@ -119,6 +119,17 @@ def test_an_untrained_run_is_compared_by_its_record(trained_runs):
         load_run(trained_runs.of("zeroshot"), backbone="tiny-vit")
 
 
+def test_prompts_of_another_clip_are_a_start_that_is_said(trained_runs, caplog):
+    trainer, other = trained_runs.trainer("coop"), load_run(trained_runs.of("coop"))
+    trainer._start_from(other.checkpoint)
+    assert not any("INIT_WEIGHTS" in line for line in caplog.messages)
+    sha256 = trainer.model.clip_model.sha256
+    trainer.model.clip_model.sha256 = 64 * "0"
+    trainer._start_from(other.checkpoint)
+    trainer.model.clip_model.sha256 = sha256
+    assert any("INIT_WEIGHTS" in line and "(weights 000000000000)" in line for line in caplog.messages)
+
+
 def edited(source, target, **method):
     checkpoint = torch.load(source / LAST, weights_only=True)
     made = {key: value for key, value in (checkpoint["method"] | method).items() if value is not None}
