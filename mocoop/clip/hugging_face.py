@@ -23,7 +23,7 @@ MARK = "text_model.embeddings.token_embedding.weight"
 
 _DEFAULTS = {
     "clip": {
-        "both": {"num_hidden_layers": 12, "hidden_act": "quick_gelu"},
+        "both": {"num_hidden_layers": 12, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5},
         "text": {"hidden_size": 512, "num_attention_heads": 8, "max_position_embeddings": 77, "vocab_size": 49408},
         "vision": {"hidden_size": 768, "num_attention_heads": 12, "image_size": 224, "patch_size": 32},
     },
@@ -31,6 +31,7 @@ _DEFAULTS = {
         "both": {
             "num_hidden_layers": 12,
             "hidden_act": "gelu_pytorch_tanh",
+            "layer_norm_eps": 1e-6,
             "hidden_size": 768,
             "num_attention_heads": 12,
         },
@@ -124,24 +125,40 @@ def described(path: Path) -> Described | None:
         kind = config.get("model_type")
         if kind not in ("clip", "siglip"):
             raise ValueError(f"model_type is {quoted(kind)}, expected clip or siglip")
-        config |= {f"{name}_config": _with_defaults(config, name) for name in ("text", "vision")}
-        if kind == "clip" and config["text_config"]["vocab_size"] != VOCABULARY_SIZE:
-            raise ValueError(f"vocab_size is {config['text_config']['vocab_size']}, expected {VOCABULARY_SIZE}")
-        used = {config[f"{name}_config"]["hidden_act"] for name in ("text", "vision")}
-        if len(used) > 1 or not used <= set(ACTIVATIONS[kind]):
-            expected = " or ".join(ACTIVATIONS[kind])
-            raise ValueError(f"hidden_act is {' and '.join(map(quoted, sorted(used)))}, expected {expected}")
+        config |= {f"{name}_config": _completed(config, name) for name in ("text", "vision")}
+        _check_computed(kind, config["text_config"], config["vision_config"])
         return Described(path, config, _images(folder / IMAGES))
     except (DataError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{where} describes no CLIP that is known here: {error}") from error
 
 
-def _with_defaults(config: dict, tower: str) -> dict:
-    """The config of a tower with what transformers, of which old versions wrote differences only, takes for granted."""
-    known = _DEFAULTS[config["model_type"]]["both"] | _DEFAULTS[config["model_type"]][tower]
+def _completed(config: dict, tower: str) -> dict:
+    """The config of a tower with what transformers, of which old versions wrote differences only, takes for granted.
+
+    Raises ValueError for a value of another type.
+    """
+    defaults = _DEFAULTS[config["model_type"]]["both"] | _DEFAULTS[config["model_type"]][tower]
+    known = dict(defaults)
     for key in (f"{tower}_config", f"{tower}_config_dict"):  # early versions wrote both
-        known = known | (config.get(key) or {})
+        known |= config.get(key) or {}
+    for key, value in defaults.items():
+        if type(known[key]) is not type(value):
+            raise ValueError(f"{tower}_config.{key} is {quoted(known[key])}, expected {type(value).__name__}")
     return known
+
+
+def _check_computed(kind: str, text: dict, vision: dict) -> None:
+    """Raise ValueError for towers that compute what those of OpenAI or open_clip do not."""
+    used = {text["hidden_act"], vision["hidden_act"]}
+    if len(used) > 1 or not used <= set(ACTIVATIONS[kind]):
+        expected = " or ".join(ACTIVATIONS[kind])
+        raise ValueError(f"hidden_act is {' and '.join(map(quoted, sorted(used)))}, expected {expected}")
+    expected = {"layer_norm_eps": _DEFAULTS[kind]["both"]["layer_norm_eps"]}
+    expected |= {"vocab_size": VOCABULARY_SIZE} if kind == "clip" else {}
+    for key, value in expected.items():
+        for tower in (text, vision):
+            if tower.get(key, value) != value:
+                raise ValueError(f"{key} is {tower[key]}, expected {value}")
 
 
 def _images(path: Path) -> dict:

@@ -7,6 +7,7 @@ import torch
 from yacs.config import CfgNode
 
 from mocoop.backbone import check_input, clip_sha256, load_clip
+from mocoop.clip.hugging_face import described, open_clip_model
 from mocoop.clip.openai import CLIP
 from mocoop.errors import CheckpointError, ConfigError
 from mocoop.methods import build_method, extend_cfg
@@ -212,11 +213,36 @@ def test_siglip_gives_transformers_logits(tmp_path, known_to_open_clip):
 
 
 @pytest.mark.parametrize(
+    "name, kind, text, vision",
+    [
+        ("ViT-B-16-SigLIP", "siglip", {}, {}),
+        ("ViT-B-16-SigLIP-384", "siglip", {}, {"image_size": 384}),
+        ("ViT-B-16-SigLIP2", "siglip", {"vocab_size": 256000}, {}),
+        ("ViT-SO400M-14-SigLIP-384", "siglip",
+         {"hidden_size": 1152, "num_hidden_layers": 27, "num_attention_heads": 16},
+         {"hidden_size": 1152, "image_size": 384, "patch_size": 14}),
+        ("ViT-H-14", "clip", {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16},
+         {"hidden_size": 1280, "num_hidden_layers": 32, "num_attention_heads": 16, "patch_size": 14}),
+        ("ViT-bigG-14", "clip", {"hidden_size": 1280, "num_hidden_layers": 32, "num_attention_heads": 20},
+         {"hidden_size": 1664, "num_hidden_layers": 48, "num_attention_heads": 16, "patch_size": 14}),
+    ],
+)  # fmt: skip
+def test_the_sizes_that_people_have_are_found_in_open_clip(tmp_path, name, kind, text, vision):
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": kind, "text_config": text, "vision_config": vision})
+    )
+    found = described(tmp_path)
+    assert not found.is_openais and open_clip_model(found) == name
+
+
+@pytest.mark.parametrize(
     "change, message",
     [
         ({"model_type": "chinese_clip"}, "model_type is 'chinese_clip', expected clip or siglip"),
         ({"text_config": {"hidden_act": "relu"}}, "hidden_act is 'quick_gelu' and 'relu', expected quick_gelu or gelu"),
         ({"text_config": {"vocab_size": 21128}}, "vocab_size is 21128, expected 49408"),
+        ({"vision_config": {"layer_norm_eps": 1e-3}}, "layer_norm_eps is 0.001, expected 1e-05"),
+        ({"vision_config": {"num_attention_heads": None}}, "num_attention_heads is None, expected int"),
         ({"text_config": 3}, "describes no CLIP that is known here"),
     ],
 )
