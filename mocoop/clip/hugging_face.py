@@ -21,7 +21,7 @@ INTERPOLATIONS = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # by PIL's number
 HEAD_WIDTH = 64  # of OpenAI's
 MARK = "text_model.embeddings.token_embedding.weight"
 
-_DEFAULTS = {
+_DEFAULTS: dict[str, dict[str, dict]] = {
     "clip": {
         "both": {"num_hidden_layers": 12, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5},
         "text": {"hidden_size": 512, "num_attention_heads": 8, "max_position_embeddings": 77, "vocab_size": 49408},
@@ -153,9 +153,9 @@ def _check_computed(kind: str, text: dict, vision: dict) -> None:
     if len(used) > 1 or not used <= set(ACTIVATIONS[kind]):
         expected = " or ".join(ACTIVATIONS[kind])
         raise ValueError(f"hidden_act is {' and '.join(map(quoted, sorted(used)))}, expected {expected}")
-    expected = {"layer_norm_eps": _DEFAULTS[kind]["both"]["layer_norm_eps"]}
-    expected |= {"vocab_size": VOCABULARY_SIZE} if kind == "clip" else {}
-    for key, value in expected.items():
+    fixed = {"layer_norm_eps": _DEFAULTS[kind]["both"]["layer_norm_eps"]}
+    fixed |= {"vocab_size": VOCABULARY_SIZE} if kind == "clip" else {}
+    for key, value in fixed.items():
         for tower in (text, vision):
             if tower.get(key, value) != value:
                 raise ValueError(f"{key} is {tower[key]}, expected {value}")
@@ -165,7 +165,7 @@ def _images(path: Path) -> dict:
     if not path.is_file():
         return {}
     found = read_json(path)
-    images = {"interpolation": INTERPOLATIONS.get(found.get("resample"))}
+    images: dict = {"interpolation": INTERPOLATIONS.get(found.get("resample"))}
     images |= {key: tuple(found[f"image_{key}"]) for key in ("mean", "std") if f"image_{key}" in found}
     return {key: value for key, value in images.items() if value is not None}
 
@@ -254,8 +254,8 @@ def _wanted(text: dict) -> tuple:
 def _is_tower(config: dict, wanted: dict, model: Described) -> bool:
     found = config["vision_cfg"]
     if model.is_siglip:
-        sizes = re.search(r"patch(\d+)_siglip", found.get("timm_model_name") or "")
-        fits = sizes is not None and int(sizes[1]) == wanted["patch_size"] and "text_cfg" in config
+        patch = re.search(r"patch(\d+)_siglip", found.get("timm_model_name") or "")
+        fits = patch is not None and int(patch[1]) == wanted["patch_size"]
         return fits and (found["image_size"], config["embed_dim"]) == (wanted["image_size"], wanted["hidden_size"])
     if found.get("timm_model_name") or config.get("custom_text"):
         return False

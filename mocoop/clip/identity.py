@@ -26,8 +26,8 @@ def module_sha256(module: nn.Module, without: str = "") -> str:
 
     Kept with the module, and computed anew only after a tensor was replaced or written to.
     """
-    tensors = module.state_dict(keep_vars=True).items()
-    tensors = [(name, value) for name, value in tensors if not without or without not in name]
+    everything = module.state_dict(keep_vars=True).items()
+    tensors = [(name, value) for name, value in everything if not without or without not in name]
     state = [(name, value.data_ptr(), value._version, value.dtype) for name, value in tensors]
     kept = module.__dict__.setdefault("_sha256", {})
     if without not in kept or kept[without][0] != state:

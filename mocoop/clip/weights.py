@@ -59,17 +59,18 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises CheckpointError for what cannot be read, holds no CLIP, or more than one.
     """
     files = weights_in(path)
-    loaded = {}
-    for file in files:
-        part = _read_file(file)
-        loaded = loaded | part if len(files) > 1 and isinstance(part, dict) else part
+    parts = [_read_file(file) for file in files]
+    loaded = (
+        parts[0] if len(parts) == 1 else {k: v for part in parts if isinstance(part, dict) for k, v in part.items()}
+    )
     found = list(_clips(loaded))
     if len(found) > 1:
         found = next(filter(None, ([clip for clip in found if clip[0] == name] for name in ("", *WRAPPERS))), found)
     if len(found) != 1:
         raise CheckpointError(_no_clip(path, loaded, found))
     _, prefix, tensors = found[0]
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if str(name).startswith(prefix)}
+    named = {name: value for name, value in tensors.items() if isinstance(name, str) and name.startswith(prefix)}
+    return {name.removeprefix(prefix): value for name, value in named.items()} if prefix else tensors
 
 
 def _clips(loaded, wrapper: str = "", depth: int = 0) -> Iterator[tuple[str, str, dict]]:

@@ -22,13 +22,12 @@ def foreign_description(folder: Path) -> dict:
     classes: DATASET.SUBSAMPLE_CLASSES. structure: the method's structural keys. What is not known is left out.
     """
     config, place = logged_config(folder), log_place(folder) or {}
-    name = config.get("TRAINER.NAME", place.get("method"))
-    entry = methods().get(name)
+    entry = methods().get(config.get("TRAINER.NAME") or place.get("method", ""))
     known = {
         "name": entry and entry.name,
         "backbone": config.get("MODEL.BACKBONE.NAME") or _backbone_of(place.get("cfg", "")),
         "dataset": config.get("DATASET.NAME"),
-        "classes": config.get("DATASET.SUBSAMPLE_CLASSES", _CLASSES.get(place.get("phase"))),
+        "classes": config.get("DATASET.SUBSAMPLE_CLASSES") or _CLASSES.get(place.get("phase", "")),
         "structure": _structure(entry, config) if entry else None,
     }
     return {key: value for key, value in known.items() if value}

@@ -73,6 +73,11 @@ def test_what_holds_no_clip_says_what_it_holds(tmp_path):
     assert "name which, such as open_clip:" in refusal(tmp_path / "timm.pth")
 
 
+def test_a_name_that_is_no_word_is_refused(tmp_path):
+    torch.save(state() | {3: torch.zeros(2)}, tmp_path / "odd.pth")
+    assert "is not a complete CLIP: 3 is no dense tensor" in refusal(tmp_path / "odd.pth")
+
+
 def test_two_clips_are_not_guessed_among(tmp_path):
     torch.save(prefixed("student.") | prefixed("teacher."), tmp_path / "two.pth")
     assert "holds 2 CLIPs (the file: student.*, the file: teacher.*), expected one" in refusal(tmp_path / "two.pth")
