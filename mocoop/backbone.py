@@ -65,8 +65,8 @@ def _load(cfg: CfgNode) -> Backbone:
         model = tiny.load(EMBEDDED[name])
     elif name in MODEL_URLS:
         model = _build(read_weights(_download(name)), name)
-    elif name and Path(name).expanduser().exists():
-        return _from_path(Path(name).expanduser(), name, activation)
+    elif path := _path(name):
+        return _from_path(path, name, activation)
     else:
         known = ", ".join([*MODEL_URLS, *EMBEDDED])
         expected = f"one of {known}, the path of a CLIP's file or folder, or {PREFIX}MODEL/WEIGHTS"
@@ -90,8 +90,14 @@ def weight_files(name: str) -> list[Path]:
         return local_files(name)
     if name in EMBEDDED:
         return [tiny.weights_file(EMBEDDED[name])]
-    path = WEIGHTS_FOLDER / Path(MODEL_URLS[name]).name if name in MODEL_URLS else Path(name)
-    return weights_in(path.expanduser()) if name and path.expanduser().exists() else []
+    path = _path(str(WEIGHTS_FOLDER / Path(MODEL_URLS[name]).name) if name in MODEL_URLS else name)
+    return weights_in(path) if path else []
+
+
+def _path(name: str) -> Path | None:
+    """The file or folder of that name; None without one, and for a pipe or a device, which may be waited for."""
+    path = Path(name).expanduser()
+    return path if name and (path.is_file() or path.is_dir()) else None
 
 
 def _kind(name: str) -> str:
@@ -106,7 +112,7 @@ def is_name(name: str) -> bool:
 
 def is_available(name: str) -> bool:
     """Whether `load_clip` knows the name: an embedded CLIP, one of OpenAI's or open_clip's, or a path that is there."""
-    return is_name(name) or name.startswith(PREFIX) or bool(name) and Path(name).expanduser().exists()
+    return is_name(name) or name.startswith(PREFIX) or _path(name) is not None
 
 
 def check_input(cfg: CfgNode, clip_model: Backbone, as_trained: bool = False) -> None:
