@@ -7,17 +7,18 @@ import warnings
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from yacs.config import CfgNode
 
 from mocoop import tiny
 from mocoop.clip.backbone import Backbone
-from mocoop.clip.jit_archive import is_jit_archive, read_jit_archive
-from mocoop.clip.open_clip_names import PREFIX, load_open_clip
-from mocoop.clip.openai import CLIP, MODEL_URLS, build_clip, clip_modules
-from mocoop.errors import CheckpointError, ConfigError, reason_of
-from mocoop.files import check_zip, file_sha256
+from mocoop.clip.feature_cache import tensors_sha256
+from mocoop.clip.hugging_face import described, is_hugging_face, openai_names, siglip_names
+from mocoop.clip.identity import found_sha256, kept_sha256
+from mocoop.clip.open_clip_names import FOLDER, PREFIX, load_open_clip, local_files, open_clip_of
+from mocoop.clip.openai import CLIP, CONTEXT_LENGTH, MODEL_URLS, build_clip, clip_modules
+from mocoop.clip.weights import is_published, read_weights, weights_in
+from mocoop.errors import CheckpointError, ConfigError, one_line, reason_of
 
 EMBEDDED = {"tiny": "rn", "tiny-vit": "vit"}
 WIDEST_VIT = 1024  # of OpenAI's; their heads are all 64 wide
@@ -39,45 +40,79 @@ def load_clip(cfg: CfgNode) -> Backbone:
     """The CLIP that MODEL.BACKBONE.NAME names: frozen, in evaluation mode, fp32, on the CPU.
 
     The name is one of OpenAI's ("ViT-B/16"; downloaded on first use and checked against its SHA-256), the path of a
-    file (OpenAI's JIT archive, a state dict saved with torch.save, or safetensors), "tiny" or "tiny-vit", or a name of
-    open_clip's behind "open_clip:" (see `load_open_clip`).
+    file (OpenAI's JIT archive, a state dict saved with torch.save, or safetensors) or of a folder that transformers'
+    `save_pretrained` wrote, "tiny" or "tiny-vit", or a name of open_clip's behind "open_clip:" (see `load_open_clip`).
     MODEL.BACKBONE.ACTIVATION says what its MLPs compute: weights do not tell, and the wrong one only costs accuracy.
 
     Raises:
         ConfigError: for a name that is none of these, or an unknown activation.
         CheckpointError: for a file that is damaged, unsafe or not a CLIP, or a download that fails.
     """
+    model = _load(cfg).float().eval().requires_grad_(False)
+    name = cfg.MODEL.BACKBONE.NAME
+    state = model.model.state_dict().items()
+    model.sha256 = kept_sha256(weight_files(name), _kind(name), lambda: tensors_sha256(sorted(state)))
+    return model
+
+
+def _load(cfg: CfgNode) -> Backbone:
     name, activation = cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.get("ACTIVATION", "auto")
     if activation not in ACTIVATIONS:
         raise ConfigError(f"MODEL.BACKBONE.ACTIVATION is {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
     if name.startswith(PREFIX):
-        return load_open_clip(name, activation).float().eval().requires_grad_(False)
+        return load_open_clip(name, activation)
     if name in EMBEDDED:
         model = tiny.load(EMBEDDED[name])
     elif name in MODEL_URLS:
-        model = _build(_read_weights(_download(name)), name)
-    elif name and Path(name).expanduser().is_file():
-        path = Path(name).expanduser()
-        model = _build(_read_weights(path), name)
-        if activation == "auto" and file_sha256(path) not in _published_hashes():
-            logger.warning(
-                "%s: weights do not say their activation, QuickGELU is assumed, as in OpenAI's models; for most models "
-                "of LAION set MODEL.BACKBONE.ACTIVATION gelu",
-                name,
-            )
+        model = _build(read_weights(_download(name)), name)
+    elif path := _path(name):
+        return _from_path(path, name, activation)
     else:
         known = ", ".join([*MODEL_URLS, *EMBEDDED])
-        expected = f"one of {known}, the path of a CLIP file, or {PREFIX}MODEL/WEIGHTS"
+        expected = f"one of {known}, the path of a CLIP's file or folder, or {PREFIX}MODEL/WEIGHTS"
         raise ConfigError(f"MODEL.BACKBONE.NAME is {name!r}, expected {expected}")
-    if activation == "gelu":
-        model.use_gelu()
-    return model.float().eval().requires_grad_(False)
+    return _with_activation(model, name, activation)
+
+
+def clip_sha256(cfg: CfgNode) -> str:
+    """What the CLIP that MODEL.BACKBONE.NAME names is known by; it is loaded only if that is not kept.
+
+    Raises what `load_clip` does.
+    """
+    name = cfg.MODEL.BACKBONE.NAME
+    files = weight_files(name)
+    return files and found_sha256(files, _kind(name)) or load_clip(cfg).sha256
+
+
+def weight_files(name: str) -> list[Path]:
+    """The files on this machine that a CLIP of that name is loaded from; none for what is in the cache of the hub."""
+    if name.startswith(PREFIX):
+        return local_files(name)
+    if name in EMBEDDED:
+        return [tiny.weights_file(EMBEDDED[name])]
+    path = _path(str(WEIGHTS_FOLDER / Path(MODEL_URLS[name]).name) if name in MODEL_URLS else name)
+    return weights_in(path) if path else []
+
+
+def _path(name: str) -> Path | None:
+    """The file or folder of that name; None without one, and for a pipe or a device, which may be waited for."""
+    path = Path(name).expanduser()
+    return path if name and (path.is_file() or path.is_dir()) else None
+
+
+def _kind(name: str) -> str:
+    """How the weights of a name are read: what else than its files their tensors depend on."""
+    return name.partition("/")[0] if name.startswith(PREFIX) and FOLDER not in name else ""
+
+
+def is_name(name: str) -> bool:
+    """Whether a name stands for one CLIP everywhere: an embedded one, one of OpenAI's or open_clip's, and no file."""
+    return name in EMBEDDED or name in MODEL_URLS or name.startswith(PREFIX) and not local_files(name)
 
 
 def is_available(name: str) -> bool:
-    """Whether `load_clip` knows the name: an embedded CLIP, one of OpenAI's or open_clip's, or a file that is there."""
-    known = name in EMBEDDED or name in MODEL_URLS or name.startswith(PREFIX)
-    return known or bool(name) and Path(name).expanduser().is_file()
+    """Whether `load_clip` knows the name: an embedded CLIP, one of OpenAI's or open_clip's, or a path that is there."""
+    return is_name(name) or name.startswith(PREFIX) or _path(name) is not None
 
 
 def check_input(cfg: CfgNode, clip_model: Backbone, as_trained: bool = False) -> None:
@@ -134,42 +169,44 @@ def _download(name: str) -> Path:
         ) from error
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except Exception as error:  # damage shows as many kinds of errors
-            raise CheckpointError(f"cannot read {path} as CLIP weights: {reason_of(error)}") from error
-    if is_jit_archive(path):
-        return _read_jit(path)
-    try:
-        check_zip(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged or unsafe file
-        raise CheckpointError(f"cannot read {path} as CLIP weights: {reason_of(error)}") from error
-    return state["state_dict"] if isinstance(state, dict) and "state_dict" in state else state
+def _from_path(path: Path, name: str, activation: str) -> Backbone:
+    """The CLIP that a file or folder holds; of OpenAI's names, or of Hugging Face's with what lies beside them."""
+    state = read_weights(path)
+    if not is_hugging_face(state):
+        return _with_activation(
+            _build(state, name), name, activation, is_known=activation != "auto" or is_published(path)
+        )
+    beside = described(path)
+    _check_tensors(state, name)
+    if beside is None:
+        return _with_activation(_build(openai_names(state), name), name, activation, is_known=False)
+    if activation not in ("auto", beside.activation):
+        raise ConfigError(f"{name} was trained with {beside.activation}, got MODEL.BACKBONE.ACTIVATION {activation}")
+    if not beside.is_openais:
+        return open_clip_of((siglip_names if beside.is_siglip else openai_names)(state), beside)
+    model = _with_activation(_build(openai_names(state), name), name, beside.activation)
+    model.images = beside.images
+    return model
 
 
-def _read_jit(path: Path) -> dict[str, Tensor]:
-    try:
-        return read_jit_archive(path)
-    except CheckpointError:
-        if file_sha256(path) not in _published_hashes():
-            raise
-        return torch.jit.load(path, map_location="cpu").state_dict()  # OpenAI's own file, by its hash
-
-
-def _published_hashes() -> set[str]:
-    return {url.split("/")[-2] for url in MODEL_URLS.values()}
+def _with_activation(model: CLIP, name: str, activation: str, is_known: bool = True) -> CLIP:
+    """The model with an activation; auto is OpenAI's, which is said unless it is known to be right."""
+    if activation == "gelu":
+        model.use_gelu()
+    elif activation == "auto" and not is_known:
+        logger.warning(
+            "%s: weights do not say their activation, QuickGELU is assumed, as in OpenAI's models; for most models "
+            "of LAION set MODEL.BACKBONE.ACTIVATION gelu",
+            name,
+        )
+    return model
 
 
 def _build(state: dict[str, Tensor], name: str) -> CLIP:
-    if not isinstance(state, dict) or "visual.proj" not in state and "visual.attnpool.c_proj.weight" not in state:
-        raise CheckpointError(f"{name} holds no CLIP weights: expected OpenAI's names, such as visual.conv1.weight")
     weights = {key: value for key, value in state.items() if key not in _NOT_WEIGHTS}
+    _check_tensors(weights, name)
     try:
-        _check_tensors(weights)
-        _check_heads(weights)
+        _check_sizes(weights)
         _check_shapes(weights)
         model = build_clip(dict(weights)).float()
         model.load_state_dict({key: value.float() for key, value in weights.items()})  # build_model rounds to fp16
@@ -178,18 +215,24 @@ def _build(state: dict[str, Tensor], name: str) -> CLIP:
     return model
 
 
-def _check_tensors(weights: dict) -> None:
-    for name, value in weights.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor) or value.layout != torch.strided:
-            raise ValueError(f"{name} is no dense tensor")
-        if value.numel() > value.untyped_storage().nbytes() // value.element_size():
-            raise ValueError(f"{name} of size {tuple(value.shape)} repeats values that are stored once")
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise ValueError(f"{name} holds numbers that are not finite")
+def _check_tensors(weights: dict, name: str) -> None:
+    """Raises CheckpointError for what is no tensor of numbers."""
+    for key, value in weights.items():
+        problem = ""
+        if not isinstance(key, str) or not isinstance(value, Tensor) or value.layout != torch.strided:
+            problem = "is no dense tensor"
+        elif value.numel() > value.untyped_storage().nbytes() // value.element_size():
+            problem = f"of size {tuple(value.shape)} repeats values that are stored once"
+        elif value.is_floating_point() and not torch.isfinite(value).all():
+            problem = "holds numbers that are not finite"
+        if problem:
+            raise CheckpointError(f"{name} is not a complete CLIP: {one_line(key, 80)} {problem}")
 
 
-def _check_heads(weights: dict[str, Tensor]) -> None:
-    """Raise ValueError for a tower that would be built with other heads than it was trained with."""
+def _check_sizes(weights: dict[str, Tensor]) -> None:
+    """Raise ValueError for texts of another length, and a tower that would be built with other heads than it had."""
+    if (length := len(weights["positional_embedding"])) != CONTEXT_LENGTH:
+        raise ValueError(f"its texts have {length} tokens, expected {CONTEXT_LENGTH}")
     width = len(weights["visual.conv1.weight"])
     if "visual.proj" in weights and width > WIDEST_VIT:
         raise ValueError(

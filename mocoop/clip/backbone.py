@@ -30,6 +30,7 @@ class Backbone(nn.Module):
     """A CLIP. Attributes have the names of OpenAI's class where it has one: it is a Backbone as it is.
 
     Attributes:
+        sha256: of its weights, which it is known by (`mocoop.clip.identity`); None for one that no file was read for.
         model: the module whose weights have their makers' names; OpenAI's is it itself.
         text_prefix: of the text tower's names among these.
         tokenizer: how it reads texts.
@@ -47,6 +48,7 @@ class Backbone(nn.Module):
         opaque_image: the same of the image tower; None for a vision transformer like OpenAI's.
     """
 
+    sha256: str | None = None
     tokenizer: Tokenizer
     text_prefix: str = ""
     logit_bias: Tensor | None = None

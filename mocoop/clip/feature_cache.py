@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from mocoop.clip.shares import is_together
 from mocoop.distributed import from_main, is_main
@@ -41,11 +41,6 @@ def tensors_sha256(tensors: Iterable[tuple[str, Tensor]]) -> str:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def module_sha256(module: nn.Module) -> str:
-    """SHA-256 of all weights of a module."""
-    return tensors_sha256(module.state_dict().items())
 
 
 def cached_tensor(kind: str, key: str, compute: Callable[[], Tensor]) -> Tensor:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mocoop.clip.feature_cache import cached_tensor, key_of, tensors_sha256
+from mocoop.clip.feature_cache import cached_tensor, key_of
+from mocoop.clip.identity import module_sha256
 from mocoop.clip.prompts import hard_prompts
 from mocoop.clip.templates import fill
 from mocoop.clip.text_encoder import TextEncoder
@@ -30,7 +31,6 @@ def hard_features(
             features = encoder([None] * len(layouts), layouts)
             return F.normalize(features, dim=-1) if normalised else features
 
-    tower = ((name, value) for name, value in clip_model.state_dict().items() if "visual." not in name)
-    computed = [clip_model.anatomy, encoder.kind, device.type]
-    key = key_of(tensors_sha256(tower), computed, texts, normalised)
+    computed = [clip_model.anatomy, encoder.kind, device.type, torch.__version__]
+    key = key_of(module_sha256(clip_model, without="visual."), computed, texts, normalised)
     return cached_tensor("text", key, compute).to(device)

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from mocoop.clip.hugging_face import Described, open_clip_model
 from mocoop.clip.open_clip import OpenCLIP, tokenizer_of
 from mocoop.clip.tokenizer import Tokenizer
 from mocoop.errors import CheckpointError, ConfigError, MocoopError, reason_of
@@ -31,8 +32,7 @@ def load_open_clip(name: str, activation: str = "auto") -> OpenCLIP:
         ConfigError: for a package that is missing, an unknown name, and an activation that is not the weights'.
         CheckpointError: for weights that are damaged, of another model, or cannot be fetched.
     """
-    if importlib.util.find_spec("open_clip") is None:
-        raise ConfigError(f"MODEL.BACKBONE.NAME {name} needs a package: pip install open_clip_torch")
+    _require_open_clip(name)
     model_name, weights = _parsed(name)
     is_local = model_name.startswith(FOLDER) or weights is not None and Path(weights).is_file()
     with _quiet_root(), _offline() if is_local else contextlib.nullcontext():
@@ -44,6 +44,62 @@ def load_open_clip(name: str, activation: str = "auto") -> OpenCLIP:
         except Exception as error:  # open_clip, transformers and the hub raise many kinds
             hint = "; what is not in the hub's cache is not fetched for local weights" if is_local else ""
             raise CheckpointError(f"cannot load {name}: {reason_of(error, 300)}{hint}") from error
+
+
+def open_clip_of(state: dict[str, Tensor], described: Described) -> OpenCLIP:
+    """The model of transformers that open_clip has, too, with its weights under open_clip's names.
+
+    Raises ConfigError for a package that is missing, and CheckpointError for sizes that open_clip has not, or weights
+    that do not fit.
+    """
+    _require_open_clip(str(described.path))
+    import open_clip
+
+    name = open_clip_model(described)
+    with _quiet_root(), _offline(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of weights that are not loaded by it
+        config = open_clip.get_model_config(name) | {"quick_gelu": described.activation == "quick_gelu"}
+        try:
+            model = open_clip.create_model(name, load_weights=False, quick_gelu=config["quick_gelu"])
+            model.load_state_dict(state)
+            tokenizer = tokenizer_of(_tokenizer(name, config["text_cfg"], described.folder))
+        except Exception as error:
+            reason = f"{reason_of(error, 300)}; nothing is fetched for local weights"
+            raise CheckpointError(f"cannot load {described.path} as open_clip's {name}: {reason}") from error
+    if described.is_tanh:
+        for module in model.modules():
+            if isinstance(module, nn.GELU):
+                module.approximate = "tanh"
+        config["text_cfg"] = config["text_cfg"] | {"act_kwargs": {"approximate": "tanh"}}
+    _take_preprocessing_of_tags(model, name, str(described.path))
+    model.visual.preprocess_cfg |= described.images
+    return OpenCLIP(model, config, tokenizer)
+
+
+def _tokenizer(name: str, text: dict, folder: Path):
+    """The tokenizer that lies in a folder; open_clip's own where none does."""
+    import open_clip
+
+    if "hf_tokenizer_name" not in text or not (folder / "tokenizer_config.json").is_file():
+        return open_clip.get_tokenizer(name)
+    from open_clip.tokenizer import HFTokenizer
+
+    return HFTokenizer(str(folder), context_length=text["context_length"], **text.get("tokenizer_kwargs", {}))
+
+
+def _require_open_clip(name: str) -> None:
+    if importlib.util.find_spec("open_clip") is None:
+        raise ConfigError(f"MODEL.BACKBONE.NAME {name} needs a package: pip install open_clip_torch")
+
+
+def local_files(name: str) -> list[Path]:
+    """The files that a name that begins with "open_clip:" names itself: its weights, or all of its folder."""
+    rest = name.removeprefix(PREFIX)
+    if rest.startswith(FOLDER):
+        folder = Path(rest.removeprefix(FOLDER)).expanduser()
+        return sorted(path for path in folder.glob("*") if path.is_file())
+    path = Path(rest.partition("/")[2]).expanduser()
+    return [path] if path.is_file() and not rest.startswith(HUB) else []
 
 
 def _parsed(name: str) -> tuple[str, str | None]:

@@ -34,6 +34,7 @@ tokenizer = importlib.import_module("clip.clip")._tokenizer
 MODEL_URLS = dict(importlib.import_module("clip.clip")._MODELS)
 
 CONTEXT_LENGTH = 77
+VOCABULARY_SIZE = len(tokenizer.encoder)
 SOT_TOKEN = tokenizer.encoder["<|startoftext|>"]
 EOT_TOKEN = tokenizer.encoder["<|endoftext|>"]
 
@@ -45,6 +46,7 @@ class CLIP(clip_modules.CLIP, Backbone):
     """OpenAI's class as it is, with what `Backbone` asks for."""
 
     tokenizer = TOKENIZER
+    images: dict = {}  # what of `Preprocessing` is not as OpenAI's
 
     @property
     def model(self) -> nn.Module:
@@ -60,7 +62,7 @@ class CLIP(clip_modules.CLIP, Backbone):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        return Preprocessing((self.visual.input_resolution,) * 2)
+        return Preprocessing((self.visual.input_resolution,) * 2, **self.images)
 
     @property
     def activation(self) -> str:

@@ -1,31 +1,16 @@
-"""The CLIP of an exported model: its hash, and its files as plain `clip` or open_clip take them."""
+"""The CLIP of an exported model: its files as plain `clip` or open_clip take them."""
 
 import json
-from pathlib import Path
 
 import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from mocoop.backbone import EMBEDDED
 from mocoop.clip.backbone import Backbone
-from mocoop.clip.feature_cache import module_sha256
 from mocoop.clip.open_clip import OpenCLIP
-from mocoop.clip.openai import MODEL_URLS
-from mocoop.files import file_sha256
 from mocoop.methods.base import PromptMethod
-from mocoop.tiny import weights_file
 
 BACKBONE, OPEN_CLIP, OPEN_CLIP_CONFIG = "backbone.safetensors", "open_clip_model.safetensors", "open_clip_config.json"
-
-
-def backbone_sha256(name: str, clip_model: Backbone) -> str:
-    """SHA-256 of the file that a backbone's weights are from, by its name; for open_clip's, of the weights."""
-    if isinstance(clip_model, OpenCLIP):
-        return module_sha256(clip_model.model)
-    if name in MODEL_URLS:
-        return MODEL_URLS[name].split("/")[-2]
-    return file_sha256(weights_file(EMBEDDED[name]) if name in EMBEDDED else Path(name).expanduser())
 
 
 def tuned_state(method: PromptMethod) -> dict[str, Tensor]:

@@ -9,7 +9,6 @@ from mocoop import __version__
 from mocoop.backbone import EMBEDDED
 from mocoop.clip.open_clip import OpenCLIP
 from mocoop.clip.openai import MODEL_URLS
-from mocoop.export.clip_weights import backbone_sha256
 from mocoop.images import reading_of
 from mocoop.runs.trained_run import TrainedRun
 
@@ -28,7 +27,7 @@ def describe(run: TrainedRun, with_backbone: bool) -> dict:
         "backbone": {
             "name": name if name in (*MODEL_URLS, *EMBEDDED) else Path(name).name,  # not where it lay
             "kind": "open_clip" if isinstance(run.method.clip_model, OpenCLIP) else "clip",
-            "sha256": backbone_sha256(name, run.method.clip_model),
+            "sha256": run.method.clip_model.sha256,
             "included": with_backbone,
             "activation": run.method.clip_model.activation,
         },

@@ -25,6 +25,7 @@ no `len(image)` with labels, starts no collective, and draws from no generator b
 on all ranks.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,7 @@ class PromptMethod(nn.Module):
     takes_steps = True  # whether training takes steps; if not, `fit` is all of it, and its epochs are empty
     unit_features = True  # whether `image_features` are normalised
     steps_alike = True  # whether each step of a stage launches the same work on the device, whatever the values are
+    class_rows: tuple[str, ...] = ()  # the learned tensors that have one row for each class, in label order
     stages: tuple[float, ...] = ()  # shares of the training at which later stages start; the schedule starts anew there
     stage = 0
     extra_vectors = 0  # of an image, behind its feature
@@ -309,8 +311,20 @@ class PromptMethod(nn.Module):
         return None
 
     def serves(self, trained: Sequence[str], wanted: Sequence[str]) -> bool:
-        """Whether what is learned for the trained classes alone can be used for the wanted ones."""
-        return list(trained) == list(wanted)
+        """Whether what is learned for the trained classes alone can be used for the wanted ones, in any order."""
+        return not Counter(wanted) - Counter(trained)
+
+    def rows_of_classes(self, state: dict[str, Tensor], trained: Sequence[str]) -> dict[str, Tensor]:
+        """A state that was learned for `trained` classes, with the rows (`class_rows`) of those at hand, in order."""
+        rows = rows_among(trained, self.classnames)
+        parts = ((place, part) for place, part in self.named_modules() if isinstance(part, PromptMethod))
+        names = {f"{place}.{name}".lstrip(".") for place, part in parts for name in part.class_rows}
+        if not names or (rows < 0).any():
+            return state
+        size = (len(trained),)
+        return {
+            name: value[rows] if name in names and value.shape[:1] == size else value for name, value in state.items()
+        }
 
     def structure(self) -> dict:
         """The values of the structural keys, resolved; they travel with a checkpoint."""

@@ -44,7 +44,11 @@ class CoOp(OnePrompt):
         return without_class_embeddings(state)
 
     def bound_to_classes(self) -> str | None:
-        return f"a context for each of its {len(self.ctx)} classes (TRAINER.COOP.CSC)" if self.ctx.dim() == 3 else None
+        return "a context for each trained class (TRAINER.COOP.CSC)" if self.class_rows else None
+
+    @property
+    def class_rows(self) -> tuple[str, ...]:
+        return ("ctx",) if self.ctx.dim() == 3 else ()
 
 
 def words_context(words: str, clip_model: Backbone) -> Tensor:

@@ -1,6 +1,5 @@
 """Methods on CLIP's frozen features: what they get of a run's images, and the hand-written prompts beside them."""
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -65,9 +64,6 @@ class ClassifierMethod(FeatureMethod):
 
     def bound_to_classes(self) -> str:
         return "a classifier of the trained classes"
-
-    def serves(self, trained: Sequence[str], wanted: Sequence[str]) -> bool:
-        return set(wanted) <= set(trained)
 
 
 def tip_templates(dataset: str) -> list[str]:

@@ -2,14 +2,19 @@
 
 A log counts if it holds a result on the test set that no unfinished training follows; the last one is taken, of the
 newest log of a folder that has one. Accuracy is computed from the counts, as the log rounds its percentages. Which run
-it is, is said by the folder, in CoOp's layouts:
+it is, is said by the folder, in the layouts of CoOp and its kin:
 
-    base2new/<phase>/<dataset>/shots_<n>/<Trainer>/<cfg>/seed<k>
+    base2new/<phase>/<dataset>/shots_<n>[_<variant>]/<Trainer>/<cfg>/seed<k>   KgCoOp and TCP add the weight of a loss
+    few_shot/<dataset>/shots_<n>/<Trainer>/<cfg>/seed<k>                   MMRL
     <dataset>/<Trainer>/<cfg>_<n>shots/[<variant>/]seed<k>                 few-shot
     evaluation/<Trainer>/<cfg>_<n>shots/[<variant>/]<dataset>/seed<k>      transfer from SOURCE
     ZeroshotCLIP/<cfg>/<dataset>                                           without a seed
+
+PromptKD writes seed_<k>. What trains with 0 shots, as PromptKD, sees all images, without labels or with them: such runs
+are left out, and named.
 """
 
+import codecs
 import re
 from pathlib import Path
 
@@ -27,19 +32,21 @@ LOG_MARK = " (from log.txt)"
 EVERY_SEED = -1
 SOURCE = "imagenet"  # what CoOp's scripts train on for transfer
 
-_SEED = r"seed(?P<seed>\d+)(?:_(?P<experiment>[^/]+))?"
+_SEED = r"seed_?(?P<seed>\d+)(?:_(?P<experiment>[^/]+))?"
 _SHOTS = r"(?P<method>[^/]+)/(?P<cfg>[^/]+)_(?P<shots>\d+)shots(?:/(?P<variant>[^/]+))?"
+_TREE = r"(?P<dataset>[^/]+)/shots_(?P<shots>-?\d+)(?:_(?P<variant>[^/]+))?/(?P<method>[^/]+)/(?P<cfg>[^/]+)/" + _SEED
 _LAYOUTS = [  # the first that fits is taken
-    r"(?P<protocol>[^/]+)/(?P<phase>[^/]+)/(?P<dataset>[^/]+)/shots_(?P<shots>-?\d+)/(?P<method>[^/]+)/(?P<cfg>[^/]+)/"
-    + _SEED,
+    r"(?P<protocol>few_shot)/" + _TREE,
+    r"(?P<protocol>[^/]+)/(?P<phase>[^/]+)/" + _TREE,
     rf"(?P<phase>evaluation)/{_SHOTS}/(?P<dataset>[^/]+)/{_SEED}",
     rf"(?P<dataset>[^/]+)/{_SHOTS}/{_SEED}",
     r"(?P<method>Zeroshot[^/]*)/(?P<cfg>[^/]+)/(?P<dataset>[^/]+)",
 ]
 _LAYOUTS = [re.compile(f"(?:^|/){layout}$") for layout in _LAYOUTS]
 _PHASE_OF_CLASSES = {phase.classes: phase.name for phase in PROTOCOLS["base2new"].phases}
-_SEED_FOLDER = re.compile(r"seed\d+(_.+)?")
+_SEED_FOLDER = re.compile(r"seed_?\d+(_.+)?")
 _NO_FOLDER = re.compile("(?!)")
+_BYTE_ORDER_MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16", codecs.BOM_UTF8: "utf-8-sig"}
 
 _CONFIG_LINE = re.compile(r"( *)([A-Z]\w*): ?(.*)")
 _SPLIT_LINE = re.compile(r"Evaluate on the \*(\w+)\* set")
@@ -92,6 +99,8 @@ def log_place(folder: Path) -> dict | None:
     if found is None:
         return None
     protocol, phase = found.get("protocol"), found.get("phase")
+    if protocol and phase and phase not in [known.name for known in getattr(PROTOCOLS.get(protocol), "phases", ())]:
+        return None
     if phase == "evaluation":
         protocol, phase = "dg" if found["dataset"].startswith(SOURCE) else "xd", "test"
     cfg = [found["cfg"], found.get("variant"), found.get("experiment")]
@@ -106,16 +115,20 @@ def log_place(folder: Path) -> dict | None:
     }
 
 
+def logged_config(folder: Path) -> dict[str, str]:
+    """The configuration that the newest log of a training dumped, else the newest log: {dotted key: text}."""
+    logs = sorted((path for path in folder.glob(f"{LOG_NAME}*") if _is_log(path.name)), reverse=True)
+    texts = sorted(map(_lines, logs), key=lambda lines: not _has_training(lines))
+    return next(filter(None, map(_config, texts)), {})
+
+
 def read_log(path) -> dict:
     """The result of one log: accuracy, macro_f1 and per_class_mean in percent, num_test, and the dumped `config`.
 
-    What the log lacks is None; config is {dotted key: text}. Raises DataError if it holds no result that counts.
+    What the log lacks is None; config is {dotted key: text}; trained: whether there was a training. Raises DataError if
+    it holds no result that counts.
     """
-    try:
-        check_plain_file(path)
-        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    lines = _lines(path)
     values = _last_result(lines, path)
     accuracy = values["accuracy"]
     if values.get("total") and "correct" in values:
@@ -131,11 +144,27 @@ def read_log(path) -> dict:
         "per_class_mean": values.get("average"),
         "num_test": int(values["total"]) if "total" in values else None,
         "config": _config(lines),
+        "trained": _has_training(lines),
     }
+
+
+def _has_training(lines: list[str]) -> bool:
+    return any(line.startswith("epoch [") for line in lines)
 
 
 def _is_log(name: str) -> bool:
     return name == LOG_NAME or name.startswith(f"{LOG_NAME}-")
+
+
+def _lines(path) -> list[str]:
+    """The lines of a log. Raises DataError if it cannot be read."""
+    try:
+        check_plain_file(path)
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if content.startswith(mark)), "utf-8")
+    return content.decode(encoding, errors="replace").splitlines()  # PowerShell writes UTF-16
 
 
 def _row(folder: Path) -> dict:
@@ -143,7 +172,9 @@ def _row(folder: Path) -> dict:
     if place is None:
         raise DataError(f"{folder}: not in a folder that CoOp's scripts make, so its run is not known")
     result = _newest_result(folder)
-    config = result.pop("config")
+    config, trained = result.pop("config"), result.pop("trained")
+    if trained and place["shots"] == 0 and place["seed"] != EVERY_SEED:
+        raise DataError(f"{folder}: trained with 0 shots, which is on all images, expected a few-shot run")
     classes = config.get("DATASET.SUBSAMPLE_CLASSES")
     if place["seed"] == EVERY_SEED and classes in _PHASE_OF_CLASSES:
         place |= {"protocol": "base2new", "phase": _PHASE_OF_CLASSES[classes]}

@@ -57,6 +57,7 @@ _IDENTITY = {
     "config_sha256": str,
 }
 _NUMBER = (int, float, type(None))
+_TEXT = (str, type(None))
 _MEASURED = {
     "split": str,
     "epoch": (int, type(None)),  # of the weights that were tested; None if nothing was trained, as the selection

@@ -24,7 +24,15 @@ from mocoop.results.record import FILE_NAME, read_record
 from mocoop.training.checkpoint import load_checkpoint
 from mocoop.training.learner import load_weights
 from mocoop.training.precision import Precision
-from mocoop.training.run_state import MODEL, description, find_checkpoint, structure_of, with_structure
+from mocoop.training.run_state import (
+    MODEL,
+    check_clip,
+    description,
+    find_checkpoint,
+    structure_of,
+    unserved,
+    with_structure,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -74,11 +82,11 @@ class TrainedRun:
         """
         names = check_names(names)
         if (bound := self.method.bound_to_classes()) and not self.method.serves(self.classnames, names):
-            raise ConfigError(f"{self.checkpoint} has {bound}, and none for other class names")
+            raise ConfigError(f"{self.checkpoint} has {bound}, {unserved(self.classnames, names)}")
         check_classnames(self.cfg, names)
         learned = self.method.learned_state()
         method = build_method(self.cfg, names, self.method.clip_model).to(self.precision.device)
-        method.load_learned_state(learned)
+        method.load_learned_state(method.rows_of_classes(learned, self.classnames))
         method.load_extra_state(self.method.extra_state())
         return replace(self, method=method.eval())
 
@@ -95,7 +103,8 @@ def load_run(
         backbone: another name or path of the CLIP that the run was trained with.
 
     Raises:
-        CheckpointError: for a folder or file without a run, or one that does not say what it is.
+        CheckpointError: for a folder or file without a run, one that does not say what it is, or another CLIP than the
+            run was trained with.
         ConfigError: for a device or backbone that is not there.
     """
     device, path = resolve_device(device), Path(path).expanduser()
@@ -111,7 +120,7 @@ def load_run(
         )
     cfg = _restored(described["config"], checkpoint_path)
     cfg = with_structure(cfg, structure_of(checkpoint, checkpoint_path))
-    run = _build(cfg, described["classnames"], device, backbone, checkpoint_path)
+    run = _build(cfg, described["classnames"], device, backbone, described, checkpoint_path)
     load_weights(run.method, checkpoint, checkpoint_path)
     run.method.load_extra_state(checkpoint.get("extra_state", {}))
     logger.info("%s, after epoch %d, from %s", cfg.TRAINER.NAME, checkpoint["epoch"], checkpoint_path)
@@ -165,7 +174,7 @@ def _load_untrained(path: Path, device: torch.device, backbone: str | None) -> T
     if record["status"] != "done":
         raise CheckpointError(f"{path.parent} holds no checkpoint, and a run that is {record['status']}: run it first")
     classnames = [row["classname"] for row in record["per_class"]]
-    run = _build(_restored(record["config"], path), classnames, device, backbone, None)
+    run = _build(_restored(record["config"], path), classnames, device, backbone, record, None)
     if run.method.learned_tensors():
         raise CheckpointError(
             f"{path.parent} is an evaluation of {record['method']} and holds no weights: name the folder of the run "
@@ -184,7 +193,10 @@ def _restored(plain: dict, source: Path) -> CfgNode:
     return cfg
 
 
-def _build(cfg: CfgNode, classnames, device: torch.device, backbone: str | None, checkpoint) -> TrainedRun:
+def _build(
+    cfg: CfgNode, classnames, device: torch.device, backbone: str | None, made: dict, checkpoint: Path | None
+) -> TrainedRun:
+    """The method over its classes, without what it learned; `made`: what is known of the CLIP that it had."""
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.BACKBONE.NAME = backbone or cfg.MODEL.BACKBONE.NAME
@@ -197,6 +209,7 @@ def _build(cfg: CfgNode, classnames, device: torch.device, backbone: str | None,
     prec = get_method(cfg.TRAINER.NAME).settings(cfg).get("PREC", "fp32")
     precision = Precision(prec, device, cfg.TEST.PREC)
     clip_model = load_clip(cfg)
+    check_clip(cfg, clip_model, made, checkpoint or "the run")
     check_input(cfg, clip_model, as_trained=True)
     method = build_method(cfg, classnames, precision.prepare(clip_model)).to(device)
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its steps into a training log

@@ -15,13 +15,12 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from mocoop.clip.openai import CLIP, CONTEXT_LENGTH, tokenizer
+from mocoop.clip.openai import CLIP, CONTEXT_LENGTH, VOCABULARY_SIZE, tokenizer
 from mocoop.errors import CheckpointError, ConfigError
 from mocoop.files import file_sha256, write_file
 
 NAMES = ("rn", "vit")
 FOLDER = Path(__file__).parent
-VOCABULARY_SIZE = len(tokenizer.encoder)
 TOKEN_ROWS, TOKEN_IDS = "token_embedding.weight", "token_ids"
 
 

@@ -5,15 +5,14 @@ text file called `checkpoint`.
 """
 
 import io
-import pickle
-import re
 from collections import OrderedDict
 from pathlib import Path
 
 import torch
 
-from mocoop.errors import CheckpointError, DataError, one_line, quoted, reason_of
-from mocoop.files import check_zip, read_text, write_file
+from mocoop.clip.weights import load_plain, why_unreadable
+from mocoop.errors import CheckpointError, DataError, quoted
+from mocoop.files import read_text, write_file
 from mocoop.training.foreign_pickle import stand_ins
 
 POINTER = "checkpoint"
@@ -44,11 +43,10 @@ def load_checkpoint(fpath) -> dict:
     if not path.is_file():
         raise CheckpointError(f'no checkpoint file "{path}"; check the folder and the epoch')
     try:
-        check_zip(path)
         with stand_ins():
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            checkpoint = load_plain(path)
     except Exception as error:
-        raise CheckpointError(f'cannot load "{path}": {_why_unreadable(error)}') from error
+        raise CheckpointError(f'cannot load "{path}": {why_unreadable(error)}') from error
     if not isinstance(checkpoint, dict) or not all(isinstance(key, str) for key in checkpoint):
         raise CheckpointError(f'"{path}" holds a {type(checkpoint).__name__}, expected a dictionary with words as keys')
     return checkpoint
@@ -95,11 +93,3 @@ def save_state(state, path):
 
 def _without_module_prefix(state_dict):
     return OrderedDict((str(name).removeprefix("module."), value) for name, value in state_dict.items())
-
-
-def _why_unreadable(error):
-    refused = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
-    if refused:
-        name = one_line(refused[1], 80)
-        return f'it holds an object "{name}", expected only tensors and plain values; it could run code'
-    return f"it is damaged, or no checkpoint (a file written by torch.save): {reason_of(error, 100)}"

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
-from mocoop.clip.feature_cache import ImageFeatureCache, cache_folder, key_of, module_sha256
+from mocoop.clip.feature_cache import ImageFeatureCache, cache_folder, key_of
+from mocoop.clip.identity import module_sha256
 from mocoop.clip.shares import together
 from mocoop.distributed import from_main, is_main, of_all, own_range
 from mocoop.files import file_sha256

@@ -17,7 +17,7 @@ from mocoop.methods.base import PromptMethod
 from mocoop.training.graph import StepGraph, why_eager
 from mocoop.training.optimizer import build_optimizer
 from mocoop.training.precision import Precision
-from mocoop.training.run_state import check_activation, learned_state
+from mocoop.training.run_state import description, learned_state
 from mocoop.training.schedule import build_lr_scheduler, iterations
 
 ADVICE = "lower OPTIM.LR or use a higher PREC; the last saved state is kept"
@@ -127,6 +127,11 @@ class Learner:
 
     def restore(self, checkpoint: dict, path: Path) -> None:
         """Take over the state of a checkpoint. Raises CheckpointError if it does not fit."""
+        made = description(checkpoint, path)
+        if made and self.method.bound_to_classes() and made["classnames"] != self.method.classnames:
+            raise CheckpointError(
+                f"{path} was trained on other classes or in another order, expected the same to go on"
+            )
         load_weights(self.method, checkpoint, path)
         for key, part in self.stateful_parts().items():
             if key not in checkpoint:
@@ -148,9 +153,9 @@ class Learner:
 
 def load_weights(method: PromptMethod, checkpoint: dict, path: Path) -> None:
     """Set what the method learned. Raises CheckpointError, naming the file, if it does not fit."""
-    check_activation(method, checkpoint, path)
     try:
-        method.load_learned_state(learned_state(checkpoint, path))
+        state, made = learned_state(checkpoint, path), description(checkpoint, path)
+        method.load_learned_state(method.rows_of_classes(state, made["classnames"]) if made else state)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
 

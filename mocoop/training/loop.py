@@ -29,8 +29,8 @@ from mocoop.training.journal import Journal
 from mocoop.training.learner import Learner, StepValues
 from mocoop.training.progress import Progress
 from mocoop.training.resume_files import newest_state, progress, save_for_resuming
-from mocoop.training.run_folder import refuse_other_settings
-from mocoop.training.run_state import MODEL, check_made_for, pack, weights_sha256
+from mocoop.training.run_folder import refuse_other_settings, without_clip
+from mocoop.training.run_state import MODEL, check_clip, check_made_for, known_of, pack, weights_sha256
 from mocoop.training.schedule import iterations
 from mocoop.training.seeding import random_state, restore_random_state
 from mocoop.training.stopping import Stopped, StopRequest
@@ -279,6 +279,7 @@ class TrainingLoop:
         epoch, batch = progress(checkpoint)
         print(f"Found checkpoint at {path} (will resume training after epoch {epoch}, batch {batch})")
         check_made_for(self.cfg, checkpoint, path)
+        check_clip(self.cfg, self.learner.method.clip_model, known_of(checkpoint, path), path)
         self._refuse_beyond_end(path, epoch, batch)
         self.learner.restore(checkpoint, path)
         self.best_result = checkpoint["best_result"]
@@ -306,6 +307,7 @@ class TrainingLoop:
         found = {
             "training images": self.manifest_sha256,
             "weights": weights_sha256(self.learner.method.learned_state()),
+            "CLIPs": self.learner.method.clip_model.sha256,
             "random numbers": tensors_sha256([("", torch.get_rng_state())]),
         }
         everywhere = of_all(found)
@@ -315,7 +317,10 @@ class TrainingLoop:
 
     def _refuse_other_run(self, checkpoint: dict) -> None:
         """Raises ConfigError if the checkpoint was made with other settings or other training images."""
-        differences = config_differences(checkpoint.get("method", {}).get("config", {}), self.cfg)
+        made = checkpoint.get("method", {})
+        differences = config_differences(made.get("config", {}), self.cfg)
+        if made.get("clip_sha256"):  # `check_clip` compares them
+            differences = without_clip(differences)
         before, now = checkpoint.get("manifest_sha256"), self.manifest_sha256
         if before != now and before is not None:
             hint = " (each process draws its own subset without a --seed)" if self.cfg.SEED < 0 else ""

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mocoop.backbone import clip_sha256, is_name
 from mocoop.distributed import is_main
-from mocoop.errors import CheckpointError, ConfigError, DataError
+from mocoop.errors import CheckpointError, ConfigError, DataError, MocoopError
 from mocoop.files import remove_temporary_files
 from mocoop.results.record import (
     FILE_NAME,
@@ -53,9 +54,29 @@ class RunFolder:
             return False  # cut short by a full disk, say: the run makes it anew
         if record["status"] != "done" and not any((self.path / MODEL).glob("*")):
             return False  # it ended before anything was saved
-        changed = config_differences(record["config"], self.cfg, trains({"command": self.command}))
-        refuse_other_settings(self.path, changed + _differences(record.get("command"), self.command))
+        refuse_other_settings(
+            self.path,
+            self._settings_differences(record) + _differences(record.get("command"), self.command),
+        )
         return record["status"] == "done" and not self._tested_others(record)
+
+    def _settings_differences(self, record: dict) -> list[str]:
+        """With CLIPs compared by their weights if the record has their hash, wherever the file lies now.
+
+        A run that is not done has none yet: its checkpoint has, which is compared when it is read.
+        """
+        differences = config_differences(record["config"], self.cfg, trains({"command": self.command}))
+        if record["status"] != "done":
+            return without_clip(differences)
+        name, before = self.cfg.MODEL.BACKBONE.NAME, record.get("clip_sha256")
+        if before is None or is_name(name) and name == record["backbone"]:
+            return differences
+        try:
+            now = clip_sha256(self.cfg)
+        except MocoopError:
+            return differences  # it is not there any more: what was measured stands
+        other = [f"the CLIP {record['backbone']} had weights {before[:12]}, {name} has {now[:12]}"]
+        return without_clip(differences) + (other if before != now else [])
 
     def _tested_others(self, record: dict) -> bool:
         """Whether the model that was evaluated has been trained anew since; False if that cannot be said."""
@@ -94,6 +115,11 @@ def refuse_other_settings(folder: Path, differences: list[str]) -> None:
         more = len(differences) - SHOWN_DIFFERENCES
         shown = differences[:SHOWN_DIFFERENCES] + ([f"and {more} more"] if more > 0 else [])
         raise ConfigError(f"{folder} holds a run of other settings: {'; '.join(shown)}; choose another --output-dir")
+
+
+def without_clip(differences: list[str]) -> list[str]:
+    """Differences of settings without the name of CLIP, which may have moved."""
+    return [line for line in differences if not line.startswith("MODEL.BACKBONE.NAME was ")]
 
 
 @contextmanager

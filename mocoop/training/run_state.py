@@ -3,11 +3,16 @@
 Only tensors and plain values, so that it loads with `weights_only=True`; CLIP's frozen weights are not in it.
 """
 
+import logging
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
 from yacs.config import CfgNode
 
+from mocoop.backbone import is_name
+from mocoop.clip.backbone import Backbone
 from mocoop.clip.feature_cache import tensors_sha256
 from mocoop.config import fill
 from mocoop.errors import CheckpointError, quoted
@@ -15,12 +20,14 @@ from mocoop.methods import get_method
 from mocoop.methods.base import PromptMethod
 from mocoop.results.record import plain_config
 from mocoop.training.checkpoint import BEST_MODEL, epoch_model, last_checkpoint
+from mocoop.training.foreign_run import foreign_description
 from mocoop.training.seeding import random_state
 
 FORMAT = 1
 MODEL = "prompt_learner"  # the folder of the checkpoints, as CoOp names it
 # as MaPLe, IVLP and PromptSRC, MMA, and DePT name it
 FOREIGN_MODELS = ("MultiModalPromptLearner", "VLPromptLearner", "adapter_learner", "PromptLearner")
+logger = logging.getLogger(__name__)
 _DESCRIPTION = {"name": str, "backbone": str, "classnames": list, "structure": dict, "config": dict}
 
 
@@ -31,6 +38,7 @@ def describe_method(cfg: CfgNode, method: PromptMethod) -> dict:
         "name": cfg.TRAINER.NAME,
         "backbone": cfg.MODEL.BACKBONE.NAME,
         "activation": method.clip_model.activation,
+        "clip_sha256": method.clip_model.sha256,
         "classnames": list(method.classnames),
         "structure": method.structure(),
         "config": plain_config(cfg),
@@ -110,6 +118,11 @@ def description(checkpoint: dict, path) -> dict | None:
     return made
 
 
+def known_of(checkpoint: dict, path) -> dict:
+    """What a checkpoint says of its method, else what its folder tells (`foreign_description`)."""
+    return description(checkpoint, path) or foreign_description(run_folder(path))
+
+
 def model_folder(run: str | Path) -> Path:
     """Where the checkpoints of a run lie, of ours or of another trainer of CoOp's kind."""
     found = (Path(run) / name for name in (MODEL, *FOREIGN_MODELS) if (Path(run) / name).is_dir())
@@ -141,36 +154,69 @@ def find_checkpoint(folder: Path, epoch: int | None = None) -> Path:
 
 
 def check_made_for(cfg: CfgNode, checkpoint: dict, path) -> None:
-    """Raises CheckpointError if a checkpoint belongs to another method or another CLIP than the config's."""
-    made = description(checkpoint, path)
-    if made is None:
-        return
-    found = {"TRAINER.NAME": made["name"], "MODEL.BACKBONE.NAME": made["backbone"]}
-    wanted = {"TRAINER.NAME": cfg.TRAINER.NAME, "MODEL.BACKBONE.NAME": cfg.MODEL.BACKBONE.NAME}
-    for key, value in found.items():
-        if value != wanted[key]:
-            raise CheckpointError(f"{path} was trained with {key} {quoted(value)}, got {quoted(wanted[key])}")
+    """Raises CheckpointError if a checkpoint belongs to another method than the config's."""
+    made = known_of(checkpoint, path).get("name")
+    if made not in (None, cfg.TRAINER.NAME):
+        raise CheckpointError(f"{path} was trained with TRAINER.NAME {quoted(made)}, got {quoted(cfg.TRAINER.NAME)}")
 
 
-def check_activation(method: PromptMethod, checkpoint: dict, path) -> None:
-    """Raises CheckpointError if CLIP computed with another activation when the method was trained."""
-    made, used = (description(checkpoint, path) or {}).get("activation"), method.clip_model.activation
-    if made not in (None, used):
-        raise CheckpointError(f"{path} was trained with MODEL.BACKBONE.ACTIVATION {quoted(made)}, got {used}")
+def check_clip(cfg: CfgNode, clip_model: Backbone, made: dict, path) -> None:
+    """Raises CheckpointError if what was trained would meet another CLIP.
+
+    Weights are compared by their hash, wherever they lie; where none was kept, as in old and foreign checkpoints,
+    names are, and a file's name says nothing.
+
+    Args:
+        cfg: whose MODEL.BACKBONE.NAME clip_model was loaded by.
+        made: what is known of the training: `known_of` a checkpoint, or a run's record.
+    """
+    trained, used = made.get("backbone"), cfg.MODEL.BACKBONE.NAME
+    before, now = made.get("clip_sha256"), clip_model.sha256
+    if before and now:
+        if before != now:
+            was, got = f"{quoted(trained)} (weights {before[:12]})", f"{quoted(used)} (weights {now[:12]})"
+            raise CheckpointError(f"{path} was trained with MODEL.BACKBONE.NAME {was}, got {got}")
+    elif trained not in (None, used):
+        if is_name(trained) and is_name(used):
+            raise CheckpointError(f"{path} was trained with MODEL.BACKBONE.NAME {quoted(trained)}, got {quoted(used)}")
+        logger.warning("%s was trained with %s: whether %s is the same CLIP is not known", path, trained, used)
+    activation = made.get("activation")
+    if activation not in (None, clip_model.activation):
+        raise CheckpointError(
+            f"{path} was trained with MODEL.BACKBONE.ACTIVATION {quoted(activation)}, got {clip_model.activation}"
+        )
 
 
 def check_classes(method: PromptMethod, checkpoint: dict, path) -> None:
     """Raises CheckpointError if what was learned for some classes would be used for others."""
-    bound, made = method.bound_to_classes(), description(checkpoint, path)
-    if bound and made is not None and not method.serves(made["classnames"], method.classnames):
-        raise CheckpointError(f"{path} has {bound}, and none for other class names; the classes here are others")
+    bound, made = method.bound_to_classes(), known_of(checkpoint, path)
+    if not bound:
+        return
+    if "classnames" in made:
+        if not method.serves(made["classnames"], method.classnames):
+            raise CheckpointError(f"{path} has {bound}, {unserved(made['classnames'], method.classnames)}")
+        return
+    dataset, known = method.cfg.DATASET, {"NAME": made.get("dataset"), "SUBSAMPLE_CLASSES": made.get("classes")}
+    for key, value in known.items():
+        if value not in (None, dataset.get(key)):
+            was, got = quoted(value), quoted(dataset.get(key))
+            raise CheckpointError(f"{path} has {bound}, and was trained with DATASET.{key} {was}, got {got}")
+    if None in known.values():
+        logger.warning("%s has %s, and does not say of which: they are taken for those at hand, in order", path, bound)
+
+
+def unserved(trained: Sequence[str], wanted: Sequence[str]) -> str:
+    """In words, what a method that serves trained classes alone lacks of the wanted ones."""
+    others = [quoted(name, 40) for name in (Counter(wanted) - Counter(trained))]
+    shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+    return f"of which there are {len(trained)}, and none for other class names, such as {shown}"
 
 
 def structure_of(checkpoint: dict, path) -> dict:
-    """The structural keys of a checkpoint's method: as it resolved them, else as its config has them."""
+    """The structural keys of a checkpoint's method: as it resolved them, else as its config or its log has them."""
     made = description(checkpoint, path)
     if made is None:
-        return {}
+        return foreign_description(run_folder(path)).get("structure", {})
     entry = get_method(made["name"])
     node = made["config"].get("TRAINER", {}).get(entry.node) or {}
     return {key: node[key] for key in entry.structural_keys if key in node} | made["structure"]

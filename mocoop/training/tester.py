@@ -106,6 +106,7 @@ class Tester:
             selection=weights and weights.selection,
             weights_sha256=weights and weights.sha256,
             routing=self.measurement.routing(*names),
+            clip_sha256=self.method.clip_model.sha256,
             manifest_sha256=getattr(dataset, "manifest_sha256", None),
             engine=BACKEND,
             ranks=world_size(),

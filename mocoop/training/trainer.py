@@ -9,10 +9,12 @@ import secrets
 import time
 from pathlib import Path
 
+import torch
+
 from mocoop.backbone import check_classnames, check_input, load_clip
 from mocoop.distributed import from_main, is_main, main_first
 from mocoop.engine import DataManager, TrainerX
-from mocoop.errors import ConfigError
+from mocoop.errors import CheckpointError, ConfigError
 from mocoop.methods import build_method, config_problems, get_method
 from mocoop.methods.class_rows import check_trainable
 from mocoop.protocol import BOTH
@@ -31,8 +33,10 @@ from mocoop.training.resume_files import remove_resume_files
 from mocoop.training.run_state import (
     MODEL,
     check_classes,
+    check_clip,
     check_made_for,
     find_checkpoint,
+    known_of,
     learned_state,
     model_folder,
     structure_of,
@@ -109,7 +113,7 @@ class PromptTrainer(TrainerX):
         self.precision = Precision(prec, self.device, cfg.TEST.get("PREC", "peers"))
         self._build_method(cfg, self.precision.prepare(clip_model))
         if cfg.MODEL.INIT_WEIGHTS:
-            load_pretrained_weights(self.model, cfg.MODEL.INIT_WEIGHTS)
+            self._start_from(Path(cfg.MODEL.INIT_WEIGHTS))
         learned = sum(t.numel() for t in self.model.learned_tensors().values() if t.is_floating_point())
         print(f"Building {cfg.TRAINER.NAME}: {learned:,} parameters learn")
 
@@ -118,6 +122,15 @@ class PromptTrainer(TrainerX):
         all_classnames = getattr(dataset, "all_classnames", None)
         self.model = build_method(cfg, dataset.classnames, clip_model, all_classnames).to(self.device)
         self.learner = Learner(cfg, self.model, self.precision, len(self.train_loader_x))
+
+    def _start_from(self, path: Path) -> None:
+        """Take what fits of MODEL.INIT_WEIGHTS; prompts of another CLIP may be a start, which is said."""
+        known = known_of(load_checkpoint(path), path)
+        try:
+            check_clip(self.cfg, self.model.clip_model, known, path)
+        except CheckpointError as error:
+            logger.warning("MODEL.INIT_WEIGHTS: %s", error)
+        load_pretrained_weights(self.model, path)
 
     # --- training -------------------------------------------------------------------------------------------------
 
@@ -202,6 +215,7 @@ class PromptTrainer(TrainerX):
             )
         path, checkpoint = from_main(lambda: _read_checkpoint(directory, epoch))
         check_made_for(self.cfg, checkpoint, path)
+        check_clip(self.cfg, self.model.clip_model, known_of(checkpoint, path), path)
         self._take_structure(structure_of(checkpoint, path), path)
         check_classes(self.model, checkpoint, path)
         load_weights(self.model, checkpoint, path)

@@ -14,7 +14,7 @@ from mocoop.clip.image_encoder import ImageEncoder
 from mocoop.clip.text_encoder import TextEncoder
 from mocoop.errors import CheckpointError, ConfigError
 from mocoop.training.checkpoint import load_checkpoint
-from mocoop.training.learner import load_weights
+from mocoop.training.run_state import check_clip, known_of
 from tests.small_clip import small_clip
 
 
@@ -76,6 +76,6 @@ def test_what_was_trained_with_one_is_not_tested_with_the_other(trained_runs):
     checkpoint = load_checkpoint(path)
     assert checkpoint["method"]["activation"] == "quick_gelu"
     checkpoint["method"]["activation"] = "gelu"
-    method = type("Method", (), {"clip_model": load_clip(config("tiny", "auto"))})()
+    cfg = config("tiny", "auto")
     with pytest.raises(CheckpointError, match="was trained with MODEL.BACKBONE.ACTIVATION .gelu., got quick_gelu"):
-        load_weights(method, checkpoint, path)
+        check_clip(cfg, load_clip(cfg), known_of(checkpoint, path), path)

@@ -1,7 +1,15 @@
 import pytest
 
 from mocoop.errors import DataError
-from mocoop.results.coop_logs import EVERY_SEED, collect_logs, collect_recorded, for_every_seed, log_place, read_log
+from mocoop.results.coop_logs import (
+    EVERY_SEED,
+    collect_logs,
+    collect_recorded,
+    for_every_seed,
+    log_place,
+    logged_config,
+    read_log,
+)
 from tests.results.logs import FINISHED, TRAINING, add_log, config_text, log_text, result_text
 from tests.results.runs import add_run
 
@@ -192,3 +200,61 @@ def test_a_damaged_log_is_named(tmp_path, old, new):
     (folder / "log.txt").write_text((folder / "log.txt").read_text().replace(old, new))
     found = collect_logs(tmp_path)
     assert found.frame.empty and found.problems[0].startswith(f"{folder}/log.txt: damaged, ")
+
+
+@pytest.mark.parametrize(
+    "path, log, identity",
+    [
+        ("out/few_shot/dtd/shots_4/MMRL/vit_b16_few_shot/seed2", {"method": "MMRL", "shots": 4, "seed": 2},
+         ("few_shot", "train_all", "dtd", 4, "MMRL", "vit_b16_few_shot", 2)),
+        ("base2new/test_new/dtd/shots_16_8.0/KgCoOp/rn50_ep100/seed3",
+         {"method": "KgCoOp", "seed": 3, "classes": "new"},
+         ("base2new", "test_new", "dtd", 16, "KgCoOp", "rn50_ep100_8.0", 3)),
+        ("o_4/base2new/train_base/dtd/shots_16_1.0/TCP/vit_b16_ep100_ctxv1/seed1", {"method": "TCP", "classes": "base"},
+         ("base2new", "train_base", "dtd", 16, "TCP", "vit_b16_ep100_ctxv1_1.0", 1)),
+    ],
+)  # fmt: skip
+def test_the_trees_of_other_projects_are_read(tmp_path, path, log, identity):
+    add_log(tmp_path, path, **log)
+    found = collect_logs(tmp_path)
+    assert not found.problems
+    row = found.frame.iloc[0]
+    assert tuple(row[name] for name in ("protocol", "phase", "dataset", "shots", "method", "cfg", "seed")) == (
+        *identity[:4], f"{identity[4]} (from log.txt)", *identity[5:]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "path, log, reason",
+    [
+        ("base2new/train_base/dtd/shots_0/PromptKD/vit_b16_c2/seed_1", {"method": "PromptKD", "classes": "base"},
+         "trained with 0 shots, which is on all images"),
+        ("dtd/PromptKD/vit_b16_c2_cross_datasets_0shots/seed1", {"method": "PromptKD"},
+         "trained with 0 shots, which is on all images"),
+        ("base2new/test_new/dtd/shots_16/MMRL/vit_b16_cross_datasets/seed1", {"method": "MMRL", "shots": 16},
+         "says subsample_classes all, its folder says new"),
+        ("output/mine/dtd/shots_16/CoOp/rn50/seed1", {}, "its run is not known"),
+    ],
+)  # fmt: skip
+def test_what_is_no_run_of_a_table_is_named_with_the_reason(tmp_path, path, log, reason):
+    folder = add_log(tmp_path, path, **{"shots": 0 if "PromptKD" in path else 16} | log)
+    found = collect_logs(tmp_path)
+    assert found.frame.empty and len(found.problems) == 1
+    assert str(folder) in found.problems[0] and reason in found.problems[0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-8-sig"])
+def test_a_log_that_powershell_wrote_is_read(tmp_path, encoding):
+    folder = add_log(tmp_path, BASE, method="CoCoOp", classes="base", correct=1, total=4)
+    text = (folder / "log.txt").read_text()
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    (folder / "log.txt").write_bytes((mark + text).replace("\n", "\r\n").encode(encoding))
+    row = collect_logs(tmp_path).frame.iloc[0]
+    assert (row.accuracy, row.backbone, row.subsample_classes) == (25.0, "ViT-B/16", "base")
+
+
+def test_the_configuration_of_a_training_is_its_own_and_not_a_later_evaluations(tmp_path):
+    folder = add_log(tmp_path, BASE, method="CoCoOp", backbone="RN50")
+    add_log(tmp_path, BASE, name="log.txt-2024-01-01-00-00-00", method="CoOp", backbone="ViT-B/16", training=False)
+    assert logged_config(folder)["MODEL.BACKBONE.NAME"] == "RN50"
+    assert logged_config(tmp_path) == {}

@@ -52,8 +52,10 @@ def test_other_classes(trained_runs, name):
 
 def test_contexts_of_each_class_have_no_other_classes(trained_runs):
     run = load_run(trained_runs.of("coop-csc"))
-    with pytest.raises(ConfigError, match="has a context for each of its 40 classes"):
+    with pytest.raises(ConfigError, match="of which there are 40, and none for other class names, such as"):
         run.with_classes(NEW)
+    with pytest.raises(ConfigError, match="of which there are 40"):
+        run.with_classes(NEW[:2])
     assert run.with_classes(run.classnames).classnames == run.classnames
 
 

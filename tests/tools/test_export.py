@@ -39,7 +39,7 @@ def test_new_class_names_and_a_folder_in_use(export, tmp_path):
 
 def test_a_context_for_each_class_is_exported_with_its_own_classes_only(export, tmp_path, trained_runs):
     status, _, err = export("--to", tmp_path / "x", "--no-onnx", "--classes", "a,b", model="coop-csc")
-    assert status == 2 and "has a context for each of its 40 classes" in err and not (tmp_path / "x").exists()
+    assert status == 2 and "has a context for each trained class" in err and not (tmp_path / "x").exists()
     assert export("--to", tmp_path / "x", "--no-onnx", model="coop-csc")[0] == 0
     classes = json.loads((tmp_path / "x/classes.json").read_text())
     assert classes == load_run(trained_runs.of("coop-csc")).classnames

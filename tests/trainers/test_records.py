@@ -116,7 +116,7 @@ def test_contexts_of_each_class_are_not_used_for_others(start, data_root, tmp_pa
     start("run", "CoOp", "OPTIM.MAX_EPOCH", "1", *csc)
     argv = command(data_root, tmp_path / "new", "CoOp", *TINY, *csc, *NEW)
     line = refused(capsys, ["--eval-only", "--model-dir", str(tmp_path / "run"), *argv])
-    assert "has a context for each of its 40 classes (TRAINER.COOP.CSC), and none for other class names" in line
+    assert "has a context for each trained class (TRAINER.COOP.CSC), of which there are 40, and none for other" in line
 
 
 def test_a_record_says_precisions_and_knowledge(start):

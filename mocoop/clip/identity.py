@@ -1,0 +1,74 @@
+"""What a CLIP is known by: the SHA-256 of its weights, whatever file they are in and wherever it lies.
+
+Weights are hashed in fp32 as they are loaded, so that a copy, a file that moved, and another format with the same
+values are the same CLIP. The hash is kept beside cached features, by what the system says of the files (size, times,
+inode): it is computed once for each file, and anew when another takes its place.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from torch import nn
+
+from mocoop.clip.feature_cache import cache_folder, key_of, tensors_sha256
+from mocoop.files import write_file
+
+FORMAT = 1  # of what is hashed; another loader of the same files may give tensors of other names
+
+logger = logging.getLogger(__name__)
+_known: dict[str, str] = {}  # in this process, by key
+
+
+def module_sha256(module: nn.Module, without: str = "") -> str:
+    """SHA-256 of a module's weights, those aside with `without` in their names.
+
+    Kept with the module, and computed anew only after a tensor was replaced or written to.
+    """
+    everything = module.state_dict(keep_vars=True).items()
+    tensors = [(name, value) for name, value in everything if not without or without not in name]
+    state = [(name, value.data_ptr(), value._version, value.dtype) for name, value in tensors]
+    kept = module.__dict__.setdefault("_sha256", {})
+    if without not in kept or kept[without][0] != state:
+        kept[without] = state, tensors_sha256(tensors)
+    return kept[without][1]
+
+
+def kept_sha256(files: Sequence[Path], kind: str, compute: Callable[[], str]) -> str:
+    """What `compute` gives for these files, which is computed once; without files, each time."""
+    if not files:
+        return compute()
+    key = _key(files, kind)
+    sha256 = found_sha256(files, kind) or compute()
+    if key not in _known:
+        _known[key] = sha256
+        if path := _path(key):
+            try:
+                write_file(path, f"{sha256}\n")
+            except OSError as error:  # it costs time, not the run
+                logger.warning("the hash of a CLIP is not kept: %s", error)
+    return sha256
+
+
+def found_sha256(files: Sequence[Path], kind: str) -> str | None:
+    """What was computed for these files before; None if nothing was, or one has changed since."""
+    key = _key(files, kind)
+    if key in _known:
+        return _known[key]
+    try:
+        text = path.read_text(encoding="ascii").strip() if (path := _path(key)) else ""
+    except (OSError, ValueError):
+        return None
+    return text if re.fullmatch("[0-9a-f]{64}", text) else None
+
+
+def _key(files: Sequence[Path], kind: str) -> str:
+    """Also of the times that no copying program can set."""
+    found = [(str(path.resolve()), path.stat()) for path in files]
+    return key_of(FORMAT, kind, [[name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino] for name, s in found])
+
+
+def _path(key: str) -> Path | None:
+    folder = cache_folder()
+    return folder / "clips" / key if folder else None
