@@ -13,7 +13,7 @@ from mocoop.errors import MocoopError
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line: CoOp's flags, then KEY VALUE overrides."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Train or evaluate a prompt-learning method, with CoOp's flags.")
     parser.add_argument("--root", default="", help="folder that holds the datasets")
     parser.add_argument("--output-dir", default="", help="folder of this run's log, checkpoints and result")
     parser.add_argument("--resume", default="", help="folder of the run whose last checkpoint training resumes from")

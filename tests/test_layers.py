@@ -6,7 +6,7 @@ from pathlib import Path
 
 LIBRARY = Path(__file__).parents[1] / "mocoop"
 LAYERS = [
-    {"errors", "names", "settings", "versions", "__version__"},
+    {"errors", "names", "console", "settings", "versions", "__version__"},
     {"files", "macro_f1"},
     {"images", "catalog", "config", "protocol", "distributed"},
     {"clip", "shapes"},

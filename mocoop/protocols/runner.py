@@ -1,16 +1,14 @@
 """Runs a plan on this machine, some runs side by side, whatever happens to the others."""
 
 import logging
-import signal
-import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
-from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
 
+from mocoop.console import interrupted
 from mocoop.protocols import queue
 from mocoop.protocols.plan import Run
 from mocoop.protocols.pool import Worker, WorkerDied, WorkerPool
@@ -41,7 +39,7 @@ def run_all(
     queue.note(runs, checkout)
     schedule, tries = Schedule(runs, seconds), Counter()
     died_on = defaultdict(set)  # run -> GPUs
-    with interrupt_on_sigterm(), WorkerPool(checkout, devices) as pool, progress_bar(len(left)) as bar:
+    with interrupted(), WorkerPool(checkout, devices) as pool, progress_bar(len(left)) as bar:
         while schedule.ready or pool.running:
             for worker in list(pool.idle):
                 if run := _run_for(worker, schedule.ready, died_on, set(devices)):
@@ -76,19 +74,6 @@ def _reason(future) -> str:
     if isinstance(future.exception(), WorkerDied):
         return f"its process died ({future.exception()})"
     return future.result()
-
-
-@contextmanager
-def interrupt_on_sigterm() -> Iterator[None]:
-    """SIGTERM, which job schedulers send, has the effect of Ctrl-C meanwhile."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def progress_bar(total: int) -> tqdm:

@@ -46,5 +46,5 @@ def _open_new(path: Path) -> TextIO:
     stamped = f"{path}{time.strftime('-%Y-%m-%d-%H-%M-%S')}"
     for name in (path, stamped, *(f"{stamped}-{i}" for i in range(2, 1000))):
         with contextlib.suppress(FileExistsError):
-            return open(name, "x", encoding="utf-8", buffering=1)
+            return open(name, "x", encoding="utf-8", errors="backslashreplace", buffering=1)
     raise FileExistsError(f'"{path}" and 1000 stamped variants exist already')

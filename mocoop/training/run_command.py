@@ -10,6 +10,7 @@ import torch
 from PIL import UnidentifiedImageError
 
 from mocoop.config import merge_file, merge_overrides
+from mocoop.console import kept_console
 from mocoop.distributed import check_ranks, first_failure, from_main, ranks
 from mocoop.engine import BACKEND, DATASET_REGISTRY, TRAINER_REGISTRY, build_trainer, get_cfg_default
 from mocoop.errors import ConfigError, DataError
@@ -40,6 +41,7 @@ def print_log_lines() -> None:
 
 def setup_cfg(args: argparse.Namespace):
     """The frozen config: defaults, dataset yaml, method yaml, flags, overrides. Raises ConfigError."""
+    _check_flags(args)
     for path in args.plugin:
         load_plugin(path)
     register_trainers()
@@ -57,6 +59,20 @@ def setup_cfg(args: argparse.Namespace):
     check_ranks(cfg.SEED, cfg.USE_CUDA)
     cfg.freeze()
     return cfg
+
+
+def _check_flags(args: argparse.Namespace) -> None:
+    """Raises ConfigError for a flag that would have no effect beside the others."""
+    if args.eval_only:
+        if args.resume:
+            raise ConfigError("got --resume with --eval-only, which trains nothing; --model-dir names what to evaluate")
+        return
+    for flag, given in {"--model-dir": bool(args.model_dir), "--load-epoch": args.load_epoch is not None}.items():
+        if given:
+            raise ConfigError(
+                f"got {flag} without --eval-only; add --eval-only to evaluate a model, or train from its weights with "
+                "--resume FOLDER or MODEL.INIT_WEIGHTS FILE"
+            )
 
 
 def _apply_flags(cfg, args: argparse.Namespace) -> None:
@@ -97,7 +113,7 @@ def print_config(args: argparse.Namespace, cfg) -> None:
 def run(args: argparse.Namespace) -> None:
     """Train and test, or evaluate, as the command line says; a run that has been done is not done again."""
     cfg = setup_cfg(args)
-    if args.no_train:
+    if args.no_train and not args.eval_only:  # as in CoOp, an evaluation may say that it trains nothing
         with logged(writable_folder(cfg.OUTPUT_DIR)):
             build(args, cfg)
         return
@@ -154,7 +170,7 @@ def execute(args: argparse.Namespace) -> int:
     Of several ranks the first that fails says why.
     """
     print_log_lines()
-    with ranks():
+    with kept_console(), ranks():
         try:
             run(args)
         except Stopped as error:
