@@ -1,4 +1,4 @@
-"""The terminal that a command was started from: it may go away or lack letters, and its signals are as good as Ctrl-C."""
+"""The terminal of a command: it may go away or lack letters, and its signals are as good as Ctrl-C."""
 
 import contextlib
 import os

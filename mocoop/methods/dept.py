@@ -10,7 +10,7 @@ from mocoop.methods.base import STATEFUL, PromptMethod, keeps
 from mocoop.methods.heads import HEAD_CLASSES, head_rows
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.one_prompt import OnePrompt
-from mocoop.methods.registry import get_method, register_method
+from mocoop.methods.registry import get_method, methods, register_method
 
 KEYS = (
     Key("BASE", "KgCoOp", "the method that it is added to; the keys of that one's node count", structural=True),
@@ -25,8 +25,8 @@ KEYS = (
 def base_problems(cfg: CfgNode) -> list[str]:
     """What is wrong with BASE, or with the keys of the method that it names."""
     name = cfg.TRAINER.DEPT.BASE
-    entry = get_method(name)
-    has_one_prompt = issubclass(entry.build, OnePrompt) and entry.build.loss is OnePrompt.loss
+    entry = methods().get(name)
+    has_one_prompt = entry and issubclass(entry.build, OnePrompt) and entry.build.loss is OnePrompt.loss
     if not has_one_prompt or not keeps(entry.build, "fit", "select", *STATEFUL):
         expected = "a method with one prompt that learns by steps alone, such as CoOp, KgCoOp or MaPLe"
         return [f"TRAINER.DEPT.BASE is {name!r}, expected {expected}"]

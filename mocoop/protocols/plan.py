@@ -1,7 +1,7 @@
 """Which runs a request consists of: a list of command lines of train.py, with what each of them needs."""
 
 import functools
-import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class Run:
 
     def command(self, python: str = sys.executable) -> str:
         """The command in full, to be pasted into a shell."""
-        return " ".join(map(shell_word, (python, "train.py", *self.argv)))
+        return shlex.join((python, "train.py", *self.argv))
 
 
 def plan_runs(request: Request, checkout: Path, with_data: bool = True) -> list[Run]:
@@ -84,7 +84,7 @@ def indexed(runs: list[Run], checkout: Path) -> Iterator[str]:
 def list_runs(request: Request, checkout: Path) -> list[Run]:
     """The runs of a completed request, each once: method by method, phase by phase.
 
-    Tests on new classes are left out for a method that has no word on them. Raises ConfigError if nothing is left, for
+    Methods that cannot score new classes are not tested on them. Raises ConfigError if nothing is left, for
     a method or dataset that does not exist, and for a configuration that is not there or does not say how many epochs
     it trains.
     """
@@ -109,11 +109,6 @@ def list_runs(request: Request, checkout: Path) -> list[Run]:
         told = ", ".join(request.methods)
         raise ConfigError(f"{told}: no run of {request.protocol}, which tests classes that were not trained")
     return list(runs)
-
-
-def shell_word(word: str) -> str:
-    """`word` as bash's `printf %q` writes it."""
-    return re.sub(r"[\s!\"$&'()*,;<>?\[\\\]^`{|}]|^[#~]|(?<=[:=])~", r"\\\g<0>", word) or "''"
 
 
 def _places(request: Request, method: Listed, phase: Phase) -> Iterator[Place]:

@@ -119,6 +119,15 @@ class WorkerPool:
         return worker, run
 
 
+def visible_gpus(names: Sequence[str]) -> int:
+    """How many of some GPUs, as CUDA_VISIBLE_DEVICES names them, there are before the first that torch cannot use."""
+    if not names:
+        return 0
+    count = [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"]
+    settings = os.environ | {"CUDA_VISIBLE_DEVICES": ",".join(names)}
+    return int(subprocess.run(count, env=settings, stdout=subprocess.PIPE, check=True, text=True).stdout)
+
+
 def _cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

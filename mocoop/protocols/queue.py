@@ -4,6 +4,7 @@ Lines are only added, and the last one of a run counts; a job is empty where the
 """
 
 import fcntl
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TextIO
 from mocoop.protocols.plan import Run
 
 FILE_NAME = "queue.tsv"
+RUN = re.compile(r"[^/]+/[^/]+/[^/]+/shots_[^/]+/[^/]+/[^/]+/seed[^/]+")
 
 
 def output_of(runs: list[Run], checkout: Path) -> Path:
@@ -29,12 +31,13 @@ def opened(output: Path) -> Iterator[TextIO]:
 
 
 def read(output: Path) -> dict[str, str]:
-    """The job of each run by the run's name."""
+    """The job of each run by the run's name; lines that name no run are passed over."""
     try:
-        lines = (output / FILE_NAME).read_text(encoding="utf-8").split("\n")[:-1]
+        lines = (output / FILE_NAME).read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
     except FileNotFoundError:
         return {}
-    return {name: job for name, _, job in (line.partition("\t") for line in lines)}
+    pairs = (line.partition("\t")[::2] for line in lines)
+    return {name: job for name, job in pairs if RUN.fullmatch(name)}
 
 
 def add(file: TextIO, jobs: Mapping[str, str]) -> None:

@@ -9,11 +9,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mocoop.errors import ConfigError
+from mocoop.names import check_path_word
 from mocoop.protocol import ALIASES, CURVE, PROTOCOLS, TRANSFER, Phase, part_of
 from mocoop.protocols.configs import COMPARED, setting
 
 DATASETS = "configs/datasets"
 DATA = "data"  # the data root where none is given, in the checkout
+DECIDED = {  # keys that the command line of each run sets, and what a request says instead
+    "SEED": "--seeds (SEEDS)",
+    "OUTPUT_DIR": "--output (OUTPUT)",
+    "TRAINER.NAME": "--methods",
+    "DATASET.NAME": "--datasets",
+    "DATASET.ROOT": "--data (DATA)",
+    "DATASET.NUM_SHOTS": "--shots (SHOTS)",
+    "DATASET.SUBSAMPLE_CLASSES": "another PROTOCOL",
+}
 
 
 @dataclass(frozen=True)
@@ -63,21 +73,33 @@ def completed(request: Request, checkout: Path, start: str = "") -> Request:
     plugins = request.plugins or _words("PLUGIN", given.get("PLUGIN", ""))
     data, output = request.data or given.get("DATA"), request.output or given.get("OUTPUT")
     overrides = request.overrides or _words("OPTS", given.get("OPTS", ""))
-    if len(overrides) % 2:
-        raise ConfigError(f"got OPTS '{shlex.join(overrides)}', expected pairs KEY VALUE")
+    _check_overrides(overrides)
+    cfg = request.cfg or given.get("CFG")
+    if cfg is not None:
+        check_path_word("--cfg (CFG)", cfg)
     source = request.source or given.get("SOURCE", "imagenet")
     return replace(
         request,
         datasets=request.datasets or tuple(n for n in protocol.datasets if n != source or protocol.measure != TRANSFER),
         seeds=request.seeds or _numbers("SEEDS", given, (1, 2, 3)),
         shots=request.shots or _numbers("SHOTS", given, protocol.shots or (16,), "-?[0-9]+"),
-        cfg=request.cfg or given.get("CFG"),
+        cfg=cfg,
         source=source,
         data=os.path.join(start, data) if data else DATA,
         output=os.path.join(start, output).removeprefix(f"{checkout}/") if output else "output",
         overrides=overrides,
         plugins=tuple(os.path.normpath(os.path.join(start, plugin)) for plugin in plugins),
     )
+
+
+def _check_overrides(overrides: tuple[str, ...]) -> None:
+    """Raises ConfigError for words that are no pairs, and for a key that the plan decides."""
+    if len(overrides) % 2:
+        raise ConfigError(f"got OPTS '{shlex.join(overrides)}', expected pairs KEY VALUE")
+    for key, value in zip(overrides[::2], overrides[1::2]):
+        for decided, option in DECIDED.items():
+            if key == decided or decided.startswith(f"{key}."):
+                raise ConfigError(f"got the override {key} {value}, which the plan decides; give {option} instead")
 
 
 def data_root(request: Request, checkout: Path, dataset: str) -> str:

@@ -8,6 +8,7 @@ OUTPUT/slurm, what a run prints in the run's folder.
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -135,6 +136,11 @@ def jobs() -> dict[str, tuple[str, str]] | None:
 
 
 def _executor(folder: Path, checkout: Path, cluster: Cluster):
+    if shutil.which("sbatch") is None:
+        raise ConfigError(
+            f"got --slurm {cluster.partition}, and no SLURM here (no sbatch on the path); give the command on a "
+            "machine that submits jobs, or --jobs or --gpus for this one"
+        )
     try:
         import submitit
     except ImportError:

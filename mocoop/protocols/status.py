@@ -12,6 +12,7 @@ from mocoop.protocols.worker import last_line
 from mocoop.results.record import FILE_NAME, glance, read_record
 from mocoop.training.folder_lock import holder_of
 
+LAYOUT = ("*", "*", "*", "shots_*", "*", "*", "seed*")  # of the runs in an output folder
 STATES = ("failed", "interrupted", "running", "queued", "done")
 STOPPED = ("Stopped:", "KeyboardInterrupt:")  # what the record of a run says that was asked to stop
 LOG_TAIL = 8192  # bytes, more than the lines of a batch
@@ -27,15 +28,28 @@ class State:
     detail: str = ""
 
 
-def states(output: Path, jobs: dict[str, tuple[str, str]]) -> Iterator[State]:
-    """The state of each run that was asked for or started below `output`, in the order of their names.
+def states(folder: Path, jobs: dict[str, tuple[str, str]]) -> Iterator[State]:
+    """The state of each run that was asked for or started in a folder, in the order of their names.
 
-    jobs: SLURM's state of each job that it knows, and its reason.
+    folder: an output folder, or a part of one. jobs: SLURM's state of each job that it knows, and its reason.
     """
+    folder = folder.absolute()
+    output = _output_of(folder)
     queued = queue.read(output)
-    found = {"/".join(path.parts[-7:]) for path in output.glob("*/*/*/shots_*/*/*/seed*")}
-    for name in sorted(found | queued.keys()):
-        yield _state(name, output / name, queued.get(name, ""), jobs)
+    started = {"/".join(path.parts[-7:]) for path in output.glob("/".join(LAYOUT))}
+    for name in sorted(started | queued.keys()):
+        if (output / name).is_relative_to(folder):
+            yield _state(name, output / name, queued.get(name, ""), jobs)
+
+
+def _output_of(folder: Path) -> Path:
+    """The output folder that a folder is or is a part of, by a run in it or by the queue; itself if it has neither."""
+    for depth in range(len(LAYOUT) + 1):
+        for path in folder.glob("/".join(LAYOUT[depth:])) if LAYOUT[depth:] else [folder]:
+            if queue.RUN.fullmatch("/".join(path.parts[-len(LAYOUT) :])):
+                return path.parents[len(LAYOUT) - 1]
+    above = (folder, *folder.parents)[: len(LAYOUT) + 1]
+    return next((path for path in above if (path / queue.FILE_NAME).is_file()), folder)
 
 
 def _state(name: str, folder: Path, job: str, jobs: dict[str, tuple[str, str]]) -> State:
@@ -69,7 +83,7 @@ def why_failed(folder: Path) -> str:
 
 def progress(folder: Path) -> str:
     """Epoch, loss and time left by the last line of a run's log that has them; empty if none has."""
-    logs = sorted(folder.glob("log.txt*"), key=lambda path: path.stat().st_mtime)
+    logs = sorted(filter(Path.is_file, folder.glob("log.txt*")), key=lambda path: path.stat().st_mtime)
     if not logs:
         return ""
     with open(logs[-1], "rb") as file:

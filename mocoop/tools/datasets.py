@@ -8,7 +8,6 @@ mocoop datasets new ROOT                           a config for your own class f
 
 import argparse
 import os
-import re
 import shlex
 from itertools import product
 from pathlib import Path
@@ -16,8 +15,9 @@ from pathlib import Path
 from mocoop.checkout import find_checkout, import_datasets
 from mocoop.data import exchange
 from mocoop.data.sources import BUNDLED, load_sources
-from mocoop.errors import ConfigError, DataError, quoted
+from mocoop.errors import ConfigError, DataError
 from mocoop.files import check_unused, write_file
+from mocoop.names import check_path_word
 from mocoop.protocols.configs import setting
 from mocoop.protocols.request import DATASETS
 from mocoop.tools._options import Numbers
@@ -110,8 +110,8 @@ def _list(args) -> int:
 def _info(args) -> int:
     dataset_class, source = _dataset_class(args.name), load_sources().get(args.name)
     if source is None:
-        raise ConfigError(f"{args.name} is not distributed anywhere; there is nothing to say about its source")
-    print(f"{source.title}\n  {dataset_class.__doc__}\n  home     {source.home}\n  license  {source.license}")
+        raise ConfigError(f"{args.name} is not distributed anywhere; {dataset_class.not_distributed}")
+    print(f"{source.title}\n  {dataset_class.__doc__ or ''}\n  home     {source.home}\n  license  {source.license}")
     print(f"  config   configs/datasets/{_config_name(args.name)}.yaml")
     print(f"  classes  {source.classes}; images " + ", ".join(f"{split} {n:,}" for split, n in source.counts.items()))
     print(f"  folder   {args.root}/{dataset_class.dataset_dir}/ with {dataset_class.expected()}")
@@ -166,6 +166,9 @@ def _prepare(args) -> int:
 
     sources, status = load_sources(args.sources), 0
     for name in list(sources) if args.names == ["all"] else args.names:
+        if name not in sources and (origin := _dataset_class(name).not_distributed):
+            print(f"{name}: nothing to prepare; {origin}")
+            continue
         folder = Path(args.root).absolute() / _dataset_class(name).dataset_dir
         if name not in sources:
             raise ConfigError(f"{args.sources} has no {name}, expected one of {', '.join(sources)}")
@@ -189,9 +192,10 @@ def _new(args) -> int:
     from mocoop.data.own_dataset import OwnImages
 
     root = os.path.abspath(os.path.expanduser(args.root))
+    if not Path(root).name:
+        raise ConfigError(f"got ROOT {root}, expected a folder with a folder of images for each class, or with --csv")
     name = args.name or config_name(root)
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise ConfigError(f"got --name {quoted(name)}, expected a word of letters, digits, '_', '-' and '.'")
+    check_path_word("--name", name)
     settings = {"CSV": args.csv, "CLASSNAMES": args.classnames}
     classes = OwnImages.survey(root, settings)
     path = find_checkout() / DATASETS / f"{name}.yaml"

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_class_arguments(parser)
     parser.add_argument("--no-onnx", action="store_true", help="leave out model.onnx, which needs the package onnx")
     parser.add_argument("--with-backbone", action="store_true", help="include the weights of a CLIP of OpenAI's too")
-    parser.add_argument("--force", action="store_true", help="replace an earlier export in FOLDER")
+    parser.add_argument("--force", action="store_true", help="replace an earlier export in FOLDER, and nothing else")
     add_run_arguments(parser, device=False)
 
 

@@ -27,10 +27,12 @@ from pathlib import Path
 
 from mocoop.catalog import listed
 from mocoop.checkout import find_checkout
+from mocoop.console import kept_console
 from mocoop.errors import ConfigError, MocoopError
 from mocoop.protocols.configs import COMPARED
 from mocoop.protocols.costs import Costs, estimate
 from mocoop.protocols.plan import Run, commands, indexed, plan_runs
+from mocoop.protocols.pool import visible_gpus
 from mocoop.protocols.request import Request, dry_run, find_protocol
 from mocoop.protocols.runner import run_all
 from mocoop.protocols.schedule import Outcome
@@ -82,6 +84,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs what is not finished, then prints and writes the tables; 1 where a run failed, 130 on Ctrl-C."""
+    with kept_console():
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     started, checkout = time.monotonic(), find_checkout()
     _check_numbers(args)
     dry = args.dry_run or dry_run()
@@ -106,10 +113,15 @@ def run(args: argparse.Namespace) -> int:
 
         folder = finish(args.protocol, runs, outcome.lacking(), checkout)
         logger.info("Tables, runs, figures and report: %s (%.0f s)", folder, time.monotonic() - started)
-    except MocoopError as error:
-        problems.append(f"failed: tables: {error}")
-    for line in problems:
-        logger.error("%s", line)
+    except (MocoopError, OSError) as error:
+        from mocoop.training.failures import explain  # brings torch along
+
+        if (reason := explain(error)) is None:
+            raise
+        problems.append(f"failed: tables: {reason}")
+    finally:
+        for line in problems:
+            logger.error("%s", line)
     return 1 if problems else 0
 
 
@@ -119,6 +131,8 @@ def _execute(runs: list[Run], checkout: Path, args) -> Outcome:
         options = dict(_option(text) for text in args.slurm_option)
         cluster = Cluster(args.slurm, _minutes(args.time), args.gpus_per_run, args.parallel, options)
         return run_on_slurm(runs, checkout, cluster, args.retries, seconds)
+    if (found := visible_gpus(args.gpus)) < len(args.gpus):
+        raise ConfigError(f"got --gpus {args.gpus[found]}, which this machine does not have")
     return run_all(runs, checkout, _devices(args), args.retries, seconds)
 
 

@@ -6,8 +6,8 @@ lives, so that a killed one leaves no trace that counts.
 On shared file systems: Linux carries flock to the server on NFS (v4; v3 with lockd), Lustre mounted with `flock` and
 GPFS, where it holds between machines as on one; the server drops the lock of a machine that died after its lease, 90
 seconds as a rule. A mount with `nolock` or `local_lock` keeps locks to its own machine: there the heartbeat alone tells
-other machines, for SILENT_SECONDS. Not guaranteed on such a mount: two machines that start in the same moment, clocks
-further apart than that, two machines of one name.
+other machines, while it is not SILENT_SECONDS old, nor as far ahead of this machine's clock. Not guaranteed on such a
+mount: two machines that start in the same moment, clocks further apart than that, two machines of one name.
 """
 
 import fcntl
@@ -62,12 +62,12 @@ def holder_of(folder: Path) -> dict | None:
     """
     try:
         with open(folder / LOCK, encoding="utf-8") as file:
-            holder, silence = _holder(file), _silence(file)
+            holder, beats = _holder(file), _beats(file)
     except OSError:
         return None
     if holder.get("host") == socket.gethostname() and not _is_alive(holder.get("pid")):
         return None
-    return holder if silence < SILENT_SECONDS else None
+    return holder if beats else None
 
 
 def _is_alive(pid) -> bool:
@@ -100,7 +100,7 @@ def _lock(path: Path) -> TextIO:
         if _is_current(path, file):
             break
         file.close()  # its holder has just ended and removed it
-    if _holder(file).get("host") not in (None, socket.gethostname()) and _silence(file) < SILENT_SECONDS:
+    if _holder(file).get("host") not in (None, socket.gethostname()) and _beats(file):
         raise _in_use(path, file)
     file.truncate(0)
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -130,14 +130,19 @@ def _in_use(path: Path, file) -> FolderInUseError:
     file.close()
     who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')} since {holder.get('started', '?')}"
     return FolderInUseError(
-        f"{path.parent} is in use by {who} (last heartbeat {silence:.0f} s ago); "
+        f"{path.parent} is in use by {who} (last heartbeat {max(0.0, silence):.0f} s ago); "
         "wait for it, or choose another --output-dir"
     )
 
 
 def _silence(file) -> float:
-    """Seconds since the last heartbeat."""
-    return max(0.0, time.time() - os.fstat(file.fileno()).st_mtime)
+    """Seconds since the last heartbeat; negative if it is dated in the future."""
+    return time.time() - os.fstat(file.fileno()).st_mtime
+
+
+def _beats(file) -> bool:
+    """Whether the heartbeat is recent, by clocks that may differ a little."""
+    return abs(_silence(file)) < SILENT_SECONDS
 
 
 def _beat(path: Path, ended: threading.Event) -> None:

@@ -54,7 +54,7 @@ def test_the_base_structure_travels_with_its_own_node():
     assert torch.equal(again.base.ctx, method.base.ctx)
 
 
-@pytest.mark.parametrize("base", ["MoCoOp", "PromptSRC", "ZeroshotCLIP", "DePT", "TwoSFS"])
+@pytest.mark.parametrize("base", ["MoCoOp", "PromptSRC", "ZeroshotCLIP", "DePT", "TwoSFS", "kgcoop"])
 def test_what_it_cannot_stand_beside_is_refused(base):
     with pytest.raises(ConfigError, match=f"TRAINER.DEPT.BASE is '{base}', expected a method with one prompt"):
         build_method(config("DePT", BASE=base), NAMES, small_clip())

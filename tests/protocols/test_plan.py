@@ -161,6 +161,16 @@ def test_what_is_not_done_is_not_finished(checkout, text):
         ({"protocol": "xd", "source": "image-net"}, "got the source 'image-net', did you mean imagenet?"),
         ({"cfg": "rn50"}, "no configuration configs/trainers/CoOp/rn50.yaml or"),
         ({"overrides": ("OPTIM.LR",)}, "got OPTS 'OPTIM.LR', expected pairs KEY VALUE"),
+        (
+            {"cfg": "released/caltech101", "methods": ("MoCoOp",)},
+            "got --cfg (CFG) 'released/caltech101', expected a word",
+        ),
+        ({"cfg": ".."}, "got --cfg (CFG) '..', expected a word"),
+        ({"cfg": "a\tb"}, "got --cfg (CFG) 'a\\tb', expected a word"),
+        ({"overrides": ("SEED", "9")}, "got the override SEED 9, which the plan decides; give --seeds (SEEDS) instead"),
+        ({"overrides": ("OPTIM.LR", "1", "DATASET.NUM_SHOTS", "4")}, "got the override DATASET.NUM_SHOTS 4, which the"),
+        ({"overrides": ("DATASET", "{}")}, "got the override DATASET {}, which the plan decides; give --datasets"),
+        ({"overrides": ("TRAINER.NAME", "MaPLe")}, "got the override TRAINER.NAME MaPLe, which the plan decides; give"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(checkout, request_, message):
@@ -169,11 +179,29 @@ def test_what_is_wrong_is_said_in_one_line(checkout, request_, message):
     assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
 
 
+def test_whatever_a_command_line_decides_cannot_be_overridden(checkout, tmp_path):
+    """Each key that a flag or an override of the command sets, whichever run it is."""
+    (run, *_) = plan(checkout, data=str(tmp_path))
+    flags = {"--root": "DATASET.ROOT", "--seed": "SEED", "--trainer": "TRAINER.NAME", "--output-dir": "OUTPUT_DIR"}
+    set_here = {flags[word] for word in run.argv if word in flags} | {word for word in run.argv if word.isupper()}
+    assert len(set_here) == 6
+    for key in {*set_here, "DATASET.NAME"}:
+        with pytest.raises(ConfigError, match=f"got the override {key} x, which the plan decides; give "):
+            plan(checkout, overrides=(key, "x"))
+
+
 def test_missing_data_is_said_once_before_anything_runs_but_not_to_a_list(checkout):
     (checkout.root / "data").rmdir()
     with pytest.raises(ConfigError, match="no data in .*/data; get it as DATASETS.md says"):
         plan(checkout)
     assert len(plan(checkout, with_data=False)) == 2
+
+
+@pytest.mark.parametrize("word", ["a\nb", "$HOME", "it's", "~", "a:~", "", "é", "a b"])
+def test_a_command_can_be_pasted_into_a_shell(word):
+    command = Run("out", 1, (word,)).command("echo")
+    done = subprocess.run(["bash", "-c", command], capture_output=True)
+    assert done.stdout.decode() == f"train.py {word}\n"
 
 
 def test_a_plan_needs_no_other_program(checkout, monkeypatch):
