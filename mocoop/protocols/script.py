@@ -12,13 +12,18 @@ import sys
 from itertools import zip_longest
 from pathlib import Path
 
+from mocoop.console import kept_console
 from mocoop.errors import ConfigError, MocoopError
-from mocoop.protocols.plan import Run, list_runs
-from mocoop.protocols.request import Request, check_data, completed, dry_run, whole_numbers
+from mocoop.protocols.plan import Request, Run, check_data, completed, dry_run, list_runs, whole_numbers
 
 
 def main(script: str, start: str, usage: str, *arguments: str) -> int:
     """Runs what is not finished, or prints it if DRY_RUN is set; the status of the first run that fails."""
+    with kept_console():
+        return _run_or_print(script, start, usage, arguments)
+
+
+def _run_or_print(script: str, start: str, usage: str, arguments: tuple[str, ...]) -> int:
     checkout, dry, python = Path.cwd(), dry_run(), os.environ["PYTHON"]
     try:
         request = completed(read_request(Path(script).stem, usage, arguments), checkout, start)

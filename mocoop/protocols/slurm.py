@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mocoop.errors import ConfigError, reason_of
-from mocoop.protocols import queue
+from mocoop.protocols.execute import progress_bar, state
 from mocoop.protocols.plan import Run
-from mocoop.protocols.runner import progress_bar, state
 from mocoop.protocols.schedule import Outcome, Schedule
-from mocoop.protocols.status import why_failed
+from mocoop.protocols.status import append_jobs, open_queue, output_of, read_queue, why_failed
 from mocoop.protocols.worker import last_line
 from mocoop.training.folder_lock import SILENT_SECONDS, holder_of
 
@@ -81,10 +80,10 @@ def run_on_slurm(
 
 def submit(left: list[Run], checkout: Path, cluster: Cluster, retries: int, seconds: Callable[[Run], float]) -> int:
     """Submits those of the runs that no job does; their number."""
-    output = queue.output_of(left, checkout)
+    output = output_of(left, checkout)
     executor = _executor(output / "slurm", checkout, cluster)
-    with queue.opened(output) as file:
-        known, now = queue.read(output), jobs()
+    with open_queue(output) as file:
+        known, now = read_queue(output), jobs()
         if now is None:
             raise ConfigError("squeue does not answer, so it is not known what has been submitted; try again later")
         held = {run.folder: known[run.name] for run in left if known.get(run.name) in now}
@@ -99,7 +98,7 @@ def submit(left: list[Run], checkout: Path, cluster: Cluster, retries: int, seco
             executor.update_parameters(dependency=array.after.format(first) or None)
             ids = _submit(executor, [Job(str(checkout), run, retries) for run in array.runs])
             first = first or ids[0].partition("_")[0]
-            queue.add(file, {run.name: job for run, job in zip(array.runs, ids)})
+            append_jobs(file, {run.name: job for run, job in zip(array.runs, ids)})
     return len(missing)
 
 
@@ -136,19 +135,16 @@ def jobs() -> dict[str, tuple[str, str]] | None:
 
 
 def _executor(folder: Path, checkout: Path, cluster: Cluster):
-    if shutil.which("sbatch") is None:
+    if shutil.which("srun") is None:
         raise ConfigError(
-            f"got --slurm {cluster.partition}, and no SLURM here (no sbatch on the path); give the command on a "
+            f"got --slurm {cluster.partition}, and no SLURM here (no srun on the path); give the command on a "
             "machine that submits jobs, or --jobs or --gpus for this one"
         )
     try:
         import submitit
     except ImportError:
         raise ConfigError("--slurm needs submitit, which is not installed: pip install submitit") from None
-    try:
-        executor = submitit.SlurmExecutor(folder, max_num_timeout=1_000_000)
-    except RuntimeError as error:  # no srun
-        raise ConfigError(f"--slurm {cluster.partition}: {reason_of(error)}") from error
+    executor = submitit.SlurmExecutor(folder, max_num_timeout=1_000_000)
     options = {"requeue": True, "kill_on_invalid_dep": "yes", "chdir": str(checkout)}
     executor.update_parameters(
         job_name=NAME,
@@ -174,7 +170,7 @@ def _wait(left: list[Run], checkout: Path) -> Outcome:
     outcome, pending, gone = Outcome(), list(left), {}
     with progress_bar(len(left)) as bar:
         while pending:
-            now, known = jobs(), queue.read(queue.output_of(left, checkout))
+            now, known = jobs(), read_queue(output_of(left, checkout))
             for run in list(pending) if now is not None else ():
                 job, finished = known.get(run.name), run.finished(checkout)
                 if not finished and job in now and now[job][1] != HOPELESS:

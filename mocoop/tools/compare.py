@@ -13,7 +13,7 @@ import pandas as pd
 
 from mocoop.errors import DataError
 from mocoop.protocol import PROTOCOLS
-from mocoop.protocols.request import find_protocol
+from mocoop.protocols.plan import find_protocol
 from mocoop.results.by_protocol import runs_of
 from mocoop.results.collect import collect
 from mocoop.results.compare import comparison_table

@@ -19,7 +19,7 @@ from mocoop.errors import ConfigError, DataError
 from mocoop.files import check_unused, write_file
 from mocoop.names import check_path_word
 from mocoop.protocols.configs import setting
-from mocoop.protocols.request import DATASETS
+from mocoop.protocols.plan import DATASETS
 from mocoop.tools._options import Numbers
 
 SHOWN = 5  # problems of a split that are printed

@@ -9,7 +9,7 @@ mocoop report output --figures figures            each figure as a PDF, too
 import argparse
 from pathlib import Path
 
-from mocoop.protocols.request import find_protocol
+from mocoop.protocols.plan import find_protocol
 from mocoop.tools._options import PROTOCOL_NAMES, Numbers
 
 

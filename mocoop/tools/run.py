@@ -30,12 +30,9 @@ from mocoop.checkout import find_checkout
 from mocoop.console import kept_console
 from mocoop.errors import ConfigError, MocoopError
 from mocoop.protocols.configs import COMPARED
-from mocoop.protocols.costs import Costs, estimate
-from mocoop.protocols.plan import Run, commands, indexed, plan_runs
-from mocoop.protocols.pool import visible_gpus
-from mocoop.protocols.request import Request, dry_run, find_protocol
-from mocoop.protocols.runner import run_all
-from mocoop.protocols.schedule import Outcome
+from mocoop.protocols.execute import run_all, visible_gpus
+from mocoop.protocols.plan import Request, Run, commands, dry_run, find_protocol, indexed, plan_runs
+from mocoop.protocols.schedule import Outcome, Times, estimate
 from mocoop.protocols.slurm import Cluster, run_on_slurm
 from mocoop.tools._options import PROTOCOL_NAMES, Names, Numbers
 
@@ -77,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     instead.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
     instead.add_argument("--list", action="store_true", help="print the plan, an index for each run, and run nothing")
     instead.add_argument("--index", type=int, metavar="I", help="run the run of this index in the plan, and no other")
-    instead.add_argument("--estimate", action="store_true", help="print how long it takes, and run nothing")
+    instead.add_argument("--estimate", action="store_true", help="print how long it takes, by runs done so far")
     parser.set_defaults(**OF_SLURM, **OF_GPUS)
     parser.usage = f"{parser.prog} PROTOCOL [OPTION ...] [-- KEY VALUE ...]"
 
@@ -126,7 +123,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _execute(runs: list[Run], checkout: Path, args) -> Outcome:
-    seconds = Costs(runs, checkout)
+    seconds = Times(runs, checkout)
     if args.slurm:
         options = dict(_option(text) for text in args.slurm_option)
         cluster = Cluster(args.slurm, _minutes(args.time), args.gpus_per_run, args.parallel, options)

@@ -17,7 +17,7 @@ import pandas as pd
 
 from mocoop.errors import DataError
 from mocoop.files import check_unused, write_file
-from mocoop.protocols.request import find_protocol
+from mocoop.protocols.plan import find_protocol
 from mocoop.results.by_protocol import join, protocol_tables, runs_of, summarise, without_other_models
 from mocoop.results.collect import LAYOUT, Collection, collect, merge
 from mocoop.results.coop_logs import collect_logs, for_every_seed

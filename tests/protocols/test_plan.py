@@ -7,8 +7,7 @@ import pytest
 from mocoop.errors import ConfigError
 from mocoop.protocol import PROTOCOLS, part_of
 from mocoop.protocols.configs import COMPARED, FOLDER, names_in
-from mocoop.protocols.plan import Run, commands, indexed, plan_runs
-from mocoop.protocols.request import Request, find_protocol
+from mocoop.protocols.plan import Request, Run, commands, find_protocol, indexed, plan_runs
 from tests.scripts.checkout import REPOSITORY, Checkout
 
 
@@ -246,7 +245,7 @@ def test_two_thousand_runs_are_planned_in_a_moment_and_without_torch():
 import sys, time
 from pathlib import Path
 from mocoop.protocols.plan import plan_runs
-from mocoop.protocols.request import Request
+from mocoop.protocols.plan import Request
 methods = ("ZeroshotCLIP", "CoOp", "CoCoOp", "MoCoOp")
 started = time.process_time()
 runs = plan_runs(Request("base2new", methods, seeds=tuple(range(23)), data="."), Path.cwd())

@@ -5,9 +5,8 @@ import socket
 import pytest
 
 from mocoop import cli
-from mocoop.protocols import queue
 from mocoop.protocols.plan import Run
-from mocoop.protocols.status import states
+from mocoop.protocols.status import add_to_queue, append_jobs, open_queue, states
 from mocoop.results.record import unfinished_record, write_record
 from mocoop.training.folder_lock import LOCK
 from tests.results.runs import add_run, make_config
@@ -44,8 +43,8 @@ def hold(output, seed=1) -> None:
 
 
 def ask(output, job="", seed=1) -> None:
-    with queue.opened(output) as file:
-        queue.add(file, {NAME.format(seed): job})
+    with open_queue(output) as file:
+        append_jobs(file, {NAME.format(seed): job})
 
 
 def test_what_was_asked_for_and_has_not_begun_is_queued(output):
@@ -149,6 +148,6 @@ def test_files_that_are_spoiled_end_nothing(output, capsys):
 
 def test_runs_are_noted_once(tmp_path):
     runs = [Run(f"output/{NAME.format(seed)}", seed, ()) for seed in (1, 2)]
-    queue.note(runs[:1], tmp_path)
-    queue.note(runs, tmp_path)
+    add_to_queue(runs[:1], tmp_path)
+    add_to_queue(runs, tmp_path)
     assert (tmp_path / "output/queue.tsv").read_text() == "".join(f"{run.name}\t\n" for run in runs)

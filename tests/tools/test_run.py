@@ -7,10 +7,11 @@ import sys
 import pytest
 
 from mocoop import cli
-from mocoop.protocols.pool import visible_gpus
+from mocoop.protocols.execute import visible_gpus
 from mocoop.tools import run as run_tool
 from tests.protocols.checkout import is_alive, make_checkout, order, wait_for
 from tests.protocols.conftest import environment  # noqa: F401 (a fixture for every test here)
+from tests.results.runs import add_run
 from tests.scripts.checkout import REPOSITORY
 
 FAILING = "    if run['method'] == 'CoOp' and run['seed'] == 'seed2': raise RuntimeError('nan in loss')"
@@ -146,7 +147,7 @@ def test_folders_are_relative_to_where_the_command_is_given(checkout, monkeypatc
         ([*BASE2NEW, "--gpus", "0,,1"], "got --gpus '0,,1', expected names separated by commas"),
         ([*BASE2NEW, "--slurm", "gpu", "--time", "1h"], "got --time '1h', expected a time such as 4:00:00"),
         ([*BASE2NEW, "--slurm", "gpu", "--slurm-option", "x"], "got --slurm-option 'x', expected KEY=VALUE"),
-        ([*BASE2NEW, "--slurm", "gpu"], "got --slurm gpu, and no SLURM here (no sbatch on the path)"),
+        ([*BASE2NEW, "--slurm", "gpu"], "got --slurm gpu, and no SLURM here (no srun on the path)"),
         ([*BASE2NEW, "--cfg", "sub/name"], "got --cfg (CFG) 'sub/name', expected a word"),
         ([*BASE2NEW, "--", "SEED", "9"], "got the override SEED 9, which the plan decides"),
         (["base2new", "--datasets", "caltech101", "--data", "none"], "no data in "),
@@ -235,9 +236,13 @@ def test_a_plan_is_listed_and_run_by_index(checkout, capfd):
 
 
 def test_an_estimate_runs_nothing(checkout, capsys):
-    assert run(*BASE2NEW, "--estimate", "--gpus", "0,1,2", "--jobs-per-gpu", 2) == 0
+    estimate = (*BASE2NEW, "--estimate", "--gpus", "0,1,2", "--jobs-per-gpu", 2)
+    assert run(*estimate) == 2
+    assert capsys.readouterr().err.startswith("error: 8 runs to do, and none done yet whose time could tell")
+    add_run(checkout.root / "output", 80.0, method="ZeroshotCLIP", shots=0)
+    assert run(*estimate) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("8 runs, 8 to do: ") and any(line.split()[:2] == ["6", "workers"] for line in lines)
+    assert lines[0].startswith("8 runs, 7 to do: ") and any(line.split()[:2] == ["6", "workers"] for line in lines)
     assert not order(checkout)
 
 
