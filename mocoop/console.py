@@ -1,11 +1,16 @@
-"""The terminal of a command: it may go away or lack letters, and its signals are as good as Ctrl-C."""
+"""The terminal of a command and the log beside it.
+
+The terminal may go away or lack letters, which costs nothing; a log has everything. Its signals are as good as Ctrl-C.
+"""
 
 import contextlib
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TextIO
 
 
@@ -68,6 +73,40 @@ def kept_console() -> Iterator[None]:
             sys.stdout.flush()
             sys.stderr.flush()
             sys.stdout, sys.stderr = streams
+
+
+class Tee:
+    """Passes what is written to a console, and a copy to a file."""
+
+    def __init__(self, console: TextIO, file: TextIO):
+        self.console, self.file = console, file
+
+    def write(self, text: str) -> int:
+        self.file.write(text)
+        return self.console.write(text)
+
+    def flush(self) -> None:
+        self.file.flush()
+        self.console.flush()
+
+    def __getattr__(self, name: str):
+        return getattr(self.__dict__["console"], name)
+
+
+@contextlib.contextmanager
+def logged(folder: str | Path) -> Iterator[TextIO]:
+    """Copy what is printed to `log.txt` in a folder; an existing log is kept, the new one gets the time in its name."""
+    with _open_new(Path(folder) / "log.txt") as file, contextlib.redirect_stdout(Tee(sys.stdout, file)) as tee:
+        yield tee
+
+
+def _open_new(path: Path) -> TextIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stamped = f"{path}{time.strftime('-%Y-%m-%d-%H-%M-%S')}"
+    for name in (path, stamped, *(f"{stamped}-{i}" for i in range(2, 1000))):
+        with contextlib.suppress(FileExistsError):
+            return open(name, "x", encoding="utf-8", errors="backslashreplace", buffering=1)
+    raise FileExistsError(f'"{path}" and 1000 stamped variants exist already')
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from mocoop.results.compare import comparison_table
 from mocoop.results.entries import named_runs
 from mocoop.results.render import FORMATS
 from mocoop.results.tables import Table
-from mocoop.tools._options import PROTOCOL_NAMES, Names, Numbers, only
+from mocoop.tools._arguments import PROTOCOL_NAMES, Names, Numbers, only
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ from mocoop.files import check_unused, write_file
 from mocoop.names import check_path_word
 from mocoop.protocols.configs import setting
 from mocoop.protocols.plan import DATASETS
-from mocoop.tools._options import Numbers
+from mocoop.tools._arguments import Numbers
 
 SHOWN = 5  # problems of a split that are printed
 

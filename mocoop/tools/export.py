@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 
 from mocoop.export import export_run
-from mocoop.tools._run_arguments import add_class_arguments, add_run_arguments, open_run
+from mocoop.tools._arguments import add_class_arguments, add_run_arguments, open_run
 from mocoop.training.run_state import run_folder
 
 

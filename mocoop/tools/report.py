@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from mocoop.protocols.plan import find_protocol
-from mocoop.tools._options import PROTOCOL_NAMES, Numbers
+from mocoop.tools._arguments import PROTOCOL_NAMES, Numbers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -34,7 +34,7 @@ from mocoop.protocols.execute import run_all, visible_gpus
 from mocoop.protocols.plan import Request, Run, commands, dry_run, find_protocol, indexed, plan_runs
 from mocoop.protocols.schedule import Outcome, Times, estimate
 from mocoop.protocols.slurm import Cluster, run_on_slurm
-from mocoop.tools._options import PROTOCOL_NAMES, Names, Numbers
+from mocoop.tools._arguments import PROTOCOL_NAMES, Names, Numbers
 
 TAKES_OVERRIDES = True
 OF_SLURM = {"time": "4:00:00", "gpus_per_run": 1, "parallel": 32, "slurm_option": []}  # with their defaults

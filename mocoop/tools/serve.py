@@ -14,7 +14,7 @@ from mocoop.console import interrupted
 from mocoop.errors import ConfigError
 from mocoop.serve.page import check_gradio_installed, quiet_gradio, serve
 from mocoop.serve.session import Session
-from mocoop.tools._run_arguments import add_class_arguments, add_run_arguments, open_run
+from mocoop.tools._arguments import add_class_arguments, add_run_arguments, open_run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -27,7 +27,7 @@ from mocoop.results.published import load_published
 from mocoop.results.published_tables import beside_table, published_table
 from mocoop.results.render import FORMATS
 from mocoop.results.tables import SPREADS, Table
-from mocoop.tools._options import PROTOCOL_NAMES, Names, Numbers, only
+from mocoop.tools._arguments import PROTOCOL_NAMES, Names, Numbers, only
 
 OUTPUT = "output"
 

@@ -8,6 +8,9 @@ GPFS, where it holds between machines as on one; the server drops the lock of a 
 seconds as a rule. A mount with `nolock` or `local_lock` keeps locks to its own machine: there the heartbeat alone tells
 other machines, while it is not SILENT_SECONDS old, nor as far ahead of this machine's clock. Not guaranteed on such a
 mount: two machines that start in the same moment, clocks further apart than that, two machines of one name.
+
+The package filelock keeps parts of this: its FileLock is flock alone, without the holder's name or a rule for such a
+mount; its SoftFileLease has both, and gives the folder of a process that is only suspended to another one.
 """
 
 import fcntl

@@ -5,24 +5,25 @@ import difflib
 import logging
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 import torch
 from PIL import UnidentifiedImageError
 
 from mocoop.config import merge_file, merge_overrides
-from mocoop.console import kept_console
-from mocoop.distributed import check_ranks, first_failure, from_main, ranks
+from mocoop.console import kept_console, logged
+from mocoop.distributed import check_ranks, first_failure, from_main, is_main, ranks
 from mocoop.engine import BACKEND, DATASET_REGISTRY, TRAINER_REGISTRY, build_trainer, get_cfg_default
 from mocoop.errors import ConfigError, DataError
 from mocoop.methods import extend_cfg, load_plugin
-from mocoop.training.environment import collect_env_info
 from mocoop.training.failures import explain
 from mocoop.training.limits import limit_problems
-from mocoop.training.log_file import logged
 from mocoop.training.registration import register_trainers
 from mocoop.training.run_folder import hold, writable_folder
 from mocoop.training.seeding import set_random_seed
 from mocoop.training.stopping import Stopped, stop_requests
+from mocoop.versions import collect_env_info
 
 
 class PrintHandler(logging.Handler):
@@ -114,7 +115,7 @@ def run(args: argparse.Namespace) -> None:
     """Train and test, or evaluate, as the command line says; a run that has been done is not done again."""
     cfg = setup_cfg(args)
     if args.no_train and not args.eval_only:  # as in CoOp, an evaluation may say that it trains nothing
-        with logged(writable_folder(cfg.OUTPUT_DIR)):
+        with log_of(writable_folder(cfg.OUTPUT_DIR)):
             build(args, cfg)
         return
     command = {"eval_only": args.eval_only, "model_dir": args.model_dir, "load_epoch": args.load_epoch}
@@ -124,7 +125,7 @@ def run(args: argparse.Namespace) -> None:
             return
         folder.set_running()
         try:
-            with logged(cfg.OUTPUT_DIR):
+            with log_of(cfg.OUTPUT_DIR):
                 trainer = build(args, cfg)
                 trainer.command = command
                 if args.eval_only:
@@ -135,6 +136,11 @@ def run(args: argparse.Namespace) -> None:
         except BaseException as error:
             folder.set_failed(first_failure(explain(error) or f"{type(error).__name__}: {error}")[0])
             raise
+
+
+def log_of(folder: str | Path) -> AbstractContextManager:
+    """The log of a run, of several ranks that of the main one, which alone prints."""
+    return logged(folder) if is_main() else nullcontext()
 
 
 def build(args: argparse.Namespace, cfg):
