@@ -7,6 +7,7 @@ python train.py --root DATA --seed 1 --trainer MoCoOp --dataset-config-file conf
 import argparse
 import importlib
 import sys
+from types import ModuleType
 
 from mocoop.errors import MocoopError
 
@@ -35,7 +36,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def load():
+def load() -> ModuleType:
     """The module that carries out command lines, with all datasets and trainers registered.
 
     It is imported when it is needed, since that takes seconds. Raises EngineError where the engine cannot be used.

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 
 class Console:
@@ -33,7 +33,7 @@ class Console:
     def flush(self) -> None:
         self._try(self.stream.flush)
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["stream"], name)
 
     def _write(self, text: str) -> None:
@@ -89,12 +89,12 @@ class Tee:
         self.file.flush()
         self.console.flush()
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["console"], name)
 
 
 @contextlib.contextmanager
-def logged(folder: str | Path) -> Iterator[TextIO]:
+def logged(folder: str | Path) -> Iterator[Tee]:
     """Copy what is printed to `log.txt` in a folder; an existing log is kept, the new one gets the time in its name."""
     with _open_new(Path(folder) / "log.txt") as file, contextlib.redirect_stdout(Tee(sys.stdout, file)) as tee:
         yield tee
@@ -103,7 +103,7 @@ def logged(folder: str | Path) -> Iterator[TextIO]:
 def _open_new(path: Path) -> TextIO:
     path.parent.mkdir(parents=True, exist_ok=True)
     stamped = f"{path}{time.strftime('-%Y-%m-%d-%H-%M-%S')}"
-    for name in (path, stamped, *(f"{stamped}-{i}" for i in range(2, 1000))):
+    for name in (str(path), stamped, *(f"{stamped}-{i}" for i in range(2, 1000))):
         with contextlib.suppress(FileExistsError):
             return open(name, "x", encoding="utf-8", errors="backslashreplace", buffering=1)
     raise FileExistsError(f'"{path}" and 1000 stamped variants exist already')

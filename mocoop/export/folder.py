@@ -114,5 +114,5 @@ def _example(scorer: Scorer) -> dict[str, bytes]:
     return {name: folder.joinpath(source).read_bytes() for name, source in sources.items()}
 
 
-def _json(value) -> bytes:
+def _json(value: object) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()

@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import TextIO, cast
 
 from tqdm import tqdm
 
@@ -22,6 +23,8 @@ from mocoop.errors import ConfigError
 from mocoop.protocols.plan import Run
 from mocoop.protocols.schedule import Outcome, Schedule
 from mocoop.protocols.status import add_to_queue
+
+Devices = set[str | None]  # GPUs; None is a share of the cores
 
 logger = logging.getLogger(__name__)
 
@@ -33,12 +36,16 @@ class WorkerDied(Exception):
 class Worker:
     """One process of `mocoop.protocols.worker`, on a GPU of its own if one is named, and another one if that dies."""
 
+    stdin: TextIO  # of the process
+    stdout: TextIO
+
     def __init__(self, checkout: Path, device: str | None, threads: int):
         self.checkout, self.device = checkout, device
         self.settings = {"OMP_NUM_THREADS": str(threads)} | os.environ
         if device is not None:
             self.settings["CUDA_VISIBLE_DEVICES"] = device
-        self.process, self.imported = None, False
+        self.process: subprocess.Popen[str] | None = None
+        self.imported = False
 
     def start(self) -> None:
         """Makes sure of the process, which imports train.py meanwhile."""
@@ -56,6 +63,7 @@ class Worker:
             bufsize=1,
             start_new_session=True,  # Ctrl-C is for its parent
         )
+        self.stdin, self.stdout = cast(TextIO, self.process.stdin), cast(TextIO, self.process.stdout)
 
     def run(self, run: Run) -> str:
         """Runs train.py; why it failed, or an empty string. Raises WorkerDied; ConfigError if it is not importable."""
@@ -65,7 +73,7 @@ class Worker:
             self.imported = True
         job = {"argv": run.argv, "console": str(run.console(self.checkout))}
         with contextlib.suppress(BrokenPipeError):  # it has died by now, as its missing answer says
-            print(json.dumps(job), file=self.process.stdin)
+            print(json.dumps(job), file=self.stdin)
         return self._answer()
 
     def stop(self) -> None:
@@ -82,11 +90,11 @@ class Worker:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
+            self.stdin.close()
         return process.wait()
 
     def _answer(self) -> str:
-        line = self.process.stdout.readline()
+        line = self.stdout.readline()
         if line.endswith("\n"):
             return json.loads(line)["reason"]
         status = self.end()
@@ -104,13 +112,14 @@ class WorkerPool:
     def __init__(self, checkout: Path, devices: Sequence[str | None]):
         threads = max(1, _cores() // len(devices))
         self.workers = [Worker(checkout, device, threads) for device in devices]
-        self.idle, self.running = list(self.workers), {}
+        self.idle = list(self.workers)
+        self.running: dict[Future[str], tuple[Worker, Run]] = {}
         self._executor = ThreadPoolExecutor(len(devices))
 
-    def __enter__(self):
+    def __enter__(self) -> "WorkerPool":
         return self
 
-    def __exit__(self, *exc_info) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         """Ends the workers once their runs have saved their states; at once on a KeyboardInterrupt."""
         for worker in self.workers:
             worker.stop()
@@ -125,7 +134,7 @@ class WorkerPool:
         worker.start()
         self.running[self._executor.submit(worker.run, run)] = worker, run
 
-    def ended(self, future: "Future[str]") -> tuple[Worker, Run]:
+    def ended(self, future: Future[str]) -> tuple[Worker, Run]:
         worker, run = self.running.pop(future)
         self.idle.append(worker)
         return worker, run
@@ -151,8 +160,9 @@ def run_all(
     left = {run for run in runs if not run.finished(checkout)}
     logger.info("%d runs: %d finished already, %d to do", len(runs), len(runs) - len(left), len(left))
     add_to_queue(runs, checkout)
-    schedule, tries = Schedule(runs, seconds), Counter()
-    died_on = defaultdict(set)  # run -> GPUs
+    schedule = Schedule(runs, seconds)
+    tries: Counter[Run] = Counter()
+    died_on: dict[Run, Devices] = defaultdict(set)
     with interrupted(), WorkerPool(checkout, devices) as pool, progress_bar(len(left)) as bar:
         while schedule.ready or pool.running:
             for worker in list(pool.idle):
@@ -178,12 +188,12 @@ def run_all(
     return schedule.outcome
 
 
-def _run_for(worker: Worker, ready: list[Run], died_on: dict[Run, set], devices: set) -> Run | None:
+def _run_for(worker: Worker, ready: list[Run], died_on: dict[Run, Devices], devices: Devices) -> Run | None:
     """The first run for a worker. One whose process died there is left to other devices, while there are any."""
     return next((run for run in ready if worker.device not in died_on[run] or devices <= died_on[run]), None)
 
 
-def _reason(future) -> str:
+def _reason(future: Future[str]) -> str:
     """Why a run failed, or an empty string. Raises what is not a run's failure."""
     if isinstance(future.exception(), WorkerDied):
         return f"its process died ({future.exception()})"

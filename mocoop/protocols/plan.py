@@ -47,7 +47,7 @@ Place = tuple[Phase, str, int, int]  # phase, dataset, shots, seed
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for. What is None is left to environment variables, and where there are none to the defaults.
+    """What is asked for. What is empty is left to environment variables, and where there are none to the defaults.
 
     protocol: its name, or that of a part, such as base2new_train. shots: several make a run each. source: the dataset
     that xd and dg train on. data, output: relative to the current folder. overrides: KEY, VALUE, ... for train.py.
@@ -56,13 +56,13 @@ class Request:
 
     protocol: str
     methods: tuple[str, ...] = COMPARED
-    datasets: tuple[str, ...] | None = None
-    seeds: tuple[int, ...] | None = None
-    shots: tuple[int, ...] | None = None
-    cfg: str | None = None
-    source: str | None = None
-    data: str | None = None
-    output: str | None = None
+    datasets: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    shots: tuple[int, ...] = ()
+    cfg: str = ""
+    source: str = ""
+    data: str = ""
+    output: str = ""
     overrides: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
 
@@ -93,15 +93,15 @@ def completed(request: Request, checkout: Path, start: str = "") -> Request:
     data, output = request.data or given.get("DATA"), request.output or given.get("OUTPUT")
     overrides = request.overrides or _words("OPTS", given.get("OPTS", ""))
     _check_overrides(overrides)
-    cfg = request.cfg or given.get("CFG")
-    if cfg is not None:
+    cfg = request.cfg or given.get("CFG", "")
+    if cfg:
         check_path_word("--cfg (CFG)", cfg)
     source = request.source or given.get("SOURCE", "imagenet")
     return replace(
         request,
         datasets=request.datasets or tuple(n for n in protocol.datasets if n != source or protocol.measure != TRANSFER),
-        seeds=request.seeds or _numbers("SEEDS", given, (1, 2, 3)),
-        shots=request.shots or _numbers("SHOTS", given, protocol.shots or (16,), "-?[0-9]+"),
+        seeds=request.seeds or _numbers("SEEDS", given.get("SEEDS", ""), (1, 2, 3)),
+        shots=request.shots or _numbers("SHOTS", given.get("SHOTS", ""), protocol.shots or (16,), "-?[0-9]+"),
         cfg=cfg,
         source=source,
         data=os.path.join(start, data) if data else DATA,
@@ -125,7 +125,7 @@ def data_root(request: Request, checkout: Path, dataset: str) -> str:
     """The data root of a dataset's runs; empty where none was given and the dataset's configuration names its own."""
     if request.data != DATA:
         return request.data
-    return "" if setting(checkout / DATASETS / f"{dataset}.yaml", "DATASET.ROOT", {}, "") else DATA
+    return "" if setting(checkout / DATASETS / f"{dataset}.yaml", "DATASET.ROOT") else DATA
 
 
 def check_data(request: Request, checkout: Path, command: str) -> None:
@@ -161,9 +161,8 @@ def whole_numbers(name: str, words: Iterable[str], pattern: str = "[0-9]+") -> t
     return tuple(map(int, words))
 
 
-def _numbers(variable: str, given: dict[str, str], default: tuple[int, ...], pattern="[0-9]+") -> tuple[int, ...]:
-    text = given.get(variable)
-    return default if text is None else whole_numbers(variable, text.split() or [text], pattern)
+def _numbers(variable: str, text: str, default: tuple[int, ...], pattern: str = "[0-9]+") -> tuple[int, ...]:
+    return whole_numbers(variable, text.split() or [text], pattern) if text else default
 
 
 def dry_run() -> str:
@@ -242,15 +241,15 @@ def list_runs(request: Request, checkout: Path) -> list[Run]:
     it trains.
     """
     methods, datasets = listed(request.plugins), names_in(checkout / DATASETS)
-    for method in request.methods:
-        known("method", method, {*methods, *names_in(checkout / FOLDER)})
+    for name in request.methods:
+        known("method", name, {*methods, *names_in(checkout / FOLDER)})
     for phase in request.phases:
         for dataset in request.targets(phase):
             known("source" if phase.on_source else "dataset", dataset, datasets)
     epoch_of = functools.cache(functools.partial(last_epoch, checkout))
     folders = {name: config_folder(checkout, name, request.plugins) for name in request.methods}
     shapes = shapes_config(checkout / folder for folder in folders.values())
-    runs = {}
+    runs: dict[Run, None] = {}  # each once, in their order
     for name, phase in product(request.methods, request.phases):
         method = methods.get(name, Listed(name, file=checkout))
         if phase.has_new_classes and not method.new_classes:
@@ -259,8 +258,8 @@ def list_runs(request: Request, checkout: Path) -> list[Run]:
         make = functools.partial(_make_run, request, configs, epoch_of, method)
         runs |= dict.fromkeys(map(make, _places(request, method, phase)))
     if not runs and request.methods:
-        told = ", ".join(request.methods)
-        raise ConfigError(f"{told}: no run of {request.protocol}, which tests classes that were not trained")
+        names = ", ".join(request.methods)
+        raise ConfigError(f"{names}: no run of {request.protocol}, which tests classes that were not trained")
     return list(runs)
 
 

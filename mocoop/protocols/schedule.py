@@ -51,11 +51,11 @@ class Schedule:
                 self.waiting[run.model].append(run)
         longest = {model: max(map(seconds, dependants)) for model, dependants in self.waiting.items()}
         self._place = {run: (-seconds(run) - longest.get(run.folder, 0.0), number) for number, run in enumerate(runs)}
-        self.ready = sorted((run for run in runs if run.model not in folders), key=self._place.get)
+        self.ready = sorted((run for run in runs if run.model not in folders), key=self._place.__getitem__)
 
     def put_back(self, run: Run) -> None:
         """Lets a run start, or start again."""
-        bisect.insort(self.ready, run, key=self._place.get)
+        bisect.insort(self.ready, run, key=self._place.__getitem__)
 
     def finish(self, run: Run, reason: str) -> list[Run]:
         """Takes note that a run has ended, well if there is no reason. The runs that are settled by that."""
@@ -71,7 +71,8 @@ class Schedule:
 
 def wall_seconds(runs: list[Run], seconds: Callable[[Run], float], workers: int) -> float:
     """How long `workers` take for the runs, by going through the schedule."""
-    schedule, busy, now = Schedule(runs, seconds), [], 0.0
+    schedule, now = Schedule(runs, seconds), 0.0
+    busy: list[tuple[float, str, Run]] = []
     while schedule.ready or busy:
         while schedule.ready and len(busy) < workers:
             run = schedule.ready.pop(0)

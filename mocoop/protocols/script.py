@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
@@ -51,9 +52,9 @@ def read_request(name: str, usage: str, arguments: tuple[str, ...]) -> Request:
         if not word or word.startswith("-"):
             raise ConfigError(f"no {kind} named; usage: {usage}")
     method, *dataset = arguments[: len(kinds)]
-    field, name_of_one = ("shots", "SHOTS") if request.is_curve else ("seeds", "SEED")
-    numbers = whole_numbers(name_of_one, arguments[len(kinds) :])
-    return Request(name, (method,), tuple(dataset), **{field: numbers})
+    numbers = whole_numbers("SHOTS" if request.is_curve else "SEED", arguments[len(kinds) :])
+    asked = replace(request, methods=(method,), datasets=tuple(dataset))
+    return replace(asked, shots=numbers) if request.is_curve else replace(asked, seeds=numbers)
 
 
 def execute(run: Run, checkout: Path, python: str, scripts: Path) -> int:

@@ -44,7 +44,7 @@ def ask(run: TrainedRun, images: Sequence[Image.Image]) -> list[Answer]:
         features = method.image_features(batch.to(run.precision.device))
         output = method.predict_features(features)
         best = probabilities(run, output["logits"]).sort(dim=-1, descending=True, stable=True)
-        experts = [[] for _ in images]
+        experts: list[list[Expert]] = [[] for _ in images]
         if run.group_names:
             similarity = method.group_similarity(features, best.indices[:, 0].to(features.device))
             experts = _experts(run.group_names, output, similarity.float().cpu())

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 class Names(argparse.Action):
     """Names such as "CoOp,MaPLe", each once. Raises ConfigError where one is empty."""
 
-    def __call__(self, parser, namespace, values, option_string=None) -> None:
+    def __call__(self, parser, namespace, values, option_string=None) -> None:  # type: ignore[no-untyped-def]
         setattr(namespace, self.dest, self.parse(option_string, values) if isinstance(values, str) else values)
 
     def parse(self, option: str, text: str) -> list:

@@ -9,8 +9,10 @@ mocoop datasets new ROOT                           a config for your own class f
 import argparse
 import os
 import shlex
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mocoop.checkout import find_checkout, import_datasets
 from mocoop.data import exchange
@@ -22,13 +24,17 @@ from mocoop.protocols.configs import setting
 from mocoop.protocols.plan import DATASETS
 from mocoop.tools._arguments import Numbers
 
+if TYPE_CHECKING:
+    from mocoop.data.base import BenchmarkDataset
+
+Action = Callable[[argparse.Namespace], int]
 SHOWN = 5  # problems of a split that are printed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True)
 
-    def action(function, name: str, summary: str, root: bool = True) -> argparse.ArgumentParser:
+    def action(function: Action, name: str, summary: str, root: bool = True) -> argparse.ArgumentParser:
         sub = actions.add_parser(name, help=summary, description=summary)
         sub.set_defaults(action=function)
         if root:
@@ -73,10 +79,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _registered(name: str) -> str:
     """The registry's name of a dataset, which may be called as its config is."""
-    return setting(find_checkout() / DATASETS / f"{name}.yaml", "DATASET.NAME", {}, name)
+    return setting(find_checkout() / DATASETS / f"{name}.yaml", "DATASET.NAME", name)
 
 
-def _dataset_class(name: str):
+def _dataset_class(name: str) -> "type[BenchmarkDataset]":
     registry = import_datasets()
     if name not in registry.registered_names():
         raise ConfigError(f"got the dataset {name!r}, expected one of {', '.join(sorted(load_sources()))}")
@@ -94,7 +100,7 @@ def _config_name(name: str) -> str:
     return "-"
 
 
-def _list(args) -> int:
+def _list(args: argparse.Namespace) -> int:
     print(f"{'name':<20} {'config':<16} {'classes':>7} {'train':>9} {'val':>7} {'test':>7}  folder under {args.root}")
     for name, source in load_sources().items():
         folder = _dataset_class(name).dataset_dir
@@ -107,7 +113,7 @@ def _list(args) -> int:
     return 0
 
 
-def _info(args) -> int:
+def _info(args: argparse.Namespace) -> int:
     dataset_class, source = _dataset_class(args.name), load_sources().get(args.name)
     if source is None:
         raise ConfigError(f"{args.name} is not distributed anywhere; {dataset_class.not_distributed}")
@@ -125,11 +131,11 @@ def _info(args) -> int:
     return 0
 
 
-def _check(args) -> int:
+def _check(args: argparse.Namespace) -> int:
     return max([_check_one(name, args) for name in _names(args.names)])
 
 
-def _check_one(name: str, args) -> int:
+def _check_one(name: str, args: argparse.Namespace) -> int:
     from mocoop.data.check import check
 
     dataset_class, source = _dataset_class(name), load_sources().get(name)
@@ -161,7 +167,7 @@ def _print_some(lines: list[str]) -> None:
         print(f"    and {len(lines) - SHOWN} more")
 
 
-def _prepare(args) -> int:
+def _prepare(args: argparse.Namespace) -> int:
     from mocoop.data.prepare import prepare
 
     sources, status = load_sources(args.sources), 0
@@ -187,7 +193,7 @@ def _prepare(args) -> int:
     return status
 
 
-def _new(args) -> int:
+def _new(args: argparse.Namespace) -> int:
     from mocoop.data.new_config import config_name, read_template_groups, write_config
     from mocoop.data.own_dataset import OwnImages
 
@@ -208,7 +214,7 @@ def _new(args) -> int:
     return 0
 
 
-def _import_split(args) -> int:
+def _import_split(args: argparse.Namespace) -> int:
     from mocoop.data.manifest import encode_manifest, text_sha256
     from mocoop.data.subset import subset_path, take_records
 
@@ -230,7 +236,7 @@ def _import_split(args) -> int:
     return 0
 
 
-def _export_splits(args) -> int:
+def _export_splits(args: argparse.Namespace) -> int:
     from mocoop.data.subset import FOLDER, few_shot_subset
 
     if 0 in args.shots:

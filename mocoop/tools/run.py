@@ -122,7 +122,7 @@ def _run(args: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def _execute(runs: list[Run], checkout: Path, args) -> Outcome:
+def _execute(runs: list[Run], checkout: Path, args: argparse.Namespace) -> Outcome:
     seconds = Times(runs, checkout)
     if args.slurm:
         options = dict(_option(text) for text in args.slurm_option)
@@ -145,12 +145,12 @@ def _run_one(runs: list[Run], index: int, checkout: Path) -> int:
     os.execv(sys.executable, [sys.executable, "train.py", *run.argv])
 
 
-def _devices(args) -> list[str | None]:
+def _devices(args: argparse.Namespace) -> list[str | None]:
     """For each run at a time its GPU, or None for a share of the cores."""
     return args.gpus * args.jobs_per_gpu if args.gpus else [None] * args.jobs
 
 
-def _check_numbers(args) -> None:
+def _check_numbers(args: argparse.Namespace) -> None:
     for needed, options in (("slurm", OF_SLURM), ("gpus", OF_GPUS)):
         for name, default in options.items():
             if not getattr(args, needed) and getattr(args, name) != default:
@@ -166,10 +166,9 @@ def _minutes(text: str) -> int:
     match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
     if match is None:
         raise ConfigError(f"got --time {text!r}, expected a time such as 4:00:00, 90 (minutes) or 2-12:00:00")
-    days, *parts = (int(part) if part else None for part in match.groups())
-    parts = [part for part in parts if part is not None]
-    hours, minutes, seconds = [*parts, 0, 0][:3] if days is not None or len(parts) == 3 else [0, *parts, 0][:3]
-    return max(1, ((days or 0) * 24 + hours) * 60 + minutes + (seconds > 0))
+    days, parts = int(match[1] or 0), [int(part) for part in match.groups()[1:] if part]
+    hours, minutes, seconds = [*parts, 0, 0][:3] if match[1] or len(parts) == 3 else [0, *parts, 0][:3]
+    return max(1, (days * 24 + hours) * 60 + minutes + (seconds > 0))
 
 
 def _option(text: str) -> tuple[str, str]:
@@ -179,7 +178,7 @@ def _option(text: str) -> tuple[str, str]:
     return key.lstrip("-"), value
 
 
-def _request(args) -> Request:
+def _request(args: argparse.Namespace) -> Request:
     plugins = tuple(args.plugin)
     return Request(
         protocol=args.protocol,
@@ -188,9 +187,9 @@ def _request(args) -> Request:
         datasets=tuple(args.datasets),
         seeds=tuple(args.seeds),
         shots=tuple(args.shots),
-        cfg=args.cfg,
-        source=args.source,
-        data=args.data,
-        output=args.output,
+        cfg=args.cfg or "",
+        source=args.source or "",
+        data=args.data or "",
+        output=args.output or "",
         overrides=tuple(args.overrides),
     )

@@ -73,9 +73,9 @@ def holder_of(folder: Path) -> dict | None:
     return holder if beats else None
 
 
-def _is_alive(pid) -> bool:
+def _is_alive(pid: object) -> bool:
     try:
-        os.kill(int(pid), 0)
+        os.kill(int(str(pid)), 0)
     except PermissionError:
         return True
     except (OSError, TypeError, ValueError, OverflowError):
@@ -112,14 +112,14 @@ def _lock(path: Path) -> TextIO:
     return file
 
 
-def _is_current(path: Path, file) -> bool:
+def _is_current(path: Path, file: TextIO) -> bool:
     try:
         return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
     except FileNotFoundError:
         return False
 
 
-def _holder(file) -> dict:
+def _holder(file: TextIO) -> dict:
     file.seek(0)
     try:
         found = parse_json(file.read())
@@ -128,7 +128,7 @@ def _holder(file) -> dict:
     return found if isinstance(found, dict) else {}
 
 
-def _in_use(path: Path, file) -> FolderInUseError:
+def _in_use(path: Path, file: TextIO) -> FolderInUseError:
     holder, silence = _holder(file), _silence(file)
     file.close()
     who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')} since {holder.get('started', '?')}"
@@ -138,12 +138,12 @@ def _in_use(path: Path, file) -> FolderInUseError:
     )
 
 
-def _silence(file) -> float:
+def _silence(file: TextIO) -> float:
     """Seconds since the last heartbeat; negative if it is dated in the future."""
     return time.time() - os.fstat(file.fileno()).st_mtime
 
 
-def _beats(file) -> bool:
+def _beats(file: TextIO) -> bool:
     """Whether the heartbeat is recent, by clocks that may differ a little."""
     return abs(_silence(file)) < SILENT_SECONDS
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from PIL import UnidentifiedImageError
+from yacs.config import CfgNode
 
 from mocoop.config import merge_file, merge_overrides
 from mocoop.console import kept_console, logged
@@ -23,6 +24,7 @@ from mocoop.training.registration import register_trainers
 from mocoop.training.run_folder import hold, writable_folder
 from mocoop.training.seeding import set_random_seed
 from mocoop.training.stopping import Stopped, stop_requests
+from mocoop.training.trainer import PromptTrainer
 from mocoop.versions import collect_env_info
 
 
@@ -40,7 +42,7 @@ def print_log_lines() -> None:
         package.addHandler(PrintHandler())
 
 
-def setup_cfg(args: argparse.Namespace):
+def setup_cfg(args: argparse.Namespace) -> CfgNode:
     """The frozen config: defaults, dataset yaml, method yaml, flags, overrides. Raises ConfigError."""
     _check_flags(args)
     for path in args.plugin:
@@ -53,8 +55,8 @@ def setup_cfg(args: argparse.Namespace):
             merge_file(cfg, path)
     _apply_flags(cfg, args)
     merge_overrides(cfg, args.opts)
-    _check_registered("--trainer", cfg.TRAINER.NAME, TRAINER_REGISTRY)
-    _check_registered("DATASET.NAME", cfg.DATASET.NAME, DATASET_REGISTRY)
+    _check_registered("--trainer", cfg.TRAINER.NAME, TRAINER_REGISTRY.registered_names())
+    _check_registered("DATASET.NAME", cfg.DATASET.NAME, DATASET_REGISTRY.registered_names())
     if problems := limit_problems(cfg):
         raise ConfigError("; ".join(problems))
     check_ranks(cfg.SEED, cfg.USE_CUDA)
@@ -76,7 +78,7 @@ def _check_flags(args: argparse.Namespace) -> None:
             )
 
 
-def _apply_flags(cfg, args: argparse.Namespace) -> None:
+def _apply_flags(cfg: CfgNode, args: argparse.Namespace) -> None:
     flags = {
         "DATASET.ROOT": args.root,
         "OUTPUT_DIR": args.output_dir,
@@ -94,15 +96,14 @@ def _apply_flags(cfg, args: argparse.Namespace) -> None:
     merge_overrides(cfg, given)
 
 
-def _check_registered(flag: str, name: str, registry) -> None:
-    known = registry.registered_names()
+def _check_registered(flag: str, name: str, known: list[str]) -> None:
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(sorted(known))}"
         raise ConfigError(f"{flag} is {name!r}, {hint}" if name else f"{flag} is missing, {hint}")
 
 
-def print_config(args: argparse.Namespace, cfg) -> None:
+def print_config(args: argparse.Namespace, cfg: CfgNode) -> None:
     print("***************\n** Arguments **\n***************")
     for key, value in sorted(vars(args).items()):
         print(f"{key}: {value}")
@@ -143,7 +144,7 @@ def log_of(folder: str | Path) -> AbstractContextManager:
     return logged(folder) if is_main() else nullcontext()
 
 
-def build(args: argparse.Namespace, cfg):
+def build(args: argparse.Namespace, cfg: CfgNode) -> PromptTrainer:
     """The trainer, after the log's opening lines."""
     make_reproducible(cfg)
     print_config(args, cfg)
@@ -152,14 +153,14 @@ def build(args: argparse.Namespace, cfg):
     return build_trainer(cfg)
 
 
-def evaluate(trainer, args: argparse.Namespace) -> None:
+def evaluate(trainer: PromptTrainer, args: argparse.Namespace) -> None:
     """Test a trained model."""
     with stop_requests() as trainer.stop:
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
         trainer.test()
 
 
-def make_reproducible(cfg) -> None:
+def make_reproducible(cfg: CfgNode) -> None:
     """Seed all generators; on CUDA choose between the fastest and the repeatable algorithms (TRAIN.DETERMINISTIC)."""
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
@@ -195,7 +196,7 @@ def execute(args: argparse.Namespace) -> int:
     return 0
 
 
-def _ended(message, status: int) -> int:
+def _ended(message: object, status: int) -> int:
     if first_failure(str(message))[1]:
         print(message, file=sys.stderr)
     return status

@@ -55,9 +55,9 @@ def test_seeds_come_one_after_the_other_for_all_methods(checkout):
 def test_what_is_not_given_is_left_to_the_scripts(checkout, monkeypatch):
     monkeypatch.setenv("SEEDS", "7")
     monkeypatch.setenv("SHOTS", "4")
-    assert "shots_4/CoOp/vit_b16_ctxv1/seed7" in plan(checkout, seeds=None)[0].name
+    assert "shots_4/CoOp/vit_b16_ctxv1/seed7" in plan(checkout, seeds=())[0].name
     monkeypatch.delenv("SEEDS")
-    assert sorted({run.seed for run in plan(checkout, seeds=None)}) == [1, 2, 3]
+    assert sorted({run.seed for run in plan(checkout, seeds=())}) == [1, 2, 3]
 
 
 def test_shots_of_the_environment_win_over_the_protocols(checkout, monkeypatch):
@@ -89,9 +89,9 @@ def test_transfer_trains_once_on_the_source(checkout, protocol):
 def test_the_source_is_no_target_of_its_own(checkout):
     for name in PROTOCOLS["xd"].datasets:
         checkout.write(f"configs/datasets/{name}.yaml", "DATASET:\n  NAME: x\n")
-    tested = plan(checkout, "xd_test", datasets=None, cfg="tiny", source="dtd")
+    tested = plan(checkout, "xd_test", datasets=(), cfg="tiny", source="dtd")
     assert [run.name.split("/")[2] for run in tested] == [n for n in PROTOCOLS["xd"].datasets if n != "dtd"]
-    assert len(plan(checkout, "base2new_train", datasets=None, cfg="tiny")) == 11
+    assert len(plan(checkout, "base2new_train", datasets=(), cfg="tiny")) == 11
 
 
 def test_overrides_reach_every_command_and_the_epoch_to_load(checkout):
