@@ -20,7 +20,7 @@ class Console:
     Letters that its encoding lacks are escaped.
 
     Attributes:
-        gone: whether it has failed, as after `| head`, or where the terminal was closed; nothing is tried any more.
+        gone: whether it has failed, as after `| head`, or where the terminal was closed; nothing is tried again.
     """
 
     def __init__(self, stream: TextIO):
@@ -58,7 +58,7 @@ class Console:
 
 @contextlib.contextmanager
 def kept_console() -> Iterator[None]:
-    """Standard output and standard error are `Console`s meanwhile, also where they were closed from the start."""
+    """Inside the block, standard output and standard error are `Console`s, even if they were closed from the start."""
     streams = sys.stdout, sys.stderr
     for number in (0, 1, 2):
         try:
@@ -111,7 +111,7 @@ def _open_new(path: Path) -> TextIO:
 
 @contextlib.contextmanager
 def interrupted() -> Iterator[None]:
-    """SIGTERM, and the SIGHUP of a terminal that closes, have the effect of Ctrl-C meanwhile."""
+    """Inside the block, SIGTERM, and the SIGHUP of a terminal that closes, have the effect of Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

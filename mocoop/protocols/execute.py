@@ -48,7 +48,7 @@ class Worker:
         self.imported = False
 
     def start(self) -> None:
-        """Makes sure of the process, which imports train.py meanwhile."""
+        """Starts the process if there is none; it imports train.py while this one goes on."""
         if self.process is not None:
             return
         self.imported = False

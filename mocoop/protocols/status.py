@@ -1,8 +1,8 @@
 """What was asked for below an output folder, and what has become of it.
 
 OUTPUT/queue.tsv has a line for each run with the cluster's job that does it, which is empty where the run was started
-on a machine. Lines are only added, and the last one of a run counts. What has become of a run is said by its record,
-its log and its lock, and by SLURM if it is there.
+on a machine. Lines are only added, and the last one of a run counts. The state of a run is read from its record, its
+log and its lock, and asked of SLURM if it is installed.
 """
 
 import fcntl
@@ -35,7 +35,7 @@ def output_of(runs: list[Run], checkout: Path) -> Path:
 
 @contextmanager
 def open_queue(output: Path) -> Iterator[TextIO]:
-    """The queue, which no other process can add to meanwhile."""
+    """The queue, locked against other processes until the block ends."""
     output.mkdir(parents=True, exist_ok=True)
     with open(output / QUEUE, "a+", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
