@@ -7,13 +7,14 @@ python train.py --root DATA --seed 1 --trainer MoCoOp --dataset-config-file conf
 import argparse
 import importlib
 import sys
+from types import ModuleType
 
 from mocoop.errors import MocoopError
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line: CoOp's flags, then KEY VALUE overrides."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Train or evaluate a prompt-learning method, with CoOp's flags.")
     parser.add_argument("--root", default="", help="folder that holds the datasets")
     parser.add_argument("--output-dir", default="", help="folder of this run's log, checkpoints and result")
     parser.add_argument("--resume", default="", help="folder of the run whose last checkpoint training resumes from")
@@ -35,7 +36,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def load():
+def load() -> ModuleType:
     """The module that carries out command lines, with all datasets and trainers registered.
 
     It is imported when it is needed, since that takes seconds. Raises EngineError where the engine cannot be used.

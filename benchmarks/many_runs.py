@@ -16,10 +16,9 @@ from pathlib import Path
 from mocoop.checkout import find_checkout
 from mocoop.engine import get_cfg_default
 from mocoop.methods import extend_cfg
-from mocoop.protocols.costs import Costs
-from mocoop.protocols.plan import Run, plan_runs
-from mocoop.protocols.queue import note
-from mocoop.protocols.request import Request
+from mocoop.protocols.plan import Request, Run, plan_runs
+from mocoop.protocols.schedule import Times
+from mocoop.protocols.status import add_to_queue
 from mocoop.results.collect import collect
 from mocoop.results.record import build_record, write_record
 
@@ -60,14 +59,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         request = Request("base2new", METHODS, seeds=SEEDS, output=folder)
         runs = plan_runs(request, checkout, with_data=False)
-        note(runs, checkout)
+        add_to_queue(runs, checkout)
         for run in runs[: args.done]:
             write_result(run, config, args.classes)
         status = [sys.executable, "-m", "mocoop.cli", "status", folder]
         seconds = {
             "planning": timed(lambda: plan_runs(request, checkout, with_data=False)),
             "what is done, what takes how long": timed(
-                lambda: [Costs(runs, checkout), *(r.finished(checkout) for r in runs)]
+                lambda: [Times(runs, checkout), *(r.finished(checkout) for r in runs)]
             ),
             "mocoop status, a process of its own": timed(
                 lambda: subprocess.run(status, check=True, stdout=subprocess.DEVNULL)

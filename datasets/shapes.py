@@ -13,6 +13,7 @@ class _Shapes(BenchmarkDataset):
     """A set of `mocoop.shapes.sets.SETS`; `Datum.domain` is the picture's style."""
 
     image_dir = IMAGES
+    not_distributed = "the set is drawn when a run first uses it"
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -28,7 +29,7 @@ class _Shapes(BenchmarkDataset):
         super().__init__(cfg)
 
     def _missing(self, path: str, expected: str) -> DataError:
-        return DataError(f"{self.name}: {path} does not exist; the set is drawn when a run first uses it")
+        return DataError(f"{self.name}: {path} does not exist; {self.not_distributed}")
 
     def read_domains(self) -> dict[str, str]:
         return read_styles(self.dataset_dir)

@@ -3,7 +3,10 @@
 Any writing system and any symbol may; what is refused has no look of its own, or changes that of its surroundings.
 """
 
+import re
 import unicodedata
+
+from mocoop.errors import ConfigError, quoted
 
 SEPARATOR = "|"  # between names in a cell of a csv file; no name of a group may hold it
 LONGEST_NAME = 300  # characters; CLIP reads 77 tokens of a whole prompt
@@ -24,6 +27,12 @@ def odd_character(text: str, path: bool = False) -> str | None:
         if kind:
             return f"the {kind} U+{ord(c):04X}"
     return None
+
+
+def check_path_word(given: str, word: str) -> None:
+    """Raises ConfigError, which says what was `given`, for a word that cannot be a part of paths and commands."""
+    if not re.fullmatch(r"\w[\w.+=-]*", word):
+        raise ConfigError(f"got {given} {quoted(word)}, expected a word of letters, digits, '_', '-', '.', '+' and '='")
 
 
 def name_problem(name: str) -> str | None:

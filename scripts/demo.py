@@ -16,10 +16,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mocoop.errors import MocoopError
-from mocoop.protocols.plan import Run, plan_runs
+from mocoop.protocols.execute import run_all
+from mocoop.protocols.plan import Request, Run, plan_runs
 from mocoop.protocols.products import protocol_figures, read_runs, write_figures, write_tables
-from mocoop.protocols.request import Request
-from mocoop.protocols.runner import run_all
 from mocoop.results.aggregate import base_to_new
 from mocoop.results.by_protocol import protocol_tables
 from mocoop.results.figures.by_protocol import base_new_figure

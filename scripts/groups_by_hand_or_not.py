@@ -13,8 +13,7 @@ from pathlib import Path
 import yaml
 
 from mocoop.files import write_file
-from mocoop.protocols.plan import Run
-from mocoop.protocols.request import Request
+from mocoop.protocols.plan import Request, Run
 from mocoop.results.aggregate import AVERAGE, harmonic_mean, side_matrices
 from mocoop.results.collect import collect
 from mocoop.results.tables import SPREADS, Cell, Table

@@ -10,9 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from mocoop.files import write_file
-from mocoop.protocols.plan import Run, plan_runs
-from mocoop.protocols.request import Request
-from mocoop.protocols.runner import run_all
+from mocoop.protocols.execute import run_all
+from mocoop.protocols.plan import Request, Run, plan_runs
 from mocoop.results.collect import collect
 from mocoop.results.compare import Row, compare
 from mocoop.results.render import to_markdown

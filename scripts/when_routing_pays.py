@@ -13,8 +13,7 @@ import sys
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mocoop.protocols.plan import Run
-from mocoop.protocols.request import Request
+from mocoop.protocols.plan import Request, Run
 from mocoop.results.collect import collect
 from mocoop.results.figures.style import COLOURS, MARKERS, save_figure, styled
 from mocoop.results.tables import SPREADS, Cell, Table

@@ -6,8 +6,8 @@ from pathlib import Path
 
 LIBRARY = Path(__file__).parents[1] / "mocoop"
 LAYERS = [
-    {"errors", "names", "settings", "versions", "__version__"},
-    {"files", "macro_f1", "pixels"},
+    {"errors", "console", "settings", "versions", "__version__"},
+    {"files", "names", "macro_f1", "pixels"},
     {"images", "catalog", "config", "protocol", "distributed"},
     {"clip", "shapes"},
     {"tiny"},

@@ -58,6 +58,7 @@ class BenchmarkDataset(DatasetBase):
     image_dir = ""  # folder of images in it; paths in split files are relative to this one
     split_file = ""  # CoOp's split file in it, or "" where the raw annotations fix the split
     raw_files = ()  # files that read_raw needs, relative to the dataset's folder
+    not_distributed = ""  # where its images come from, if there is nothing to download
     test_only = False  # the test images stand in as training images, for their class names; no subset is drawn
 
     @paused_collector()

@@ -1,5 +1,6 @@
 """Writes an export's folder: tensors, class names, description, ONNX, an example, and CLIP's weights where needed."""
 
+import contextlib
 import json
 import logging
 from importlib import resources
@@ -9,19 +10,22 @@ from safetensors.torch import save
 
 from mocoop.backbone import load_clip
 from mocoop.clip.openai import MODEL_URLS
+from mocoop.errors import ConfigError, DataError
 from mocoop.export.card import model_card
 from mocoop.export.check import answers_to_compare, check_alike, folder_logits
 from mocoop.export.clip_weights import BACKBONE, OPEN_CLIP, OPEN_CLIP_CONFIG, backbone_files
 from mocoop.export.description import describe
 from mocoop.export.onnx_file import check_onnx_installed, onnx_file, onnx_logits
 from mocoop.export.scorers import Scorer, scorer_of
-from mocoop.files import check_empty, write_file
+from mocoop.files import TEMPORARY, check_empty, read_json, write_file
 from mocoop.runs.trained_run import TrainedRun
 
 WEIGHTS, ONNX = "model.safetensors", "model.onnx"
 DESCRIPTION, CLASSES, LOADER, EXAMPLE = "model.json", "classes.json", "load_model.py", "example.py"
 PIXELS = "pixels.py"
 CARD = "README.md"
+FILES = {WEIGHTS, ONNX, DESCRIPTION, CLASSES, LOADER, EXAMPLE, PIXELS, CARD, BACKBONE, OPEN_CLIP, OPEN_CLIP_CONFIG}
+UNFINISHED = ".export.json"  # what an export is about to write, until it is whole
 
 logger = logging.getLogger(__name__)
 
@@ -39,13 +43,14 @@ def export_run(
     CLIP's weights are written with `with_backbone`, and always for a CLIP that plain `clip.load` cannot get by name
     as it was: an embedded one, open_clip's, a file of one's own. With `card_of`, the run's folder, a model card, too.
 
-    Before anything is written, what will be is compared with the method itself on a few images.
+    Before anything is written, what will be is compared with the method itself on a few images. With `force` an
+    earlier export in the folder is replaced, and files beside it stay.
 
-    Raises ConfigError for a folder that holds something, unless `force` is given, for a missing package, and for a
-    method whose predictions an export does not give.
+    Raises ConfigError for a folder that holds something else, or an export without `force`, for a missing package, and
+    for a method whose predictions an export does not give.
     """
     folder = Path(folder)
-    check_empty(folder, force)
+    earlier = _earlier_export(folder, force)
     if onnx:
         check_onnx_installed()
     with_backbone = with_backbone or run.cfg.MODEL.BACKBONE.NAME not in MODEL_URLS
@@ -61,13 +66,44 @@ def export_run(
         files[CARD] = model_card(run, card_of, onnx, with_backbone).encode()
     if with_backbone:
         files |= backbone_files(load_clip(run.cfg))  # as it was before the run
-    for stale in {BACKBONE, OPEN_CLIP, OPEN_CLIP_CONFIG, ONNX} - set(files):
-        (folder / stale).unlink(missing_ok=True)  # of an earlier export, it would not belong to this one
+    names = sorted({*files, DESCRIPTION})
+    _check_unused(folder, set(names) - earlier)
+    write_file(folder / UNFINISHED, _json({"files": sorted({*names, *earlier})}))
+    for stale in earlier - set(files):
+        (folder / stale).unlink(missing_ok=True)  # it would not belong to this one
     for name, content in files.items():
         write_file(folder / name, content)
     written = [folder / name for name in files]
-    write_file(folder / DESCRIPTION, _json(description))  # last: with it the folder is whole
+    write_file(folder / DESCRIPTION, _json(description | {"files": names}))  # last: with it the folder is whole
+    (folder / UNFINISHED).unlink()
     return [*written, folder / DESCRIPTION]
+
+
+def _earlier_export(folder: Path, force: bool) -> set[str]:
+    """Names of the files of an export in a folder. Raises ConfigError for one that holds something else."""
+    check_empty(folder, force)
+    names = set()
+    for listed in (DESCRIPTION, UNFINISHED):
+        with contextlib.suppress(DataError):
+            content = read_json(folder / listed)
+            if isinstance(content, dict) and isinstance(content.get("files"), list):
+                names |= FILES.intersection(map(str, content["files"]))
+    if not names and folder.is_dir() and not all(TEMPORARY.fullmatch(path.name) for path in folder.iterdir()):
+        raise ConfigError(
+            f"{folder} holds files, and none of an export; --force replaces an earlier export and nothing else: name "
+            "an empty or a new folder"
+        )
+    return names
+
+
+def _check_unused(folder: Path, names: set[str]) -> None:
+    """Raises ConfigError for the first of these names that is taken."""
+    for name in sorted(names):
+        if (folder / name).exists():
+            raise ConfigError(
+                f"{folder / name} is not of the export in its folder, and --force replaces nothing else; move it away, "
+                "or name another folder"
+            )
 
 
 def _example(scorer: Scorer) -> dict[str, bytes]:
@@ -77,5 +113,5 @@ def _example(scorer: Scorer) -> dict[str, bytes]:
     return {name: package.joinpath(source).read_bytes() for name, source in sources.items()}
 
 
-def _json(value) -> bytes:
+def _json(value: object) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()

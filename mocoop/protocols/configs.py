@@ -69,7 +69,7 @@ def config_folder(checkout: Path, method: str, plugins: tuple[str, ...] = ()) ->
     That of a method from outside the package is configs/<method>, beside the file that declares it.
     """
     folder, declared = f"{FOLDER}/{method}", listed(plugins).get(method)
-    if (checkout / folder).is_dir() or declared is None:
+    if (checkout / folder).is_dir() or declared is None or declared.file is None:
         return folder
     return str(declared.file.parent / "configs" / method)
 
@@ -90,16 +90,12 @@ def choose_config(checkout: Path, folder: str, names: Sequence[str], dataset: st
     )
 
 
-def setting(file: Path, key: str, overrides: dict, default):
-    """What a configuration says of a key, as a value of the default's type; the default where it is none."""
-    value = _settings(file)
+def setting(file: Path, key: str, default: str = "") -> str:
+    """What a configuration says of a key, as text; the default where it says nothing."""
+    value: object = _settings(file)
     for part in key.split("."):
         value = value.get(part) if isinstance(value, dict) else None
-    value = overrides.get(key, value)
-    try:
-        return default if value is None else type(default)(value) or default
-    except (TypeError, ValueError):
-        return default
+    return default if value is None else str(value) or default
 
 
 @functools.cache
@@ -118,13 +114,13 @@ class Configs:
     Attributes:
         folder: where they lie, relative to the checkout or absolute.
         shapes: the name of the one for the Shapes sets.
-        asked: the name that was asked for, for all datasets.
+        asked: the name that was asked for, for all datasets; empty if none was.
     """
 
     checkout: Path
     folder: str
     shapes: str
-    asked: str | None
+    asked: str
 
     def choose(self, method: str, protocol: str, dataset: str, shots: int) -> tuple[str, str]:
         """Name and file of the one to train with. Raises ConfigError where there is none."""

@@ -61,8 +61,8 @@ def read_runs(runs: Iterable[Run], lacking: Collection[Run], checkout: Path) -> 
     found = found[[name in counted for name in names]].reset_index(drop=True)
     if found.empty:
         raise DataError("no run has finished, so there is nothing to put into tables")
-    gaps = [layout_place(folder) for name, folder in folders.items() if name not in names or name not in counted]
-    return Collected(found, [], gaps).with_gaps()
+    gaps = (layout_place(folder) for name, folder in folders.items() if name not in names or name not in counted)
+    return Collected(found, [], [gap for gap in gaps if gap]).with_gaps()
 
 
 def protocol_figures(protocol: str, runs: pd.DataFrame, seeds: list[int]) -> Iterator[tuple[str, Figure]]:
@@ -77,7 +77,7 @@ def protocol_figures(protocol: str, runs: pd.DataFrame, seeds: list[int]) -> Ite
     if PROTOCOLS[protocol].measure == BASE_NEW:
         parts = list(routing.groupby(["method", "cfg"]))
         for entry, part in parts:
-            yield "_".join(["routing", *(entry if len(parts) > 1 else ())]), routing_figure(part)
+            yield "_".join(["routing", *(map(str, entry) if len(parts) > 1 else ())]), routing_figure(part)
 
 
 def write_tables(path: Path, tables: list[Table], runs: pd.DataFrame) -> str:

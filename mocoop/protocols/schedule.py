@@ -1,13 +1,19 @@
-"""Which runs can start, in which order, and what has become of the others."""
+"""Which runs can start, in which order, how long they take, and what has become of the others."""
 
 import bisect
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from heapq import heappop, heappush
 from pathlib import Path
+from statistics import mean, median
 
+from mocoop.errors import ConfigError
 from mocoop.protocols.plan import Run
+from mocoop.results.record import FILE_NAME, glance
+
+SHOWN_WORKERS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 @dataclass
@@ -45,11 +51,11 @@ class Schedule:
                 self.waiting[run.model].append(run)
         longest = {model: max(map(seconds, dependants)) for model, dependants in self.waiting.items()}
         self._place = {run: (-seconds(run) - longest.get(run.folder, 0.0), number) for number, run in enumerate(runs)}
-        self.ready = sorted((run for run in runs if run.model not in folders), key=self._place.get)
+        self.ready = sorted((run for run in runs if run.model not in folders), key=self._place.__getitem__)
 
     def put_back(self, run: Run) -> None:
         """Lets a run start, or start again."""
-        bisect.insort(self.ready, run, key=self._place.get)
+        bisect.insort(self.ready, run, key=self._place.__getitem__)
 
     def finish(self, run: Run, reason: str) -> list[Run]:
         """Takes note that a run has ended, well if there is no reason. The runs that are settled by that."""
@@ -65,7 +71,8 @@ class Schedule:
 
 def wall_seconds(runs: list[Run], seconds: Callable[[Run], float], workers: int) -> float:
     """How long `workers` take for the runs, by going through the schedule."""
-    schedule, busy, now = Schedule(runs, seconds), [], 0.0
+    schedule, now = Schedule(runs, seconds), 0.0
+    busy: list[tuple[float, str, Run]] = []
     while schedule.ready or busy:
         while schedule.ready and len(busy) < workers:
             run = schedule.ready.pop(0)
@@ -73,3 +80,63 @@ def wall_seconds(runs: list[Run], seconds: Callable[[Run], float], workers: int)
         now, _, run = heappop(busy)
         schedule.finish(run, "")
     return now
+
+
+class Times:
+    """The seconds of each run of a plan, by the records of runs that were done; a function of the run.
+
+    Attributes:
+        done: by the folders of the kinds of runs, which are those of the runs without the seed.
+    """
+
+    def __init__(self, runs: list[Run], checkout: Path):
+        kinds = {_kind(run): run for run in runs}
+        measured = {kind: [_seconds(path) for path in (checkout / kind).glob(f"seed*/{FILE_NAME}")] for kind in kinds}
+        self.done = {kind: mean(filter(None, seconds)) for kind, seconds in measured.items() if any(seconds)}
+        alike = defaultdict(list)
+        for kind, seconds in self.done.items():
+            for key in _alike(kinds[kind]):
+                alike[key].append(seconds)
+        self._alike = {key: median(seconds) for key, seconds in alike.items()}
+
+    def __call__(self, run: Run) -> float:
+        """Of the run with other seeds, else of the method on other datasets, else of other methods; 0 if none is."""
+        guesses = (self._alike[key] for key in _alike(run) if key in self._alike)
+        return self.done.get(_kind(run)) or next(guesses, 0.0)
+
+
+def _kind(run: Run) -> str:
+    return str(Path(run.folder).parent)
+
+
+def _alike(run: Run) -> Iterator[tuple[bool, str]]:
+    """What a run has in common with others that take about as long, the closest first."""
+    tests_a_model = run.model is not None
+    yield tests_a_model, Path(run.folder).parts[-3]
+    yield tests_a_model, ""
+
+
+def _seconds(path: Path) -> float | None:
+    status, seconds = glance(path)
+    return seconds if status == "done" else None
+
+
+def estimate(runs: list[Run], checkout: Path, workers: int) -> Iterator[str]:
+    """What the runs that are left take, in lines: together, and until the last one ends on so many workers.
+
+    Raises ConfigError where no such run has been done.
+    """
+    seconds = Times(runs, checkout)
+    left = [run for run in runs if not run.finished(checkout)]
+    if left and not seconds.done:
+        raise ConfigError(
+            f"{len(left)} runs to do, and none done yet whose time could tell how long they take; do some (--index I, "
+            "or one seed of one dataset) and ask again"
+        )
+    known = sum(_kind(run) in seconds.done for run in left)
+    yield f"{len(runs)} runs, {len(left)} to do: {sum(map(seconds, left)) / 3600:.2f} hours of one worker"
+    yield f"{known} as long as the same run of another seed, {len(left) - known} as long as runs on other datasets"
+    for number in sorted({*SHOWN_WORKERS, workers}):
+        if number == workers or number < 2 * len(left):
+            wall = timedelta(seconds=round(wall_seconds(left, seconds, number)))
+            yield f"{number:5} worker{'s' if number > 1 else ' '} {str(wall):>18}"

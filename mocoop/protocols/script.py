@@ -9,16 +9,22 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
+from mocoop.console import kept_console
 from mocoop.errors import ConfigError, MocoopError
-from mocoop.protocols.plan import Run, list_runs
-from mocoop.protocols.request import Request, check_data, completed, dry_run, whole_numbers
+from mocoop.protocols.plan import Request, Run, check_data, completed, dry_run, list_runs, whole_numbers
 
 
 def main(script: str, start: str, usage: str, *arguments: str) -> int:
     """Runs what is not finished, or prints it if DRY_RUN is set; the status of the first run that fails."""
+    with kept_console():
+        return _run_or_print(script, start, usage, arguments)
+
+
+def _run_or_print(script: str, start: str, usage: str, arguments: tuple[str, ...]) -> int:
     checkout, dry, python = Path.cwd(), dry_run(), os.environ["PYTHON"]
     try:
         request = completed(read_request(Path(script).stem, usage, arguments), checkout, start)
@@ -46,9 +52,9 @@ def read_request(name: str, usage: str, arguments: tuple[str, ...]) -> Request:
         if not word or word.startswith("-"):
             raise ConfigError(f"no {kind} named; usage: {usage}")
     method, *dataset = arguments[: len(kinds)]
-    field, name_of_one = ("shots", "SHOTS") if request.is_curve else ("seeds", "SEED")
-    numbers = whole_numbers(name_of_one, arguments[len(kinds) :])
-    return Request(name, (method,), tuple(dataset), **{field: numbers})
+    numbers = whole_numbers("SHOTS" if request.is_curve else "SEED", arguments[len(kinds) :])
+    asked = replace(request, methods=(method,), datasets=tuple(dataset))
+    return replace(asked, shots=numbers) if request.is_curve else replace(asked, seeds=numbers)
 
 
 def execute(run: Run, checkout: Path, python: str, scripts: Path) -> int:

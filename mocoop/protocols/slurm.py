@@ -8,6 +8,7 @@ OUTPUT/slurm, what a run prints in the run's folder.
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,16 +18,19 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mocoop.errors import ConfigError, reason_of
-from mocoop.protocols import queue
+from mocoop.protocols.execute import progress_bar, state
 from mocoop.protocols.plan import Run
-from mocoop.protocols.runner import progress_bar, state
 from mocoop.protocols.schedule import Outcome, Schedule
-from mocoop.protocols.status import why_failed
+from mocoop.protocols.status import append_jobs, open_queue, output_of, read_queue, why_failed
 from mocoop.protocols.worker import last_line
 from mocoop.training.folder_lock import SILENT_SECONDS, holder_of
+
+if TYPE_CHECKING:
+    from submitit import SlurmExecutor
+    from submitit.helpers import DelayedSubmission
 
 NAME = "mocoop"  # of the jobs
 ARRAY = 1000  # jobs; SLURM's own bound is one more by default
@@ -80,10 +84,10 @@ def run_on_slurm(
 
 def submit(left: list[Run], checkout: Path, cluster: Cluster, retries: int, seconds: Callable[[Run], float]) -> int:
     """Submits those of the runs that no job does; their number."""
-    output = queue.output_of(left, checkout)
+    output = output_of(left, checkout)
     executor = _executor(output / "slurm", checkout, cluster)
-    with queue.opened(output) as file:
-        known, now = queue.read(output), jobs()
+    with open_queue(output) as file:
+        known, now = read_queue(output), jobs()
         if now is None:
             raise ConfigError("squeue does not answer, so it is not known what has been submitted; try again later")
         held = {run.folder: known[run.name] for run in left if known.get(run.name) in now}
@@ -98,7 +102,7 @@ def submit(left: list[Run], checkout: Path, cluster: Cluster, retries: int, seco
             executor.update_parameters(dependency=array.after.format(first) or None)
             ids = _submit(executor, [Job(str(checkout), run, retries) for run in array.runs])
             first = first or ids[0].partition("_")[0]
-            queue.add(file, {run.name: job for run, job in zip(array.runs, ids)})
+            append_jobs(file, {run.name: job for run, job in zip(array.runs, ids)})
     return len(missing)
 
 
@@ -107,13 +111,14 @@ def arrays(schedule: Schedule, alive: Mapping[str, str]) -> Iterator[Array]:
 
     alive: jobs of runs that are not in the schedule, by their folders.
     """
-    waiting, ready = schedule.waiting, defaultdict(list)
+    waiting = schedule.waiting
+    ready: dict[str, list[Run]] = defaultdict(list)
     for run in schedule.ready:
-        ready[f"afterok:{alive[run.model]}" if run.model in alive else ""].append(run)
+        ready[f"afterok:{alive[run.model]}" if run.model and run.model in alive else ""].append(run)
     for after, runs in ready.items():
         runs.sort(key=lambda run: -len(waiting.get(run.folder, ())))
-        for _, same in groupby(runs, key=lambda run: len(waiting.get(run.folder, ()))):
-            same = list(same)
+        for _, group in groupby(runs, key=lambda run: len(waiting.get(run.folder, ()))):
+            same = list(group)
             for part in (same[at : at + ARRAY] for at in range(0, len(same), ARRAY)):
                 yield Array(part, after)
                 corresponding = "aftercorr:{}" if len(part) > 1 else "afterok:{}"
@@ -134,15 +139,17 @@ def jobs() -> dict[str, tuple[str, str]] | None:
     return {job: (state, "" if reason == "None" else reason) for job, state, reason in lines}
 
 
-def _executor(folder: Path, checkout: Path, cluster: Cluster):
+def _executor(folder: Path, checkout: Path, cluster: Cluster) -> "SlurmExecutor":
+    if shutil.which("srun") is None:
+        raise ConfigError(
+            f"got --slurm {cluster.partition}, and no SLURM here (no srun on the path); give the command on a "
+            "machine that submits jobs, or --jobs or --gpus for this one"
+        )
     try:
         import submitit
     except ImportError:
         raise ConfigError("--slurm needs submitit, which is not installed: pip install submitit") from None
-    try:
-        executor = submitit.SlurmExecutor(folder, max_num_timeout=1_000_000)
-    except RuntimeError as error:  # no srun
-        raise ConfigError(f"--slurm {cluster.partition}: {reason_of(error)}") from error
+    executor = submitit.SlurmExecutor(folder, max_num_timeout=1_000_000)
     options = {"requeue": True, "kill_on_invalid_dep": "yes", "chdir": str(checkout)}
     executor.update_parameters(
         job_name=NAME,
@@ -155,7 +162,7 @@ def _executor(folder: Path, checkout: Path, cluster: Cluster):
     return executor
 
 
-def _submit(executor, functions: list["Job"]) -> list[str]:
+def _submit(executor: "SlurmExecutor", functions: list["Job"]) -> list[str]:
     """The numbers of the jobs. Raises ConfigError where SLURM refuses them."""
     try:
         return [job.job_id for job in executor.submit_array(functions)]
@@ -165,12 +172,15 @@ def _submit(executor, functions: list["Job"]) -> list[str]:
 
 def _wait(left: list[Run], checkout: Path) -> Outcome:
     """Waits until no job is left that does one of the runs; what became of them."""
-    outcome, pending, gone = Outcome(), list(left), {}
+    outcome, pending = Outcome(), list(left)
+    gone: dict[Run, float] = {}  # since when no job does it
     with progress_bar(len(left)) as bar:
         while pending:
-            now, known = jobs(), queue.read(queue.output_of(left, checkout))
-            for run in list(pending) if now is not None else ():
-                job, finished = known.get(run.name), run.finished(checkout)
+            now, known = jobs(), read_queue(output_of(left, checkout))
+            for run in pending.copy():
+                if now is None:
+                    break  # SLURM does not answer
+                job, finished = known.get(run.name, ""), run.finished(checkout)
                 if not finished and job in now and now[job][1] != HOPELESS:
                     gone.pop(run, None)
                     continue
@@ -201,7 +211,8 @@ class Job:
     """
 
     def __init__(self, checkout: str, run: Run, retries: int):
-        self.checkout, self.run, self.retries, self.process = Path(checkout), run, retries, None
+        self.checkout, self.run, self.retries = Path(checkout), run, retries
+        self.process: subprocess.Popen[bytes] | None = None
 
     def __call__(self) -> None:
         """Raises RuntimeError where the run fails, so that the job does."""
@@ -217,7 +228,7 @@ class Job:
                 break
         raise RuntimeError(last_line(console) or f"train.py ended with status {status}")
 
-    def checkpoint(self):
+    def checkpoint(self) -> "DelayedSubmission":
         """Has the run save its state and end; what goes on once the job is requeued."""
         from submitit.helpers import DelayedSubmission
 

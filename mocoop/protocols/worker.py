@@ -17,13 +17,13 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TextIO
 
 
-def read_lines(source: TextIO, lines: SimpleQueue) -> None:
+def read_lines(source: TextIO, lines: "SimpleQueue[str]") -> None:
     """Passes on what is sent, in a thread of its own, and ends everything where nothing more can come."""
     try:
         for line in source:
@@ -45,7 +45,7 @@ def printing_to(path: Path) -> Iterator[None]:
         _print_to_nowhere()
 
 
-def run_job(main, argv: list[str], console: Path) -> str:
+def run_job(main: Callable[[list[str]], int], argv: list[str], console: Path) -> str:
     """Runs `main(argv)`; why it failed, or an empty string."""
     try:
         return _run_job(main, argv, console)
@@ -53,7 +53,7 @@ def run_job(main, argv: list[str], console: Path) -> str:
         return f"{console}: {error.strerror}"
 
 
-def _run_job(main, argv: list[str], console: Path) -> str:
+def _run_job(main: Callable[[list[str]], int], argv: list[str], console: Path) -> str:
     with printing_to(console):
         try:
             failed = main(argv) != 0
@@ -77,12 +77,12 @@ def last_line(console: Path) -> str:
 
 def main() -> None:
     source, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w", buffering=1)
-    lines = SimpleQueue()
+    lines: SimpleQueue[str] = SimpleQueue()
     threading.Thread(target=read_lines, args=(source, lines), daemon=True).start()
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), 0)
     _print_to_nowhere()
-    sys.stdout.reconfigure(line_buffering=True)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:
         import train
 

@@ -41,7 +41,7 @@ def ask(run: TrainedRun, images: Sequence[Image.Image]) -> list[Answer]:
     """An answer for each image. Raises MocoopError where the weights give no numbers."""
     output = run.predict(torch.stack([run.transform(image) for image in images]))
     best = probabilities(run, output["logits"]).sort(dim=-1, descending=True, stable=True)
-    experts = [[] for _ in images]
+    experts: list[list[Expert]] = [[] for _ in images]
     if run.group_names:
         seen = output["image_features"]
         with run.precision.autocast(testing=True):

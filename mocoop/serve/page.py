@@ -7,12 +7,17 @@ import contextlib
 import importlib.util
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from mocoop.errors import ConfigError, MocoopError
 from mocoop.images import IMAGE_SUFFIXES
 from mocoop.serve import view
-from mocoop.serve.session import Session
+from mocoop.serve.session import Seen, Session
+
+if TYPE_CHECKING:
+    from gradio import Blocks
+    from gradio.themes import Base
 
 HINT = "Images appear here once you drop some."
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif"]  # of the visitor's machine
@@ -47,11 +52,11 @@ def quiet_gradio() -> Iterator[None]:
 class WithPolicy:
     """ASGI middleware that adds POLICY to every answer."""
 
-    def __init__(self, app):
+    def __init__(self, app: Callable):
         self.app = app
 
-    async def __call__(self, scope, receive, send):
-        async def send_with(message):
+    async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
+        async def send_with(message: dict) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], (b"content-security-policy", POLICY.encode())]
             await send(message)
@@ -59,7 +64,7 @@ class WithPolicy:
         await self.app(scope, receive, send_with)
 
 
-def serve(session: Session, host: str = "127.0.0.1", port: int | None = None):
+def serve(session: Session, host: str = "127.0.0.1", port: int | None = None) -> "Blocks":
     """Serve the page from a thread; the running page, with its address in `local_url`.
 
     Raises ConfigError where no port is free.
@@ -91,11 +96,11 @@ def serve(session: Session, host: str = "127.0.0.1", port: int | None = None):
     return page
 
 
-def build(session: Session):
+def build(session: Session) -> "Blocks":
     """The page as gradio's Blocks."""
     import gradio as gr
 
-    def show(paths, text):
+    def show(paths: list[str], text: str) -> tuple:
         """Everything that the answers to some files change."""
         if not paths:
             return paths, [], gr.Gallery(visible=False), view.notice(HINT), ""
@@ -107,7 +112,7 @@ def build(session: Session):
         line = f"{view.summary(images)} {left_out}"
         return paths, images, gallery, view.notice(line), view.details(images[0], session.runs)
 
-    def choose(images, event: gr.SelectData):
+    def choose(images: list[Seen], event: gr.SelectData) -> str:
         return view.details(images[event.index], session.runs)
 
     with gr.Blocks(title="mocoop", analytics_enabled=False) as page:
@@ -146,7 +151,7 @@ def build(session: Session):
     return page
 
 
-def _theme():
+def _theme() -> "Base":
     import gradio as gr
 
     return gr.themes.Base(

@@ -9,8 +9,9 @@ from mocoop.runs.trained_run import TrainedRun
 from mocoop.serve.answers import Answer, Expert
 from mocoop.serve.session import Seen
 
+_LOADER = jinja2.PackageLoader("mocoop.serve", "template")
 _ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.PackageLoader("mocoop.serve", "template"),
+    loader=_LOADER,
     autoescape=True,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -20,7 +21,7 @@ _ENVIRONMENT = jinja2.Environment(
 
 def asset(name: str) -> str:
     """A file of the template folder as text."""
-    return _ENVIRONMENT.loader.get_source(_ENVIRONMENT, name)[0]
+    return _LOADER.get_source(_ENVIRONMENT, name)[0]
 
 
 def heading(runs: Sequence[TrainedRun]) -> str:
@@ -72,7 +73,7 @@ def why(answer: Answer) -> str:
     chosen = [expert for expert in answer.experts if expert.weight is not None]
     nearest = sorted(answer.experts, key=lambda expert: -expert.similarity)[: len(chosen)]
     shared = {expert.name for expert in chosen} & {expert.name for expert in nearest}
-    who = _and([f"{expert.name} ({100 * expert.weight:.0f} %)" for expert in chosen])
+    who = _and([f"{expert.name} ({100 * (expert.weight or 0):.0f} %)" for expert in chosen])
     agreement = "the same" if len(shared) == len(chosen) else _and([expert.name for expert in nearest])
     return f"{who} answered. Nearest by hand-written prompts: {agreement}."
 

@@ -13,14 +13,14 @@ import pandas as pd
 
 from mocoop.errors import DataError
 from mocoop.protocol import PROTOCOLS
-from mocoop.protocols.request import find_protocol
+from mocoop.protocols.plan import find_protocol
 from mocoop.results.by_protocol import runs_of
 from mocoop.results.collect import collect, place_strays
 from mocoop.results.compare import comparison_table
 from mocoop.results.pairs import named_runs
 from mocoop.results.render import FORMATS
 from mocoop.results.tables import Table
-from mocoop.tools._options import PROTOCOL_NAMES, Names, Numbers, Shots, only
+from mocoop.tools._arguments import PROTOCOL_NAMES, Names, Numbers, Shots, only
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,11 +8,12 @@ mocoop datasets new ROOT                           a config for your own class f
 
 import argparse
 import os
-import re
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from yacs.config import CfgNode
 
@@ -22,19 +23,24 @@ from mocoop.data import exchange
 from mocoop.data.own_dataset import OwnImages
 from mocoop.data.paths import doubled_folder
 from mocoop.data.sources import BUNDLED, Source, load_sources
-from mocoop.errors import ConfigError, DataError, one_line, quoted
+from mocoop.errors import ConfigError, DataError, one_line
 from mocoop.files import check_unused, write_file
+from mocoop.names import check_path_word
 from mocoop.protocols.configs import setting
-from mocoop.protocols.request import DATASETS
-from mocoop.tools._options import Numbers
+from mocoop.protocols.plan import DATASETS
+from mocoop.tools._arguments import Numbers
 
+if TYPE_CHECKING:
+    from mocoop.data.base import BenchmarkDataset
+
+Action = Callable[[argparse.Namespace], int]
 SHOWN = 5  # problems of a split that are printed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True)
 
-    def action(function, name: str, summary: str, root: bool = True) -> argparse.ArgumentParser:
+    def action(function: Action, name: str, summary: str, root: bool = True) -> argparse.ArgumentParser:
         sub = actions.add_parser(name, help=summary, description=summary)
         sub.set_defaults(action=function)
         if root:
@@ -81,10 +87,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _registered(name: str) -> str:
     """The registry's name of a dataset, which may be called as its config is."""
-    return setting(find_checkout() / DATASETS / f"{name}.yaml", "DATASET.NAME", {}, name)
+    return setting(find_checkout() / DATASETS / f"{name}.yaml", "DATASET.NAME", name)
 
 
-def _dataset_class(name: str):
+def _dataset_class(name: str) -> "type[BenchmarkDataset]":
     registry = import_datasets()
     if name not in registry.registered_names():
         raise ConfigError(f"got the dataset {name!r}, expected one of {', '.join(sorted(load_sources()))}")
@@ -131,7 +137,7 @@ def _config_name(name: str) -> str:
     return "-"
 
 
-def _list(args) -> int:
+def _list(args: argparse.Namespace) -> int:
     print(f"{'name':<20} {'config':<16} {'classes':>7} {'train':>9} {'val':>7} {'test':>7}  folder under {args.root}")
     for name, source in load_sources().items():
         folder = _dataset_class(name).dataset_dir
@@ -144,11 +150,11 @@ def _list(args) -> int:
     return 0
 
 
-def _info(args) -> int:
+def _info(args: argparse.Namespace) -> int:
     dataset_class, source = _dataset_class(args.name), load_sources().get(args.name)
     if source is None:
-        raise ConfigError(f"{args.name} is not distributed anywhere; there is nothing to say about its source")
-    print(f"{source.title}\n  {dataset_class.__doc__}\n  home     {source.home}\n  license  {source.license}")
+        raise ConfigError(f"{args.name} is not distributed anywhere; {dataset_class.not_distributed}")
+    print(f"{source.title}\n  {dataset_class.__doc__ or ''}\n  home     {source.home}\n  license  {source.license}")
     print(f"  config   configs/datasets/{_config_name(args.name)}.yaml")
     print(f"  classes  {source.classes}; images " + ", ".join(f"{split} {n:,}" for split, n in source.counts.items()))
     print(f"  folder   {args.root}/{dataset_class.dataset_dir}/ with {dataset_class.expected()}")
@@ -162,11 +168,11 @@ def _info(args) -> int:
     return 0
 
 
-def _check(args) -> int:
+def _check(args: argparse.Namespace) -> int:
     return max([_check_one(name, args) for name in _names(args.names)])
 
 
-def _check_one(name: str, args) -> int:
+def _check_one(name: str, args: argparse.Namespace) -> int:
     from mocoop.data.check import check
 
     asked, dataset = _asked(name, args), None
@@ -210,11 +216,14 @@ def _print_some(lines: list[str]) -> None:
         print(f"    and {len(lines) - SHOWN} more")
 
 
-def _prepare(args) -> int:
+def _prepare(args: argparse.Namespace) -> int:
     from mocoop.data.prepare import prepare
 
     sources, status = load_sources(args.sources), 0
     for name in list(sources) if args.names == ["all"] else args.names:
+        if name not in sources and (origin := _dataset_class(name).not_distributed):
+            print(f"{name}: nothing to prepare; {origin}")
+            continue
         folder = Path(args.root).absolute() / _dataset_class(name).dataset_dir
         if name not in sources:
             raise ConfigError(f"{args.sources} has no {name}, expected one of {', '.join(sources)}")
@@ -233,14 +242,15 @@ def _prepare(args) -> int:
     return status
 
 
-def _new(args) -> int:
+def _new(args: argparse.Namespace) -> int:
     from mocoop.data.config import dataset_defaults
     from mocoop.data.new_config import config_name, read_template_groups, write_config
 
     root = os.path.abspath(os.path.expanduser(args.root))
+    if not Path(root).name:
+        raise ConfigError(f"got ROOT {root}, expected a folder with a folder of images for each class, or with --csv")
     name = args.name or config_name(root)
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise ConfigError(f"got --name {quoted(name)}, expected a word of letters, digits, '_', '-' and '.'")
+    check_path_word("--name", name)
     node = dataset_defaults()
     node.FOLDER.update({"CSV": args.csv, "CSV_COLUMNS": args.csv_columns, "CLASSNAMES": args.classnames})
     node.FOLLOW_LINKS = args.follow_links
@@ -263,7 +273,7 @@ def _new(args) -> int:
     return 0
 
 
-def _import_split(args) -> int:
+def _import_split(args: argparse.Namespace) -> int:
     from mocoop.data.manifest import encode_manifest, text_sha256
     from mocoop.data.subset import subset_path, take_records
 
@@ -285,7 +295,7 @@ def _import_split(args) -> int:
     return 0
 
 
-def _export_splits(args) -> int:
+def _export_splits(args: argparse.Namespace) -> int:
     from mocoop.data.subset import few_shot_subset, portable_folder
 
     if 0 in args.shots:

@@ -73,7 +73,7 @@ def check_software() -> Findings:
     """Raises ImportError if a package is missing, and EngineError or ConfigError for an engine that cannot be used."""
     from mocoop.clip.openai import clip
     from mocoop.engine import BACKEND
-    from mocoop.training.environment import collect_env_info
+    from mocoop.versions import collect_env_info
 
     for line in collect_env_info().splitlines():
         about, _, version = line.partition(": ")

@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 
 from mocoop.export import export_run
-from mocoop.tools._run_arguments import add_class_arguments, add_run_arguments, open_run
+from mocoop.tools._arguments import add_class_arguments, add_run_arguments, open_run
 from mocoop.training.run_state import run_folder
 
 
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_class_arguments(parser)
     parser.add_argument("--no-onnx", action="store_true", help="leave out model.onnx, which needs the package onnx")
     parser.add_argument("--with-backbone", action="store_true", help="include the weights of a CLIP of OpenAI's too")
-    parser.add_argument("--force", action="store_true", help="replace an earlier export in FOLDER")
+    parser.add_argument("--force", action="store_true", help="replace an earlier export in FOLDER, and nothing else")
     add_run_arguments(parser, device=False)
 
 

@@ -14,7 +14,7 @@ from textwrap import fill
 from mocoop.errors import ConfigError
 from mocoop.files import atomic_write, check_unused
 from mocoop.runs.interpretation import DIRECTIONS, MEANING, Position, Vocabulary, interpret
-from mocoop.tools._run_arguments import add_run_arguments, open_run
+from mocoop.tools._arguments import add_run_arguments, open_run
 
 WIDTH = 110
 LEGEND = (

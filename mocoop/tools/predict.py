@@ -17,7 +17,7 @@ from mocoop.errors import ConfigError
 from mocoop.files import atomic_write, check_unused
 from mocoop.runs.prediction import Predictor, find_images
 from mocoop.runs.prediction_formats import FORMATS
-from mocoop.tools._run_arguments import add_class_arguments, add_run_arguments, open_run
+from mocoop.tools._arguments import add_class_arguments, add_run_arguments, open_run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,8 +9,8 @@ mocoop report output --figures figures            each figure as a PDF, too
 import argparse
 from pathlib import Path
 
-from mocoop.protocols.request import find_protocol
-from mocoop.tools._options import PROTOCOL_NAMES, Numbers
+from mocoop.protocols.plan import find_protocol
+from mocoop.tools._arguments import PROTOCOL_NAMES, Numbers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -27,15 +27,14 @@ from pathlib import Path
 
 from mocoop.catalog import listed
 from mocoop.checkout import find_checkout
+from mocoop.console import kept_console
 from mocoop.errors import ConfigError, MocoopError
 from mocoop.protocols.configs import COMPARED
-from mocoop.protocols.costs import Costs, estimate
-from mocoop.protocols.plan import Run, commands, indexed, plan_runs
-from mocoop.protocols.request import Request, dry_run, find_protocol
-from mocoop.protocols.runner import run_all
-from mocoop.protocols.schedule import Outcome
+from mocoop.protocols.execute import run_all, visible_gpus
+from mocoop.protocols.plan import Request, Run, commands, dry_run, find_protocol, indexed, plan_runs
+from mocoop.protocols.schedule import Outcome, Times, estimate
 from mocoop.protocols.slurm import Cluster, run_on_slurm
-from mocoop.tools._options import PROTOCOL_NAMES, Names, Numbers
+from mocoop.tools._arguments import PROTOCOL_NAMES, Names, Numbers
 
 TAKES_OVERRIDES = True
 OF_SLURM = {"time": "4:00:00", "gpus_per_run": 1, "parallel": 32, "slurm_option": []}  # with their defaults
@@ -75,13 +74,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     instead.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
     instead.add_argument("--list", action="store_true", help="print the plan, an index for each run, and run nothing")
     instead.add_argument("--index", type=int, metavar="I", help="run the run of this index in the plan, and no other")
-    instead.add_argument("--estimate", action="store_true", help="print how long it takes, and run nothing")
+    instead.add_argument("--estimate", action="store_true", help="print how long it takes, by runs done so far")
     parser.set_defaults(**OF_SLURM, **OF_GPUS)
     parser.usage = f"{parser.prog} PROTOCOL [OPTION ...] [-- KEY VALUE ...]"
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs what is not finished, then prints and writes the tables; 1 where a run failed, 130 on Ctrl-C."""
+    with kept_console():
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     started, checkout = time.monotonic(), find_checkout()
     _check_numbers(args)
     dry = args.dry_run or dry_run()
@@ -106,19 +110,26 @@ def run(args: argparse.Namespace) -> int:
 
         folder = finish(args.protocol, runs, outcome.lacking(), checkout)
         logger.info("Tables, runs, figures and report: %s (%.0f s)", folder, time.monotonic() - started)
-    except MocoopError as error:
-        problems.append(f"failed: tables: {error}")
-    for line in problems:
-        logger.error("%s", line)
+    except (MocoopError, OSError) as error:
+        from mocoop.training.failures import explain  # brings torch along
+
+        if (reason := explain(error)) is None:
+            raise
+        problems.append(f"failed: tables: {reason}")
+    finally:
+        for line in problems:
+            logger.error("%s", line)
     return 1 if problems else 0
 
 
-def _execute(runs: list[Run], checkout: Path, args) -> Outcome:
-    seconds = Costs(runs, checkout)
+def _execute(runs: list[Run], checkout: Path, args: argparse.Namespace) -> Outcome:
+    seconds = Times(runs, checkout)
     if args.slurm:
         options = dict(_option(text) for text in args.slurm_option)
         cluster = Cluster(args.slurm, _minutes(args.time), args.gpus_per_run, args.parallel, options)
         return run_on_slurm(runs, checkout, cluster, args.retries, seconds)
+    if (found := visible_gpus(args.gpus)) < len(args.gpus):
+        raise ConfigError(f"got --gpus {args.gpus[found]}, which this machine does not have")
     return run_all(runs, checkout, _devices(args), args.retries, seconds)
 
 
@@ -134,12 +145,12 @@ def _run_one(runs: list[Run], index: int, checkout: Path) -> int:
     os.execv(sys.executable, [sys.executable, "train.py", *run.argv])
 
 
-def _devices(args) -> list[str | None]:
+def _devices(args: argparse.Namespace) -> list[str | None]:
     """For each run at a time its GPU, or None for a share of the cores."""
     return args.gpus * args.jobs_per_gpu if args.gpus else [None] * args.jobs
 
 
-def _check_numbers(args) -> None:
+def _check_numbers(args: argparse.Namespace) -> None:
     for needed, options in (("slurm", OF_SLURM), ("gpus", OF_GPUS)):
         for name, default in options.items():
             if not getattr(args, needed) and getattr(args, name) != default:
@@ -155,10 +166,9 @@ def _minutes(text: str) -> int:
     match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
     if match is None:
         raise ConfigError(f"got --time {text!r}, expected a time such as 4:00:00, 90 (minutes) or 2-12:00:00")
-    days, *parts = (int(part) if part else None for part in match.groups())
-    parts = [part for part in parts if part is not None]
-    hours, minutes, seconds = [*parts, 0, 0][:3] if days is not None or len(parts) == 3 else [0, *parts, 0][:3]
-    return max(1, ((days or 0) * 24 + hours) * 60 + minutes + (seconds > 0))
+    days, parts = int(match[1] or 0), [int(part) for part in match.groups()[1:] if part]
+    hours, minutes, seconds = [*parts, 0, 0][:3] if match[1] or len(parts) == 3 else [0, *parts, 0][:3]
+    return max(1, (days * 24 + hours) * 60 + minutes + (seconds > 0))
 
 
 def _option(text: str) -> tuple[str, str]:
@@ -168,7 +178,7 @@ def _option(text: str) -> tuple[str, str]:
     return key.lstrip("-"), value
 
 
-def _request(args) -> Request:
+def _request(args: argparse.Namespace) -> Request:
     plugins = tuple(args.plugin)
     return Request(
         protocol=args.protocol,
@@ -177,9 +187,9 @@ def _request(args) -> Request:
         datasets=tuple(args.datasets),
         seeds=tuple(args.seeds),
         shots=tuple(args.shots),
-        cfg=args.cfg,
-        source=args.source,
-        data=args.data,
-        output=args.output,
+        cfg=args.cfg or "",
+        source=args.source or "",
+        data=args.data or "",
+        output=args.output or "",
         overrides=tuple(args.overrides),
     )

@@ -10,10 +10,11 @@ anywhere; what is dropped on it is deleted when the command ends. --host 0.0.0.0
 
 import argparse
 
+from mocoop.console import interrupted
 from mocoop.errors import ConfigError
 from mocoop.serve.page import check_gradio_installed, quiet_gradio, serve
 from mocoop.serve.session import Session
-from mocoop.tools._run_arguments import add_class_arguments, add_run_arguments, open_run
+from mocoop.tools._arguments import add_class_arguments, add_run_arguments, open_run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,12 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves the page until it is interrupted."""
+    """Serves the page until it is asked to end."""
     if len(args.runs) > 2:
         raise ConfigError(f"got {len(args.runs)} runs, expected one, or two to compare")
     check_gradio_installed()
     session = Session([open_run(path, args) for path in args.runs])
-    with quiet_gradio():
+    with interrupted(), quiet_gradio():
         page = serve(session, args.host, args.port)
         print(f"serving {page.local_url}, until Ctrl-C", flush=True)
         page.block_thread()

@@ -18,7 +18,7 @@ QUIET = ("queued", "done")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("output", metavar="OUTPUT", type=Path, help="folder of the results")
+    parser.add_argument("output", metavar="OUTPUT", type=Path, help="folder of the results, or a part of it")
     parser.add_argument("--all", action="store_true", help="a line for each run, queued and finished ones too")
 
 
@@ -29,6 +29,8 @@ def run(args: argparse.Namespace) -> int:
     for state in found:
         if args.all or state.status not in QUIET:
             print(f"{state.status:11}  {state.name}{'  ' if state.detail else ''}{state.detail}")
+    if not found:
+        raise DataError(f"{args.output}: no runs, expected a folder of results or a part of it")
     counts = Counter(state.status for state in found)
     print(
         f"{len(found)} runs: {', '.join(f'{counts[status]} {status}' for status in reversed(STATES) if counts[status])}"

@@ -18,7 +18,7 @@ import pandas as pd
 from mocoop.errors import DataError
 from mocoop.files import check_unused, write_file
 from mocoop.protocol import PROTOCOLS
-from mocoop.protocols.request import find_protocol
+from mocoop.protocols.plan import find_protocol
 from mocoop.results.agreement import apart
 from mocoop.results.by_protocol import (
     join,
@@ -36,7 +36,7 @@ from mocoop.results.published import load_published
 from mocoop.results.published_tables import beside_table, published_table
 from mocoop.results.render import FORMATS
 from mocoop.results.tables import SPREADS, Table
-from mocoop.tools._options import PROTOCOL_NAMES, Names, Numbers, Shots, only
+from mocoop.tools._arguments import PROTOCOL_NAMES, Names, Numbers, Shots, only
 
 OUTPUT = "output"
 

@@ -6,8 +6,11 @@ lives, so that a killed one leaves no trace that counts.
 On shared file systems: Linux carries flock to the server on NFS (v4; v3 with lockd), Lustre mounted with `flock` and
 GPFS, where it holds between machines as on one; the server drops the lock of a machine that died after its lease, 90
 seconds as a rule. A mount with `nolock` or `local_lock` keeps locks to its own machine: there the heartbeat alone tells
-other machines, for SILENT_SECONDS. Not guaranteed on such a mount: two machines that start in the same moment, clocks
-further apart than that, two machines of one name.
+other machines, while it is not SILENT_SECONDS old, nor as far ahead of this machine's clock. Not guaranteed on such a
+mount: two machines that start in the same moment, clocks further apart than that, two machines of one name.
+
+The package filelock keeps parts of this: its FileLock is flock alone, without the holder's name or a rule for such a
+mount; its SoftFileLease has both, and gives the folder of a process that is only suspended to another one.
 """
 
 import fcntl
@@ -62,17 +65,17 @@ def holder_of(folder: Path) -> dict | None:
     """
     try:
         with open(folder / LOCK, encoding="utf-8") as file:
-            holder, silence = _holder(file), _silence(file)
+            holder, beats = _holder(file), _beats(file)
     except OSError:
         return None
     if holder.get("host") == socket.gethostname() and not _is_alive(holder.get("pid")):
         return None
-    return holder if silence < SILENT_SECONDS else None
+    return holder if beats else None
 
 
-def _is_alive(pid) -> bool:
+def _is_alive(pid: object) -> bool:
     try:
-        os.kill(int(pid), 0)
+        os.kill(int(str(pid)), 0)
     except PermissionError:
         return True
     except (OSError, TypeError, ValueError, OverflowError):
@@ -100,7 +103,7 @@ def _lock(path: Path) -> TextIO:
         if _is_current(path, file):
             break
         file.close()  # its holder has just ended and removed it
-    if _holder(file).get("host") not in (None, socket.gethostname()) and _silence(file) < SILENT_SECONDS:
+    if _holder(file).get("host") not in (None, socket.gethostname()) and _beats(file):
         raise _in_use(path, file)
     file.truncate(0)
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -109,14 +112,14 @@ def _lock(path: Path) -> TextIO:
     return file
 
 
-def _is_current(path: Path, file) -> bool:
+def _is_current(path: Path, file: TextIO) -> bool:
     try:
         return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
     except FileNotFoundError:
         return False
 
 
-def _holder(file) -> dict:
+def _holder(file: TextIO) -> dict:
     file.seek(0)
     try:
         found = parse_json(file.read())
@@ -125,19 +128,24 @@ def _holder(file) -> dict:
     return found if isinstance(found, dict) else {}
 
 
-def _in_use(path: Path, file) -> FolderInUseError:
+def _in_use(path: Path, file: TextIO) -> FolderInUseError:
     holder, silence = _holder(file), _silence(file)
     file.close()
     who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')} since {holder.get('started', '?')}"
     return FolderInUseError(
-        f"{path.parent} is in use by {who} (last heartbeat {silence:.0f} s ago); "
+        f"{path.parent} is in use by {who} (last heartbeat {max(0.0, silence):.0f} s ago); "
         "wait for it, or choose another --output-dir"
     )
 
 
-def _silence(file) -> float:
-    """Seconds since the last heartbeat."""
-    return max(0.0, time.time() - os.fstat(file.fileno()).st_mtime)
+def _silence(file: TextIO) -> float:
+    """Seconds since the last heartbeat; negative if it is dated in the future."""
+    return time.time() - os.fstat(file.fileno()).st_mtime
+
+
+def _beats(file: TextIO) -> bool:
+    """Whether the heartbeat is recent, by clocks that may differ a little."""
+    return abs(_silence(file)) < SILENT_SECONDS
 
 
 def _beat(path: Path, ended: threading.Event) -> None:

@@ -5,23 +5,27 @@ import difflib
 import logging
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 import torch
 from PIL import UnidentifiedImageError
+from yacs.config import CfgNode
 
 from mocoop.config import merge_file, merge_overrides
-from mocoop.distributed import check_ranks, first_failure, from_main, ranks
+from mocoop.console import kept_console, logged
+from mocoop.distributed import check_ranks, first_failure, from_main, is_main, ranks
 from mocoop.engine import BACKEND, DATASET_REGISTRY, TRAINER_REGISTRY, build_trainer, get_cfg_default
 from mocoop.errors import ConfigError, DataError
 from mocoop.methods import extend_cfg, load_plugin
-from mocoop.training.environment import collect_env_info
 from mocoop.training.failures import explain
 from mocoop.training.limits import limit_problems
-from mocoop.training.log_file import logged
 from mocoop.training.registration import register_trainers
 from mocoop.training.run_folder import hold, writable_folder
 from mocoop.training.seeding import set_random_seed
 from mocoop.training.stopping import Stopped, stop_requests
+from mocoop.training.trainer import PromptTrainer
+from mocoop.versions import collect_env_info
 
 
 class PrintHandler(logging.Handler):
@@ -38,8 +42,9 @@ def print_log_lines() -> None:
         package.addHandler(PrintHandler())
 
 
-def setup_cfg(args: argparse.Namespace):
+def setup_cfg(args: argparse.Namespace) -> CfgNode:
     """The frozen config: defaults, dataset yaml, method yaml, flags, overrides. Raises ConfigError."""
+    _check_flags(args)
     for path in args.plugin:
         load_plugin(path)
     register_trainers()
@@ -50,8 +55,8 @@ def setup_cfg(args: argparse.Namespace):
             merge_file(cfg, path)
     _apply_flags(cfg, args)
     merge_overrides(cfg, args.opts)
-    _check_registered("--trainer", cfg.TRAINER.NAME, TRAINER_REGISTRY)
-    _check_registered("DATASET.NAME", cfg.DATASET.NAME, DATASET_REGISTRY)
+    _check_registered("--trainer", cfg.TRAINER.NAME, TRAINER_REGISTRY.registered_names())
+    _check_registered("DATASET.NAME", cfg.DATASET.NAME, DATASET_REGISTRY.registered_names())
     if problems := limit_problems(cfg):
         raise ConfigError("; ".join(problems))
     check_ranks(cfg.SEED, cfg.USE_CUDA)
@@ -59,7 +64,21 @@ def setup_cfg(args: argparse.Namespace):
     return cfg
 
 
-def _apply_flags(cfg, args: argparse.Namespace) -> None:
+def _check_flags(args: argparse.Namespace) -> None:
+    """Raises ConfigError for a flag that would have no effect beside the others."""
+    if args.eval_only:
+        if args.resume:
+            raise ConfigError("got --resume with --eval-only, which trains nothing; --model-dir names what to evaluate")
+        return
+    for flag, given in {"--model-dir": bool(args.model_dir), "--load-epoch": args.load_epoch is not None}.items():
+        if given:
+            raise ConfigError(
+                f"got {flag} without --eval-only; add --eval-only to evaluate a model, or train from its weights with "
+                "--resume FOLDER or MODEL.INIT_WEIGHTS FILE"
+            )
+
+
+def _apply_flags(cfg: CfgNode, args: argparse.Namespace) -> None:
     flags = {
         "DATASET.ROOT": args.root,
         "OUTPUT_DIR": args.output_dir,
@@ -77,15 +96,14 @@ def _apply_flags(cfg, args: argparse.Namespace) -> None:
     merge_overrides(cfg, given)
 
 
-def _check_registered(flag: str, name: str, registry) -> None:
-    known = registry.registered_names()
+def _check_registered(flag: str, name: str, known: list[str]) -> None:
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(sorted(known))}"
         raise ConfigError(f"{flag} is {name!r}, {hint}" if name else f"{flag} is missing, {hint}")
 
 
-def print_config(args: argparse.Namespace, cfg) -> None:
+def print_config(args: argparse.Namespace, cfg: CfgNode) -> None:
     print("***************\n** Arguments **\n***************")
     for key, value in sorted(vars(args).items()):
         print(f"{key}: {value}")
@@ -97,8 +115,8 @@ def print_config(args: argparse.Namespace, cfg) -> None:
 def run(args: argparse.Namespace) -> None:
     """Train and test, or evaluate, as the command line says; a run that has been done is not done again."""
     cfg = setup_cfg(args)
-    if args.no_train:
-        with logged(writable_folder(cfg.OUTPUT_DIR)):
+    if args.no_train and not args.eval_only:  # as in CoOp, an evaluation may say that it trains nothing
+        with log_of(writable_folder(cfg.OUTPUT_DIR)):
             build(args, cfg)
         return
     command = {"eval_only": args.eval_only, "model_dir": args.model_dir, "load_epoch": args.load_epoch}
@@ -108,7 +126,7 @@ def run(args: argparse.Namespace) -> None:
             return
         folder.set_running()
         try:
-            with logged(cfg.OUTPUT_DIR):
+            with log_of(cfg.OUTPUT_DIR):
                 trainer = build(args, cfg)
                 trainer.command = command
                 if args.eval_only:
@@ -121,7 +139,12 @@ def run(args: argparse.Namespace) -> None:
             raise
 
 
-def build(args: argparse.Namespace, cfg):
+def log_of(folder: str | Path) -> AbstractContextManager:
+    """The log of a run, of several ranks that of the main one, which alone prints."""
+    return logged(folder) if is_main() else nullcontext()
+
+
+def build(args: argparse.Namespace, cfg: CfgNode) -> PromptTrainer:
     """The trainer, after the log's opening lines."""
     make_reproducible(cfg)
     print_config(args, cfg)
@@ -130,14 +153,14 @@ def build(args: argparse.Namespace, cfg):
     return build_trainer(cfg)
 
 
-def evaluate(trainer, args: argparse.Namespace) -> None:
+def evaluate(trainer: PromptTrainer, args: argparse.Namespace) -> None:
     """Test a trained model."""
     with stop_requests() as trainer.stop:
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
         trainer.test()
 
 
-def make_reproducible(cfg) -> None:
+def make_reproducible(cfg: CfgNode) -> None:
     """Seed all generators; on CUDA choose between the fastest and the repeatable algorithms (TRAIN.DETERMINISTIC)."""
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
@@ -154,7 +177,7 @@ def execute(args: argparse.Namespace) -> int:
     Of several ranks the first that fails says why.
     """
     print_log_lines()
-    with ranks():
+    with kept_console(), ranks():
         try:
             run(args)
         except Stopped as error:
@@ -173,7 +196,7 @@ def execute(args: argparse.Namespace) -> int:
     return 0
 
 
-def _ended(message, status: int) -> int:
+def _ended(message: object, status: int) -> int:
     if first_failure(str(message))[1]:
         print(message, file=sys.stderr)
     return status

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from yacs.config import CfgNode
+
 from mocoop.backbone import clip_sha256, is_name
 from mocoop.distributed import is_main
 from mocoop.errors import CheckpointError, ConfigError, DataError, MocoopError
@@ -37,7 +39,7 @@ class RunFolder:
         command: what train.py was asked to do with them, plain values.
     """
 
-    def __init__(self, folder, cfg, command: dict):
+    def __init__(self, folder: str | Path, cfg: CfgNode, command: dict):
         self.path, self.cfg, self.command = Path(folder), cfg, command
         self.result = self.path / FILE_NAME
 
@@ -123,7 +125,7 @@ def without_clip(differences: list[str]) -> list[str]:
 
 
 @contextmanager
-def hold(folder, cfg, command: dict) -> Iterator[RunFolder]:
+def hold(folder: str | Path, cfg: CfgNode, command: dict) -> Iterator[RunFolder]:
     """The folder, made if it is missing, held by this process, of several ranks by the main one, until the block ends.
 
     Raises FolderInUseError, and ConfigError where no folder can be made.
@@ -138,7 +140,7 @@ def hold(folder, cfg, command: dict) -> Iterator[RunFolder]:
         yield RunFolder(path, cfg, command)
 
 
-def writable_folder(folder) -> Path:
+def writable_folder(folder: str | Path) -> Path:
     """The folder, made where it is missing. Raises ConfigError if that cannot be, or it cannot be written to."""
     path = Path(folder)
     try:
@@ -164,6 +166,6 @@ def _differences(recorded: dict | None, wanted: dict) -> list[str]:
     ]
 
 
-def _as_compared(flag: str, value):
+def _as_compared(flag: str, value: object) -> object:
     """Of a model's folder the part that says which run it is: an output tree may be moved, or named another way."""
     return Path(value).parts[-FOLDERS_OF_A_RUN:] if flag == "model_dir" and isinstance(value, str) else value

@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 from mocoop.distributed import highest
 
@@ -23,7 +24,7 @@ class Stopped(Exception):
 class StopRequest:
     """Whether a signal has asked for a stop, this rank or another; all ask after it at the same points."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.signal: int | None = None
 
     def is_asked(self) -> bool:
@@ -33,10 +34,10 @@ class StopRequest:
 
     def raise_if_asked(self) -> None:
         """Raises Stopped once a stop was asked for."""
-        if self.is_asked():
+        if self.is_asked() and self.signal is not None:
             raise Stopped(self.signal)
 
-    def receive(self, number: int, frame=None) -> None:
+    def receive(self, number: int, frame: FrameType | None = None) -> None:
         """A signal's handler: note the first; a second Ctrl-C stops at once, without saving."""
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt

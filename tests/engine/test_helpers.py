@@ -6,10 +6,10 @@ import sys
 import numpy as np
 import torch
 
-from mocoop.training.environment import collect_env_info
-from mocoop.training.log_file import logged
+from mocoop.console import logged
 from mocoop.training.progress import Progress
 from mocoop.training.seeding import random_state, restore_random_state, set_random_seed
+from mocoop.versions import collect_env_info
 
 
 def draw():

@@ -181,14 +181,43 @@ def test_tensors_are_what_was_learned(exported):
 
 def test_a_folder_in_use_is_left_alone(exported, tmp_path):
     run, _ = exported("coop")
-    (tmp_path / "model.onnx").write_text("of an earlier export")
+    export_run(run, tmp_path, onnx=False)
+    info = json.loads((tmp_path / "model.json").read_text())
+    assert sorted(info["files"]) == sorted(path.name for path in tmp_path.iterdir())
+    (tmp_path / "model.onnx").write_text("of the export")
+    (tmp_path / "model.json").write_text(
+        json.dumps(info | {"files": [*info["files"], "model.onnx", "../other", "mine.txt"]})
+    )
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(ConfigError, match="holds files already.*--force"):
         export_run(run, tmp_path, onnx=False)
     export_run(run, tmp_path, onnx=False, force=True)
     assert (tmp_path / "mine.txt").read_text() == "mine" and not (tmp_path / "model.onnx").exists()
+    assert json.loads((tmp_path / "model.json").read_text())["files"] == info["files"]
     with pytest.raises(ConfigError, match="is a file, expected a folder"):
         export_run(run, tmp_path / "mine.txt")
+
+
+@pytest.mark.parametrize("content", [None, "{}", "[]", "{", '{"files": 3}', '{"files": [[]]}'])
+def test_force_replaces_an_export_and_nothing_else(exported, trained_runs, tmp_path, content):
+    """What lies in the folder of a project may be called as an export's files are."""
+    run, _ = exported("coop")
+    files = {"README.md": "mine"} | ({} if content is None else {"model.json": content})
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match="holds files, and none of an export; --force replaces an earlier export and"):
+        export_run(run, tmp_path, onnx=False, force=True, card_of=trained_runs.of("coop"))
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == files
+
+
+def test_force_leaves_alone_what_was_put_beside_an_export(exported, trained_runs, tmp_path):
+    run, _ = exported("coop")
+    export_run(run, tmp_path, onnx=False)
+    (tmp_path / "README.md").write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ConfigError, match="README.md is not of the export in its folder, and --force replaces nothing"):
+        export_run(run, tmp_path, onnx=False, force=True, card_of=trained_runs.of("coop"))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_onnx_is_asked_for_before_anything_is_written(exported, tmp_path, monkeypatch):

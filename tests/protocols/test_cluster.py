@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mocoop.protocols import queue
+from mocoop.protocols.status import read_queue
 from tests.faults.runs import write_few_shapes
 from tests.protocols.checkout import wait_for
 from tests.scripts.checkout import REPOSITORY
@@ -56,7 +56,7 @@ def in_training(output: Path, but=()) -> str:
 
     def look():
         running = call("squeue", "--noheader", "--array", "--states=RUNNING", "--format=%i").split()
-        for name, job in queue.read(output).items():
+        for name, job in read_queue(output).items():
             log = output / name / "log.txt"
             if job in running and job not in but and log.is_file():
                 epochs = EPOCH.findall(log.read_text())
@@ -96,12 +96,12 @@ def test_a_plan_on_slurm_ends_in_the_tables_of_this_machine_whatever_happens_to_
     call("slurmd")
 
     _, err = first.communicate(timeout=2000)
-    name = {job: name for name, job in queue.read(there).items()}[cancelled]
+    name = {job: name for name, job in read_queue(there).items()}[cancelled]
     assert first.returncode == 1 and f"failed: {name}: Stopped: stopped by SIGTERM" in err
     assert f"not run: {name.replace('train_base', 'test_new')}" in err and err.count("failed: ") == 1
     assert "24 runs: 22 done, 1 interrupted, 1 failed" in call(sys.executable, "-m", "mocoop.cli", "status", there)
     for job, trace in {warned: "Requeued job", requeued: ""}.items():
-        name = {job: name for name, job in queue.read(there).items()}[job]
+        name = {job: name for name, job in read_queue(there).items()}[job]
         assert trace in (there / f"slurm/{job}_0_log.err").read_text() + (there / f"slurm/{job}_0_log.out").read_text()
         assert any("will resume training" in log.read_text() for log in (there / name).glob("log.txt*"))
 

@@ -7,8 +7,7 @@ import pytest
 from mocoop.errors import ConfigError
 from mocoop.protocol import PROTOCOLS, part_of
 from mocoop.protocols.configs import COMPARED, FOLDER, names_in
-from mocoop.protocols.plan import Run, commands, indexed, plan_runs
-from mocoop.protocols.request import Request, find_protocol
+from mocoop.protocols.plan import Request, Run, commands, find_protocol, indexed, plan_runs
 from tests.scripts.checkout import REPOSITORY, Checkout
 
 
@@ -56,9 +55,9 @@ def test_seeds_come_one_after_the_other_for_all_methods(checkout):
 def test_what_is_not_given_is_left_to_the_scripts(checkout, monkeypatch):
     monkeypatch.setenv("SEEDS", "7")
     monkeypatch.setenv("SHOTS", "4")
-    assert "shots_4/CoOp/vit_b16_ctxv1/seed7" in plan(checkout, seeds=None)[0].name
+    assert "shots_4/CoOp/vit_b16_ctxv1/seed7" in plan(checkout, seeds=())[0].name
     monkeypatch.delenv("SEEDS")
-    assert sorted({run.seed for run in plan(checkout, seeds=None)}) == [1, 2, 3]
+    assert sorted({run.seed for run in plan(checkout, seeds=())}) == [1, 2, 3]
 
 
 def test_shots_of_the_environment_win_over_the_protocols(checkout, monkeypatch):
@@ -90,9 +89,9 @@ def test_transfer_trains_once_on_the_source(checkout, protocol):
 def test_the_source_is_no_target_of_its_own(checkout):
     for name in PROTOCOLS["xd"].datasets:
         checkout.write(f"configs/datasets/{name}.yaml", "DATASET:\n  NAME: x\n")
-    tested = plan(checkout, "xd_test", datasets=None, cfg="tiny", source="dtd")
+    tested = plan(checkout, "xd_test", datasets=(), cfg="tiny", source="dtd")
     assert [run.name.split("/")[2] for run in tested] == [n for n in PROTOCOLS["xd"].datasets if n != "dtd"]
-    assert len(plan(checkout, "base2new_train", datasets=None, cfg="tiny")) == 11
+    assert len(plan(checkout, "base2new_train", datasets=(), cfg="tiny")) == 11
 
 
 def test_overrides_reach_every_command_and_the_epoch_to_load(checkout):
@@ -161,6 +160,16 @@ def test_what_is_not_done_is_not_finished(checkout, text):
         ({"protocol": "xd", "source": "image-net"}, "got the source 'image-net', did you mean imagenet?"),
         ({"cfg": "rn50"}, "no configuration configs/trainers/CoOp/rn50.yaml or"),
         ({"overrides": ("OPTIM.LR",)}, "got OPTS 'OPTIM.LR', expected pairs KEY VALUE"),
+        (
+            {"cfg": "released/caltech101", "methods": ("MoCoOp",)},
+            "got --cfg (CFG) 'released/caltech101', expected a word",
+        ),
+        ({"cfg": ".."}, "got --cfg (CFG) '..', expected a word"),
+        ({"cfg": "a\tb"}, "got --cfg (CFG) 'a\\tb', expected a word"),
+        ({"overrides": ("SEED", "9")}, "got the override SEED 9, which the plan decides; give --seeds (SEEDS) instead"),
+        ({"overrides": ("OPTIM.LR", "1", "DATASET.NUM_SHOTS", "4")}, "got the override DATASET.NUM_SHOTS 4, which the"),
+        ({"overrides": ("DATASET", "{}")}, "got the override DATASET {}, which the plan decides; give --datasets"),
+        ({"overrides": ("TRAINER.NAME", "MaPLe")}, "got the override TRAINER.NAME MaPLe, which the plan decides; give"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(checkout, request_, message):
@@ -169,11 +178,29 @@ def test_what_is_wrong_is_said_in_one_line(checkout, request_, message):
     assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
 
 
+def test_whatever_a_command_line_decides_cannot_be_overridden(checkout, tmp_path):
+    """Each key that a flag or an override of the command sets, whichever run it is."""
+    (run, *_) = plan(checkout, data=str(tmp_path))
+    flags = {"--root": "DATASET.ROOT", "--seed": "SEED", "--trainer": "TRAINER.NAME", "--output-dir": "OUTPUT_DIR"}
+    set_here = {flags[word] for word in run.argv if word in flags} | {word for word in run.argv if word.isupper()}
+    assert len(set_here) == 6
+    for key in {*set_here, "DATASET.NAME"}:
+        with pytest.raises(ConfigError, match=f"got the override {key} x, which the plan decides; give "):
+            plan(checkout, overrides=(key, "x"))
+
+
 def test_missing_data_is_said_once_before_anything_runs_but_not_to_a_list(checkout):
     (checkout.root / "data").rmdir()
     with pytest.raises(ConfigError, match="no data in .*/data; get it as DATASETS.md says"):
         plan(checkout)
     assert len(plan(checkout, with_data=False)) == 2
+
+
+@pytest.mark.parametrize("word", ["a\nb", "$HOME", "it's", "~", "a:~", "", "é", "a b"])
+def test_a_command_can_be_pasted_into_a_shell(word):
+    command = Run("out", 1, (word,)).command("echo")
+    done = subprocess.run(["bash", "-c", command], capture_output=True)
+    assert done.stdout.decode() == f"train.py {word}\n"
 
 
 def test_a_plan_needs_no_other_program(checkout, monkeypatch):
@@ -218,7 +245,7 @@ def test_two_thousand_runs_are_planned_in_a_moment_and_without_torch():
 import sys, time
 from pathlib import Path
 from mocoop.protocols.plan import plan_runs
-from mocoop.protocols.request import Request
+from mocoop.protocols.plan import Request
 methods = ("ZeroshotCLIP", "CoOp", "CoCoOp", "MoCoOp")
 started = time.process_time()
 runs = plan_runs(Request("base2new", methods, seeds=tuple(range(23)), data="."), Path.cwd())

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 
 from mocoop.errors import ConfigError
-from mocoop.protocols import queue, slurm
-from mocoop.protocols.plan import plan_runs
-from mocoop.protocols.request import Request
+from mocoop.protocols import slurm
+from mocoop.protocols.plan import Request, plan_runs
 from mocoop.protocols.schedule import Schedule
 from mocoop.protocols.slurm import Array, Cluster, Job, arrays, run_on_slurm, submit
+from mocoop.protocols.status import read_queue
 from tests.protocols.checkout import make_checkout, order, wait_for
 from tests.results.runs import add_run
 
@@ -81,7 +81,7 @@ def test_each_test_follows_the_training_of_its_model_task_by_task(cluster):
     (none, first), (after, second) = (send(cluster, runs), cluster.submitted)[1]
     assert (none, after) == (None, "aftercorr:1")
     assert [name.replace("train_base", "test_new") for name in first] == second
-    assert queue.read(cluster.checkout.root / "output")[tested[1].name] == "2_1"
+    assert read_queue(cluster.checkout.root / "output")[tested[1].name] == "2_1"
 
 
 def test_every_target_of_a_transfer_is_an_array_of_its_own(cluster):
@@ -151,15 +151,16 @@ def test_all_jobs_are_waited_for_and_what_failed_is_named(cluster):
 
 
 def test_slurm_that_is_not_there_is_one_line(tmp_path, monkeypatch):
-    pytest.importorskip("submitit")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert slurm.jobs() is None
-    with pytest.raises(ConfigError, match="--slurm gpu: Could not detect"):
+    with pytest.raises(ConfigError, match="got --slurm gpu, and no SLURM here"):
         slurm._executor(tmp_path, tmp_path, Cluster("gpu"))
 
 
 def test_submitit_that_is_not_there_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "submitit", None)
+    (tmp_path / "srun").touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match="pip install submitit"):
         slurm._executor(tmp_path, tmp_path, Cluster("gpu"))
 

@@ -5,9 +5,8 @@ import socket
 import pytest
 
 from mocoop import cli
-from mocoop.protocols import queue
 from mocoop.protocols.plan import Run
-from mocoop.protocols.status import states
+from mocoop.protocols.status import add_to_queue, append_jobs, open_queue, states
 from mocoop.results.record import unfinished_record, write_record
 from mocoop.training.folder_lock import LOCK
 from tests.results.runs import add_run, make_config
@@ -44,8 +43,8 @@ def hold(output, seed=1) -> None:
 
 
 def ask(output, job="", seed=1) -> None:
-    with queue.opened(output) as file:
-        queue.add(file, {NAME.format(seed): job})
+    with open_queue(output) as file:
+        append_jobs(file, {NAME.format(seed): job})
 
 
 def test_what_was_asked_for_and_has_not_begun_is_queued(output):
@@ -105,8 +104,50 @@ def test_the_tool_shows_what_matters_and_counts_the_rest(output, capsys):
     assert cli.main(["status", str(output / "none")]) == 2
 
 
+def said(capsys, *words) -> list[str]:
+    status = cli.main(["status", *map(str, words)])
+    return [status, *capsys.readouterr()]
+
+
+def test_part_of_a_tree_may_be_asked_for(output, capsys, monkeypatch):
+    add_run(output, 80.0, phase="train_base", seed=1)
+    make(output, 2, "failed", "the loss is not finite")
+    make(output, 4, status="running")
+    ask(output, seed=3)
+    add_run(output, 80.0, phase="test_new", seed=1)
+    line = f"failed       {NAME.format(2)}  the loss is not finite\n"
+    interrupted = f"interrupted  {NAME.format(4)}\n"
+    assert said(capsys, output)[1].endswith("5 runs: 2 done, 1 queued, 1 interrupted, 1 failed\n")
+    four = f"{line}{interrupted}4 runs: 1 done, 1 queued, 1 interrupted, 1 failed\n"
+    for part in ("base2new/train_base", "base2new/train_base/shapes_both/shots_16/CoOp/tiny"):
+        assert said(capsys, output / part)[:2] == [0, four]
+    assert said(capsys, output / NAME.format(2))[:2] == [0, f"{line}1 runs: 1 failed\n"]
+    assert said(capsys, output / "base2new/test_new")[:2] == [0, "1 runs: 1 done\n"]
+    monkeypatch.chdir(output / "base2new/train_base")
+    assert said(capsys, ".")[:2] == [0, four]
+
+
+def test_a_folder_without_runs_is_one_line(tmp_path, capsys):
+    (tmp_path / "notes").mkdir()
+    status, out, err = said(capsys, tmp_path)
+    assert (status, out) == (
+        2,
+        "",
+    ) and err == f"error: {tmp_path}: no runs, expected a folder of results or a part of it\n"
+
+
+def test_files_that_are_spoiled_end_nothing(output, capsys):
+    make(output, status="running", log=LINES)
+    (output / NAME.format(1) / "log.txt-2026").mkdir()
+    ask(output)
+    with open(output / "queue.tsv", "ab") as file:
+        file.write(b"caf\xe9\nbase2new/train_base\t7\nno newline")
+    assert state(output) == ("interrupted", "epoch 3/6, loss 1.2345, 0:00:04 left")
+    assert said(capsys, output)[1].endswith("\n1 runs: 1 interrupted\n")
+
+
 def test_runs_are_noted_once(tmp_path):
     runs = [Run(f"output/{NAME.format(seed)}", seed, ()) for seed in (1, 2)]
-    queue.note(runs[:1], tmp_path)
-    queue.note(runs, tmp_path)
+    add_to_queue(runs[:1], tmp_path)
+    add_to_queue(runs, tmp_path)
     assert (tmp_path / "output/queue.tsv").read_text() == "".join(f"{run.name}\t\n" for run in runs)

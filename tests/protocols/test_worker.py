@@ -10,8 +10,8 @@ PARENT = """
 import sys
 from pathlib import Path
 from mocoop.protocols.plan import plan_runs
-from mocoop.protocols.request import Request
-from mocoop.protocols.runner import run_all
+from mocoop.protocols.plan import Request
+from mocoop.protocols.execute import run_all
 
 root = Path(sys.argv[1])
 run_all(plan_runs(Request("base2new", ("CoOp",), ("shapes_both",), (1, 2), cfg="tiny"), root), root, (None, None))

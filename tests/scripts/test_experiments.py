@@ -43,6 +43,7 @@ def run(tmp_path, monkeypatch):
     def run(experiment):
         monkeypatch.setattr(experiment, "OUTPUT", tmp_path / "results")
         monkeypatch.setattr(experiment, "SEEDS", (1, 2))
+        monkeypatch.setattr("sys.argv", [experiment.__name__])
         assert experiment.main() == 0
         return tmp_path / "results"
 

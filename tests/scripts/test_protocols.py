@@ -183,6 +183,16 @@ def test_overrides_follow_the_scripts_own(checkout):
     assert shlex.split(line)[-8:] == ["DATASET.SUBSAMPLE_CLASSES", "base", *overrides]
 
 
+def test_a_console_that_is_gone_costs_no_run(checkout):
+    checkout.write("scripts/full.sh", 'exec bash scripts/coop/base2new_train.sh "$@" > /dev/full')
+    python = checkout.write_python("stub/silent", 'echo "$@" >> runs.txt')
+    finished = "output/base2new/train_base/caltech101/shots_16/CoOp/vit_b16_ctxv1/seed1/result.json"
+    checkout.write(finished, '{"status": "done"}')
+    done = checkout.bash("full.sh", "caltech101", 1, 2, 3, PYTHON=python)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert option((checkout.root / "runs.txt").read_text().splitlines(), "--seed") == ["2", "3"]
+
+
 def test_an_override_of_the_epochs_says_which_is_the_last(checkout):
     (line,) = checkout.lines("coop/base2new_test.sh", "caltech101", 1, OPTS="OPTIM.MAX_EPOCH 3", DRY_RUN=1)
     assert options(line.split(" ", 1)[1])["--load-epoch"] == "3"

@@ -1,8 +1,11 @@
 """The page in a real browser: headless Chromium, driven by selenium."""
 
 import importlib.util
+import os
 import shutil
+import signal
 import socket
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -11,6 +14,7 @@ import pytest
 
 from mocoop.serve.page import quiet_gradio, serve
 from mocoop.serve.session import Session
+from tests.faults import victims
 from tests.tools.tool import Tool
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -147,3 +151,32 @@ def test_the_tool_says_what_is_missing_in_one_line(trained_runs, capsys, monkeyp
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "gradio" else find(name))
     status, _, err = tool(run)
     assert status == 2 and err == "error: the page needs the package gradio: pip install gradio\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_what_was_dropped_is_gone_when_the_command_ends(trained_runs, tmp_path, number):
+    from mocoop.tools import serve as serve_tool
+
+    class Page:
+        local_url = "http://127.0.0.1:7860/"
+
+        def block_thread(self):
+            """As gradio's: until Ctrl-C."""
+            with open(os.path.join(os.environ["GRADIO_TEMP_DIR"], "dropped.png"), "w"):
+                pass
+            try:
+                time.sleep(60)
+            except KeyboardInterrupt:
+                pass
+
+    def prepare():
+        tempfile.tempdir = str(tmp_path / "temporary")
+        (tmp_path / "temporary").mkdir()
+        serve_tool.check_gradio_installed = lambda: None
+        serve_tool.serve = lambda session, host, port: Page()
+
+    victim = victims.start(victims.tool("serve", str(trained_runs.of("coop"))), tmp_path, prepare)
+    wait(lambda: list(tmp_path.glob("temporary/*/dropped.png")))
+    os.kill(victim.pid, number)
+    ending = victims.end(victim, tmp_path)
+    assert (ending.status, list((tmp_path / "temporary").iterdir())) == (0, []), ending.err

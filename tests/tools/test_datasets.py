@@ -81,6 +81,10 @@ def test_check_takes_several_names(root, capsys):
 def test_a_shapes_set_is_not_prepared_but_drawn(tmp_path, capsys):
     status, text = run(capsys, "check", "ShapesBoth", "--root", tmp_path)
     assert status == 1 and "drawn when a run first uses it" in text and "prepare" not in text
+    for name in ("ShapesBoth", "shapes_both"):
+        status, text = run(capsys, "prepare", name, "--root", tmp_path)
+        assert (status, text) == (0, "ShapesBoth: nothing to prepare; the set is drawn when a run first uses it\n")
+    assert "your own" in run(capsys, "prepare", "Folder", "--root", tmp_path)[1] and not list(tmp_path.iterdir())
 
 
 def test_an_empty_data_is_none_and_no_shots_are_no_subset(tmp_path, capsys, monkeypatch):

@@ -54,6 +54,14 @@ def test_a_name_that_a_command_cannot_hold_is_refused(root, checkout, capsys, na
     assert not list(checkout.rglob("*.yaml"))
 
 
+@pytest.mark.parametrize("root", ["/", "//", "/tmp/.."])
+def test_the_root_of_the_file_system_is_no_folder_of_images(checkout, capsys, root):
+    assert main(["datasets", "new", root]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("error: got ROOT /") and "expected a folder with a folder of images for each class" in line
+    assert not list(checkout.rglob("*.yaml"))
+
+
 def test_own_templates(root, checkout, tmp_path, capsys):
     (tmp_path / "groups.txt").write_text(
         "\ufeff[photo]\na photo of a {}.\na good photo of the {}.\n\n[field]\na {} in the field.\n", encoding="utf-8"

@@ -7,9 +7,11 @@ import sys
 import pytest
 
 from mocoop import cli
+from mocoop.protocols.execute import visible_gpus
 from mocoop.tools import run as run_tool
 from tests.protocols.checkout import is_alive, make_checkout, order, wait_for
 from tests.protocols.conftest import environment  # noqa: F401 (a fixture for every test here)
+from tests.results.runs import add_run
 from tests.scripts.checkout import REPOSITORY
 
 FAILING = "    if run['method'] == 'CoOp' and run['seed'] == 'seed2': raise RuntimeError('nan in loss')"
@@ -69,6 +71,45 @@ def test_nothing_but_failures_is_said_too(checkout, caplog):
     assert caplog.records[-1].message.startswith("failed: tables: no run has finished")
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device", "tables.md"), ValueError("of a figure")])
+def test_where_nothing_can_be_written_the_failed_runs_are_named_all_the_same(checkout, caplog, monkeypatch, error):
+    def full(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr("mocoop.protocols.products.write_file", full)
+    if isinstance(error, OSError):
+        assert run(*BASE2NEW) == 1
+    else:
+        with pytest.raises(ValueError, match="of a figure"):
+            run(*BASE2NEW)
+    said = [record.message.partition(": ")[::2] for record in caplog.records if record.levelname == "ERROR"]
+    assert [kind for kind, _ in said] == ["failed", "not run", "failed"][: 3 if isinstance(error, OSError) else 2]
+    assert said[0][1].startswith("base2new/train_base/shapes_both/shots_16/CoOp/tiny/seed2: RuntimeError: nan in loss")
+    assert "tables: disk full: tables.md could not be written" in said[-1][1] or isinstance(error, ValueError)
+
+
+def test_a_reader_that_stops_early_costs_no_run_and_no_report(checkout):
+    words = shlex.join([sys.executable, "-m", "mocoop.cli", "run", *BASE2NEW[:-1], "1"])
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {words} 2>&1 | head -n 1"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.count("\n"), done.stderr) == (0, 1, "")
+    assert len(order(checkout)) == 4 and (checkout.root / "output/base2new/report.html").is_file()
+
+
+def test_gpus_that_are_not_there_are_refused(checkout, capsys, monkeypatch):
+    monkeypatch.setattr(run_tool, "visible_gpus", lambda names: min(len(names), 2))
+    assert run(*BASE2NEW, "--gpus", "0,1,7") == 2
+    assert capsys.readouterr().err == "error: got --gpus 7, which this machine does not have\n" and not order(checkout)
+    assert run(*BASE2NEW[:-1], "1", "--gpus", "0,1") == 0
+
+
+def test_gpus_are_counted_as_torch_sees_them(monkeypatch):
+    import torch
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert visible_gpus([str(number) for number in range(torch.cuda.device_count())]) == torch.cuda.device_count()
+    assert visible_gpus(["GPU-none"]) == 0
+
+
 def test_few_shot_and_transfer_have_their_tables(checkout, capsys):
     assert run("few_shot", "--datasets", "shapes_both", "--methods", "CoOp", "--seeds", "1", "--shots", "1,4") == 0
     assert re.search(r"CoOp +\| +80.00 \| +80.00", capsys.readouterr().out)
@@ -106,6 +147,9 @@ def test_folders_are_relative_to_where_the_command_is_given(checkout, monkeypatc
         ([*BASE2NEW, "--gpus", "0,,1"], "got --gpus '0,,1', expected names separated by commas"),
         ([*BASE2NEW, "--slurm", "gpu", "--time", "1h"], "got --time '1h', expected a time such as 4:00:00"),
         ([*BASE2NEW, "--slurm", "gpu", "--slurm-option", "x"], "got --slurm-option 'x', expected KEY=VALUE"),
+        ([*BASE2NEW, "--slurm", "gpu"], "got --slurm gpu, and no SLURM here (no srun on the path)"),
+        ([*BASE2NEW, "--cfg", "sub/name"], "got --cfg (CFG) 'sub/name', expected a word"),
+        ([*BASE2NEW, "--", "SEED", "9"], "got the override SEED 9, which the plan decides"),
         (["base2new", "--datasets", "caltech101", "--data", "none"], "no data in "),
         (["base2new", "--datasets", "caltech101", "--", "A"], "got OPTS 'A', expected pairs KEY VALUE"),
     ],
@@ -192,9 +236,13 @@ def test_a_plan_is_listed_and_run_by_index(checkout, capfd):
 
 
 def test_an_estimate_runs_nothing(checkout, capsys):
-    assert run(*BASE2NEW, "--estimate", "--gpus", "0,1,2", "--jobs-per-gpu", 2) == 0
+    estimate = (*BASE2NEW, "--estimate", "--gpus", "0,1,2", "--jobs-per-gpu", 2)
+    assert run(*estimate) == 2
+    assert capsys.readouterr().err.startswith("error: 8 runs to do, and none done yet whose time could tell")
+    add_run(checkout.root / "output", 80.0, method="ZeroshotCLIP", shots=0)
+    assert run(*estimate) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("8 runs, 8 to do: ") and any(line.split()[:2] == ["6", "workers"] for line in lines)
+    assert lines[0].startswith("8 runs, 7 to do: ") and any(line.split()[:2] == ["6", "workers"] for line in lines)
     assert not order(checkout)
 
 

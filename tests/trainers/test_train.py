@@ -176,6 +176,10 @@ BAD_INPUT = {
     "backbone": (["--backbone", "ViT-B/17"], "MODEL.BACKBONE.NAME is 'ViT-B/17'"),
     "classes": (["DATASET.SUBSAMPLE_CLASSES", "old"], "SUBSAMPLE_CLASSES is 'old', expected one of"),
     "no checkpoint": (["--eval-only", "--model-dir", "nowhere", "--load-epoch", "3"], "model.pth.tar-3"),
+    "model that nothing evaluates": (["--model-dir", "nowhere"], "got --model-dir without --eval-only; "),
+    "epoch of no model": (["--load-epoch", "0"], "got --load-epoch without --eval-only; "),
+    "model that is only built": (["--no-train", "--model-dir", "nowhere"], "got --model-dir without --eval-only; "),
+    "evaluation that resumes": (["--eval-only", "--resume", "nowhere"], "got --resume with --eval-only, "),
 }
 
 
@@ -187,6 +191,11 @@ def test_bad_input_is_one_clear_line(tmp_path, data_root, capsys, monkeypatch, n
     argv = argv + more if not more[0].startswith("--") else argv[:position] + more + argv[position:]
     monkeypatch.chdir(tmp_path)
     assert message in refused(capsys, argv)
+
+
+def test_as_in_coop_an_evaluation_may_say_that_it_trains_nothing(tmp_path, data_root):
+    run(data_root, tmp_path, "ZeroshotCLIP", "--eval-only", "--no-train", dataset="shapes_both_cool")
+    assert read_record(tmp_path / "result.json")["status"] == "done"
 
 
 def test_corrupt_and_wrong_checkpoints(tmp_path, data_root, capsys):

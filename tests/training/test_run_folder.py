@@ -58,6 +58,20 @@ def test_the_heartbeat_of_another_host_counts(tmp_path):
         assert json.loads(lock.read_text())["host"] == socket.gethostname()
 
 
+def test_a_lock_dated_in_the_future_does_not_hold_its_folder_for_ever(tmp_path):
+    """By a clock that was wrong; one that goes ahead by less than the time that counts is a heartbeat."""
+    lock = tmp_path / LOCK
+    lock.write_text(json.dumps(FOREIGN_LOCK))
+    os.utime(lock, (time.time() + SILENT_SECONDS / 2,) * 2)
+    assert holder_of(tmp_path) == FOREIGN_LOCK
+    with pytest.raises(FolderInUseError, match=r"last heartbeat 0 s ago"), hold(tmp_path, None, {}):
+        pass
+    os.utime(lock, (time.time() + 3 * SILENT_SECONDS,) * 2)
+    assert holder_of(tmp_path) is None
+    with hold(tmp_path, None, {}):
+        assert json.loads(lock.read_text())["host"] == socket.gethostname()
+
+
 def test_who_works_in_a_folder_can_be_asked_without_being_in_the_way(tmp_path):
     lock = tmp_path / LOCK
     assert holder_of(tmp_path) is None

@@ -5,10 +5,8 @@ import threading
 import pytest
 
 from mocoop.errors import ConfigError
-from mocoop.protocols.plan import plan_runs
-from mocoop.protocols.request import Request
-from mocoop.protocols.runner import run_all
-from mocoop.protocols.schedule import Schedule, wall_seconds
+from mocoop.protocols.execute import run_all
+from mocoop.protocols.plan import Request, plan_runs
 from tests.protocols.checkout import is_alive, make_checkout, order, wait_for
 
 
@@ -29,30 +27,6 @@ def failing(statement: str) -> str:
 
 FAILED = "base2new/train_base/shapes_both/shots_16/CoOp/tiny/seed2"
 NOT_RUN = FAILED.replace("train_base", "test_new")
-
-
-def test_a_run_whose_model_is_trained_goes_before_the_next_training(tmp_path):
-    runs = plan(make_checkout(tmp_path))
-    schedule, started = Schedule(runs), []
-    while schedule.ready:
-        started.append(schedule.ready.pop(0))
-        assert schedule.finish(started[-1], "") == started[-1:]
-    assert started == runs and not schedule.outcome.lacking()
-
-
-def test_what_needs_a_failed_run_is_not_run(tmp_path):
-    trained, tested = plan(make_checkout(tmp_path), methods=("CoOp",), seeds=(1,))
-    schedule = Schedule([trained, tested])
-    assert list(schedule.ready) == [trained]
-    schedule.ready.clear()
-    assert schedule.finish(trained, "no memory") == [trained, tested]
-    assert not schedule.ready and schedule.outcome.lacking() == {trained, tested}
-    assert schedule.outcome.failed == {trained: "no memory"} and schedule.outcome.not_run == [tested]
-
-
-def test_a_run_whose_training_is_not_in_the_plan_can_start(tmp_path):
-    _, tested = plan(make_checkout(tmp_path), methods=("CoOp",), seeds=(1,))
-    assert list(Schedule([tested]).ready) == [tested]
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
@@ -127,7 +101,7 @@ def test_workers_share_the_cores(tmp_path, monkeypatch, given, expected):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if given:
         monkeypatch.setenv("OMP_NUM_THREADS", given)
-    monkeypatch.setattr("mocoop.protocols.pool._cores", lambda: 3)
+    monkeypatch.setattr("mocoop.protocols.execute._cores", lambda: 3)
     checkout, *_ = execute(
         tmp_path, "    Path('threads').write_text(os.environ['OMP_NUM_THREADS'])", jobs=2, seeds=(1,)
     )
@@ -217,11 +191,3 @@ def test_what_most_seconds_depend_on_starts_first(tmp_path):
         ("train_base", "CoOp"),
         ("test_new", "CoOp"),
     ]
-
-
-def test_the_wall_time_of_workers_follows_the_schedule(tmp_path):
-    runs = plan(make_checkout(tmp_path), seeds=(1,))  # two trainings and their tests
-    assert wall_seconds(runs, lambda run: 1 if run.model else 3, 1) == 8
-    assert wall_seconds(runs, lambda run: 1 if run.model else 3, 2) == 4
-    assert wall_seconds(runs, lambda run: 1 if run.model else 3, 9) == 4
-    assert wall_seconds([], lambda run: 1, 3) == 0

@@ -1,0 +1,109 @@
+"""In which order runs start, and how long they take."""
+
+import pytest
+
+from mocoop.errors import ConfigError
+from mocoop.protocols.plan import Request, plan_runs
+from mocoop.protocols.schedule import Schedule, Times, estimate, wall_seconds
+from tests.results.runs import add_run
+from tests.scripts.checkout import Checkout
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    return Checkout(tmp_path / "checkout")
+
+
+def plan(checkout, methods=("CoOp", "MoCoOp"), datasets=("shapes_both",), seeds=(1, 2)):
+    return plan_runs(Request("base2new", methods, datasets, seeds, cfg="tiny"), checkout.root)
+
+
+def finish(checkout, run, seconds=3.0) -> None:
+    """A record of a run that took so long, half a second of it to test."""
+    protocol, phase, dataset, shots, method, cfg, seed = run.name.split("/")
+    identity = {"method": method, "seed": int(seed[4:]), "shots": int(shots[6:])}
+    identity |= {"protocol": protocol, "phase": phase, "dataset": dataset, "cfg": cfg}
+    folder = add_run(checkout.root / "output", 80.0, **identity)
+    text = (folder / "result.json").read_text()
+    assert text.count('"train": 2.5') == 1
+    (folder / "result.json").write_text(text.replace('"train": 2.5', f'"train": {seconds - 0.5}'))
+
+
+def test_a_run_takes_as_long_as_others_of_its_kind(checkout):
+    runs = plan(checkout, seeds=(1, 2, 3))
+    trained = [run for run in runs if "/CoOp/" in run.name and not run.model]
+    for run, seconds in zip(trained[:2], (3.0, 5.0)):
+        finish(checkout, run, seconds)
+    assert Times(runs, checkout.root)(trained[2]) == 4.0
+
+
+def test_what_was_not_run_takes_as_long_as_the_most_alike(checkout):
+    """The same method on other datasets, else other methods; training and testing a model are told apart."""
+    runs = plan(checkout, datasets=("caltech101", "imagenet", "shapes_both"), seeds=(1,))
+    of = {tuple(run.name.split("/")[i] for i in (1, 2, 4)): run for run in runs}
+    assert set(map(Times(runs, checkout.root), runs)) == {0.0}
+    finish(checkout, of["train_base", "caltech101", "CoOp"], 3.0)
+    finish(checkout, of["train_base", "imagenet", "CoOp"], 5.0)
+    finish(checkout, of["test_new", "caltech101", "MoCoOp"], 1.0)
+    seconds = Times(runs, checkout.root)
+    assert seconds(of["train_base", "imagenet", "CoOp"]) == 5.0
+    assert seconds(of["train_base", "shapes_both", "CoOp"]) == seconds(of["train_base", "imagenet", "MoCoOp"]) == 4.0
+    assert seconds(of["test_new", "imagenet", "MoCoOp"]) == seconds(of["test_new", "imagenet", "CoOp"]) == 1.0
+
+
+def test_an_estimate_says_what_it_rests_on(checkout):
+    runs = plan(checkout)
+    with pytest.raises(ConfigError, match="8 runs to do, and none done yet whose time could tell"):
+        list(estimate(runs, checkout.root, 3))
+    for run in runs[:4]:
+        finish(checkout, run)
+    lines = list(estimate(runs, checkout.root, 3))
+    assert lines[:2] == [
+        "8 runs, 4 to do: 0.00 hours of one worker",
+        "4 as long as the same run of another seed, 0 as long as runs on other datasets",
+    ]
+    assert [line.split() for line in lines[2:]] == [
+        ["1", "worker", "0:00:12"],
+        ["2", "workers", "0:00:06"],
+        ["3", "workers", "0:00:06"],
+        ["4", "workers", "0:00:06"],
+    ]
+    for run in runs[4:]:
+        finish(checkout, run)
+    assert list(estimate(runs, checkout.root, 1)) == [
+        "8 runs, 0 to do: 0.00 hours of one worker",
+        "0 as long as the same run of another seed, 0 as long as runs on other datasets",
+        "    1 worker             0:00:00",
+    ]
+
+
+def test_a_run_whose_model_is_trained_goes_before_the_next_training(checkout):
+    runs = plan(checkout)
+    schedule, started = Schedule(runs), []
+    while schedule.ready:
+        started.append(schedule.ready.pop(0))
+        assert schedule.finish(started[-1], "") == started[-1:]
+    assert started == runs and not schedule.outcome.lacking()
+
+
+def test_what_needs_a_failed_run_is_not_run(checkout):
+    trained, tested = plan(checkout, methods=("CoOp",), seeds=(1,))
+    schedule = Schedule([trained, tested])
+    assert list(schedule.ready) == [trained]
+    schedule.ready.clear()
+    assert schedule.finish(trained, "no memory") == [trained, tested]
+    assert not schedule.ready and schedule.outcome.lacking() == {trained, tested}
+    assert schedule.outcome.failed == {trained: "no memory"} and schedule.outcome.not_run == [tested]
+
+
+def test_a_run_whose_training_is_not_in_the_plan_can_start(checkout):
+    _, tested = plan(checkout, methods=("CoOp",), seeds=(1,))
+    assert list(Schedule([tested]).ready) == [tested]
+
+
+def test_the_wall_time_of_workers_follows_the_schedule(checkout):
+    runs = plan(checkout, seeds=(1,))  # two trainings and their tests
+    assert wall_seconds(runs, lambda run: 1 if run.model else 3, 1) == 8
+    assert wall_seconds(runs, lambda run: 1 if run.model else 3, 2) == 4
+    assert wall_seconds(runs, lambda run: 1 if run.model else 3, 9) == 4
+    assert wall_seconds([], lambda run: 1, 3) == 0
