@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import mean, median
 
 from mocoop.catalog import Listed, listed
+from mocoop.checkout import find_config
 from mocoop.clip.templates import template_groups
 from mocoop.data.sources import load_sources
 from mocoop.protocols.configs import setting
@@ -51,8 +52,8 @@ class Costs:
     def _law(self, run: Run) -> float:
         words = [word for word in run.argv if word != "--eval-only"]
         given = dict(zip(words[::2], words[1::2]))
-        method, file = _method(run), self.checkout / given["--config-file"]
-        dataset = setting(self.checkout / given["--dataset-config-file"], "DATASET.NAME", {}, "")
+        method, file = _method(run), find_config(self.checkout, given["--config-file"])
+        dataset = setting(find_config(self.checkout, given["--dataset-config-file"]), "DATASET.NAME", {}, "")
         source = self.sources.get(dataset)
         half = 0.5 if given["DATASET.SUBSAMPLE_CLASSES"] in ("base", "new") else 1.0
         classes = half * (source.classes if source else UNKNOWN_CLASSES)

@@ -3,12 +3,13 @@
 import functools
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 from mocoop.catalog import Listed, listed
+from mocoop.checkout import config_names, find_config, program
 from mocoop.errors import ConfigError
 from mocoop.protocol import Phase
 from mocoop.protocols.configs import (
@@ -16,7 +17,6 @@ from mocoop.protocols.configs import (
     Configs,
     config_folder,
     last_epoch,
-    names_in,
     shapes_config,
 )
 from mocoop.protocols.request import DATASETS, Request, check_data, completed, data_root, known
@@ -50,9 +50,9 @@ class Run:
         """The file with what it printed; it is there while the run goes on, and where it failed or was interrupted."""
         return checkout / self.folder / CONSOLE
 
-    def command(self, python: str = sys.executable) -> str:
+    def command(self, python: str = sys.executable, program: Sequence[str] = ("train.py",)) -> str:
         """The command in full, to be pasted into a shell."""
-        return " ".join(map(shell_word, (python, "train.py", *self.argv)))
+        return " ".join(map(shell_word, (python, *program, *self.argv)))
 
 
 def plan_runs(request: Request, checkout: Path, with_data: bool = True) -> list[Run]:
@@ -70,7 +70,7 @@ def plan_runs(request: Request, checkout: Path, with_data: bool = True) -> list[
 def commands(runs: list[Run], checkout: Path) -> Iterator[str]:
     """The command of each run, or a line that says that it is finished."""
     for run in runs:
-        yield f"finished already: {run.folder}" if run.finished(checkout) else run.command()
+        yield f"finished already: {run.folder}" if run.finished(checkout) else run.command(program=program(checkout))
 
 
 def indexed(runs: list[Run], checkout: Path) -> Iterator[str]:
@@ -88,15 +88,15 @@ def list_runs(request: Request, checkout: Path) -> list[Run]:
     a method or dataset that does not exist, and for a configuration that is not there or does not say how many epochs
     it trains.
     """
-    methods, datasets = listed(request.plugins), names_in(checkout / DATASETS)
+    methods, datasets = listed(request.plugins), config_names(checkout, DATASETS)
     for method in request.methods:
-        known("method", method, {*methods, *names_in(checkout / FOLDER)})
+        known("method", method, {*methods, *config_names(checkout, FOLDER)})
     for phase in request.phases:
         for dataset in request.targets(phase):
             known("source" if phase.on_source else "dataset", dataset, datasets)
     epoch_of = functools.cache(functools.partial(last_epoch, checkout))
     folders = {name: config_folder(checkout, name, request.plugins) for name in request.methods}
-    shapes = shapes_config(checkout / folder for folder in folders.values())
+    shapes = shapes_config(find_config(checkout, folder) for folder in folders.values())
     runs = {}
     for name, phase in product(request.methods, request.phases):
         method = methods.get(name, Listed(name, file=checkout))

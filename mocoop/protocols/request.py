@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mocoop.checkout import find_config
 from mocoop.errors import ConfigError
 from mocoop.protocol import ALIASES, CURVE, PROTOCOLS, TRANSFER, Phase, part_of
 from mocoop.protocols.configs import COMPARED, setting
@@ -84,7 +85,7 @@ def data_root(request: Request, checkout: Path, dataset: str) -> str:
     """The data root of a dataset's runs; empty where none was given and the dataset's configuration names its own."""
     if request.data != DATA:
         return request.data
-    return "" if setting(checkout / DATASETS / f"{dataset}.yaml", "DATASET.ROOT", {}, "") else DATA
+    return "" if setting(find_config(checkout, f"{DATASETS}/{dataset}.yaml"), "DATASET.ROOT", {}, "") else DATA
 
 
 def check_data(request: Request, checkout: Path, command: str) -> None:

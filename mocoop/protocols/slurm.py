@@ -19,6 +19,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+from mocoop.checkout import program
 from mocoop.errors import ConfigError, reason_of
 from mocoop.protocols import queue
 from mocoop.protocols.plan import Run
@@ -232,7 +233,7 @@ class Job:
         console.parent.mkdir(parents=True, exist_ok=True)
         with open(console, "ab") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "train.py", *self.run.argv],
+                [sys.executable, *program(self.checkout), *self.run.argv],
                 cwd=self.checkout,
                 env=settings,
                 stdout=file,

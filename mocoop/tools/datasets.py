@@ -9,11 +9,10 @@ mocoop datasets new ROOT                           a config for your own class f
 import argparse
 import os
 import re
-import shlex
 from itertools import product
 from pathlib import Path
 
-from mocoop.checkout import find_checkout, import_datasets
+from mocoop.checkout import config_names, find_checkout, find_config, import_datasets
 from mocoop.data import exchange
 from mocoop.data.sources import BUNDLED, load_sources
 from mocoop.errors import ConfigError, DataError, quoted
@@ -73,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _registered(name: str) -> str:
     """The registry's name of a dataset, which may be called as its config is."""
-    return setting(find_checkout() / DATASETS / f"{name}.yaml", "DATASET.NAME", {}, name)
+    return setting(find_config(find_checkout(), f"{DATASETS}/{name}.yaml"), "DATASET.NAME", {}, name)
 
 
 def _dataset_class(name: str):
@@ -88,9 +87,10 @@ def _names(asked: list[str]) -> list[str]:
 
 
 def _config_name(name: str) -> str:
-    for path in sorted((find_checkout() / DATASETS).glob("*.yaml")):
-        if f'NAME: "{name}"' in path.read_text(encoding="utf-8"):
-            return path.stem
+    checkout = find_checkout()
+    for config in config_names(checkout, DATASETS):
+        if setting(find_config(checkout, f"{DATASETS}/{config}.yaml"), "DATASET.NAME", {}, "") == name:
+            return config
     return "-"
 
 
@@ -199,8 +199,7 @@ def _new(args) -> int:
     print(f"{path}: {len(classes)} classes, {sum(classes.values())} images")
     for classname, count in classes.items():
         print(f"  {count:>6}  {classname}")
-    print(f"next:\n  DATA={shlex.quote(root)} bash scripts/mocoop/base2new_train.sh {name} 1")
-    print(f"  DATA={shlex.quote(root)} bash scripts/mocoop/base2new_test.sh {name} 1")
+    print(f"next:\n  mocoop run base2new --methods MoCoOp --datasets {name} --seeds 1")
     return 0
 
 
