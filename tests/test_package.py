@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from mocoop import __version__
 from tests.datasets.own import make_own_tree
 
 ROOT = Path(__file__).parents[1]
@@ -67,6 +68,11 @@ def mocoop(site, tmp_path):
         return run(sys.executable, site / "bin/mocoop", *words, cwd=tmp_path, env=env)
 
     return command
+
+
+def test_the_version_is_said_alike():
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert (ROOT / "CHANGELOG.md").read_text().partition("\n## ")[2].split()[0] == __version__
 
 
 def test_the_source_distribution_holds_what_the_checkout_holds(source):
