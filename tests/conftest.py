@@ -1,5 +1,6 @@
 """What several test areas share: one folder of Shapes sets, made once per test run."""
 
+import logging
 import os
 import signal
 from pathlib import Path
@@ -117,6 +118,13 @@ def runs(tmp_path_factory):
 def no_cached_features(monkeypatch):
     """Every test computes its features, unless it asks for a cache of its own."""
     monkeypatch.setenv("MOCOOP_CACHE", "off")
+
+
+@pytest.fixture(autouse=True)
+def no_log_lines_of_runs_before():
+    """A run in this process has the library's log printed; later tests read what is printed."""
+    yield
+    logging.getLogger("mocoop").handlers.clear()
 
 
 def pytest_sessionfinish(session):
