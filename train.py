@@ -1,61 +1,17 @@
-"""Train or evaluate a prompt-learning method, with CoOp's flags.
+"""CoOp's entry point, on the datasets and trainers beside this file: mocoop/train.py has the flags.
 
 python train.py --root DATA --seed 1 --trainer MoCoOp --dataset-config-file configs/datasets/shapes_both.yaml \\
     --config-file configs/trainers/MoCoOp/tiny.yaml --output-dir output/try
 """
 
-import argparse
-import importlib
 import sys
-from types import ModuleType
+from functools import partial
+from pathlib import Path
 
-from mocoop.errors import MocoopError
+from mocoop.train import load, main, parse_args  # noqa: F401 (parse_args is for those who import this file)
 
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line: CoOp's flags, then KEY VALUE overrides."""
-    parser = argparse.ArgumentParser(description="Train or evaluate a prompt-learning method, with CoOp's flags.")
-    parser.add_argument("--root", default="", help="folder that holds the datasets")
-    parser.add_argument("--output-dir", default="", help="folder of this run's log, checkpoints and result")
-    parser.add_argument("--resume", default="", help="folder of the run whose last checkpoint training resumes from")
-    parser.add_argument("--seed", type=int, default=-1, help="fixed seed, 0 counts; negative: none")
-    parser.add_argument("--source-domains", nargs="+", help="source domains of a multi-domain dataset")
-    parser.add_argument("--target-domains", nargs="+", help="target domains of a multi-domain dataset")
-    parser.add_argument("--transforms", nargs="+", help="data augmentation, replaces INPUT.TRANSFORMS")
-    parser.add_argument("--config-file", default="", help="yaml of the method, merged after the dataset's")
-    parser.add_argument("--dataset-config-file", default="", help="yaml of the dataset")
-    parser.add_argument("--trainer", default="", help="name of the trainer, e.g. MoCoOp")
-    parser.add_argument("--backbone", default="", help="CLIP: an OpenAI name, a file, tiny or tiny-vit")
-    parser.add_argument("--head", default="", help="Dassl's MODEL.HEAD.NAME; no method here has a head")
-    parser.add_argument("--eval-only", action="store_true", help="evaluate --model-dir, train nothing")
-    parser.add_argument("--model-dir", default="", help="folder of the run to evaluate")
-    parser.add_argument("--load-epoch", type=int, help="epoch of the checkpoint to evaluate")
-    parser.add_argument("--no-train", action="store_true", help="build everything, train nothing")
-    parser.add_argument("--plugin", action="append", default=[], help="Python file that registers a method; repeatable")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE overrides of the config")
-    return parser.parse_args(argv)
-
-
-def load() -> ModuleType:
-    """The module that carries out command lines, with all datasets and trainers registered.
-
-    It is imported when it is needed, since that takes seconds. Raises EngineError where the engine cannot be used.
-    """
-    for name in ("datasets", "trainers"):
-        importlib.import_module(name)
-    return importlib.import_module("mocoop.training.run_command")
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0; 2 after one line on stderr that says what was wrong; 128 + signal where one stopped the run."""
-    args = parse_args(argv)
-    try:
-        run_command = load()
-    except MocoopError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return run_command.execute(args)
-
+HERE = Path(__file__).absolute().parent
+load, main = partial(load, HERE), partial(main, checkout=HERE)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -76,7 +76,7 @@ def report(runs: pd.DataFrame, folder: Path) -> None:
 def main() -> int:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     started = time.monotonic()
-    os.environ["OMP_NUM_THREADS"] = "1"  # of the workers; as the results in the README were made
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the workers; as the results in docs/shapes.md were made
     runs = plan()
     try:
         outcome = run_all(runs, CHECKOUT, (None,) * WORKERS)

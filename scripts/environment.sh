@@ -2,10 +2,10 @@
 
 CHECKOUT=$(CDPATH='' cd -- "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-prepare_environment() {  # makes .venv once and sets PYTHON; installs again only where setup.py has changed
+prepare_environment() {  # makes .venv once and sets PYTHON; installs again only where pyproject.toml has changed
     local installed=$CHECKOUT/.venv/installed-from wanted base
     PYTHON=$CHECKOUT/.venv/bin/python
-    wanted=$(cksum < "$CHECKOUT/setup.py")
+    wanted=$(cksum < "$CHECKOUT/pyproject.toml")
     if [ -x "$PYTHON" ] && [ "$(cat "$installed" 2>/dev/null)" = "$wanted" ]; then return; fi
     if [ ! -x "$PYTHON" ]; then
         base=$(recent_python)

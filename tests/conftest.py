@@ -1,6 +1,9 @@
 """What several test areas share: one folder of Shapes sets, made once per test run."""
 
+import logging
+import os
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,23 +12,96 @@ import datasets  # noqa: F401 (registers the datasets)
 import trainers  # noqa: F401 (registers the trainers)
 from tests import counts
 
+HERE = Path(__file__).parent
+TRAINING = {"data_root", "whole_root", "trained_runs", "runs"}  # fixtures that train or draw pictures
+LONG = (  # tests that train in themselves, start processes, wait, or try many inputs: files and folders in tests/
+    "clip/test_open_clip.py",
+    "clip/test_shares.py",
+    "clip/test_tower_parts.py",
+    "datasets/test_folder_training.py",
+    "engine/test_backend.py",
+    "engine/test_data_loader.py",
+    "examples/",
+    "faults/",
+    "gpu/",
+    "hostile/",
+    "methods/test_auto_groups.py",
+    "methods/test_backbones.py",
+    "methods/test_coop_and_cocoop.py",
+    "methods/test_every_method.py",
+    "methods/test_foreign_checkpoints.py",
+    "methods/test_mixture.py",
+    "methods/test_mixture_runs.py",
+    "protocols/test_cluster.py",
+    "protocols/test_runner.py",
+    "protocols/test_slurm.py",
+    "protocols/test_worker.py",
+    "report/test_write.py",
+    "results/figures/",
+    "results/test_compare.py",
+    "results/test_paired.py",
+    "results/test_published_tables.py",
+    "scripts/",
+    "shapes/test_dataset.py",
+    "shapes/test_writer.py",
+    "test_backbone.py",
+    "test_package.py",
+    "tiny/",
+    "tools/test_datasets.py",
+    "tools/test_run.py",
+    "trainers/",
+    "training/test_precision.py",
+    "training/test_ranks.py",
+)
 torch.set_num_threads(1)
 # Started in the background a shell's child ignores Ctrl-C, and so would all that the tests start to interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def is_long(path: Path) -> bool:
+    return path.is_relative_to(HERE) and path.relative_to(HERE).as_posix().startswith(LONG)
+
+
+def pytest_ignore_collect(collection_path, config):
+    """With `-m fast`, do not even import what is long."""
+    return True if config.option.markexpr == "fast" and is_long(collection_path) else None
+
+
+def pytest_collection_modifyitems(items):
+    """Mark as `fast` what takes moments; CONTRIBUTING.md says by which rule."""
+    for item in items:
+        trains = TRAINING & set(getattr(item, "fixturenames", ()))
+        if not trains and not is_long(item.path) and item.get_closest_marker("slow") is None:
+            item.add_marker(pytest.mark.fast)
+
+
 @pytest.fixture(scope="session")
-def data_root(tmp_path_factory):
+def shared(tmp_path_factory) -> Path:
+    """A folder that all processes of this test run share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def whole_root(shared):
     """A data root; the Shapes sets appear in it on first use."""
-    return tmp_path_factory.mktemp("data")
+    return shared / "whole"
 
 
 @pytest.fixture(scope="session")
-def trained_runs(data_root, tmp_path_factory):
+def data_root(shared, whole_root):
+    """The same, with eight of ShapesBoth's 25 test images a class."""
+    from tests.trained import reduced_root
+
+    return reduced_root(whole_root, shared / "data", test_images=8)
+
+
+@pytest.fixture(scope="session")
+def trained_runs(shared, whole_root, tmp_path_factory):
     """Small runs of each method, trained when they are first asked for (tests/trained.py)."""
     from tests.trained import TrainedRuns
 
-    return TrainedRuns(data_root, tmp_path_factory.mktemp("runs"))
+    return TrainedRuns(whole_root, shared / "trained", tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +118,13 @@ def runs(tmp_path_factory):
 def no_cached_features(monkeypatch):
     """Every test computes its features, unless it asks for a cache of its own."""
     monkeypatch.setenv("MOCOOP_CACHE", "off")
+
+
+@pytest.fixture(autouse=True)
+def no_log_lines_of_runs_before():
+    """A run in this process has the library's log printed; later tests read what is printed."""
+    yield
+    logging.getLogger("mocoop").handlers.clear()
 
 
 def pytest_sessionfinish(session):

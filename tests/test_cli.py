@@ -3,12 +3,10 @@ import io
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from mocoop import cli, tools
-from mocoop.checkout import find_checkout
 from mocoop.errors import ConfigError, DataError
 
 
@@ -81,16 +79,6 @@ def test_a_reader_that_stops_early_is_no_error(tool, tmp_path):
     command = f'{sys.executable} -c "{start}" greet you | head -1; exit ${{PIPESTATUS[0]}}'
     ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": "."})
     assert (ran.returncode, ran.stdout, ran.stderr) == (141, "you\n", "")
-
-
-def test_the_checkout_is_found_upwards(tmp_path, monkeypatch):
-    here = Path(__file__).parents[1]
-    assert find_checkout(here / "tests/data") == here
-    (tmp_path / "deep").mkdir()
-    assert find_checkout(tmp_path / "deep") == here  # the one the library runs from
-    monkeypatch.setattr("mocoop.checkout.__file__", str(tmp_path / "site/mocoop/checkout.py"))
-    with pytest.raises(ConfigError, match="in no checkout"):
-        find_checkout(tmp_path / "deep")
 
 
 def test_errors_share_one_base():

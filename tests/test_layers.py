@@ -15,7 +15,7 @@ LAYERS = [
     {"data", "checkout"},
     {"methods", "results"},
     {"training"},
-    {"runs"},
+    {"runs", "train"},
     {"export", "report", "serve"},
     {"protocols"},
     {"tools"},

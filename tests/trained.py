@@ -1,7 +1,10 @@
 """Small runs of each method on Shapes, trained once per test session, for what is done with a trained run."""
 
+import fcntl
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -27,7 +30,7 @@ METHODS = {  # name of the run: (trainer, flags, overrides)
 }
 METHODS |= {name.lower(): (name, [], []) for name, m in listed().items() if m.learns and name.lower() not in METHODS}
 FEW = ["DATASET.NUM_SHOTS", "2", "DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", "1"]
-SPLIT, TEST_IMAGES = "split_zhou_ShapesBoth.json", 4
+SPLIT = "split_zhou_ShapesBoth.json"
 LEARNS = ["OPTIM.WARMUP_EPOCH", "-1"]  # so that one epoch moves the weights
 
 
@@ -47,35 +50,51 @@ def forget_print_handler() -> None:
         package.removeHandler(handler)
 
 
-class TrainedRuns:
-    """Folders of runs by name; a run is trained when it is first asked for.
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Several processes of one test run make things once: the others wait."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
-    Attributes:
-        data_root: of the runs: Shapes with TEST_IMAGES test images a class.
-        whole_root: of the whole set, with 25.
-    """
 
-    def __init__(self, whole_root: Path, folder: Path):
-        self.whole_root, self.folder = whole_root, folder
-        self.of = cache(self._train)
-        self.trainer = cache(self._trainer)
-        self.data_root = folder / "data"
-        self._reduce("shapes_both")
-
-    def _reduce(self, name: str) -> None:
-        whole, reduced = self.whole_root / name, self.data_root / name
+def reduced_root(whole_root: Path, root: Path, test_images: int) -> Path:
+    """A data root with ShapesBoth of the whole one, of which some test images a class are left."""
+    whole, reduced = whole_root / "shapes_both", root / "shapes_both"
+    with one_at_a_time(root.with_suffix(".lock")):
+        if (reduced / SPLIT).exists():
+            return root
         ensure_set(SETS["ShapesBoth"], whole)
         reduced.mkdir(parents=True)
-        for shared in ("images", "about.json", "metadata.csv"):
-            (reduced / shared).symlink_to(whole / shared)
+        for name in ("images", "about.json", "metadata.csv"):
+            (reduced / name).symlink_to(whole / name)
         split = json.loads((whole / SPLIT).read_text(encoding="utf-8"))
-        split["test"] = [row for row in split["test"] if int(row[0][-6:-4]) < TEST_IMAGES]
+        split["test"] = [row for row in split["test"] if int(row[0][-6:-4]) < test_images]
         (reduced / SPLIT).write_text(json.dumps(split), encoding="utf-8")
+    return root
+
+
+class TrainedRuns:
+    """Folders of runs by name; a run is trained when it is first asked for, once for all processes of a test run.
+
+    Attributes:
+        data_root: of the runs: Shapes with four test images a class.
+        whole_root: of the whole set, with 25.
+        folder: of what is this process's own.
+    """
+
+    def __init__(self, whole_root: Path, shared: Path, folder: Path):
+        self.whole_root, self.shared, self.folder = whole_root, shared, folder
+        self.of = cache(self._train)
+        self.trainer = cache(self._trainer)
+        self.data_root = reduced_root(whole_root, shared / "data", test_images=4)
 
     def _train(self, name: str) -> Path:
-        out = self.folder / name
-        assert train.main(arguments(self.data_root, out, name)) == 0
-        forget_print_handler()
+        out = self.shared / name
+        with one_at_a_time(self.shared / f"{name}.lock"):
+            assert train.main(arguments(self.data_root, out, name)) == 0  # at once if it is finished
+            forget_print_handler()
         return out
 
     def _trainer(self, name: str):

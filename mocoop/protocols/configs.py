@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from mocoop.catalog import listed
+from mocoop.checkout import config_names, find_config
 from mocoop.errors import ConfigError, DataError, reason_of
 from mocoop.files import read_text
 from mocoop.settings import leaves
@@ -69,7 +70,7 @@ def config_folder(checkout: Path, method: str, plugins: tuple[str, ...] = ()) ->
     That of a method from outside the package is configs/<method>, beside the file that declares it.
     """
     folder, declared = f"{FOLDER}/{method}", listed(plugins).get(method)
-    if (checkout / folder).is_dir() or declared is None or declared.file is None:
+    if find_config(checkout, folder).is_dir() or declared is None or declared.file is None:
         return folder
     return str(declared.file.parent / "configs" / method)
 
@@ -81,9 +82,9 @@ def choose_config(checkout: Path, folder: str, names: Sequence[str], dataset: st
     """
     for name in names:
         for file in (f"{name}.yaml", f"{name}/{dataset}.yaml", f"{name}/default.yaml"):
-            if (checkout / folder / file).is_file():
+            if find_config(checkout, f"{folder}/{file}").is_file():
                 return name, f"{folder}/{file}"
-    found = " ".join(names_in(checkout / folder))
+    found = " ".join(config_names(checkout, folder))
     first = f"{folder}/{names[0]}"
     raise ConfigError(
         f"no configuration {first}.yaml or {first}/{dataset}.yaml; write it or set CFG to one of: {found}"
@@ -128,11 +129,6 @@ class Configs:
         return choose_config(self.checkout, self.folder, names, dataset)
 
 
-def names_in(folder: Path) -> list[str]:
-    """What can be chosen in a folder: its folders, and its files without the ending .yaml."""
-    return sorted(path.name.removesuffix(".yaml") for path in folder.glob("*"))
-
-
 def last_epoch(checkout: Path, file: str, overrides: Sequence[str]) -> str | None:
     """OPTIM.MAX_EPOCH of a configuration, with KEY, VALUE, ... overrides; None if another model may be the final one.
 
@@ -140,7 +136,7 @@ def last_epoch(checkout: Path, file: str, overrides: Sequence[str]) -> str | Non
     ConfigError for a configuration that says neither.
     """
     try:
-        given = dict(leaves(yaml.safe_load(read_text(checkout / file, "config file"))))
+        given = dict(leaves(yaml.safe_load(read_text(find_config(checkout, file), "config file"))))
         given |= zip(overrides[::2], overrides[1::2])
         by_iterations = any(str(given.get(f"OPTIM.{key}", 0)) != "0" for key in ("MAX_ITER", "ITERS_PER_SHOT"))
         other = by_iterations or given.get("TEST.FINAL_MODEL") == "best_val"

@@ -9,12 +9,13 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
 from mocoop.catalog import Listed, listed
+from mocoop.checkout import config_names, find_config, program
 from mocoop.errors import ConfigError
 from mocoop.names import check_path_word
 from mocoop.protocol import ALIASES, CURVE, PROTOCOLS, TRANSFER, Phase, part_of
@@ -24,7 +25,6 @@ from mocoop.protocols.configs import (
     Configs,
     config_folder,
     last_epoch,
-    names_in,
     setting,
     shapes_config,
 )
@@ -125,7 +125,7 @@ def data_root(request: Request, checkout: Path, dataset: str) -> str:
     """The data root of a dataset's runs; empty where none was given and the dataset's configuration names its own."""
     if request.data != DATA:
         return request.data
-    return "" if setting(checkout / DATASETS / f"{dataset}.yaml", "DATASET.ROOT") else DATA
+    return "" if setting(find_config(checkout, f"{DATASETS}/{dataset}.yaml"), "DATASET.ROOT") else DATA
 
 
 def check_data(request: Request, checkout: Path, command: str) -> None:
@@ -202,9 +202,9 @@ class Run:
         """The file with what it printed; it is there while the run goes on, and where it failed or was interrupted."""
         return checkout / self.folder / CONSOLE
 
-    def command(self, python: str = sys.executable) -> str:
+    def command(self, python: str = sys.executable, program: Sequence[str] = ("train.py",)) -> str:
         """The command in full, to be pasted into a shell."""
-        return shlex.join((python, "train.py", *self.argv))
+        return shlex.join((python, *program, *self.argv))
 
 
 def plan_runs(request: Request, checkout: Path, with_data: bool = True) -> list[Run]:
@@ -222,7 +222,7 @@ def plan_runs(request: Request, checkout: Path, with_data: bool = True) -> list[
 def commands(runs: list[Run], checkout: Path) -> Iterator[str]:
     """The command of each run, or a line that says that it is finished."""
     for run in runs:
-        yield f"finished already: {run.folder}" if run.finished(checkout) else run.command()
+        yield f"finished already: {run.folder}" if run.finished(checkout) else run.command(program=program(checkout))
 
 
 def indexed(runs: list[Run], checkout: Path) -> Iterator[str]:
@@ -240,15 +240,15 @@ def list_runs(request: Request, checkout: Path) -> list[Run]:
     a method or dataset that does not exist, and for a configuration that is not there or does not say how many epochs
     it trains.
     """
-    methods, datasets = listed(request.plugins), names_in(checkout / DATASETS)
+    methods, datasets = listed(request.plugins), config_names(checkout, DATASETS)
     for name in request.methods:
-        known("method", name, {*methods, *names_in(checkout / FOLDER)})
+        known("method", name, {*methods, *config_names(checkout, FOLDER)})
     for phase in request.phases:
         for dataset in request.targets(phase):
             known("source" if phase.on_source else "dataset", dataset, datasets)
     epoch_of = functools.cache(functools.partial(last_epoch, checkout))
     folders = {name: config_folder(checkout, name, request.plugins) for name in request.methods}
-    shapes = shapes_config(checkout / folder for folder in folders.values())
+    shapes = shapes_config(find_config(checkout, folder) for folder in folders.values())
     runs: dict[Run, None] = {}  # each once, in their order
     for name, phase in product(request.methods, request.phases):
         method = methods.get(name, Listed(name, file=checkout))

@@ -20,6 +20,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from mocoop.checkout import program
 from mocoop.errors import ConfigError, reason_of
 from mocoop.protocols.execute import progress_bar, state
 from mocoop.protocols.plan import Run
@@ -243,7 +244,7 @@ class Job:
         console.parent.mkdir(parents=True, exist_ok=True)
         with open(console, "ab") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "train.py", *self.run.argv],
+                [sys.executable, *program(self.checkout), *self.run.argv],
                 cwd=self.checkout,
                 env=settings,
                 stdout=file,

@@ -11,6 +11,7 @@ with all processes that it started: whoever starts the same runs again does not 
 
 import contextlib
 import gc
+import importlib
 import json
 import os
 import signal
@@ -21,6 +22,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TextIO
+
+from mocoop.checkout import is_checkout
 
 
 def read_lines(source: TextIO, lines: "SimpleQueue[str]") -> None:
@@ -84,8 +87,7 @@ def main() -> None:
     _print_to_nowhere()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:
-        import train
-
+        train = importlib.import_module("train" if is_checkout(Path.cwd()) else "mocoop.train")
         train.load()
     except Exception as error:
         _answer(answers, f"train.py cannot be imported: {type(error).__name__}: {error}")

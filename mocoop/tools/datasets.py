@@ -8,7 +8,6 @@ mocoop datasets new ROOT                           a config for your own class f
 
 import argparse
 import os
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from yacs.config import CfgNode
 
-from mocoop.checkout import find_checkout, import_datasets
+from mocoop.checkout import config_names, find_checkout, find_config, import_datasets
 from mocoop.config import merge_file
 from mocoop.data import exchange
 from mocoop.data.own_dataset import OwnImages
@@ -87,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _registered(name: str) -> str:
     """The registry's name of a dataset, which may be called as its config is."""
-    return setting(find_checkout() / DATASETS / f"{name}.yaml", "DATASET.NAME", name)
+    return setting(find_config(find_checkout(), f"{DATASETS}/{name}.yaml"), "DATASET.NAME", name)
 
 
 def _dataset_class(name: str) -> "type[BenchmarkDataset]":
@@ -112,7 +111,7 @@ class _Asked:
 
 
 def _asked(name: str, args) -> _Asked:
-    registered, file = _registered(name), find_checkout() / DATASETS / f"{name}.yaml"
+    registered, file = _registered(name), find_config(find_checkout(), f"{DATASETS}/{name}.yaml")
     dataset_class = _dataset_class(registered)
     if not issubclass(dataset_class, OwnImages):
         return _Asked(registered, dataset_class, args.root, None, load_sources().get(registered))
@@ -131,9 +130,10 @@ def _names(asked: list[str]) -> list[str]:
 
 
 def _config_name(name: str) -> str:
-    for path in sorted((find_checkout() / DATASETS).glob("*.yaml")):
-        if f'NAME: "{name}"' in path.read_text(encoding="utf-8"):
-            return path.stem
+    checkout = find_checkout()
+    for config in config_names(checkout, DATASETS):
+        if setting(find_config(checkout, f"{DATASETS}/{config}.yaml"), "DATASET.NAME") == name:
+            return config
     return "-"
 
 
@@ -268,8 +268,7 @@ def _new(args: argparse.Namespace) -> int:
     for classname, counts in classes.items():
         print(f"{''.join(f'{count:>8}' for count in counts)}  {classname}")
     _print_notes(dataset)
-    print(f"next:\n  DATA={shlex.quote(root)} bash scripts/mocoop/base2new_train.sh {name} 1")
-    print(f"  DATA={shlex.quote(root)} bash scripts/mocoop/base2new_test.sh {name} 1")
+    print(f"next:\n  mocoop run base2new --methods MoCoOp --datasets {name} --seeds 1")
     return 0
 
 

@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 
 from mocoop.catalog import listed
-from mocoop.checkout import find_checkout
+from mocoop.checkout import find_checkout, program
 from mocoop.console import kept_console
 from mocoop.errors import ConfigError, MocoopError
 from mocoop.protocols.configs import COMPARED
@@ -57,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shots", action=Numbers, default=(), metavar="N,M", help=shots)
     parser.add_argument("--cfg", help="configuration of the methods (default: the published one for each dataset)")
     parser.add_argument("--source", help="dataset to train on, for xd and dg (default: imagenet)")
-    parser.add_argument("--data", metavar="DIR", help="data root (default: data, in the checkout)")
-    parser.add_argument("--output", metavar="DIR", help="folder of the results (default: output, in the checkout)")
+    parser.add_argument("--data", metavar="DIR", help="data root (default: data)")
+    parser.add_argument("--output", metavar="DIR", help="folder of the results (default: output)")
     parser.add_argument("--retries", type=int, default=0, metavar="N", help="tries more for a run that fails")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time on the cores (default: 1)")
@@ -142,7 +142,7 @@ def _run_one(runs: list[Run], index: int, checkout: Path) -> int:
         if other.folder == run.model and not other.finished(checkout):
             raise ConfigError(f"run {index} needs the model of run {number}, {other.name}, which is not done")
     os.chdir(checkout)
-    os.execv(sys.executable, [sys.executable, "train.py", *run.argv])
+    os.execv(sys.executable, [sys.executable, *program(checkout), *run.argv])
 
 
 def _devices(args: argparse.Namespace) -> list[str | None]:

@@ -4,9 +4,10 @@ import sys
 
 import pytest
 
+from mocoop.checkout import config_names
 from mocoop.errors import ConfigError
 from mocoop.protocol import PROTOCOLS, part_of
-from mocoop.protocols.configs import COMPARED, FOLDER, names_in
+from mocoop.protocols.configs import COMPARED, FOLDER
 from mocoop.protocols.plan import Request, Run, commands, find_protocol, indexed, plan_runs
 from tests.scripts.checkout import REPOSITORY, Checkout
 
@@ -131,7 +132,9 @@ def test_a_plan_lists_finished_runs_and_a_dry_run_says_that_they_are(checkout):
     assert [run.finished(checkout.root) for run in plan(checkout)] == [True, False]
     said, command = commands(plan(checkout), checkout.root)
     assert said == f"finished already: {trained.folder}"
-    assert shlex.split(command) == [sys.executable, "train.py", *tested.argv]
+    assert shlex.split(command) == [sys.executable, "-m", "mocoop.train", *tested.argv]
+    checkout.write("train.py", "")  # the mark of a checkout
+    assert shlex.split(list(commands(plan(checkout), checkout.root))[1])[1:] == ["train.py", *tested.argv]
 
 
 def test_an_indexed_plan_says_what_is_done_and_what_a_run_needs(checkout):
@@ -230,7 +233,7 @@ def test_the_datasets_of_the_papers_and_every_method_are_there():
         for folder in ("", "zsclip", "coop", "cocoop", "mocoop"):
             assert all((REPOSITORY / "scripts" / folder / f"{script}.sh").is_file() for script in PARTS[name])
     assert set(COMPARED) == {"ZeroshotCLIP", "CoOp", "CoCoOp", "MoCoOp"}
-    assert {*COMPARED, "ZeroshotCLIP2"} <= set(names_in(REPOSITORY / FOLDER))
+    assert {*COMPARED, "ZeroshotCLIP2"} <= set(config_names(REPOSITORY, FOLDER))
 
 
 def test_a_method_is_known_by_its_folder_of_configurations(checkout):

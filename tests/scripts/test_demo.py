@@ -70,7 +70,7 @@ def make_checkout(root, train: str) -> Checkout:
     for name in ("CoCoOp/tiny", "MoCoOp/tiny_one_expert", "MoCoOp/tiny_random_router", "MoCoOp/tiny_dense"):
         checkout.write(f"configs/trainers/{name}.yaml", "OPTIM:\n  MAX_EPOCH: 2\n")
     checkout.write(".venv/bin/python", f'#!/bin/sh\nexec {sys.executable} "$@"\n').chmod(0o755)
-    checkout.write("setup.py", "")
+    checkout.write("pyproject.toml", "")
     checkout.write(".venv/installed-from", "4294967295 0")
     return checkout
 

@@ -18,7 +18,7 @@ class BareMachine(Checkout):
 
     def __init__(self, root):
         super().__init__(root)
-        self.write("setup.py", "setup()\n")
+        self.write("pyproject.toml", "[project]\n")
         self.provide(PYTHON)
 
     def provide(self, python: str):
@@ -50,9 +50,9 @@ def test_the_second_run_installs_nothing(machine):
     assert machine.test_sh().stdout == "run: -m pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile\n"
 
 
-def test_a_changed_setup_installs_again_into_the_same_environment(machine):
+def test_changed_metadata_installs_again_into_the_same_environment(machine):
     machine.test_sh()
-    machine.write("setup.py", "setup(2)\n")
+    machine.write("pyproject.toml", "[project]\nname = 'x'\n")
     out = machine.test_sh().stdout
     assert "Making" not in out and "pip install" in out
 

@@ -33,7 +33,10 @@ def root(tmp_path):
 def test_the_config_is_ready_for_mocoop(root, checkout, capsys):
     assert main(["datasets", "new", str(root)]) == 0
     text = capsys.readouterr().out
-    assert "3 classes, 17 images" in text and f"DATA='{root}' bash scripts/mocoop/base2new_train.sh my_birds 1" in text
+    assert (
+        "3 classes, 17 images" in text
+        and "mocoop run base2new --methods MoCoOp --datasets my_birds --seeds 1\n" in text
+    )
     content = yaml.safe_load((checkout / "configs/datasets/my_birds.yaml").read_text())
     assert content["DATASET"]["NAME"] == "Folder" and content["DATASET"]["ROOT"] == str(root)
     groups = content["TRAINER"]["MOCOOP"]

@@ -47,7 +47,7 @@ def test_cached_features_give_the_same_result(data_root, tmp_path, monkeypatch, 
     results = [read_record(tmp_path / name / "result.json")["metrics"] for name in ("plain", "first", "second")]
     assert results[0] == results[1] == results[2]
     log = (tmp_path / "second" / "log.txt").read_text()
-    assert "image features: 1000 of 1000 from the cache" in log
+    assert "image features: 320 of 320 from the cache" in log
 
 
 UNCHECKED = ["MODEL.BACKBONE.CHECK_INPUT", "False"]

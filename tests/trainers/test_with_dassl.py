@@ -1,6 +1,6 @@
 """The trainers on real Dassl, and in a real CoOp checkout; skipped where they are not there.
 
-To run: install Dassl (README, "Dassl, or the lite engine"), and for the last test set COOP_CHECKOUT to a clone of CoOp.
+To run: install Dassl (docs/running.md), and for the last test set COOP_CHECKOUT to a clone of CoOp.
 """
 
 import importlib.util

@@ -34,8 +34,8 @@ def build(data_root, tmp_path):
     return build
 
 
-def test_a_run_prints_the_lines_that_scripts_parse(build, capsys):
-    build("OPTIM.WARMUP_EPOCH", "1", "OPTIM.WARMUP_CONS_LR", "1e-5").train()
+def test_a_run_prints_the_lines_that_scripts_parse(build, whole_root, capsys):
+    build("OPTIM.WARMUP_EPOCH", "1", "OPTIM.WARMUP_CONS_LR", "1e-5", "DATASET.ROOT", str(whole_root)).train()
     lines = capsys.readouterr().out.splitlines()
     found = [LINE.match(line) for line in lines if line.startswith("epoch [")]
     assert [match.groups() for match in found] == [
