@@ -61,6 +61,7 @@ class Mixture(RoutedMethod):
         self.experts = nn.ModuleList(self._expert(name) for name in self.groups)
         self.one_feature = not self.experts[0].image_learns
         self.extra_vectors = 0 if self.one_feature else len(self.experts)
+        self.steps_alike = self.one_feature  # else each expert encodes as many images as chose it
         self.add_router()
 
     def _expert(self, name: str) -> PromptMethod:
