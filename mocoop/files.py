@@ -51,7 +51,7 @@ def atomic_write(path, mode="w"):
         raise
 
 
-def write_file(path, content: str | bytes) -> None:
+def write_file(path, content: str | bytes | memoryview) -> None:
     """Write a text or bytes to `path`, whole or not at all."""
     with atomic_write(path, "w" if isinstance(content, str) else "wb") as handle:
         handle.write(content)

@@ -1,5 +1,7 @@
 """CLIP's features of the images that a run may learn from, for the methods that are fitted to them as a whole."""
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -8,7 +10,7 @@ from yacs.config import CfgNode
 from mocoop.clip.feature_cache import cached_tensor, key_of
 from mocoop.files import file_sha256
 from mocoop.methods.base import PromptMethod
-from mocoop.training.batches import leave_stopping_to_main, seed_of
+from mocoop.training.batches import PlacedBatches, SeededDataset, leave_stopping_to_main, seed_of
 from mocoop.training.feature_batches import image_key, raw_features
 from mocoop.training.precision import Precision
 from mocoop.training.stopping import StopRequest
@@ -36,8 +38,10 @@ class RunFeatures:
         stop: StopRequest,
     ):
         self.cfg, self.method, self.precision, self.stop = cfg, method, precision, stop
-        self.augmented, self.stream = loader.dataset, loader.batch_sampler.stream
-        self.test_data, self.val, self.loader_class = test_loader.dataset, validation, type(test_loader)
+        self.augmented = cast(SeededDataset, loader.dataset)
+        self.stream = cast(PlacedBatches, loader.batch_sampler).stream
+        self.test_data: Any = test_loader.dataset  # the engine's
+        self.val, self.loader_class = validation, type(test_loader)
         self.use_cache = cfg.TEST.get("FEATURE_CACHE", False)
 
     def training(self, views: int = 0) -> tuple[Tensor, Tensor]:
@@ -78,7 +82,7 @@ class RunFeatures:
         key = key_of(image_key(self.augmented.dataset, self.method, self.precision), digests, self.stream, views)
         return cached_tensor("views", key, compute).to(self.precision.device)
 
-    def _loader(self, data: Dataset, **batches) -> DataLoader:
+    def _loader(self, data: Dataset, **batches: Any) -> DataLoader:
         return self.loader_class(
             data,
             num_workers=self.cfg.DATALOADER.NUM_WORKERS,

@@ -10,8 +10,11 @@ import time
 from pathlib import Path
 
 import torch
+from torch.utils.data import DataLoader
+from yacs.config import CfgNode
 
 from mocoop.backbone import check_classnames, check_input, load_clip
+from mocoop.clip.backbone import Backbone
 from mocoop.distributed import from_main, is_main, main_first
 from mocoop.engine import DataManager, TrainerX
 from mocoop.errors import CheckpointError, ConfigError
@@ -61,10 +64,12 @@ class PromptTrainer(TrainerX):
     """
 
     command: dict | None = None
+    train_loader_x: DataLoader
+    weights: Weights | None
 
     # --- building -------------------------------------------------------------------------------------------------
 
-    def check_cfg(self, cfg) -> None:
+    def check_cfg(self, cfg: CfgNode) -> None:
         problems = limit_problems(cfg) + config_problems(cfg)
         if cfg.TEST.get("PREC", "peers") not in TEST_PRECISIONS:
             problems.append(f"TEST.PREC is {cfg.TEST.PREC!r}, expected one of {', '.join(map(repr, TEST_PRECISIONS))}")
@@ -117,7 +122,7 @@ class PromptTrainer(TrainerX):
         learned = sum(t.numel() for t in self.model.learned_tensors().values() if t.is_floating_point())
         print(f"Building {cfg.TRAINER.NAME}: {learned:,} parameters learn")
 
-    def _build_method(self, cfg, clip_model) -> None:
+    def _build_method(self, cfg: CfgNode, clip_model: Backbone) -> None:
         dataset = self.dm.dataset
         all_classnames = getattr(dataset, "all_classnames", None)
         self.model = build_method(cfg, dataset.classnames, clip_model, all_classnames).to(self.device)
@@ -197,7 +202,7 @@ class PromptTrainer(TrainerX):
             tester.record(split, self.dm.dataset, self.weights, Path(self.output_dir), train_seconds, self.command)
         return next(iter(results.values()))
 
-    def load_model(self, directory, epoch=None) -> None:
+    def load_model(self, directory: str, epoch: int | None = None) -> None:
         """Load what was learned, for evaluation: after `epoch` epochs, else the best by validation, else the last.
 
         The method takes the structure it was trained with: MoCoOp keeps the groups of its source dataset.
@@ -233,7 +238,7 @@ class PromptTrainer(TrainerX):
             self._build_method(with_structure(self.cfg, structure), self.model.clip_model)
 
 
-def _read_checkpoint(directory, epoch: int | None) -> tuple[Path, dict]:
+def _read_checkpoint(directory: str, epoch: int | None) -> tuple[Path, dict]:
     path = find_checkpoint(model_folder(directory), epoch)
     return path, load_checkpoint(path)
 
