@@ -24,7 +24,7 @@ class RunFeatures:
     Args:
         loader: the training loader, of `mocoop.training.batches.reproducible`.
         test_loader: whose transform the images get that are not augmented.
-        validation: validation images, a list of Datum.
+        validation: validation images, a list of Datum; None without any.
     """
 
     def __init__(
@@ -34,14 +34,14 @@ class RunFeatures:
         precision: Precision,
         loader: DataLoader,
         test_loader: DataLoader,
-        validation: list,
+        validation: list | None,
         stop: StopRequest,
     ):
         self.cfg, self.method, self.precision, self.stop = cfg, method, precision, stop
         self.augmented = cast(SeededDataset, loader.dataset)
         self.stream = cast(PlacedBatches, loader.batch_sampler).stream
         self.test_data: Any = test_loader.dataset  # the engine's
-        self.val, self.loader_class = validation, type(test_loader)
+        self.val, self.loader_class = validation or [], type(test_loader)
         self.use_cache = cfg.TEST.get("FEATURE_CACHE", False)
 
     def training(self, views: int = 0) -> tuple[Tensor, Tensor]:

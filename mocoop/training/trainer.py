@@ -8,6 +8,7 @@ import logging
 import secrets
 import time
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch.utils.data import DataLoader
@@ -16,9 +17,10 @@ from yacs.config import CfgNode
 from mocoop.backbone import check_classnames, check_input, load_clip
 from mocoop.clip.backbone import Backbone
 from mocoop.distributed import from_main, is_main, main_first
-from mocoop.engine import DataManager, TrainerX
+from mocoop.engine import TRAINER_REGISTRY, DataManager, TrainerX
 from mocoop.errors import CheckpointError, ConfigError
-from mocoop.methods import build_method, config_problems, get_method
+from mocoop.methods import build_method, config_problems, get_method, methods
+from mocoop.methods.base import PromptMethod
 from mocoop.methods.class_rows import check_trainable
 from mocoop.protocol import BOTH
 from mocoop.results.record import plain_config
@@ -64,6 +66,7 @@ class PromptTrainer(TrainerX):
     """
 
     command: dict | None = None
+    model: PromptMethod
     train_loader_x: DataLoader
     weights: Weights | None
 
@@ -187,13 +190,13 @@ class PromptTrainer(TrainerX):
 
     def test(self, split: str | None = None, train_seconds: float = 0.0) -> float:
         """Accuracy in percent on a split; without one on TEST.SPLIT, and the run's record is written too."""
-        final, split = split is None, split or self.cfg.TEST.SPLIT
-        if split != "val" or self.val_loader is None:
-            split = "test"
+        final, asked = split is None, split or self.cfg.TEST.SPLIT
+        split, loader = "test", self.test_loader
+        if asked == "val" and self.val_loader is not None:
+            split, loader = "val", self.val_loader
         print(f"Evaluate on the *{split}* set")
         untrained = self.learner.learns and self.weights is None
         tester = Tester(self.cfg, self.model, self.precision, self.stop)
-        loader = self.val_loader if split == "val" else self.test_loader
         results = tester.run(loader, self.evaluator, with_zero_shot=final and self.weights is not None)
         self.journal.results(split, results)
         if final and untrained:
@@ -236,6 +239,21 @@ class PromptTrainer(TrainerX):
             shown = (key if isinstance(structure[key], (list, tuple)) else f"{key} {structure[key]}" for key in kept)
             print(f"Keeping the structure {path} was trained with: {', '.join(shown)}")
             self._build_method(with_structure(self.cfg, structure), self.model.clip_model)
+
+
+def trainer_of(name: str) -> type[PromptTrainer]:
+    """The trainer of a method, which is registered under its name. Raises ConfigError for an unknown method."""
+    entry = get_method(name)
+    if name not in TRAINER_REGISTRY.registered_names():
+        attributes = {"__doc__": f"Trains {name}: {entry.title}.", "__module__": PromptTrainer.__module__}
+        TRAINER_REGISTRY.register()(type(name, (PromptTrainer,), attributes))
+    return cast(type[PromptTrainer], TRAINER_REGISTRY.get(name))
+
+
+def register_trainers() -> None:
+    """Register the trainers of all methods that have none yet, those of plugins too."""
+    for name in methods():
+        trainer_of(name)
 
 
 def _read_checkpoint(directory: str, epoch: int | None) -> tuple[Path, dict]:
