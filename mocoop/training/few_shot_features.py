@@ -8,14 +8,20 @@ from torch.utils.data import DataLoader, Dataset
 from yacs.config import CfgNode
 
 from mocoop.clip.feature_cache import cached_tensor, key_of
+from mocoop.errors import ConfigError
 from mocoop.files import file_sha256
-from mocoop.methods.base import PromptMethod
+from mocoop.methods.base import PromptMethod, keeps
 from mocoop.training.batches import PlacedBatches, SeededDataset, leave_stopping_to_main, seed_of
 from mocoop.training.feature_batches import image_key, raw_features
 from mocoop.training.precision import Precision
 from mocoop.training.stopping import StopRequest
 
 OF_A_VIEW = 1  # tells the seeds of these augmentations from those of training
+
+
+def wants_best_epoch(cfg: CfgNode) -> bool:
+    """Whether the weights that are tested are those of the epoch that is best on the validation images."""
+    return cfg.TEST.FINAL_MODEL == "best_val" and not cfg.TEST.NO_TEST
 
 
 class RunFeatures:
@@ -56,6 +62,18 @@ class RunFeatures:
         """Whether there are validation images, none of them a test image: nothing may be chosen on those."""
         tested = {item.impath for item in self.test_data.data_source}
         return bool(self.val) and not any(item.impath in tested for item in self.val)
+
+    def check_best_epoch(self) -> None:
+        """Raises ConfigError where the best epoch is wanted and none can be chosen."""
+        if not wants_best_epoch(self.cfg):
+            return
+        if not self.can_choose:
+            found = f"{self.cfg.DATASET.NAME} has no validation images other than test images"
+        elif not keeps(type(self.method), "select"):
+            found = f"{self.method.entry.name} chooses on the validation images itself, after the last epoch"
+        else:
+            return
+        raise ConfigError(f"TEST.FINAL_MODEL is best_val, expected last_step: {found}")
 
     def validation(self) -> tuple[Tensor, Tensor] | None:
         if not self.can_choose:

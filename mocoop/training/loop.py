@@ -22,10 +22,9 @@ from mocoop.clip.shares import together
 from mocoop.distributed import from_main, is_main, of_all
 from mocoop.errors import CheckpointError, TrainingError
 from mocoop.results.record import config_differences
-from mocoop.training import best_epoch
 from mocoop.training.batches import PlacedBatches, shared_batches, whole
 from mocoop.training.checkpoint import BEST_MODEL, save_checkpoint
-from mocoop.training.few_shot_features import RunFeatures
+from mocoop.training.few_shot_features import RunFeatures, wants_best_epoch
 from mocoop.training.journal import Journal
 from mocoop.training.learner import Learner, StepValues
 from mocoop.training.progress import Progress
@@ -194,7 +193,7 @@ class TrainingLoop:
     def _after_epoch(self) -> None:
         self.journal.flush()
         done, frequency = self.epoch + 1, self.cfg.TRAIN.CHECKPOINT_FREQ
-        if best_epoch.is_wanted(self.cfg):
+        if wants_best_epoch(self.cfg):
             with self._saved_if_stopped():
                 result = self.validate()
             if result > self.best_result:

@@ -24,11 +24,10 @@ from mocoop.methods.base import PromptMethod
 from mocoop.methods.class_rows import check_trainable
 from mocoop.protocol import BOTH
 from mocoop.results.record import plain_config
-from mocoop.training import best_epoch
 from mocoop.training.batches import leave_stopping_to_main, reproducible
 from mocoop.training.checkpoint import BEST_MODEL, load_checkpoint, load_pretrained_weights
 from mocoop.training.evaluation import reset_peak_memory, too_few_images
-from mocoop.training.few_shot_features import RunFeatures
+from mocoop.training.few_shot_features import RunFeatures, wants_best_epoch
 from mocoop.training.journal import Journal
 from mocoop.training.learner import Learner, load_weights
 from mocoop.training.limits import limit_problems
@@ -168,7 +167,7 @@ class PromptTrainer(TrainerX):
             raise ConfigError(f"DATASET.SUBSAMPLE_CLASSES is {BOTH}, which is for tests; train on base or all classes")
         loaders, manifest = (self.train_loader_x, self.test_loader), getattr(self.dm.dataset, "manifest_sha256", None)
         features = RunFeatures(self.cfg, self.model, self.precision, *loaders, self.dm.dataset.val, self.stop)
-        best_epoch.check_choice(self.cfg, self.model, features)
+        features.check_best_epoch()
         where = (self.train_loader_x, self.journal, self.output_dir, manifest)
         loop = TrainingLoop(self.cfg, self.learner, *where, self.stop, lambda: self.test("val"), features)
         loop.run()
@@ -179,7 +178,7 @@ class PromptTrainer(TrainerX):
         return loop.seconds()
 
     def _test_after_training(self, seconds: float) -> None:
-        if self.learner.learns and best_epoch.is_wanted(self.cfg):
+        if self.learner.learns and wants_best_epoch(self.cfg):
             print("Deploy the model with the best val performance")
             self.load_model(self.output_dir)
         else:
