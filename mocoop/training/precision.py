@@ -37,7 +37,8 @@ class Precision:
             logger.info("PREC %s needs a GPU: on the CPU it runs as fp32", prec)
         self.tested = self.used if test == "train" or self.used == "fp16" else "fp32"
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.used == "amp")
-        self._one, self._skipped = torch.ones((), device=device), torch.zeros((), device=device)
+        place = device if self.scaler.is_enabled() else "cpu"  # where nothing is counted, no GPU need be there
+        self._one, self._skipped = torch.ones((), device=place), torch.zeros((), device=place)
 
     def prepare(self, clip_model: Backbone) -> Backbone:
         """CLIP with its weights in this precision."""
