@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -83,7 +83,7 @@ class Backbone(nn.Module):
         tokenizer: how it reads texts.
         preprocessing: how images are prepared for it.
         embed_dim: the size of a feature, D.
-        visual: the image tower, from images (B, 3, H, W) to features (B, D); a `VisionTransformer` if not opaque.
+        visual: the image tower, from images (B, 3, H, W) to features (B, D).
         transformer, positional_embedding, ln_final: of a text tower that is not opaque.
         token_embedding: from tokens to vectors (..., W).
         logit_scale, logit_bias: of scores, scale in its logarithm; no bias: None.
@@ -126,6 +126,11 @@ class Backbone(nn.Module):
     def halve(self) -> None:
         """Compute in half precision from now on."""
         raise NotImplementedError
+
+    @property
+    def vision_transformer(self) -> VisionTransformer:
+        """The image tower, for one that is not opaque."""
+        return cast(VisionTransformer, self.visual)
 
     @property
     def text_width(self) -> int:

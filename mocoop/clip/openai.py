@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import sys
 import types
+from collections.abc import Callable
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -47,6 +48,8 @@ class CLIP(_OpenAI, Backbone):
 
     tokenizer = TOKENIZER
     text_projection: Tensor
+    encode_image: Callable[[Tensor], Tensor]
+    build_attention_mask: Callable[[], Tensor]
     images: dict[str, Any] = {}  # what of `Preprocessing` is not as OpenAI's
 
     @computed
