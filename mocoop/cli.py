@@ -86,7 +86,7 @@ def _tools() -> dict[str, str]:
     docstrings = {}
     for module in sorted(pkgutil.iter_modules(tools.__path__), key=lambda module: module.name):
         if not module.name.startswith("_"):
-            source = Path(module.module_finder.path, f"{module.name}.py").read_text(encoding="utf-8")
+            source = Path(tools.__path__[0], f"{module.name}.py").read_text(encoding="utf-8")
             docstrings[module.name] = ast.get_docstring(ast.parse(source)) or ""
     return docstrings
 

@@ -7,6 +7,6 @@ has keep their values.
 """
 
 from mocoop.methods import extend_cfg as add_mocoop_config  # noqa: F401 (for the train.py of other checkouts)
-from mocoop.training.registration import trainer_of
+from mocoop.training.trainer import trainer_of
 
 MoCoOp = trainer_of("MoCoOp")

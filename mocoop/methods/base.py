@@ -27,7 +27,7 @@ on all ranks.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -76,12 +76,14 @@ class PromptMethod(nn.Module):
     stages: tuple[float, ...] = ()  # shares of the training at which later stages start; the schedule starts anew there
     stage = 0
     extra_vectors = 0  # of an image, behind its feature
+    rows: Tensor
+    all_trained: bool
 
-    def __init_subclass__(cls, **kwargs) -> None:
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         check_final(cls, PromptMethod)
         if "loss" in vars(cls):
-            cls.loss = checked_loss(cls.loss)
+            cls.loss = checked_loss(cls.loss)  # type: ignore[method-assign]  # the same, checked
 
     def __init__(
         self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames: Sequence[str] | None = None
@@ -239,7 +241,8 @@ class PromptMethod(nn.Module):
 
     def parameter_groups(self, lr: float) -> list[dict]:
         """Parameter groups for an optimiser whose base learning rate is `lr`, one for each factor."""
-        factors, groups = self.rate_factors(), {}
+        factors = self.rate_factors()
+        groups: dict[float, list[nn.Parameter]] = {}
         for name, p in self.learned_parameters().items():
             factor = next((factor for start, factor in factors.items() if name.startswith(start)), 1.0)
             groups.setdefault(factor, []).append(p)

@@ -29,7 +29,8 @@ class CLIPAdapter(FeatureMethod):
         self.adapter = nn.Sequential(*layers)
 
     def scoring_tensors(self) -> dict[str, Tensor]:
-        own = {"adapter_down": self.adapter[0].weight, "adapter_up": self.adapter[2].weight}
+        down, up = self.adapter.parameters()
+        own = {"adapter_down": down, "adapter_up": up}
         return super().scoring_tensors() | own | {"ratio": torch.tensor(self.settings.RATIO)}
 
     def predict_features(self, image_features: Tensor) -> dict[str, Tensor]:

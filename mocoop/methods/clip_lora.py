@@ -1,14 +1,14 @@
 """CLIP-LoRA (arXiv 2405.18541): low-rank updates of the attention of both towers."""
 
 import math
+from collections.abc import Sequence
 
-from torch import nn
-
+from mocoop.clip.backbone import Transformer
 from mocoop.clip.lora import LoRA
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.methods.deep_prompts import image_tower, text_tower
 from mocoop.methods.keys import Key, common_keys
-from mocoop.methods.parts import TunedTowers
+from mocoop.methods.parts import TunedTowers, module_list
 from mocoop.methods.registry import register_method
 
 KEYS = (
@@ -28,17 +28,20 @@ class CLIPLoRA(TunedTowers):
     Raises ConfigError where the image tower is to be updated and is no transformer.
     """
 
+    text_lora: Sequence[LoRA]
+    image_lora: Sequence[LoRA]
+
     def setup(self) -> None:
         super().setup()
-        self.text_lora, self.image_lora = nn.ModuleList(), nn.ModuleList()
+        self.text_lora, self.image_lora = module_list([]), module_list([])
         if self.settings.TOWERS != "image":
             self.text_lora = self._updates(text_tower(self), self.clip_model.text_width)
         if self.settings.TOWERS != "text":
             self.image_lora = self._updates(*image_tower(self))
 
-    def _updates(self, tower: nn.Module, width: int) -> nn.ModuleList:
+    def _updates(self, tower: Transformer, width: int) -> Sequence[LoRA]:
         rank, alpha, dropout = self.settings.RANK, self.settings.ALPHA, self.settings.DROPOUT
-        return nn.ModuleList(LoRA(width, rank, alpha / math.sqrt(rank), dropout) for _ in tower.resblocks)
+        return module_list(LoRA(width, rank, alpha / math.sqrt(rank), dropout) for _ in tower.resblocks)
 
     def text_parts(self) -> TowerParts | None:
         return _parts(self.text_lora)
@@ -47,5 +50,5 @@ class CLIPLoRA(TunedTowers):
         return _parts(self.image_lora)
 
 
-def _parts(updates: nn.ModuleList) -> TowerParts | None:
+def _parts(updates: Sequence[LoRA]) -> TowerParts | None:
     return TowerParts(lora=dict(enumerate(updates))) if len(updates) else None

@@ -36,6 +36,7 @@ class CoOp(OnePrompt):
         settings, classes = self.settings, [len(self.classnames)] if self.settings.CSC else []
         self.ctx = start_context(settings, self.clip_model, *classes)
         length, own = self.ctx.shape[-2], self.ctx.dim() == 3
+        self.class_rows = ("ctx",) if own else ()
         self.layout = coop_layout(
             self.classnames, length, settings.CLASS_TOKEN_POSITION, own, self.clip_model.tokenizer
         )
@@ -45,10 +46,6 @@ class CoOp(OnePrompt):
 
     def bound_to_classes(self) -> str | None:
         return "a context for each trained class (TRAINER.COOP.CSC)" if self.class_rows else None
-
-    @property
-    def class_rows(self) -> tuple[str, ...]:
-        return ("ctx",) if self.ctx.dim() == 3 else ()
 
 
 def words_context(words: str, clip_model: Backbone) -> Tensor:
@@ -83,7 +80,7 @@ def coop_layout(
     tokenizer: Tokenizer = TOKENIZER,
 ) -> PromptLayout:
     """[SOT] [context] [class] [.] [EOT], the class name at the end, in the middle or at the front of the context."""
-    prompts = []
+    prompts: list[list[str | Context]] = []
     for c, name in enumerate(map(readable, classnames)):
         start = c * n_ctx if class_specific else 0
         if position == "end":

@@ -1,20 +1,23 @@
 """What methods with deep prompts share: the context with its fixed rest, rows for blocks, and what a tower can take."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from mocoop.clip.backbone import Transformer, VisionTransformer
 from mocoop.clip.prompts import Context, PromptLayout, count_tokens, readable, split_words
 from mocoop.clip.tower_parts import Rows, TowerParts
 from mocoop.errors import ConfigError
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.coop import log_context, noise_context, words_context
+from mocoop.methods.parts import OnePrompt
 
 STD = 0.02
 
 
-def start_from_words(method: PromptMethod, length: int) -> None:
+def start_from_words(method: OnePrompt, length: int) -> None:
     """Make a method's `ctx` (length, W), which starts as the first tokens of CTX_INIT, and its `layout`.
 
     Of "a photo of a", two learn and "of a" stands in every prompt, as in the code of MaPLe and its kin. Where there
@@ -32,7 +35,9 @@ def start_from_words(method: PromptMethod, length: int) -> None:
 
 def worded_layout(method: PromptMethod, length: int, rest: str) -> PromptLayout:
     """[SOT] [context] [rest of the words] [class] [.] [EOT]."""
-    prompts = [[Context(0, length), f"{rest} {readable(name)}.".strip()] for name in method.classnames]
+    prompts: list[list[str | Context]] = [
+        [Context(0, length), f"{rest} {readable(name)}.".strip()] for name in method.classnames
+    ]
     return PromptLayout(prompts, method.classnames, method.clip_model.tokenizer)
 
 
@@ -41,26 +46,27 @@ def deep_rows(count: int, length: int, width: int) -> nn.ParameterList:
     return nn.ParameterList([nn.Parameter(STD * torch.randn(length, width)) for _ in range(count)])
 
 
-def before_blocks(values: Sequence[Tensor], how: str = "replace") -> dict[int, Rows]:
+def before_blocks(values: Iterable[Tensor], how: str = "replace") -> dict[int, Rows]:
     """The first rows before block 1, the next before block 2, ..."""
     return {block: Rows(value, how) for block, value in enumerate(values, start=1)}
 
 
-def beside_patches(rows: Sequence[Tensor]) -> TowerParts:
+def beside_patches(rows: Iterable[Tensor]) -> TowerParts:
     """Rows beside an image's patches: the first from the start on, the next before block 1, ..."""
     first, *deeper = rows
     return TowerParts(tokens=first, rows=before_blocks(deeper, "replace_last"))
 
 
-def image_tower(method: PromptMethod) -> tuple[nn.Module, int]:
+def image_tower(method: PromptMethod) -> tuple[Transformer, int]:
     """The image transformer and its width. Raises ConfigError for a ResNet or another tower, which takes no prompts."""
-    name, visual, opaque = method.entry.name, method.clip_model.visual, method.clip_model.opaque_image
+    name, opaque = method.entry.name, method.clip_model.opaque_image
     if opaque:
         raise ConfigError(f"{name} works inside the image tower and needs a vision transformer, got {opaque}")
+    visual = cast(VisionTransformer, method.clip_model.visual)
     return visual.transformer, visual.class_embedding.shape[0]
 
 
-def text_tower(method: PromptMethod) -> nn.Module:
+def text_tower(method: PromptMethod) -> Transformer:
     """The text transformer. Raises ConfigError for a tower that takes no prompts but at its input."""
     name, opaque = method.entry.name, method.clip_model.opaque_text
     if opaque:
@@ -68,7 +74,7 @@ def text_tower(method: PromptMethod) -> nn.Module:
     return method.clip_model.transformer
 
 
-def check_depth(method: PromptMethod, key: str, tower: nn.Module) -> None:
+def check_depth(method: PromptMethod, key: str, tower: Transformer) -> None:
     """Raise ConfigError unless a tower has as many blocks as one of the method's keys says."""
     depth, blocks = method.settings[key], len(tower.resblocks)
     if not 1 <= depth <= blocks:

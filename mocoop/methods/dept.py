@@ -1,5 +1,7 @@
 """DePT, decoupled prompt tuning (arXiv 2309.07439): beside a method with one prompt, a head for the trained classes."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,6 +11,7 @@ from mocoop.clip.tower_parts import TowerParts
 from mocoop.errors import quoted
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.keys import Key, common_keys
+from mocoop.methods.parts import OnePrompt
 from mocoop.methods.registry import get_method, methods, register_method
 
 KEYS = (
@@ -49,10 +52,11 @@ class DePT(PromptMethod):
     """
 
     unit_features = False
+    base: OnePrompt
 
     def setup(self) -> None:
         given = self.cfg, self.classnames, self.clip_model, self.all_classnames
-        self.base = get_method(self.settings.BASE).build(*given)
+        self.base = cast(OnePrompt, get_method(self.settings.BASE).build(*given))  # it is one if it is a dept_base
         self.base.text_encoder, self.base.image_encoder = self.text_encoder, self.image_encoder
         channels = self.clip_model.embed_dim
         self.film_lp_img, self.film_lp_text = FiLM(channels), FiLM(channels)

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mocoop.clip.hard_prompts import hard_features
+from mocoop.clip.prompts import PromptLayout
 from mocoop.clip.templates import template_bank
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.methods.base import PromptMethod, batch_accuracy
@@ -37,13 +38,15 @@ KEYS = (
 class LASP(PromptMethod):
     """Learns `ctx` (n, width), by choice `correction` (1, D) and the image tower's LayerNorms."""
 
+    trained_rows: Tensor  # (C,) rows of the taught classes
+
     def setup(self) -> None:
         self.ctx = start_context(self.settings, self.clip_model)
         if self.settings.CORRECTION:
             self.correction = nn.Parameter(torch.zeros(1, self.clip_model.embed_dim, dtype=self.clip_model.dtype))
         self.layer_norms = LayerNorms(self.clip_model.visual if self.settings.FINETUNE_VIT_LN else None)
         self.taught_classnames, rows = taught_classes(self, self.settings.TEXT_LOSS_CLASSES)
-        self.register_buffer("trained_rows", rows, persistent=False)  # (C,) rows of the taught classes
+        self.register_buffer("trained_rows", rows, persistent=False)
         self.layout, self.taught_layout = (
             coop_layout(names, len(self.ctx), "end", tokenizer=self.clip_model.tokenizer)
             for names in (self.classnames, self.taught_classnames)
@@ -55,7 +58,7 @@ class LASP(PromptMethod):
     def encode_classes(self) -> Tensor:
         return self._encode(self.layout)
 
-    def _encode(self, layout) -> Tensor:
+    def _encode(self, layout: PromptLayout) -> Tensor:
         features = self.text_encoder([self.ctx], [layout])[0]
         return F.normalize(features + self.correction if self.settings.CORRECTION else features, dim=-1)
 

@@ -34,6 +34,8 @@ class LinearProbe(ClassifierMethod):
 
     takes_steps = False
     unit_features = False
+    weight: Tensor
+    bias: Tensor
 
     def setup(self) -> None:
         super().setup()
@@ -77,7 +79,9 @@ def fitted(c: float, features: np.ndarray, label: np.ndarray) -> LogisticRegress
         return LogisticRegression(C=c, max_iter=MAX_ITERATIONS).fit(features, label)
 
 
-def searched(steps: int, features, label, val_features, val_label) -> LogisticRegression:
+def searched(
+    steps: int, features: np.ndarray, label: np.ndarray, val_features: np.ndarray, val_label: np.ndarray
+) -> LogisticRegression:
     """The model that the release's search ends with: the best decade of C, then halving between a tenth and ten of it.
 
     Each step fits both ends, takes the better one on the validation images, the left one of equals, and halves, on the

@@ -27,6 +27,9 @@ class LPPlusPlus(ClassifierMethod):
     """Fits `weight` (T, D), `bias` (T,) and `alpha` (T,): logits f . w_c + b_c + alpha_c f . t_c."""
 
     takes_steps = False
+    weight: Tensor
+    bias: Tensor
+    alpha: Tensor
     templates_of = staticmethod(tip_templates)
 
     def setup(self) -> None:
@@ -59,7 +62,7 @@ class LPPlusPlus(ClassifierMethod):
             F.cross_entropy(probe(image) + alpha * similarity, label).backward()
             optimizer.step()
             if step % self.settings.ALPHA_EVERY == 0:
-                alpha.data -= alpha_rate * alpha.grad
+                alpha.data -= alpha_rate * alpha.grad  # type: ignore[operator]  # backward has set it
             found = right(probe, alpha)
             if found >= best:
                 best, kept = found, [value.detach().clone() for value in (probe.weight, probe.bias, alpha)]

@@ -6,7 +6,7 @@ and each chosen expert encodes the image anew.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
@@ -18,7 +18,7 @@ from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.mocoop.config import GROUP_KEYS, ROUTER_KEYS, TEXT_LOSS_KEYS, group_problems
 from mocoop.methods.mocoop.losses import routing_loss, text_supervision_loss
 from mocoop.methods.mocoop.routed import RoutedMethod
-from mocoop.methods.parts import OnePrompt
+from mocoop.methods.parts import OnePrompt, module_list
 from mocoop.methods.registry import get_method, methods, register_method
 
 KEYS = (
@@ -58,7 +58,7 @@ class Mixture(RoutedMethod):
 
     def setup(self) -> None:
         super().setup()
-        self.experts = nn.ModuleList(self._expert(name) for name in self.groups)
+        self.experts = module_list(self._expert(name) for name in self.groups)
         self.one_feature = not self.experts[0].image_learns
         self.extra_vectors = 0 if self.one_feature else len(self.experts)
         self.steps_alike = self.one_feature  # else each expert encodes as many images as chose it
@@ -123,7 +123,7 @@ class Mixture(RoutedMethod):
         """
         found = []
         for e, expert in enumerate(self.experts):
-            if type(expert).loss is not OnePrompt.loss:
+            if not isinstance(expert, OnePrompt):
                 continue
             own, of = features, label
             if not self.one_feature:

@@ -1,11 +1,13 @@
 """MMA, multi-modal adapter (CVPR 2024): adapters beside the upper blocks of both towers, with a shared core."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from mocoop.clip.backbone import Transformer
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.errors import ConfigError
 from mocoop.methods.deep_prompts import image_tower, text_tower
@@ -32,6 +34,10 @@ class MMA(TunedTowers):
     Raises ConfigError for a tower that has fewer blocks, or is no transformer.
     """
 
+    text_adapter: Mapping[str, nn.Sequential]
+    visual_adapter: Mapping[str, nn.Sequential]
+    shared_adapter: Mapping[str, nn.Sequential]
+
     def setup(self) -> None:
         super().setup()
         dim, (visual, image_width) = self.settings.DIM, image_tower(self)
@@ -40,7 +46,7 @@ class MMA(TunedTowers):
         self.visual_adapter = by_block(image, lambda: outer(image_width, dim))
         self.shared_adapter = by_block({*text, *image}, lambda: nn.Sequential(initialised(dim, dim), nn.ReLU()))
 
-    def _blocks(self, tower: nn.Module) -> range:
+    def _blocks(self, tower: Transformer) -> range:
         first, blocks = self.settings.FIRST_BLOCK, len(tower.resblocks)
         if first >= blocks:
             raise ConfigError(f"TRAINER.MMA.FIRST_BLOCK is {first}, expected 0 to {blocks - 1} for this CLIP")
@@ -52,7 +58,7 @@ class MMA(TunedTowers):
     def image_parts(self) -> TowerParts:
         return self._parts(self.visual_adapter)
 
-    def _parts(self, adapters: nn.ModuleDict) -> TowerParts:
+    def _parts(self, adapters: Mapping[str, nn.Sequential]) -> TowerParts:
         scale = self.settings.SCALE
         pairs = {block: (own, self.shared_adapter[block]) for block, own in adapters.items()}
         return TowerParts(adapters={int(block): BesideBlock(*pair, scale) for block, pair in pairs.items()})
@@ -71,30 +77,33 @@ class BesideBlock(nn.Module):
     Its weights get the gradient that they would have at a scale of 1; that of x is the true one.
     """
 
-    def __init__(self, own: nn.Module, shared: nn.Module, scale: float):
+    def __init__(self, own: nn.Sequential, shared: nn.Module, scale: float):
         super().__init__()
         self.own, self.shared, self.scale = own, shared, scale
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = _Scaled.apply(x.to(self.own.up.weight.dtype), 1.0, self.scale)
-        return _Scaled.apply(self.own.up(self.shared(self.own.down(inner))), self.scale, 1.0).to(x.dtype)
+        down, up = self.own
+        inner = _Scaled.apply(x.to(next(up.parameters()).dtype), 1.0, self.scale)
+        return _Scaled.apply(up(self.shared(down(inner))), self.scale, 1.0).to(x.dtype)
 
 
 class _Scaled(torch.autograd.Function):
     """A tensor times one number, its gradient times another."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, forward: float, backward: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, forward: float, backward: float) -> Tensor:
         ctx.scale = backward
         return x * forward
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         return grad * ctx.scale, None, None
 
 
-def by_block(blocks: Iterable[int], make) -> nn.ModuleDict:
-    return nn.ModuleDict({str(block): make() for block in sorted(blocks)})
+def by_block(blocks: Iterable[int], make: Callable[[], nn.Sequential]) -> Mapping[str, nn.Sequential]:
+    """An nn.ModuleDict, whose type does not say of what it is."""
+    made = nn.ModuleDict({str(block): make() for block in sorted(blocks)})
+    return cast(Mapping[str, nn.Sequential], made)
 
 
 def outer(width: int, dim: int) -> nn.Sequential:

@@ -1,5 +1,6 @@
 """Methods on CLIP's frozen features: what they get of a run's images, and the hand-written prompts beside them."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -32,7 +33,7 @@ class FeatureMethod(PromptMethod):
         feature_size: D.
     """
 
-    templates_of = staticmethod(lambda dataset: [single_template(dataset)])
+    templates_of: Callable[[str], list[str]] = staticmethod(lambda dataset: [single_template(dataset)])
 
     def setup(self) -> None:
         self.templates = self.templates_of(self.cfg.DATASET.NAME)

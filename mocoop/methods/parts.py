@@ -1,14 +1,23 @@
 """What methods are put together from: one prompt, both towers under a fixed prompt, LayerNorms that learn."""
 
+from collections.abc import Iterable, Sequence
+from typing import TypeVar, cast
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mocoop.clip.prompts import hard_prompts
+from mocoop.clip.prompts import PromptLayout, hard_prompts
 from mocoop.clip.templates import fill
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.methods.base import PromptMethod, batch_accuracy
 
 TEMPLATE = "a photo of a {}."
+M = TypeVar("M", bound=nn.Module)
+
+
+def module_list(modules: Iterable[M]) -> Sequence[M]:
+    """An nn.ModuleList, whose own type does not say of what it is."""
+    return cast(Sequence[M], nn.ModuleList(modules))
 
 
 class OnePrompt(PromptMethod):
@@ -19,6 +28,9 @@ class OnePrompt(PromptMethod):
 
     With features and loss apart, a method such as DePT can stand beside them.
     """
+
+    ctx: nn.Parameter
+    layout: PromptLayout
 
     def class_embeddings(self) -> Tensor:
         """Text features of the classes (C, D), not normalised."""
@@ -67,5 +79,6 @@ class LayerNorms(nn.Module):
 
     def parts(self, learn: bool = True) -> TowerParts | None:
         """What a pass is handed, without a gradient unless they `learn`; None if the tower keeps its own."""
-        own = {self.prefix + name.replace("/", "."): p if learn else p.detach() for name, p in self._parameters.items()}
-        return TowerParts(norms=own) if own else None
+        own = self.named_parameters(recurse=False)
+        norms = {self.prefix + name.replace("/", "."): p if learn else p.detach() for name, p in own}
+        return TowerParts(norms=norms) if norms else None

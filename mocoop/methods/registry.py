@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from yacs.config import CfgNode
 
@@ -72,8 +73,8 @@ def register_method(
     node: str | None = None,
     keys: Sequence[Key] = (),
     problems: Callable[[CfgNode], list[str]] = lambda cfg: [],
-    **about,
-) -> Callable[[type], type]:
+    **about: Any,
+) -> Callable[[type[PromptMethod]], type[PromptMethod]]:
     """A class decorator that registers a method.
 
     about: what else `mocoop.catalog.Listed` knows.
@@ -82,11 +83,11 @@ def register_method(
     a node or with one name, and for a class that is not what is said of it.
     """
 
-    def register(method: type) -> type:
+    def register(method: type[PromptMethod]) -> type[PromptMethod]:
         if unknown := ", ".join(sorted(about.keys() - set(DECLARED))):
             raise ConfigError(f"{name} is registered with {unknown}, expected {', '.join(DECLARED)}")
-        own = {"build": method, "node": node, "keys": _keys(name, node, keys, about), "more_problems": problems}
-        entry = MethodEntry(name, published, title, **about, **own)
+        own = {"node": node, "keys": _keys(name, node, keys, about), **about}
+        entry = MethodEntry(name, published, title, build=method, more_problems=problems, **own)
         if problem := entry.problem() or class_problem(entry, PromptMethod, OnePrompt):
             raise ConfigError(problem)
         if other := entry.with_same_node(_ENTRIES.values()):
@@ -148,7 +149,7 @@ def load_plugin(path: str | Path) -> list[str]:
 
 def _import_plugin(path: Path, module_name: str) -> None:
     spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None:
+    if spec is None or spec.loader is None:
         raise ConfigError(f"plugin {path} cannot be imported, expected a file with the ending .py")
     module, before = importlib.util.module_from_spec(spec), dict(_ENTRIES)
     if str(path.parent) not in sys.path:

@@ -49,7 +49,9 @@ class TCP(KgCoOp):
         )
         self.meta_net = nn.Sequential(layers).to(self.clip_model.dtype)
         ending = prompt_ending("TCP", self.cfg.DATASET.NAME)
-        prompts = [[Context(0, len(self.ctx)), ending.format(readable(name))] for name in self.classnames]
+        prompts: list[list[str | Context]] = [
+            [Context(0, len(self.ctx)), ending.format(readable(name))] for name in self.classnames
+        ]
         self.layout = PromptLayout(prompts, self.classnames, self.clip_model.tokenizer)
         self.rows_shape = (1, len(self.classnames), len(self.ctx), width)
 

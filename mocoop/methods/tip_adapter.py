@@ -35,6 +35,10 @@ class TipAdapter(FeatureMethod):
     """
 
     takes_steps = False
+    keys: Tensor
+    labels: Tensor
+    alpha: Tensor
+    beta: Tensor
     templates_of = staticmethod(tip_templates)
 
     def setup(self) -> None:
@@ -92,7 +96,7 @@ class TipAdapter(FeatureMethod):
             logits = clip + alphas[:, None, None] * self.votes(image, beta)  # (A, M, C)
             right = (logits.argmax(-1) == label).sum(-1)
             if right.max() > best:
-                best = right.max()
+                best = int(right.max())
                 self.alpha.fill_(alphas[right.argmax()])
                 self.beta.fill_(beta)
 

@@ -1,5 +1,7 @@
 """2SFS, two-stage few-shot adaptation (arXiv 2503.11609): first the LayerNorms of both towers, then a linear head."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -28,15 +30,15 @@ class TwoSFS(TunedTowers):
     def setup(self) -> None:
         super().setup()
         image_tower(self)
-        self.text_norms = LayerNorms(text_tower(self), prefix="transformer.")
+        self.text_norms = LayerNorms(cast(nn.Module, text_tower(self)), prefix="transformer.")
         self.image_norms = LayerNorms(self.clip_model.visual)
         self.head = nn.Parameter(torch.zeros(len(self.trained_classnames), self.clip_model.embed_dim))
         self.stages = (self.settings.FIRST_STAGE,)
 
-    def text_parts(self) -> TowerParts:
+    def text_parts(self) -> TowerParts | None:
         return self.text_norms.parts()
 
-    def image_parts(self) -> TowerParts:
+    def image_parts(self) -> TowerParts | None:
         return self.image_norms.parts(learn=self.stage == 0)
 
     def encode_classes(self) -> Tensor:

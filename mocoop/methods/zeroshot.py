@@ -1,6 +1,6 @@
 """Zero-shot CLIP (arXiv 2103.00020): hand-written templates, nothing learned."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -26,7 +26,7 @@ def template_features(text_encoder: TextEncoder, templates: Sequence[str], class
 class ZeroshotCLIP(PromptMethod):
     """Class features from `templates`; with several, the normalised mean of their normalised features."""
 
-    templates_of = staticmethod(lambda dataset: [single_template(dataset)])
+    templates_of: Callable[[str], list[str]] = staticmethod(lambda dataset: [single_template(dataset)])
 
     def setup(self) -> None:
         self.templates = self.templates_of(self.cfg.DATASET.NAME)

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ class PlacedBatches(Sampler):
         stream: what tells this run's random numbers from those of other seeds.
     """
 
-    def __init__(self, batch_sampler: Sampler, stream: int):
+    def __init__(self, batch_sampler: BatchSampler, stream: int):
         self.batch_sampler, self.stream = batch_sampler, stream
         self.epoch = self.skip = 0
         self.end: int | None = None
@@ -51,7 +52,7 @@ class Wrapped(Dataset):
     """A dataset whose items are made of another's."""
 
     def __init__(self, dataset: Dataset):
-        self.dataset = dataset
+        self.dataset: Any = dataset  # torch declares no length of it
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -60,7 +61,7 @@ class Wrapped(Dataset):
 class SeededDataset(Wrapped):
     """Items of a dataset by (index, seed), each made with generators of that seed."""
 
-    def __getitem__(self, item: tuple[int, int]):
+    def __getitem__(self, item: tuple[int, int]) -> dict:
         index, seed = item
         with generators_seeded(seed):
             return self.dataset[index]
@@ -72,7 +73,7 @@ def reproducible(loader: DataLoader, stream: int, keep_last: bool = False) -> Da
     Args:
         keep_last: whether a last batch that is short is kept, if the loader drops it.
     """
-    batches = loader.batch_sampler
+    batches = cast(BatchSampler, loader.batch_sampler)  # the loader may not load single items
     if keep_last:
         batches = BatchSampler(batches.sampler, batches.batch_size, drop_last=False)
     return _loader_like(loader, SeededDataset(loader.dataset), PlacedBatches(batches, stream))
@@ -81,7 +82,7 @@ def reproducible(loader: DataLoader, stream: int, keep_last: bool = False) -> Da
 class OwnShares(Sampler):
     """Of each batch of a batch sampler what this rank loads, each item beside the size of the whole batch."""
 
-    def __init__(self, batch_sampler: Sampler):
+    def __init__(self, batch_sampler: BatchSampler | PlacedBatches):
         self.batch_sampler = batch_sampler
 
     def __len__(self) -> int:
@@ -95,7 +96,7 @@ class OwnShares(Sampler):
 class SharedDataset(Wrapped):
     """Items of a dataset that say, under `of`, of how many in their batch they are."""
 
-    def __getitem__(self, item: tuple):
+    def __getitem__(self, item: tuple) -> dict:
         index, size = item
         return self.dataset[index] | {"of": size}
 
@@ -104,7 +105,8 @@ def shared_batches(loader: DataLoader) -> DataLoader:
     """The loader, or among several ranks one that loads this rank's share of each batch, for `whole`."""
     if world_size() == 1:
         return loader
-    return _loader_like(loader, SharedDataset(loader.dataset), OwnShares(loader.batch_sampler))
+    batches = cast("BatchSampler | PlacedBatches", loader.batch_sampler)
+    return _loader_like(loader, SharedDataset(loader.dataset), OwnShares(batches))
 
 
 def whole(batch: dict) -> dict:
@@ -117,7 +119,7 @@ def whole(batch: dict) -> dict:
     return images | {name: _joined([part[name] for part in said])[:size] for name in said[0]}
 
 
-def _joined(parts: list):
+def _joined(parts: list) -> torch.Tensor | list:
     return torch.cat(parts) if isinstance(parts[0], torch.Tensor) else [item for part in parts for item in part]
 
 

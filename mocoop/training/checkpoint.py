@@ -9,6 +9,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from mocoop.clip.weights import load_plain, why_unreadable
 from mocoop.errors import CheckpointError, DataError, quoted
@@ -19,12 +20,12 @@ POINTER = "checkpoint"
 BEST_MODEL = "model-best.pth.tar"
 
 
-def epoch_model(epoch: int) -> str:
-    """The file name of the checkpoint after `epoch` epochs."""
+def epoch_model(epoch: int | str) -> str:
+    """The file name of the checkpoint after `epoch` epochs, or of what stands for their number in a pattern."""
     return f"model.pth.tar-{epoch}"
 
 
-def save_checkpoint(state, save_dir, model_name="") -> Path:
+def save_checkpoint(state: dict, save_dir: str | Path, model_name: str = "") -> Path:
     """Write `state` to `save_dir` as `model_name`, by default after `state["epoch"]`, and point `checkpoint` to it."""
     path = Path(save_dir) / (model_name or epoch_model(state["epoch"]))
     save_state(state, path)
@@ -34,7 +35,7 @@ def save_checkpoint(state, save_dir, model_name="") -> Path:
     return path
 
 
-def load_checkpoint(fpath) -> dict:
+def load_checkpoint(fpath: str | Path) -> dict:
     """The dictionary stored in `fpath`, on the CPU; reads CoOp's and Dassl's files too.
 
     Raises CheckpointError if the file is missing, damaged, holds no dictionary, or holds objects that could run code.
@@ -52,7 +53,7 @@ def load_checkpoint(fpath) -> dict:
     return checkpoint
 
 
-def last_checkpoint(directory) -> Path | None:
+def last_checkpoint(directory: str | Path) -> Path | None:
     """The file that `checkpoint` in `directory` points to, or None without such a pointer."""
     pointer = Path(directory) / POINTER
     if not pointer.is_file():
@@ -66,7 +67,7 @@ def last_checkpoint(directory) -> Path | None:
     return pointer.parent / name
 
 
-def load_pretrained_weights(model, weight_path):
+def load_pretrained_weights(model: nn.Module, weight_path: str | Path) -> None:
     """Load what fits, by name and shape, of the weights in `weight_path`. Raises CheckpointError if nothing does."""
     checkpoint = load_checkpoint(weight_path)
     weights = checkpoint.get("state_dict", checkpoint)
@@ -84,12 +85,12 @@ def load_pretrained_weights(model, weight_path):
         print(f"Layers discarded due to unmatched keys or size: {left_out}")
 
 
-def save_state(state, path):
+def save_state(state: dict, path: str | Path) -> None:
     """Write a dictionary of tensors and plain values, whole or not at all."""
     buffer = io.BytesIO()  # where a disk is full, torch's own writer hides the reason
     torch.save(state, buffer)
     write_file(path, buffer.getbuffer())
 
 
-def _without_module_prefix(state_dict):
+def _without_module_prefix(state_dict: dict) -> OrderedDict[str, object]:
     return OrderedDict((str(name).removeprefix("module."), value) for name, value in state_dict.items())

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from mocoop.errors import quoted
-from mocoop.results.metrics import compute_metrics, compute_sides, concatenate, per_class, rank
+from mocoop.results.metrics import Ranking, compute_metrics, compute_sides, concatenate, per_class, rank
 from mocoop.results.predictions import predictions_frame, relative_path
 from mocoop.results.routing import RouterTally, summarise_routing
 
@@ -21,11 +22,16 @@ _LINUX_STATUS = Path("/proc/self/status")
 class Measurement:
     """Collects predictions batch by batch; only what the metrics need is kept."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.routers = RouterTally()
-        self.rankings, self.labels, self.domains, self.paths, self.experts, self.gates = [], [], [], [], [], []
+        self.rankings: list[Ranking] = []
+        self.paths: list[str] = []
+        self.labels: list[Tensor] = []
+        self.domains: list[Tensor] = []
+        self.experts: list[Tensor] = []
+        self.gates: list[Tensor] = []
 
-    def add(self, prediction: dict[str, torch.Tensor], batch: dict) -> None:
+    def add(self, prediction: dict[str, Tensor], batch: dict) -> None:
         """`prediction` as `PromptMethod.predict` returns it, for a batch of the test loader."""
         self.rankings.append(rank(prediction["logits"].float().cpu()))
         self.labels.append(batch["label"].cpu())
@@ -35,12 +41,11 @@ class Measurement:
             self.experts.append(prediction["experts"].cpu())
             self.gates.append(prediction["gates"].float().cpu())
         if "expert_logits" in prediction:
-            self.routers.add(
-                *(prediction[key].float().cpu().numpy() for key in ("logits", "expert_logits")),
-                *(part.numpy() for part in (self.experts[-1], self.gates[-1])),
-                prediction["similarity"].float().cpu().numpy(),
-                *(part.numpy() for part in (self.labels[-1], self.domains[-1])),
+            scores = {key: prediction[key].float().cpu().numpy() for key in ("logits", "expert_logits", "similarity")}
+            chosen, gates, labels, domains = (
+                of_batches[-1].numpy() for of_batches in (self.experts, self.gates, self.labels, self.domains)
             )
+            self.routers.add(**scores, chosen=chosen, gates=gates, labels=labels, domains=domains)
 
     def summary(self, classnames: list[str], base: int | None = None) -> dict:
         """`metrics` and `per_class` of the run's record; with those of both sides where the first `base` are base."""
@@ -93,7 +98,7 @@ def too_few_images(images: Sequence, shots: int) -> str | None:
     fewer = [name for name, count in counts.items() if count < shots]
     if not fewer:
         return None
-    name = min(fewer, key=counts.get)
+    name = min(fewer, key=lambda name: counts[name])
     return (
         f"DATASET.NUM_SHOTS is {shots}, and {len(fewer)} of {len(counts)} classes have fewer training images, "
         f"{quoted(name)} {counts[name]}: all of theirs are used"
@@ -105,8 +110,8 @@ def peak_memory_mb(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     if _LINUX_STATUS.is_file():
-        peak = next(line for line in _LINUX_STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(peak.split()[1]) / 2**10
+        line = next(line for line in _LINUX_STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 

@@ -3,12 +3,13 @@
 import logging
 import re
 from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import PIL
 import torch
 import torchvision
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from mocoop.clip.feature_cache import ImageFeatureCache, cache_folder, key_of
@@ -67,26 +68,27 @@ def _cached_batches(
 ) -> Iterator[tuple[Tensor, dict]]:
     cache = ImageFeatureCache(key)
     cache.features = from_main(lambda: cache.features)  # another machine's may hold others
-    items = loader.dataset.data_source
+    dataset, size = cast(Any, loader.dataset), cast(int, loader.batch_size)
+    items = dataset.data_source
     shares = of_all([file_sha256(items[place].impath) for place in own_range(len(items))])
     digests = [digest for share in shares for digest in share]
     missing = [i for i, digest in enumerate(digests) if digest not in cache.features]
     logger.info("image features: %d of %d from the cache", len(items) - len(missing), len(items))
     if missing:
-        options = {"batch_size": loader.batch_size, "num_workers": loader.num_workers}
-        for batch in _whole_batches(DataLoader(Subset(loader.dataset, missing), **options)):
+        left = DataLoader(Subset(dataset, missing), batch_size=size, num_workers=loader.num_workers)
+        for batch in _whole_batches(left):
             for i, feature in zip(batch["index"].tolist(), encode(batch).cpu()):
                 cache.features[digests[i]] = feature
         if is_main():
             cache.save()
-    for start in range(0, len(items), loader.batch_size):
-        chosen = range(start, min(start + loader.batch_size, len(items)))
+    for start in range(0, len(items), size):
+        chosen = range(start, min(start + size, len(items)))
         features = torch.stack([cache.features[digests[i]] for i in chosen]).to(precision.device)
         labels, domains, paths = zip(*((items[i].label, items[i].domain, items[i].impath) for i in chosen))
         yield features, {"label": torch.tensor(labels), "domain": torch.tensor(domains), "impath": list(paths)}
 
 
-def image_key(dataset: Dataset, method: PromptMethod, precision: Precision) -> str:
+def image_key(dataset: Any, method: PromptMethod, precision: Precision) -> str:
     """Hash of all that turns the bytes of an image's file into a feature of CLIP itself."""
     versions = [torch.__version__, torchvision.__version__, PIL.__version__]
     computed = [precision.tested, precision.device.type, method.image_encoder.is_fast, method.clip_model.anatomy]

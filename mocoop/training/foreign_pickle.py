@@ -5,7 +5,8 @@ NumPy numbers. `torch.load(weights_only=True)` refuses such files. Under `stand_
 object in the place of each of the objects named here: nothing from the file is run, and no real class is built.
 """
 
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from types import FunctionType
 
 import numpy as np
@@ -26,33 +27,33 @@ INERT_CLASSES = (
 class Inert:
     """An object of which nothing is kept."""
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: object) -> None:
         pass
 
 
 class NumberType:
     """In place of `numpy.dtype`, and of numbers only: a code such as "f8" and a byte order."""
 
-    def __init__(self, code, align=False, copy=True):
+    def __init__(self, code: str, align: bool = False, copy: bool = True):
         if np.dtype(code).kind not in "biuf":
             raise ValueError(f'got NumPy type "{code}", expected a number type')
         self.dtype = np.dtype(code)
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: tuple) -> None:
         self.dtype = self.dtype.newbyteorder(state[1])
 
 
-def python_number(number_type: NumberType, data: bytes):
+def python_number(number_type: NumberType, data: bytes) -> bool | int | float:
     """In place of NumPy's scalar constructor: a plain Python number."""
     return np.frombuffer(data, number_type.dtype)[0].item()
 
 
-def plain_dict(*default_factory) -> dict:
+def plain_dict(*default_factory: object) -> dict:
     """In place of `collections.defaultdict`, whose factory is dropped."""
     return {}
 
 
-def stand_ins():
+def stand_ins() -> AbstractContextManager:
     """A context in which `torch.load(weights_only=True)` knows the stand-ins."""
     if hasattr(torch.serialization, "safe_globals"):
         return torch.serialization.safe_globals(STAND_INS)
@@ -60,8 +61,9 @@ def stand_ins():
     return nullcontext()
 
 
-def _named(path: str, stand_in):
+def _named(path: str, stand_in: Callable) -> Callable:
     """The stand-in under another's name; a copy, since one stands in for several."""
+    copy: type | FunctionType
     if isinstance(stand_in, type):
         copy = type(stand_in.__name__, (stand_in,), {})
     else:
@@ -71,7 +73,7 @@ def _named(path: str, stand_in):
     return copy
 
 
-STAND_INS = [
+STAND_INS: list[Callable | tuple[Callable, str]] = [
     dict,
     *(_named(path, Inert) for path in INERT_CLASSES),
     _named("numpy.dtype", NumberType),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from mocoop.methods.registry import methods
+from mocoop.methods.registry import MethodEntry, methods
 from mocoop.results.coop_logs import log_place, logged_config
 
 # what names of CoOp's config files begin with, such as vit_b16_ep50_ctxv1
@@ -24,7 +24,7 @@ def foreign_description(folder: Path) -> dict:
     config, place = logged_config(folder), log_place(folder) or {}
     entry = methods().get(config.get("TRAINER.NAME") or place.get("method", ""))
     known = {
-        "name": entry and entry.name,
+        "name": entry.name if entry else None,
         "backbone": config.get("MODEL.BACKBONE.NAME") or _backbone_of(place.get("cfg", "")),
         "dataset": config.get("DATASET.NAME"),
         "classes": config.get("DATASET.SUBSAMPLE_CLASSES") or _CLASSES.get(place.get("phase", "")),
@@ -38,12 +38,12 @@ def _backbone_of(cfg_name: str) -> str | None:
     return next(found, None)
 
 
-def _structure(entry, config: dict[str, str]) -> dict:
+def _structure(entry: MethodEntry, config: dict[str, str]) -> dict:
     stated = {key: config.get(f"TRAINER.{entry.node}.{key}") for key in entry.structural_keys}
     return {key: _value(text) for key, text in stated.items() if text is not None}
 
 
-def _value(text: str):
+def _value(text: str) -> object:
     """A value as yacs prints it: plain yaml, of which an empty one is a text."""
     try:
         return yaml.safe_load(text) if text else ""

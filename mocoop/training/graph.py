@@ -73,7 +73,7 @@ class StepGraph:
         if self._graph is None and self._eager_steps >= EAGER_STEPS and image.shape == self._shape:
             self._capture(image, label)
         if self._graph is not None and image.shape == self._shape:
-            return self._replay(image, label)
+            return self._replay(self._graph, image, label)
         if self._graph is None:
             self._eager_steps = self._eager_steps + 1 if image.shape == self._shape else 1
             self._shape = image.shape
@@ -96,10 +96,10 @@ class StepGraph:
             return
         self._graph, self._gradients = graph, [p.grad for p in self.parameters]
 
-    def _replay(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
+    def _replay(self, graph: torch.cuda.CUDAGraph, image: Tensor, label: Tensor) -> dict[str, Tensor]:
         self._image.copy_(image)
         self._label.copy_(label)
         for p, gradient in zip(self.parameters, self._gradients):
             p.grad = gradient
-        self._graph.replay()
+        graph.replay()
         return self._values

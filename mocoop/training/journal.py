@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from yacs.config import CfgNode
 
@@ -9,6 +10,9 @@ from mocoop.distributed import is_main
 from mocoop.results.history import FILE_NAME as HISTORY
 from mocoop.results.history import HistoryWriter
 from mocoop.training import wandb_log
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +28,8 @@ class Journal:
     def __init__(self, cfg: CfgNode, folder: str | Path):
         self.cfg, self.folder = cfg, Path(folder)
         self.history: HistoryWriter | None = None
-        self.tensorboard = self.wandb = None
+        self.tensorboard: SummaryWriter | None = None
+        self.wandb: wandb_log.WandbLog | None = None
         self.epoch = 0
 
     def start(self) -> None:
@@ -58,11 +63,12 @@ class Journal:
             self.history.flush()
 
     def close(self) -> None:
-        for log in filter(None, (self.history, self.tensorboard, self.wandb)):
-            log.close()
+        for log in (self.history, self.tensorboard, self.wandb):
+            if log is not None:
+                log.close()
 
 
-def _tensorboard(folder: Path):
+def _tensorboard(folder: Path) -> "SummaryWriter | None":
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

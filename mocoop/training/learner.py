@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 from yacs.config import CfgNode
 
 from mocoop.clip.shares import together
@@ -18,7 +19,7 @@ from mocoop.training.graph import StepGraph, why_eager
 from mocoop.training.optimizer import build_optimizer
 from mocoop.training.precision import Precision
 from mocoop.training.run_state import description, learned_state
-from mocoop.training.schedule import build_lr_scheduler, iterations
+from mocoop.training.schedule import EpochScheduler, build_lr_scheduler, iterations
 
 ADVICE = "lower OPTIM.LR or use a higher PREC; the last saved state is kept"
 
@@ -32,15 +33,17 @@ class Learner:
         batches: of an epoch.
 
     Attributes:
-        optimizer, scheduler: None for a method that takes no steps.
+        optimizer, scheduler: of a method with parameters that learn; others have none.
         by_iteration: whether the schedule moves on after each step, not after each epoch.
     """
+
+    optimizer: Optimizer
+    scheduler: EpochScheduler
 
     def __init__(self, cfg: CfgNode, method: PromptMethod, precision: Precision, batches: int):
         self.method, self.precision = method, precision
         steps = iterations(cfg, batches)
         self.clip_norm, self.by_iteration = grad_clip_norm(cfg), steps > 0
-        self.optimizer = self.scheduler = None
         if method.learned_parameters():
             self.optimizer = build_optimizer(method.parameter_groups(cfg.OPTIM.LR), cfg.OPTIM, precision.device)
             self.scheduler = build_lr_scheduler(self.optimizer, cfg.OPTIM, steps, method.stages)
@@ -147,8 +150,8 @@ class Learner:
 
     def stateful_parts(self) -> dict:
         """What has a state of its own beside the method, by its name in a checkpoint."""
-        parts = {"optimizer": self.optimizer, "scheduler": self.scheduler, "scaler": self.precision.scaler}
-        return {name: part for name, part in parts.items() if part is not None}
+        own = {name: part for name, part in vars(self).items() if name in ("optimizer", "scheduler")}
+        return own | {"scaler": self.precision.scaler}
 
 
 def load_weights(method: PromptMethod, checkpoint: dict, path: Path) -> None:
@@ -178,7 +181,7 @@ class StepValues:
     def __init__(self, parts: dict[str, Tensor], files: Sequence[str], place: str):
         self.names, self.files, self.place = list(parts), files, place
         self._values = torch.stack([value.detach().float() for value in parts.values()])
-        self._copied = None
+        self._copied: torch.cuda.Event | None = None
         if self._values.device.type == "cuda":
             host = torch.empty(self._values.shape, pin_memory=True)
             self._values, self._copied = host.copy_(self._values, non_blocking=True), torch.cuda.Event()

@@ -7,10 +7,11 @@ still have the validation before it.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch.utils.data import DataLoader
@@ -21,10 +22,9 @@ from mocoop.clip.shares import together
 from mocoop.distributed import from_main, is_main, of_all
 from mocoop.errors import CheckpointError, TrainingError
 from mocoop.results.record import config_differences
-from mocoop.training import best_epoch
-from mocoop.training.batches import shared_batches, whole
+from mocoop.training.batches import PlacedBatches, shared_batches, whole
 from mocoop.training.checkpoint import BEST_MODEL, save_checkpoint
-from mocoop.training.few_shot_features import RunFeatures
+from mocoop.training.few_shot_features import RunFeatures, wants_best_epoch
 from mocoop.training.journal import Journal
 from mocoop.training.learner import Learner, StepValues
 from mocoop.training.progress import Progress
@@ -78,6 +78,7 @@ class TrainingLoop:
         features: RunFeatures,
     ):
         self.cfg, self.learner, self.loader, self.journal = cfg, learner, loader, journal
+        self.order = cast(PlacedBatches, loader.batch_sampler)
         self.folder, self.manifest_sha256 = Path(folder), manifest_sha256
         self.stop, self.validate, self.features = stop, validate, features
         self.epoch = self.batch = 0
@@ -163,7 +164,7 @@ class TrainingLoop:
             self.journal.scalar(f"train/{name}", average.mean, launched.step - 1)
         self.journal.scalar("train/lr", launched.next_lr, launched.step - 1)
 
-    def _batches(self) -> Iterator[tuple[int, dict]]:
+    def _batches(self) -> Generator[tuple[int, dict], None, None]:
         """The batches that are left of this epoch, with their numbers, as an uninterrupted epoch would have them."""
         interrupted, self._interrupted = self._interrupted, None
         start = 0
@@ -171,7 +172,7 @@ class TrainingLoop:
             start = interrupted["batch"]
             restore_random_state(interrupted["epoch_random_state"])
         self.batch, self._epoch_random_state = start - 1, random_state()
-        self.loader.batch_sampler.start_at(self.epoch, start, self._batches_of_epoch(self.epoch))
+        self.order.start_at(self.epoch, start, self._batches_of_epoch(self.epoch))
         batches = enumerate(shared_batches(self.loader), start)
         found = next(batches, None)  # the order has been drawn
         if interrupted is not None:
@@ -192,7 +193,7 @@ class TrainingLoop:
     def _after_epoch(self) -> None:
         self.journal.flush()
         done, frequency = self.epoch + 1, self.cfg.TRAIN.CHECKPOINT_FREQ
-        if best_epoch.is_wanted(self.cfg):
+        if wants_best_epoch(self.cfg):
             with self._saved_if_stopped():
                 result = self.validate()
             if result > self.best_result:
@@ -242,7 +243,7 @@ class TrainingLoop:
             return self._state(self.epoch)
         return self._state(self.epoch, batch=self.batch + 1, epoch_random_state=self._epoch_random_state)
 
-    def _state(self, epochs: int, **more) -> dict:
+    def _state(self, epochs: int, **more: Any) -> dict:
         """A checkpoint after `epochs` whole epochs; the history up to there is on the disk then."""
         self.learner.check_finite(self._place())
         self.journal.flush()
@@ -253,7 +254,7 @@ class TrainingLoop:
             epoch=epochs,
             epochs=self.epochs,
             best_result=self.best_result,
-            stream=self.loader.batch_sampler.stream,
+            stream=self.order.stream,
             train_seconds=self.seconds(),
             manifest_sha256=self.manifest_sha256,
             **more,
@@ -284,8 +285,7 @@ class TrainingLoop:
         self.learner.restore(checkpoint, path)
         self.best_result = checkpoint["best_result"]
         self.seconds_before = checkpoint.get("train_seconds", 0.0)
-        sampler = self.loader.batch_sampler
-        sampler.stream = checkpoint.get("stream", sampler.stream)
+        self.order.stream = checkpoint.get("stream", self.order.stream)
         if batch:
             self._interrupted = checkpoint
         else:

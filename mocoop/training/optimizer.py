@@ -1,11 +1,16 @@
 """Optimisers by name, with the hyper-parameters of the OPTIM node."""
 
+from collections.abc import Callable, Iterable
+
 import torch
-from torch import optim
+from torch import nn, optim
+from yacs.config import CfgNode
 
 from mocoop.errors import ConfigError
 
-OPTIMIZERS = {  # its class, and what it takes beside rate and weight decay
+OPTIMIZERS: dict[
+    str, tuple[Callable[..., optim.Optimizer], Callable[[CfgNode], dict]]
+] = {  # its class, and what it takes beside rate and weight decay
     "adam": (optim.Adam, lambda cfg: _adams_own(cfg)),
     "amsgrad": (optim.Adam, lambda cfg: _adams_own(cfg) | {"amsgrad": True}),
     "sgd": (
@@ -21,7 +26,9 @@ OPTIMIZERS = {  # its class, and what it takes beside rate and weight decay
 FUSED = (optim.SGD, optim.Adam, optim.AdamW)  # a GPU updates all with a few launches, and skips amp's by itself
 
 
-def build_optimizer(params, optim_cfg, device: torch.device | None = None) -> optim.Optimizer:
+def build_optimizer(
+    params: Iterable[nn.Parameter] | Iterable[dict], optim_cfg: CfgNode, device: torch.device | None = None
+) -> optim.Optimizer:
     """The optimiser that `optim_cfg.NAME` names, over parameters or groups of them.
 
     Groups without a rate of their own learn at `optim_cfg.LR`. On a CUDA `device` it is fused where torch has that.
@@ -36,5 +43,5 @@ def build_optimizer(params, optim_cfg, device: torch.device | None = None) -> op
     return kind(params, lr=optim_cfg.LR, weight_decay=optim_cfg.WEIGHT_DECAY, **options(optim_cfg), **fused)
 
 
-def _adams_own(cfg) -> dict:
+def _adams_own(cfg: CfgNode) -> dict:
     return {"betas": (cfg.ADAM_BETA1, cfg.ADAM_BETA2), "eps": cfg.get("EPS", 1e-8)}  # Dassl's config has no EPS

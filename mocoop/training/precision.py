@@ -1,7 +1,7 @@
 """In which precision a method trains and is tested: TRAINER.<METHOD>.PREC and TEST.PREC."""
 
-import contextlib
 import logging
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -37,8 +37,8 @@ class Precision:
             logger.info("PREC %s needs a GPU: on the CPU it runs as fp32", prec)
         self.tested = self.used if test == "train" or self.used == "fp16" else "fp32"
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.used == "amp")
-        self._one = torch.ones((), device=device) if self.scaler.is_enabled() else None
-        self._skipped = torch.zeros((), device=device) if self.scaler.is_enabled() else None
+        place = device if self.scaler.is_enabled() else "cpu"  # where nothing is counted, no GPU need be there
+        self._one, self._skipped = torch.ones((), device=place), torch.zeros((), device=place)
 
     def prepare(self, clip_model: Backbone) -> Backbone:
         """CLIP with its weights in this precision."""
@@ -46,11 +46,11 @@ class Precision:
             clip_model.halve()
         return clip_model
 
-    def autocast(self, testing: bool = False):
+    def autocast(self, testing: bool = False) -> AbstractContextManager:
         """The context in which a forward pass runs."""
         dtypes = {"amp": torch.float16, "bf16": torch.bfloat16}
         dtype = dtypes.get(self.tested if testing else self.used)
-        return torch.autocast(self.device.type, dtype=dtype) if dtype else contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=dtype) if dtype else nullcontext()
 
     def backward(self, method: PromptMethod, parts: dict[str, Tensor]) -> None:
         """The method's backward pass, on losses multiplied by the scaler's number."""
@@ -75,8 +75,6 @@ class Precision:
 
     def take_skipped(self) -> int:
         """How many steps amp has skipped since this was last asked."""
-        if self._skipped is None:
-            return 0
         skipped = int(self._skipped.item())
         self._skipped.zero_()
         return skipped

@@ -8,8 +8,9 @@ from collections import defaultdict
 class Average:
     """The last of some values, and their mean; as text, `last (mean)` in a number's format."""
 
-    def __init__(self):
-        self.last = self.total = self.count = 0
+    def __init__(self) -> None:
+        self.last = self.total = 0.0
+        self.count = 0
 
     def update(self, value: float) -> None:
         self.last = value
@@ -29,7 +30,7 @@ class Progress:
     a batch's values are known.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.losses: dict[str, Average] = defaultdict(Average)
         self.batch_time, self.data_time = Average(), Average()
         self.start_batch()

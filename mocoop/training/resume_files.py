@@ -38,7 +38,8 @@ def newest_state(folder: Path) -> tuple[Path, dict] | None:
     A damaged file is passed over with a warning, and put aside where the next state would take its place: the last
     good one must not be what is written over. Raises CheckpointError if all are damaged.
     """
-    best, damaged = None, []
+    best: tuple[Path, dict] | None = None
+    damaged = []
     for path in _candidates(folder):
         if best and (path.name == PREVIOUS or (_epoch_of(path), 0) <= progress(best[1])):
             continue  # its name says that it is behind
@@ -66,7 +67,8 @@ def progress(checkpoint: dict) -> tuple[int, int]:
 
 def _candidates(folder: Path) -> list[Path]:
     """What may hold the newest state: mid-epoch files, then those of the epochs from the last to the first."""
-    epochs = sorted(filter(_epoch_of, folder.glob(epoch_model("*"))), key=_epoch_of, reverse=True)
+    found = filter(_epoch_of, folder.glob(epoch_model("*")))
+    epochs = sorted(found, key=_epoch_of, reverse=True)
     return [path for path in (folder / NEWEST, folder / PREVIOUS, *epochs) if path.is_file()]
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import cast
 
 import torch
 from PIL import UnidentifiedImageError
@@ -20,11 +21,10 @@ from mocoop.errors import ConfigError, DataError
 from mocoop.methods import extend_cfg, load_plugin
 from mocoop.training.failures import explain
 from mocoop.training.limits import limit_problems
-from mocoop.training.registration import register_trainers
 from mocoop.training.run_folder import hold, writable_folder
 from mocoop.training.seeding import set_random_seed
 from mocoop.training.stopping import Stopped, stop_requests
-from mocoop.training.trainer import PromptTrainer
+from mocoop.training.trainer import PromptTrainer, register_trainers
 from mocoop.versions import collect_env_info
 
 
@@ -150,7 +150,7 @@ def build(args: argparse.Namespace, cfg: CfgNode) -> PromptTrainer:
     print_config(args, cfg)
     if cfg.SEED >= 0:
         print(f"Setting fixed seed: {cfg.SEED}")
-    return build_trainer(cfg)
+    return cast(PromptTrainer, build_trainer(cfg))
 
 
 def evaluate(trainer: PromptTrainer, args: argparse.Namespace) -> None:

@@ -89,7 +89,7 @@ def pack(
     return state
 
 
-def learned_state(checkpoint: dict, path) -> dict:
+def learned_state(checkpoint: dict, path: str | Path) -> dict:
     """The learned parameters in a checkpoint of ours, or of CoOp's trainers."""
     state = checkpoint.get("state_dict")
     if not isinstance(state, dict) or type(checkpoint.get("epoch")) is not int:
@@ -105,7 +105,7 @@ def weights_sha256(state: dict[str, Tensor]) -> str | None:
     return tensors_sha256(sorted(state.items())) if state else None
 
 
-def description(checkpoint: dict, path) -> dict | None:
+def description(checkpoint: dict, path: str | Path) -> dict | None:
     """What a checkpoint says of its method (`describe_method`); None if it says nothing, as CoOp's own."""
     made = checkpoint.get("method")
     if made is None:
@@ -118,7 +118,7 @@ def description(checkpoint: dict, path) -> dict | None:
     return made
 
 
-def known_of(checkpoint: dict, path) -> dict:
+def known_of(checkpoint: dict, path: str | Path) -> dict:
     """What a checkpoint says of its method, else what its folder tells (`foreign_description`)."""
     return description(checkpoint, path) or foreign_description(run_folder(path))
 
@@ -153,14 +153,14 @@ def find_checkpoint(folder: Path, epoch: int | None = None) -> Path:
     return path
 
 
-def check_made_for(cfg: CfgNode, checkpoint: dict, path) -> None:
+def check_made_for(cfg: CfgNode, checkpoint: dict, path: str | Path) -> None:
     """Raises CheckpointError if a checkpoint belongs to another method than the config's."""
     made = known_of(checkpoint, path).get("name")
     if made not in (None, cfg.TRAINER.NAME):
         raise CheckpointError(f"{path} was trained with TRAINER.NAME {quoted(made)}, got {quoted(cfg.TRAINER.NAME)}")
 
 
-def check_clip(cfg: CfgNode, clip_model: Backbone, made: dict, path) -> None:
+def check_clip(cfg: CfgNode, clip_model: Backbone, made: dict, path: str | Path) -> None:
     """Raises CheckpointError if what was trained would meet another CLIP.
 
     Weights are compared by their hash, wherever they lie; where none was kept, as in old and foreign checkpoints,
@@ -187,7 +187,7 @@ def check_clip(cfg: CfgNode, clip_model: Backbone, made: dict, path) -> None:
         )
 
 
-def check_classes(method: PromptMethod, checkpoint: dict, path) -> None:
+def check_classes(method: PromptMethod, checkpoint: dict, path: str | Path) -> None:
     """Raises CheckpointError if what was learned for some classes would be used for others."""
     bound, made = method.bound_to_classes(), known_of(checkpoint, path)
     if not bound:
@@ -212,7 +212,7 @@ def unserved(trained: Sequence[str], wanted: Sequence[str]) -> str:
     return f"of which there are {len(trained)}, and none for other class names, such as {shown}"
 
 
-def structure_of(checkpoint: dict, path) -> dict:
+def structure_of(checkpoint: dict, path: str | Path) -> dict:
     """The structural keys of a checkpoint's method: as it resolved them, else as its config or its log has them."""
     made = description(checkpoint, path)
     if made is None:

@@ -5,12 +5,17 @@ the same functions with an iteration for an epoch.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from torch import Tensor
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from yacs.config import CfgNode
 
 from mocoop.errors import ConfigError
+
+Decay = Callable[[int], float]  # epoch -> the share of the base rate left
+Schedule = Callable[[float, int], float]  # base rate, epoch -> rate
 
 
 def iterations(cfg: CfgNode, batches: int = 1) -> int:
@@ -37,7 +42,7 @@ def single_step(epoch: int, size: int, gamma: float) -> float:
     return gamma ** (epoch // size)
 
 
-def multi_step(epoch: int, milestones, gamma: float) -> float:
+def multi_step(epoch: int, milestones: Sequence[int], gamma: float) -> float:
     """The share of the base rate left after multiplying by `gamma` at each of `milestones`."""
     return gamma ** sum(0 <= milestone <= epoch for milestone in milestones)
 
@@ -47,7 +52,7 @@ def cosine(epoch: int, total: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * epoch / total)) if epoch else 1.0
 
 
-def after_warmup(epoch: int, length: int, decay, recount: bool) -> float:
+def after_warmup(epoch: int, length: int, decay: Decay, recount: bool) -> float:
     """The share of the base rate left at `epoch` >= `length`, the end of the warm-up, where it is 1.
 
     `decay` is a schedule in epochs. It starts there anew if `recount`, and else goes on as if it had run all along,
@@ -61,8 +66,8 @@ def after_warmup(epoch: int, length: int, decay, recount: bool) -> float:
     return decay(epoch) / start if start else 0.0
 
 
-def build_schedule(optim_cfg, total: int):
-    """The function (base rate, epoch) -> rate that the OPTIM node describes, over `total` epochs.
+def build_schedule(optim_cfg: CfgNode, total: int) -> Schedule:
+    """The schedule that the OPTIM node describes, over `total` epochs.
 
     Raises ConfigError for unknown values.
     """
@@ -72,7 +77,7 @@ def build_schedule(optim_cfg, total: int):
         return lambda base, epoch: least + (base - least) * decay(epoch)
     warmup = _build_warmup(optim_cfg)
 
-    def schedule(base, epoch):
+    def schedule(base: float, epoch: int) -> float:
         if epoch < length:
             return warmup(base, epoch)
         return least + (base - least) * after_warmup(epoch, length, decay, optim_cfg.WARMUP_RECOUNT)
@@ -80,12 +85,12 @@ def build_schedule(optim_cfg, total: int):
     return schedule
 
 
-def in_stages(optim_cfg, total: int, ends: Sequence[int]):
+def in_stages(optim_cfg: CfgNode, total: int, ends: Sequence[int]) -> Schedule:
     """The schedule that starts anew at each of some epochs, and reaches its end there."""
     starts = [0, *ends]
     schedules = [build_schedule(optim_cfg, end - start) for start, end in zip(starts, [*ends, total])]
 
-    def schedule(base, epoch):
+    def schedule(base: float, epoch: int) -> float:
         stage = stage_at(epoch, ends)
         return schedules[stage](base, epoch - starts[stage])
 
@@ -97,7 +102,7 @@ def stage_at(epoch: int, ends: Sequence[int]) -> int:
     return sum(end <= epoch for end in ends)
 
 
-def _build_decay(optim_cfg, total: int):
+def _build_decay(optim_cfg: CfgNode, total: int) -> Decay:
     kind, stepsize, gamma = (optim_cfg[key] for key in ("LR_SCHEDULER", "STEPSIZE", "GAMMA"))
     if kind == "cosine":
         return lambda epoch: cosine(epoch, total)
@@ -114,8 +119,8 @@ def _build_decay(optim_cfg, total: int):
     raise ConfigError(f'OPTIM.LR_SCHEDULER: got "{kind}", expected one of single_step, multi_step, cosine')
 
 
-def _build_warmup(optim_cfg):
-    """The function (base rate, epoch) -> rate of the epochs of the warm-up."""
+def _build_warmup(optim_cfg: CfgNode) -> Schedule:
+    """That of the epochs of the warm-up."""
     if optim_cfg.WARMUP_TYPE == "constant":
         return lambda base, epoch: optim_cfg.WARMUP_CONS_LR
     if optim_cfg.WARMUP_TYPE == "linear":
@@ -132,7 +137,7 @@ class EpochScheduler(LRScheduler):
         ends: the epochs at which later stages start, if there are any.
     """
 
-    def __init__(self, optimizer, schedule, ends: Sequence[int] = ()):
+    def __init__(self, optimizer: Optimizer, schedule: Schedule, ends: Sequence[int] = ()):
         self.schedule, self.ends = schedule, ends
         super().__init__(optimizer)
 
@@ -141,13 +146,13 @@ class EpochScheduler(LRScheduler):
         """The one that the next epoch belongs to."""
         return stage_at(self.last_epoch, self.ends)
 
-    def get_lr(self) -> list[float]:
-        return [self.schedule(base, self.last_epoch) for base in self.base_lrs]
+    def get_lr(self) -> list[float | Tensor]:
+        return [self.schedule(float(base), self.last_epoch) for base in self.base_lrs]
 
     def state_dict(self) -> dict:
         return {"last_epoch": self.last_epoch, "base_lrs": list(self.base_lrs)}
 
-    def load_state_dict(self, state_dict: dict):
+    def load_state_dict(self, state_dict: dict) -> None:
         """Go to the epoch of `state_dict`, and set the optimiser's rates to it."""
         self.last_epoch = state_dict["last_epoch"]
         self.base_lrs = list(state_dict.get("base_lrs", self.base_lrs))
@@ -157,7 +162,9 @@ class EpochScheduler(LRScheduler):
             group["lr"] = rate
 
 
-def build_lr_scheduler(optimizer, optim_cfg, total: int = 0, stages: Sequence[float] = ()) -> EpochScheduler:
+def build_lr_scheduler(
+    optimizer: Optimizer, optim_cfg: CfgNode, total: int = 0, stages: Sequence[float] = ()
+) -> EpochScheduler:
     """The scheduler that the OPTIM node describes: LR_SCHEDULER, STEPSIZE, GAMMA, MAX_EPOCH, MIN_LR and WARMUP_*.
 
     Args:

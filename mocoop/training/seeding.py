@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 
-def set_random_seed(seed):
+def set_random_seed(seed: int) -> None:
     """Seed Python's, NumPy's and torch's generators, on every device."""
     random.seed(seed)
     np.random.seed(seed)
@@ -17,16 +17,17 @@ def set_random_seed(seed):
 def random_state() -> dict:
     """The state of those generators, in tensors, lists and numbers only, so that it loads with `weights_only=True`."""
     version, words, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state()
+    numpy = np.random.get_state(legacy=False)
+    keys, position = (numpy["state"][part] for part in ("key", "pos"))
     return {
         "python": [version, list(words), gauss],
-        "numpy": [name, keys.tolist(), int(position), int(has_gauss), float(cached)],
+        "numpy": [numpy["bit_generator"], keys.tolist(), int(position), int(numpy["has_gauss"]), float(numpy["gauss"])],
         "torch": torch.get_rng_state(),
         "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
     }
 
 
-def restore_random_state(state: dict):
+def restore_random_state(state: dict) -> None:
     """Put back what `random_state` returned, on CUDA for the device in use."""
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))

@@ -5,9 +5,11 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
 from mocoop.clip.shares import together
@@ -35,12 +37,12 @@ class Weights:
     Attributes:
         epoch: epochs that they have seen.
         selection: "last_step", "best_val" (the best on the validation images), or "epoch": one that was asked for.
-        sha256: of the learned tensors.
+        sha256: of the learned tensors; None if nothing is learned.
     """
 
     epoch: int
     selection: str
-    sha256: str
+    sha256: str | None
 
 
 class Tester:
@@ -48,15 +50,16 @@ class Tester:
 
     def __init__(self, cfg: CfgNode, method: PromptMethod, precision: Precision, stop: StopRequest):
         self.cfg, self.method, self.precision, self.stop = cfg, method, precision, stop
-        self.measurement, self.zero_shot, self.started = Measurement(), None, time.time()
+        self.measurement, self.started = Measurement(), time.time()
+        self.zero_shot: dict | None = None
 
     @torch.no_grad()
-    def run(self, loader, evaluator, with_zero_shot: bool) -> dict[str, float]:
+    def run(self, loader: DataLoader, evaluator: Any, with_zero_shot: bool) -> dict[str, float]:
         """The evaluator's results over a loader; predictions are kept for `record`."""
         with together():
             return self._run(loader, evaluator, with_zero_shot)
 
-    def _run(self, loader, evaluator, with_zero_shot: bool) -> dict[str, float]:
+    def _run(self, loader: DataLoader, evaluator: Any, with_zero_shot: bool) -> dict[str, float]:
         self.method.eval()
         evaluator.reset()
         check = self._zero_shot_check(loader) if with_zero_shot else None
@@ -71,7 +74,7 @@ class Tester:
                     check.add(features, prediction["logits"], batch)
             evaluator.process(prediction["logits"], label)
             self.measurement.add(prediction | evidence, batch)
-        self.zero_shot = check and check.summary()
+        self.zero_shot = check.summary() if check else None
         return from_main(evaluator.evaluate)
 
     def _predict(self, features: Tensor | None, batch: dict) -> dict[str, Tensor]:
@@ -83,35 +86,36 @@ class Tester:
         with together(len(batch["label"])):
             return check_prediction(self.method, self.method.predict(image), len(image))
 
-    def _zero_shot_check(self, loader) -> ZeroShotCheck | None:
+    def _zero_shot_check(self, loader: DataLoader) -> ZeroShotCheck | None:
+        dataset: Any = loader.dataset  # torch declares no length of it
         images = self.cfg.TEST.get("ZERO_SHOT_IMAGES", 0)
-        return ZeroShotCheck(self.cfg, self.method, math.ceil(len(loader.dataset) / images)) if images > 0 else None
+        return ZeroShotCheck(self.cfg, self.method, math.ceil(len(dataset) / images)) if images > 0 else None
 
     def record(
         self,
         split: str,
-        dataset,
+        dataset: Any,
         weights: Weights | None,
         folder: Path,
         train_seconds: float,
         command: dict | None,
     ) -> None:
         """Write predictions.csv and result.json of what was run."""
-        trained = None if weights is None or (command or {}).get("eval_only") else True
+        trained = weights is not None and not (command or {}).get("eval_only")
         names = (getattr(self.method, "group_names", []), getattr(dataset, "domains", []))
         record = build_record(
             self.cfg,
             split=split,
-            epoch=weights and weights.epoch,
-            selection=weights and weights.selection,
-            weights_sha256=weights and weights.sha256,
+            epoch=weights.epoch if weights else None,
+            selection=weights.selection if weights else None,
+            weights_sha256=weights.sha256 if weights else None,
             routing=self.measurement.routing(*names),
             clip_sha256=self.method.clip_model.sha256,
             manifest_sha256=getattr(dataset, "manifest_sha256", None),
             engine=BACKEND,
             ranks=world_size(),
             test_sha256=self.measurement.images_sha256(self.cfg.DATASET.ROOT),
-            train_per_class=trained and images_per_class(dataset.train_x),
+            train_per_class=images_per_class(dataset.train_x) if trained else None,
             precision={"train": self.precision.used, "test": self.precision.tested},
             knowledge=self.method.knowledge,
             zero_shot=self.zero_shot,
@@ -126,6 +130,6 @@ class Tester:
         write_predictions(folder / PREDICTIONS, self.measurement.predictions(*names, self.cfg.DATASET.ROOT))
         write_record(folder / FILE_NAME, record)
 
-    def _base_classes(self, dataset) -> int | None:
+    def _base_classes(self, dataset: Any) -> int | None:
         """How many of the classes are base classes, if base and new ones are told apart."""
         return base_count(len(dataset.classnames)) if self.cfg.DATASET.get("SUBSAMPLE_CLASSES") == BOTH else None

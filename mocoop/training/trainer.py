@@ -8,22 +8,26 @@ import logging
 import secrets
 import time
 from pathlib import Path
+from typing import cast
 
 import torch
+from torch.utils.data import DataLoader
+from yacs.config import CfgNode
 
 from mocoop.backbone import check_classnames, check_input, load_clip
+from mocoop.clip.backbone import Backbone
 from mocoop.distributed import from_main, is_main, main_first
-from mocoop.engine import DataManager, TrainerX
+from mocoop.engine import TRAINER_REGISTRY, DataManager, TrainerX
 from mocoop.errors import CheckpointError, ConfigError
-from mocoop.methods import build_method, config_problems, get_method
+from mocoop.methods import build_method, config_problems, get_method, methods
+from mocoop.methods.base import PromptMethod
 from mocoop.methods.class_rows import check_trainable
 from mocoop.protocol import BOTH
 from mocoop.results.record import plain_config
-from mocoop.training import best_epoch
 from mocoop.training.batches import leave_stopping_to_main, reproducible
 from mocoop.training.checkpoint import BEST_MODEL, load_checkpoint, load_pretrained_weights
 from mocoop.training.evaluation import reset_peak_memory, too_few_images
-from mocoop.training.few_shot_features import RunFeatures
+from mocoop.training.few_shot_features import RunFeatures, wants_best_epoch
 from mocoop.training.journal import Journal
 from mocoop.training.learner import Learner, load_weights
 from mocoop.training.limits import limit_problems
@@ -61,10 +65,13 @@ class PromptTrainer(TrainerX):
     """
 
     command: dict | None = None
+    model: PromptMethod
+    train_loader_x: DataLoader
+    weights: Weights | None
 
     # --- building -------------------------------------------------------------------------------------------------
 
-    def check_cfg(self, cfg) -> None:
+    def check_cfg(self, cfg: CfgNode) -> None:
         problems = limit_problems(cfg) + config_problems(cfg)
         if cfg.TEST.get("PREC", "peers") not in TEST_PRECISIONS:
             problems.append(f"TEST.PREC is {cfg.TEST.PREC!r}, expected one of {', '.join(map(repr, TEST_PRECISIONS))}")
@@ -117,7 +124,7 @@ class PromptTrainer(TrainerX):
         learned = sum(t.numel() for t in self.model.learned_tensors().values() if t.is_floating_point())
         print(f"Building {cfg.TRAINER.NAME}: {learned:,} parameters learn")
 
-    def _build_method(self, cfg, clip_model) -> None:
+    def _build_method(self, cfg: CfgNode, clip_model: Backbone) -> None:
         dataset = self.dm.dataset
         all_classnames = getattr(dataset, "all_classnames", None)
         self.model = build_method(cfg, dataset.classnames, clip_model, all_classnames).to(self.device)
@@ -160,7 +167,7 @@ class PromptTrainer(TrainerX):
             raise ConfigError(f"DATASET.SUBSAMPLE_CLASSES is {BOTH}, which is for tests; train on base or all classes")
         loaders, manifest = (self.train_loader_x, self.test_loader), getattr(self.dm.dataset, "manifest_sha256", None)
         features = RunFeatures(self.cfg, self.model, self.precision, *loaders, self.dm.dataset.val, self.stop)
-        best_epoch.check_choice(self.cfg, self.model, features)
+        features.check_best_epoch()
         where = (self.train_loader_x, self.journal, self.output_dir, manifest)
         loop = TrainingLoop(self.cfg, self.learner, *where, self.stop, lambda: self.test("val"), features)
         loop.run()
@@ -171,7 +178,7 @@ class PromptTrainer(TrainerX):
         return loop.seconds()
 
     def _test_after_training(self, seconds: float) -> None:
-        if self.learner.learns and best_epoch.is_wanted(self.cfg):
+        if self.learner.learns and wants_best_epoch(self.cfg):
             print("Deploy the model with the best val performance")
             self.load_model(self.output_dir)
         else:
@@ -182,13 +189,13 @@ class PromptTrainer(TrainerX):
 
     def test(self, split: str | None = None, train_seconds: float = 0.0) -> float:
         """Accuracy in percent on a split; without one on TEST.SPLIT, and the run's record is written too."""
-        final, split = split is None, split or self.cfg.TEST.SPLIT
-        if split != "val" or self.val_loader is None:
-            split = "test"
+        final, asked = split is None, split or self.cfg.TEST.SPLIT
+        split, loader = "test", self.test_loader
+        if asked == "val" and self.val_loader is not None:
+            split, loader = "val", self.val_loader
         print(f"Evaluate on the *{split}* set")
         untrained = self.learner.learns and self.weights is None
         tester = Tester(self.cfg, self.model, self.precision, self.stop)
-        loader = self.val_loader if split == "val" else self.test_loader
         results = tester.run(loader, self.evaluator, with_zero_shot=final and self.weights is not None)
         self.journal.results(split, results)
         if final and untrained:
@@ -197,7 +204,7 @@ class PromptTrainer(TrainerX):
             tester.record(split, self.dm.dataset, self.weights, Path(self.output_dir), train_seconds, self.command)
         return next(iter(results.values()))
 
-    def load_model(self, directory, epoch=None) -> None:
+    def load_model(self, directory: str, epoch: int | None = None) -> None:
         """Load what was learned, for evaluation: after `epoch` epochs, else the best by validation, else the last.
 
         The method takes the structure it was trained with: MoCoOp keeps the groups of its source dataset.
@@ -233,7 +240,22 @@ class PromptTrainer(TrainerX):
             self._build_method(with_structure(self.cfg, structure), self.model.clip_model)
 
 
-def _read_checkpoint(directory, epoch: int | None) -> tuple[Path, dict]:
+def trainer_of(name: str) -> type[PromptTrainer]:
+    """The trainer of a method, which is registered under its name. Raises ConfigError for an unknown method."""
+    entry = get_method(name)
+    if name not in TRAINER_REGISTRY.registered_names():
+        attributes = {"__doc__": f"Trains {name}: {entry.title}.", "__module__": PromptTrainer.__module__}
+        TRAINER_REGISTRY.register()(type(name, (PromptTrainer,), attributes))
+    return cast(type[PromptTrainer], TRAINER_REGISTRY.get(name))
+
+
+def register_trainers() -> None:
+    """Register the trainers of all methods that have none yet, those of plugins too."""
+    for name in methods():
+        trainer_of(name)
+
+
+def _read_checkpoint(directory: str, epoch: int | None) -> tuple[Path, dict]:
     path = find_checkpoint(model_folder(directory), epoch)
     return path, load_checkpoint(path)
 

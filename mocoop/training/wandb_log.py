@@ -3,6 +3,7 @@
 import importlib
 import secrets
 from pathlib import Path
+from typing import Any
 
 from yacs.config import CfgNode
 
@@ -15,7 +16,7 @@ ID_FILE = "wandb.id"  # in a run's folder, so that a run that goes on after a br
 class WandbLog:
     """A run at Weights & Biases; "train/loss" and "test/accuracy" count their steps each for themselves."""
 
-    def __init__(self, run):
+    def __init__(self, run: Any):  # wandb's, which is imported where it is wanted alone
         self.run = run
         self._sections: set[str] = set()
 

@@ -37,8 +37,8 @@ def auto_groups(cfg: CfgNode, node_name: str, encoder: TextEncoder, classnames: 
     Raises ConfigError for fewer templates than groups, and DataError for a file with none or a wrong one.
     """
     node = cfg.TRAINER[node_name]
-    templates = set(_templates(node.AUTO_TEMPLATES, cfg.DATASET.NAME))
-    templates = sorted(templates, key=lambda template: (not any(split_template(template)), template))  # words first
+    distinct = set(_templates(node.AUTO_TEMPLATES, cfg.DATASET.NAME))
+    templates = sorted(distinct, key=lambda template: (not any(split_template(template)), template))  # words first
     least = max(2, node.AUTO_GROUPS)
     if len(templates) <= least:
         raise ConfigError(f"TRAINER.{node_name}.AUTO_TEMPLATES has {len(templates)} templates, expected over {least}")
@@ -90,7 +90,7 @@ def _names(encoder: TextEncoder, groups: Sequence[Sequence[str]], centres: np.nd
     of_group = [sorted({word for t in group for word in _words(t)}) for group in groups]
     words = sorted({word for own in of_group for word in own})
     names: list[str] = []
-    vectors = _word_vectors(encoder, words) if words else None
+    vectors = _word_vectors(encoder, words) if words else np.empty((0, 0))
     for i, own in enumerate(of_group):
         nearness = {word: round(float(vectors[words.index(word)] @ centres[i]), DECIMALS) for word in own}
         nearest = sorted(own, key=lambda word: (-nearness[word], word))

@@ -21,7 +21,7 @@ from mocoop.methods.base import batch_accuracy
 from mocoop.methods.mocoop.config import KEYS, mocoop_problems
 from mocoop.methods.mocoop.losses import routing_loss, text_supervision_loss
 from mocoop.methods.mocoop.routed import RoutedMethod
-from mocoop.methods.parts import LayerNorms
+from mocoop.methods.parts import LayerNorms, module_list
 from mocoop.methods.registry import register_method
 
 logger = logging.getLogger(__name__)
@@ -66,10 +66,10 @@ class MoCoOp(RoutedMethod):
             logger.info("expert %s: %d tokens before the class name, %d after", name, len(before), len(after))
 
     def _add_layouts(self) -> None:
-        self.layouts = nn.ModuleList(self._expert_layout(g, self.classnames) for g in range(len(self.groups)))
+        self.layouts = module_list(self._expert_layout(g, self.classnames) for g in range(len(self.groups)))
         self.taught_layouts, taught = self.layouts, self.taught_classnames
         if taught != self.classnames:
-            self.taught_layouts = nn.ModuleList(self._expert_layout(g, taught) for g in range(len(self.groups)))
+            self.taught_layouts = module_list(self._expert_layout(g, taught) for g in range(len(self.groups)))
 
     def _expert_layout(self, g: int, classnames: Sequence[str]) -> PromptLayout:
         """[SOT] [ctx_before_g] [class] [ctx_after_g] [.] [EOT]."""

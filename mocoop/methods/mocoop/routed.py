@@ -1,5 +1,7 @@
 """What mixtures share: groups of templates, an expert for each, and a router that picks the best K for each image."""
 
+from typing import cast
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -28,6 +30,7 @@ class RoutedMethod(PromptMethod):
     """
 
     one_feature = True
+    trained_rows: Tensor
 
     def setup(self) -> None:
         self.groups = self._find_groups()
@@ -37,7 +40,7 @@ class RoutedMethod(PromptMethod):
         self.register_buffer("trained_rows", rows, persistent=False)
 
     def _find_groups(self) -> dict[str, list[str]]:
-        node = self.entry.node
+        node = cast(str, self.entry.node)  # it holds GROUP_KEYS
         if not wants_auto(self.settings):
             return resolve_groups(self.cfg, node)
         groups = auto_groups(self.cfg, node, self.text_encoder, self.classnames)

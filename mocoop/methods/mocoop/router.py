@@ -7,6 +7,8 @@ from torch import Tensor, nn
 class RandomRouter(nn.Module):
     """An ablation: logits that depend on the image feature through a fixed random projection and learn nothing."""
 
+    weight: Tensor
+
     def __init__(self, in_features: int, experts: int, seed: int = 0):
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
