@@ -6,6 +6,8 @@ there. Standard deviations are those of a sample (divided by the number of seeds
 confidence intervals of them.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -19,7 +21,7 @@ AVERAGE = "average"
 SOURCE_MARK = " (source)"
 
 
-def harmonic_mean(base, new):
+def harmonic_mean(base: Any, new: Any) -> Any:
     """H of two accuracies (floats or aligned frames); 0 where both are 0."""
     total = base + new
     return 2 * base * new / (total + (total == 0))
@@ -59,7 +61,7 @@ def over_seeds(matrix: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(spread).assign(seeds=len(matrix.columns), lacking=_lacking(matrix))
 
 
-def interval(std, seeds):
+def interval(std: Any, seeds: Any) -> Any:
     """Half the width of the 95 % confidence interval of a mean over `seeds` runs with deviation `std` (Student's t)."""
     from scipy.special import stdtrit  # half a second to import
 

@@ -4,7 +4,7 @@ The metric is CoOp's: the euclidean distance to the token embeddings. Beside it 
 norm reach, and, where a vector started from a word, how far it has moved from it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -145,9 +145,9 @@ def spans_of(run: TrainedRun) -> list[Span]:
 
 
 def _spans(method: PromptMethod, node: CfgNode) -> list[Span]:
-    if not hasattr(method, "ctx"):
+    ctx = getattr(method, "ctx", None)
+    if not isinstance(ctx, Tensor):
         raise ConfigError(f"{method.entry.name} learns no context: there is nothing to interpret")
-    ctx = method.ctx
     if ctx.dim() == 3:
         pairs = zip(method.classnames, ctx)
         return [span for name, vectors in pairs for span in _split(name, vectors, None, None, node)]
@@ -173,7 +173,7 @@ def _expert_spans(method: MoCoOp) -> list[Span]:
     return spans
 
 
-def _split(expert: str, vectors: Tensor, start: Tensor | None, words: Sequence[str] | None, node) -> list[Span]:
+def _split(expert: str, vectors: Tensor, start: Tensor | None, words: list[str] | None, node: CfgNode) -> list[Span]:
     """CoOp's context before and after the class name, as CLASS_TOKEN_POSITION says."""
     before = {"end": len(vectors), "middle": len(vectors) // 2, "front": 0}[node.get("CLASS_TOKEN_POSITION", "end")]
     parts = {"before": slice(0, before), "after": slice(before, None)}
