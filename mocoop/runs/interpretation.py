@@ -4,8 +4,9 @@ The metric is CoOp's: the euclidean distance to the token embeddings. Beside it 
 norm reach, and, where a vector started from a word, how far it has moved from it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -139,7 +140,8 @@ def spans_of(run: TrainedRun) -> list[Span]:
     if isinstance(method, MoCoOp):
         return _expert_spans(method)
     if isinstance(method, Mixture):
-        found = [(name, span) for name, e in zip(method.group_names, method.experts) for span in _spans(e, e.settings)]
+        experts = zip(method.group_names, cast(Iterable[PromptMethod], method.experts))
+        found = [(name, span) for name, expert in experts for span in _spans(expert, expert.settings)]
         return [replace(span, expert=f"{name} {span.expert}".strip()) for name, span in found]
     return _spans(method, method.entry.settings(run.cfg))
 

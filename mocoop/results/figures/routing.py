@@ -167,7 +167,7 @@ def gate_entropy_figure(entropies: Mapping[str, Mapping[str, Mapping[int, np.nda
     axis.set_xticks(range(len(entropies)), [wrapped(name) for name in entropies], **slant)
     axis.set_ylabel("entropy of the gate weights (nats)\n0: one expert decides")
     axis.grid(axis="x", visible=False)
-    handles = [*(shapes[kind] for kind in kinds), Line2D([], [], **DOT)]
+    handles: list[Any] = [*(shapes[kind] for kind in kinds), Line2D([], [], **DOT)]
     figure.legend(handles, [*kinds, "mean of each seed"], loc="outside upper center", ncols=len(handles))
     return figure
 
