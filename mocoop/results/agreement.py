@@ -145,7 +145,9 @@ def identified(*frames: pd.DataFrame) -> list[pd.DataFrame]:
     twice = Counter(names.values())
     labels = {one: f"{name} {one[:8]}" if twice[name] > 1 and one != name else name for one, name in names.items()}
     return [
-        frame.assign(clip=[labels.get(identity(*row)) for row in zip(frame["clip"], frame["clip_sha256"])])
+        frame.assign(
+            clip=[labels.get(identity(name, sha256)) for name, sha256 in zip(frame["clip"], frame["clip_sha256"])]
+        )
         for frame in called
     ]
 

@@ -197,10 +197,9 @@ class PublishedNumbers:
         sources = {one.source for one in stated}
         if len(sources) > 1:  # their notes are about single values
             sources = {source.partition(";")[0] for source in sources}
-        of = f"average of the values of {' and '.join(sorted(sources))}" + (
-            f"; {H_OF_MEANS}" if "base" in means else ""
-        )
-        return Entry(_with_h(means), of, any(one.rerun for one in stated))
+        source = f"average of the values of {' and '.join(sorted(sources))}"
+        source += f"; {H_OF_MEANS}" if "base" in means else ""
+        return Entry(_with_h(means), source, any(one.rerun for one in stated))
 
     def disagreements(self, protocol: str, methods: list[str]) -> list[str]:
         """One line for each stated H or average that does not follow, within rounding, from the other numbers."""

@@ -98,11 +98,8 @@ def published_table(
     for dataset in [*chosen, AVERAGE] if len(averaged) > 1 else chosen:
         block = []
         for method, label, shots in learners:
-            wanted = [(protocol, method, backbone, number if shots is None else shots) for _, _, number in columns]
-            if dataset == AVERAGE:
-                entries = [numbers.average(*one, averaged) for one in wanted]
-            else:
-                entries = [numbers.entry(*one, dataset) for one in wanted]
+            by_column = [number if shots is None else shots for _, _, number in columns]
+            entries = [_find(numbers, protocol, method, backbone, each, dataset, averaged) for each in by_column]
             if any(entries) or dataset == AVERAGE:
                 block.append((method, label, entries))
         rows += [None] if rows and block else []
@@ -161,16 +158,27 @@ def _finder(
 
     def find(dataset: str, entry: tuple, method: str) -> Entry | None:
         for shots in dict.fromkeys([entry[2], 0]):  # zero-shot stands beside any number of shots
-            where = (protocol, method, backbones[entry], shots)
-            if dataset == AVERAGE:
-                found = numbers.average(*where, averaged)
-            else:
-                found = numbers.entry(*where, dataset.removesuffix(SOURCE_MARK))
-            if found:
+            name = dataset.removesuffix(SOURCE_MARK)
+            if found := _find(numbers, protocol, method, backbones[entry], shots, name, averaged):
                 return found
         return None
 
     return find
+
+
+def _find(
+    numbers: PublishedNumbers,
+    protocol: str,
+    method: str,
+    backbone: str,
+    shots: int,
+    dataset: str,
+    averaged: list[str],
+) -> Entry | None:
+    """What is published of a dataset, or, as AVERAGE, of the `averaged` ones."""
+    if dataset == AVERAGE:
+        return numbers.average(protocol, method, backbone, shots, averaged)
+    return numbers.entry(protocol, method, backbone, shots, dataset)
 
 
 def _in_order(methods: Collection[str]) -> list[str]:

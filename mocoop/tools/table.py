@@ -152,8 +152,8 @@ def _collect(args: argparse.Namespace) -> Collection:
         raise DataError("got only one of --base and --new, expected both")
     if args.output or args.logs:
         raise DataError("got OUTPUT or --logs beside --base and --new, expected one or the other")
-    sides = [("--base", args.base, "base", "train_base"), ("--new", args.new, "new", "test_new")]
-    return merge([_collect_side(*side) for side in sides])
+    base = _collect_side("--base", args.base, "base", "train_base")
+    return merge([base, _collect_side("--new", args.new, "new", "test_new")])
 
 
 def _collect_side(flag: str, folder: str, classes: str, phase: str) -> Collection:
