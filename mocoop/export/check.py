@@ -1,14 +1,17 @@
 """An export before it is written: on a few images it has to give what the method itself predicts."""
 
+import contextlib
 import importlib
 import logging
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mocoop import pixels
 from mocoop.clip.prompts import hard_prompts
 from mocoop.errors import ConfigError
 from mocoop.export.scorers import Scorer
@@ -41,15 +44,26 @@ def folder_logits(scorer: Scorer, tensors: dict[str, Tensor], run: TrainedRun, i
 
 
 def _example(name: str) -> ModuleType:
-    """A file of example/, which finds load_model beside it where it is written to."""
-    package, before = "mocoop.export.example", sys.modules.get("load_model")
-    sys.modules["load_model"] = importlib.import_module(f"{package}.load_model")
-    try:
+    """A file of example/, which finds load_model, and that pixels, beside it where it is written to."""
+    package = "mocoop.export.example"
+    with _beside(pixels=pixels):
+        loader = importlib.import_module(f"{package}.load_model")
+    with _beside(load_model=loader):
         return importlib.import_module(f"{package}.{name}")
+
+
+@contextlib.contextmanager
+def _beside(**modules: ModuleType) -> Iterator[None]:
+    """Let modules be imported by these names until the block ends."""
+    before = {name: sys.modules.get(name) for name in modules}
+    sys.modules.update(modules)
+    try:
+        yield
     finally:
-        del sys.modules["load_model"]
-        if before is not None:
-            sys.modules["load_model"] = before
+        for name, module in before.items():
+            del sys.modules[name]
+            if module is not None:
+                sys.modules[name] = module
 
 
 def check_alike(run: TrainedRun, what: str, found: Tensor | None, expected: Tensor) -> None:

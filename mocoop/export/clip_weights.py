@@ -15,7 +15,8 @@ BACKBONE, OPEN_CLIP, OPEN_CLIP_CONFIG = "backbone.safetensors", "open_clip_model
 
 def tuned_state(method: PromptMethod) -> dict[str, Tensor]:
     """The parameters that a method changes in CLIP, by their makers' names, with LoRA merged into them."""
-    own, tuned = method.clip_model.model.state_dict(), {}
+    own = method.clip_model.model.state_dict()
+    tuned: dict[str, Tensor] = {}
     for tower, parts in (("visual.", method.image_parts()), (method.clip_model.text_prefix, method.text_parts())):
         if parts is None:
             continue

@@ -6,6 +6,7 @@ import inspect
 import io
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,14 +28,14 @@ def onnx_file(scorer: Scorer, size: tuple[int, int]) -> bytes:
     example = torch.zeros(2, 3, *size)
     # The exporter by tracing: one file, and the same in all versions of torch that are supported.
     has_choice = "dynamo" in inspect.signature(torch.onnx.export).parameters
-    options = {"dynamo": False} if has_choice else {}
+    options: dict[str, Any] = {"dynamo": False} if has_choice else {}
     whole = io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings(), _attention_in_parts():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             scorer,
             (example,),
-            whole,
+            whole,  # type: ignore[arg-type]  # torch declares what its other exporter takes, paths alone
             input_names=["image"],
             output_names=["logits"],
             dynamic_axes={"image": {0: "batch"}, "logits": {0: "batch"}},

@@ -17,7 +17,9 @@ from mocoop.clip.tower_parts import NOTHING, TowerParts
 from mocoop.errors import ConfigError
 from mocoop.export.clip_weights import tuned_state
 from mocoop.methods.base import PromptMethod, keeps
+from mocoop.methods.cocoop import CoCoOp
 from mocoop.methods.deep_prompts import beside_patches
+from mocoop.methods.on_features import FeatureMethod
 from mocoop.runs.trained_run import TrainedRun
 
 
@@ -34,6 +36,7 @@ class Scorer(nn.Module):
         tuned: the parameters that differ from CLIP's own, by their makers' names.
     """
 
+    method: PromptMethod
     example, few = "", 8
 
     def __init__(self, run: TrainedRun):
@@ -88,6 +91,7 @@ class MixtureScorer(Scorer):
 class FeatureScorer(Scorer):
     """Of a method on features: what it scores with (`FeatureMethod.scoring_tensors`)."""
 
+    method: FeatureMethod
     example = "features"
 
     def own_tensors(self) -> dict[str, Tensor]:
@@ -97,6 +101,7 @@ class FeatureScorer(Scorer):
 class ConditionalScorer(Scorer):
     """CoCoOp's `ctx` (n, width) and `meta_net`; the text tower runs for every image, over all classes."""
 
+    method: CoCoOp
     example, few = "conditional", 2
 
     def own_tensors(self) -> dict[str, Tensor]:
@@ -161,7 +166,7 @@ def encode_contexts(clip_model: Backbone, contexts: Tensor, layout: PromptLayout
     x = layout.embed(contexts, clip_model.token_embedding, rows, columns)  # (B, C * L, width)
     x = x.reshape(-1, length, x.shape[-1]) + clip_model.positional_embedding[:length]  # (B * C, L, width)
     mask = torch.full((length, length), float("-inf")).triu(1)
-    for i, module in enumerate(clip_model.transformer.resblocks):
+    for i, module in enumerate(clip_model.transformer.get_submodule("resblocks").children()):
         x = Block(module, i, NOTHING).plain(x, mask)
     x = clip_model.ln_final(x).reshape(-1, classes, length, x.shape[-1])
     return clip_model.project_text(x[:, torch.arange(classes), layout.lengths - 1])

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -68,8 +68,11 @@ class Folded:
     """Blocks that are out of sight until they are asked for."""
 
     title: str
-    blocks: list
+    blocks: list["Block"]
     kind: ClassVar[str] = "folded"
+
+
+Block = Text | TableBlock | FigureBlock | Listing | Folded
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Section:
     key: str
     title: str
     about: str
-    blocks: list
+    blocks: list[Block]
 
 
 def figure_block(title: str, about: str, draw: Callable[[], Figure], media: str = "svg") -> FigureBlock | Text:
@@ -90,7 +93,7 @@ def figure_block(title: str, about: str, draw: Callable[[], Figure], media: str 
         return Text(f"{title} is not shown: {error}.")
 
 
-def figures_in(blocks: list) -> Iterator[FigureBlock]:
+def figures_in(blocks: list[Block]) -> Iterator[FigureBlock]:
     """Every figure of the blocks, folded ones too."""
     for block in blocks:
         if isinstance(block, FigureBlock):
@@ -99,6 +102,6 @@ def figures_in(blocks: list) -> Iterator[FigureBlock]:
             yield from figures_in(block.blocks)
 
 
-def fold_all_but_first(titled: list[tuple[str, object]]) -> list:
+def fold_all_but_first(titled: Iterable[tuple[str, Block]]) -> list[Block]:
     """The first block in full, the others folded under their titles."""
     return [block if place == 0 else Folded(title, [block]) for place, (title, block) in enumerate(titled)]

@@ -2,13 +2,23 @@
 
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
 from mocoop.errors import DataError
 from mocoop.protocol import BASE_NEW, PROTOCOLS, TRAINED, TRANSFER
-from mocoop.report.content import Folded, Section, TableBlock, figure_block, fold_all_but_first
+from mocoop.report.content import (
+    Block,
+    FigureBlock,
+    Folded,
+    Section,
+    TableBlock,
+    Text,
+    figure_block,
+    fold_all_but_first,
+)
 from mocoop.report.runs import ProtocolRuns, Runs
 from mocoop.results.aggregate import AVERAGE, ENTRY
 from mocoop.results.by_protocol import seeds_table, summarise, tables_of_part
@@ -48,7 +58,7 @@ def protocol_section(runs: ProtocolRuns) -> Section:
     """Tables, figures and further configurations of one protocol."""
     tables = tables_of_part(runs.main, runs.protocol, runs.seeds)
     tables[0].notes.extend(runs.notes)
-    blocks = [TableBlock(table, about) for table in tables if (about := TABLES_ABOUT.get(table.title))]
+    blocks: list[Block] = [TableBlock(table, about) for table in tables if (about := TABLES_ABOUT.get(table.title))]
     drawn = drawings(runs.protocol, runs.main, runs.seeds)
     blocks[1:1] = [figure_block(drawing.title, drawing.about, drawing.draw) for drawing in drawn]
     if (needed := seeds_table(runs.main, runs.protocol, runs.seeds)) is not None:
@@ -67,7 +77,7 @@ def _title(runs: ProtocolRuns) -> str:
     return f"{title}, {runs.what}" if runs.what else title
 
 
-def _beside_published(runs: ProtocolRuns) -> list:
+def _beside_published(runs: ProtocolRuns) -> list[Block]:
     """Ours beside published numbers, where there are any for the same dataset, backbone and shots."""
     summary = summarise(runs.main, runs.protocol, runs.seeds)
     table = beside_table(summary, runs.main, runs.protocol, load_published())
@@ -91,19 +101,21 @@ def headline(runs: ProtocolRuns) -> str:
         return ""
     of = "of the average" if averaged else f"on {where}"
     numbers = [f"{name(entry)} {cell_text(Cell(row[mean], row[std]))}" for entry, row in ranked.iterrows()]
-    end = f" {_verdict(runs, ranked, mean, std, where, list(map(name, ranked.index)))}" if len(ranked) == 2 else ""
+    end = f" {_verdict(runs, ranked, mean, std, where, name)}" if len(ranked) == 2 else ""
     return f"{_title(runs)}: highest {what} {of}: {', then '.join(numbers)}.{end}"
 
 
-def _verdict(runs: ProtocolRuns, best: pd.DataFrame, mean: str, std: str, where: str, names: list[str]) -> str:
+def _verdict(
+    runs: ProtocolRuns, best: pd.DataFrame, mean: str, std: str, where: str, name: Callable[[tuple], str]
+) -> str:
     """Whether the first of the two best is better than the second: in pairs, as `mocoop compare` says it, if they are.
 
-    best: two rows of a summary. where: the dataset, or AVERAGE.
+    best: two rows of a summary. where: the dataset, or AVERAGE. name: of an entry.
     """
     entries = pd.MultiIndex.from_frame(runs.main[ENTRY])
-    both = [runs.main[entries.isin([entry])] for entry in best.index]
+    (a, name_a), (b, name_b) = ((runs.main[entries.isin([entry])], name(entry)) for entry in best.index)
     try:
-        rows, _ = compare(*both, runs.protocol, tuple(names))
+        rows, _ = compare(a, b, runs.protocol, (name_a, name_b))
         row = next(row for row in rows if row.dataset == where and row.measure == ("H" if mean == "h" else "all"))
     except (DataError, StopIteration):
         near = best[mean].iloc[0] - best[mean].iloc[1] < best[std].sum()
@@ -114,7 +126,7 @@ def _verdict(runs: ProtocolRuns, best: pd.DataFrame, mean: str, std: str, where:
         cell_text(Cell(value, None, signed=True))
         for value in (row.difference.mean, row.difference.low, row.difference.high)
     ]
-    who = "The two are" if row.verdict == NOT_TOLD_APART else f"{names[0]} is"
+    who = "The two are" if row.verdict == NOT_TOLD_APART else f"{name_a} is"
     return (
         f"{who} {row.verdict}: {points[0]} points, 95 % interval {points[1]} to {points[2]}, paired by image and seed."
     )
@@ -144,9 +156,12 @@ def training_section(runs: Runs) -> Section | None:
     titled = []
     for dataset, of_dataset in trained.groupby("dataset"):
         title = f"Training on {dataset}"
-        block = figure_block(title, FIGURE_ABOUT, lambda runs=of_dataset: training_figure(_histories(runs)))
-        titled.append((title, block))
+        titled.append((title, _curves(title, of_dataset)))
     return Section("training", "Training", TRAINING_ABOUT, fold_all_but_first(titled)) if titled else None
+
+
+def _curves(title: str, runs: pd.DataFrame) -> FigureBlock | Text:
+    return figure_block(title, FIGURE_ABOUT, lambda: training_figure(_histories(runs)))
 
 
 def _histories(runs: pd.DataFrame) -> dict:

@@ -7,10 +7,11 @@ import logging
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from mocoop.errors import DataError, MocoopError
 from mocoop.images import reading_of
-from mocoop.report.content import FigureBlock, Section, TableBlock, Text, figure_block, fold_all_but_first
+from mocoop.report.content import Block, FigureBlock, Section, TableBlock, Text, figure_block, fold_all_but_first
 from mocoop.report.runs import Runs
 from mocoop.results.figures.contact_sheet import contact_sheet, contact_tiles
 from mocoop.results.figures.heatmap import expert_similarity_figure
@@ -40,7 +41,7 @@ MISSING = (
 )
 
 
-def router_blocks(runs: pd.DataFrame, seeds: list[int]) -> list:
+def router_blocks(runs: pd.DataFrame, seeds: list[int]) -> list[Block]:
     """Both tables, of runs of one method that route (rows of `collect`); what lacks one of the seeds is a gap."""
     judged = runs[["routers" in routing for routing in runs["routing"]]]
     if judged.empty:
@@ -58,7 +59,7 @@ def _routers(runs: pd.DataFrame, seeds: int) -> Table:
     return Table("The router beside others", columns, rows, [SPREADS["std"]])
 
 
-def _loads(runs: pd.DataFrame, seeds: int) -> list:
+def _loads(runs: pd.DataFrame, seeds: int) -> list[Block]:
     titled = []
     for dataset, part in runs.groupby("dataset", sort=False):
         phases = [(PHASE_NAMES.get(phase, phase), of_phase) for phase, of_phase in part.groupby("phase", sort=False)]
@@ -72,8 +73,8 @@ def _loads(runs: pd.DataFrame, seeds: int) -> list:
 
 
 def _cell(values: list[float | None], seeds: int) -> Cell:
-    values = pd.Series(values, dtype=float).reindex(range(seeds))
-    return Cell(values.mean(skipna=False), values.std(skipna=False))
+    of_seeds = pd.Series(values, dtype=float).reindex(range(seeds))
+    return Cell(of_seeds.mean(skipna=False), of_seeds.std(skipna=False))
 
 
 ABOUT = (
@@ -118,15 +119,15 @@ def routing_section(runs: Runs, data_root: Path | None, similarity: bool) -> Sec
     else:
         return None
     method, cfg, shots = routed[["method", "cfg", "shots"]].drop_duplicates().sort_values("shots").iloc[-1]
-    runs = routed[(routed["method"] == method) & (routed["cfg"] == cfg) & (routed["shots"] == shots)]
-    blocks = [*router_blocks(runs, part.seeds), *_shares(runs), *_per_image(with_predictions(runs), data_root)]
+    chosen = routed[(routed["method"] == method) & (routed["cfg"] == cfg) & (routed["shots"] == shots)]
+    blocks = [*router_blocks(chosen, part.seeds), *_shares(chosen), *_per_image(with_predictions(chosen), data_root)]
     if similarity:
-        blocks.append(_similarity(runs))
+        blocks.append(_similarity(chosen))
     return Section("routing", f"Which experts {method} chooses", ABOUT, blocks)
 
 
-def _shares(runs: pd.DataFrame) -> list:
-    blocks = []
+def _shares(runs: pd.DataFrame) -> list[Block]:
+    blocks: list[Block] = []
     if any(routing["chosen_by_domain"] for routing in runs["routing"]):
         blocks.append(figure_block("Experts by style", STYLE_ABOUT, lambda: routing_figure(runs)))
     if runs["dataset"].nunique() > 1:
@@ -134,7 +135,7 @@ def _shares(runs: pd.DataFrame) -> list:
     return blocks
 
 
-def _per_image(runs: pd.DataFrame, data_root: Path | None) -> list:
+def _per_image(runs: pd.DataFrame, data_root: Path | None) -> list[Block]:
     if runs.empty:
         return [Text("No run left its predictions, so routing cannot be shown image by image.")]
     phase = next(phase for phase in PANELS if (runs["phase"] == phase).any())
@@ -145,16 +146,19 @@ def _per_image(runs: pd.DataFrame, data_root: Path | None) -> list:
     return blocks + _sheets(of_phase, data_root)
 
 
-def _by_class(runs: pd.DataFrame, classes: str) -> list:
+def _by_class(runs: pd.DataFrame, classes: str) -> list[Block]:
     titled = []
     for dataset, of_dataset in runs.groupby("dataset"):
         title = f"Experts by class: {dataset}, {classes}"
-        block = figure_block(title, CLASS_ABOUT, lambda runs=of_dataset: routing_by_class_figure(class_shares(runs)))
-        titled.append((title, block))
+        titled.append((title, _of_classes(title, of_dataset)))
     return fold_all_but_first(titled)
 
 
-def _entropy_figure(runs: pd.DataFrame):
+def _of_classes(title: str, runs: pd.DataFrame) -> FigureBlock | Text:
+    return figure_block(title, CLASS_ABOUT, lambda: routing_by_class_figure(class_shares(runs)))
+
+
+def _entropy_figure(runs: pd.DataFrame) -> Figure:
     entropies: dict = {}
     for (dataset, phase), part in sorted(runs.groupby(["dataset", "phase"]), key=lambda item: _place(*item[0])):
         values = {run.seed: gate_entropies(predictions_of(run)["gates"].tolist()) for run in part.itertuples()}
@@ -166,7 +170,7 @@ def _place(dataset: str, phase: str) -> tuple:
     return dataset, list(PANELS).index(phase)
 
 
-def _sheets(runs: pd.DataFrame, data_root: Path | None) -> list:
+def _sheets(runs: pd.DataFrame, data_root: Path | None) -> list[Block]:
     """A contact sheet of one run of each dataset, and what could not be shown."""
     titled, missing = [], []
     for dataset, of_dataset in runs.groupby("dataset"):
@@ -178,7 +182,7 @@ def _sheets(runs: pd.DataFrame, data_root: Path | None) -> list:
     return fold_all_but_first(titled) + ([Text(MISSING_SHEETS, missing)] if missing else [])
 
 
-def _sheet(run: pd.Series, data_root: Path | None):
+def _sheet(run: pd.Series, data_root: Path | None) -> FigureBlock:
     config = read_record(Path(run.folder) / FILE_NAME)["config"]
     root = data_root or Path(config["DATASET"]["ROOT"])
     tiles = contact_tiles(predictions_of(run), run.routing["groups"], root, reading=reading_of(config))
@@ -190,7 +194,7 @@ def _sheet(run: pd.Series, data_root: Path | None):
     return FigureBlock(f"Images by expert: {run.dataset}", about, contact_sheet(tiles), "png")
 
 
-def _similarity(runs: pd.DataFrame):
+def _similarity(runs: pd.DataFrame) -> FigureBlock | Text:
     from mocoop.runs.expert_similarity import similarities_by_dataset  # brings torch along
 
     trained = runs[runs["phase"].str.startswith("train")]

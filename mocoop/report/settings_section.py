@@ -101,7 +101,7 @@ def _values(found: list[dict[str, str]], key: str) -> str:
     return SEPARATOR.join(values[:MOST_VALUES] + more)
 
 
-def _by_method(runs: pd.DataFrame):
+def _by_method(runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Name and runs of each method and cfg."""
     parts = dict(list(runs.groupby(["method", "cfg"])))
     return [(" ".join(entry), parts[entry]) for entry in in_method_order(parts)]

@@ -93,9 +93,13 @@ def _facts(runs: Runs) -> list[str]:
 
 def row_groups(table: Table) -> list[list[list]]:
     """The rows in groups: of one first label, or between separators."""
-    groups, blocks = [], [[]]
+    groups: list[list[list]] = []
+    blocks: list[list[list]] = [[]]
     for row in table.rows:
-        blocks.append([]) if row is None else blocks[-1].append(row)
+        if row is None:
+            blocks.append([])
+        else:
+            blocks[-1].append(row)
     for block in filter(None, blocks):
         nested = len(block[0]) > 1 and not isinstance(block[0][1], Cell)
         groups += [list(rows) for _, rows in groupby(block, key=lambda row: row[0])] if nested else [block]
@@ -187,6 +191,6 @@ def save_figures(sections: list[Section], folder: Path) -> None:
 def gather(runs: Runs, data_root: Path | None, similarity: bool) -> list[Section]:
     """The sections of a report, in order."""
     logger.info("drawing the figures; finished runs: %d", len(runs.finished))
-    sections = [protocol_section(part) for part in runs.protocols]
-    sections += [routing_section(runs, data_root, similarity), training_section(runs), settings_section(runs)]
-    return [section for section in sections if section is not None]
+    results = [protocol_section(part) for part in runs.protocols]
+    optional = [routing_section(runs, data_root, similarity), training_section(runs)]
+    return [*results, *filter(None, optional), settings_section(runs)]

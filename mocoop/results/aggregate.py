@@ -6,6 +6,8 @@ there. Standard deviations are those of a sample (divided by the number of seeds
 confidence intervals of them.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -19,7 +21,7 @@ AVERAGE = "average"
 SOURCE_MARK = " (source)"
 
 
-def harmonic_mean(base, new):
+def harmonic_mean(base: Any, new: Any) -> Any:
     """H of two accuracies (floats or aligned frames); 0 where both are 0."""
     total = base + new
     return 2 * base * new / (total + (total == 0))
@@ -59,7 +61,7 @@ def over_seeds(matrix: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(spread).assign(seeds=len(matrix.columns), lacking=_lacking(matrix))
 
 
-def interval(std, seeds):
+def interval(std: Any, seeds: Any) -> Any:
     """Half the width of the 95 % confidence interval of a mean over `seeds` runs with deviation `std` (Student's t)."""
     from scipy.special import stdtrit  # half a second to import
 
@@ -74,8 +76,8 @@ def base_to_new(frame: pd.DataFrame, seeds: list[int] | None = None) -> pd.DataF
     the average; `h_std` is the deviation of the seeds' own H. `base_lacking` and `new_lacking` list missing seeds.
     Raises DataError if there is no such run.
     """
-    both = side_matrices(frame, seeds)
-    base, new = (over_seeds(matrix) for matrix in both)
+    base_runs, new_runs = side_matrices(frame, seeds)
+    base, new = over_seeds(base_runs), over_seeds(new_runs)
     return pd.DataFrame(
         {
             "base": base["mean"],
@@ -83,7 +85,7 @@ def base_to_new(frame: pd.DataFrame, seeds: list[int] | None = None) -> pd.DataF
             "new": new["mean"],
             "new_std": new["std"],
             "h": harmonic_mean(base["mean"], new["mean"]),
-            "h_std": harmonic_mean(*both).std(axis=1, skipna=False),
+            "h_std": harmonic_mean(base_runs, new_runs).std(axis=1, skipna=False),
             "seeds": base["seeds"],
             "base_lacking": base["lacking"],
             "new_lacking": new["lacking"],
@@ -91,7 +93,7 @@ def base_to_new(frame: pd.DataFrame, seeds: list[int] | None = None) -> pd.DataF
     )
 
 
-def side_matrices(frame: pd.DataFrame, seeds: list[int] | None = None) -> list[pd.DataFrame]:
+def side_matrices(frame: pd.DataFrame, seeds: list[int] | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """`seed_matrix` of base and of new accuracy: of the tests of both, where there are any, else of a test for each.
 
     Raises DataError if there is no such run.
@@ -99,11 +101,13 @@ def side_matrices(frame: pd.DataFrame, seeds: list[int] | None = None) -> list[p
     together = frame[frame["phase"] == "test_all"]
     if len(together):
         like = frame[frame["dataset"].isin(together["dataset"])]  # with trainings of what cannot be tested so
-        return [seed_matrix(together, seeds, column, like) for column in SIDES]
+        base, new = (seed_matrix(together, seeds, column, like) for column in SIDES)
+        return base, new
     runs = frame[frame["phase"].isin(["train_base", "test_new"])]
     if runs.empty:
         raise DataError("got no run of train_base or test_new, nor of test_all, expected some of base2new")
-    return [seed_matrix(runs[runs["phase"] == phase], seeds, like=runs) for phase in ("train_base", "test_new")]
+    base, new = (seed_matrix(runs[runs["phase"] == phase], seeds, like=runs) for phase in ("train_base", "test_new"))
+    return base, new
 
 
 def transfer(frame: pd.DataFrame, seeds: list[int] | None = None) -> pd.DataFrame:

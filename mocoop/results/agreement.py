@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pandas as pd
 
@@ -120,7 +121,7 @@ def conditions_of(record: dict) -> dict[str, object]:
     return {condition.key: condition.of(record) for condition in CONDITIONS}
 
 
-def digest(value) -> str:
+def digest(value: object) -> str:
     """Eight characters that a list of plain values is known by."""
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:8]
 
@@ -134,7 +135,7 @@ def identified(*frames: pd.DataFrame) -> list[pd.DataFrame]:
     known = pd.concat([frame[["clip", "clip_sha256"]] for frame in called]).dropna(subset="clip").drop_duplicates()
     hashes = known.dropna().groupby("clip")["clip_sha256"].agg(list)
 
-    def identity(name, sha256):
+    def identity(name: str, sha256: object) -> str:
         of_name = hashes.get(name, [])
         return sha256 if isinstance(sha256, str) else of_name[0] if len(of_name) == 1 else name
 
@@ -144,7 +145,9 @@ def identified(*frames: pd.DataFrame) -> list[pd.DataFrame]:
     twice = Counter(names.values())
     labels = {one: f"{name} {one[:8]}" if twice[name] > 1 and one != name else name for one, name in names.items()}
     return [
-        frame.assign(clip=[labels.get(identity(*row)) for row in zip(frame["clip"], frame["clip_sha256"])])
+        frame.assign(
+            clip=[labels.get(identity(name, sha256)) for name, sha256 in zip(frame["clip"], frame["clip_sha256"])]
+        )
         for frame in called
     ]
 
@@ -248,7 +251,7 @@ class Marks:
             yield f"{name}{' on ' * bool(where)}{', '.join(where)} has {values}, not {usual}"
 
 
-def noted_differences(run) -> list[str]:
+def noted_differences(run: Any) -> list[str]:
     """One line for each condition that two runs differ in and that leaves them a pair.
 
     run: a row of a merged frame, its columns with the endings _a and _b. Raises DataError, naming both, where they are
@@ -265,7 +268,7 @@ def noted_differences(run) -> list[str]:
     return noted
 
 
-def refuse(run, what: str, a, b) -> None:
+def refuse(run: Any, what: str, a: object, b: object) -> NoReturn:
     """Raises DataError: the two runs of a row differ in something."""
     found = f"got {what} {_shown(a)} and {_shown(b)}, expected the same"
     raise DataError(f"{run.folder_a} and {run.folder_b} are no pair: {found}")
@@ -275,9 +278,10 @@ def _groups(runs: pd.DataFrame, condition: Condition) -> list[pd.DataFrame]:
     return [part for _, part in runs.groupby(list(condition.within), sort=False)] if condition.within else [runs]
 
 
-def _shown(value) -> str:
-    whole = isinstance(value, float) and value.is_integer()  # a column of whole numbers that has gaps
-    return one_line(str(int(value) if whole else value), 60)
+def _shown(value: object) -> str:
+    if isinstance(value, float) and value.is_integer():  # a column of whole numbers that has gaps
+        value = int(value)
+    return one_line(str(value), 60)
 
 
 def _trained(record: dict) -> bool:
@@ -285,7 +289,7 @@ def _trained(record: dict) -> bool:
     return record["epoch"] is not None and trains(record)
 
 
-def _config(record: dict, *path: str):
+def _config(record: dict, *path: str) -> Any:
     node = record["config"]
     for name in path:
         node = node.get(name) if isinstance(node, Mapping) else None

@@ -46,14 +46,14 @@ def without_other_models(runs: pd.DataFrame, protocol: str) -> tuple[pd.DataFram
     older test has to be, too. Records that do not say which weights they tested are taken as they are.
     """
     runs, problems = runs.copy(), []
-    for phase in (phase for phase in PROTOCOLS[protocol].phases if phase.model):
-        same = [*ENTRY, "seed"] if phase.model.on_source else ["dataset", *ENTRY, "seed"]
-        trained = runs[runs["phase"] == phase.model.name].groupby(same)[WEIGHTS].agg(set)
+    for phase, training in [(phase, phase.model) for phase in PROTOCOLS[protocol].phases if phase.model]:
+        same = [*ENTRY, "seed"] if training.on_source else ["dataset", *ENTRY, "seed"]
+        trained = runs[runs["phase"] == training.name].groupby(same)[WEIGHTS].agg(set)
         for row in runs[(runs["phase"] == phase.name) & runs[WEIGHTS].notna()].itertuples():
             models = trained.get(tuple(getattr(row, name) for name in same), set())
             if models and row.weights_sha256 not in models and all(isinstance(model, str) for model in models):
                 runs.loc[row.Index, METRICS + ROUTING] = None
-                problems.append(f"{row.folder}: tested another model than the one of {phase.model.folder}; test again")
+                problems.append(f"{row.folder}: tested another model than the one of {training.folder}; test again")
     return runs, problems
 
 

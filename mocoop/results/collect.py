@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -66,7 +67,7 @@ class Collection:
         return pd.DataFrame(self.frame.to_dict("records") + rows, columns=COLUMNS) if rows else self.frame
 
 
-def collect(root) -> Collection:
+def collect(root: str | Path) -> Collection:
     """Reads every run below `root`.
 
     A run outside LAYOUT keeps an empty protocol, phase and cfg. `routing` is the record's dict or None.
@@ -76,7 +77,12 @@ def collect(root) -> Collection:
     return collect_folders(root, folders, lambda folder: row_of(read_done(folder), folder), layout_place)
 
 
-def collect_folders(root, folders: Iterable[Path], read_row, place) -> Collection:
+def collect_folders(
+    root: str | Path,
+    folders: Iterable[Path],
+    read_row: Callable[[Path], dict],
+    place: Callable[[Path], dict | None],
+) -> Collection:
     """The runs of some folders below `root`.
 
     read_row: folder -> dict of COLUMNS, or DataError with the reason why the run cannot be used.
@@ -192,7 +198,8 @@ def place_strays(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         name, model = _own_name(Path(row.folder)), trained.get(row.weights_sha256) if row.evaluation else None
         cfg = model.cfg if model else cfgs.setdefault((row.method, row.settings_sha256), name)
         row = _at_home(row, model)
-        for one in [model._replace(protocol="xd", phase="train")] if row.phase == "test" else []:
+        if model and row.phase == "test":
+            one = model._replace(protocol="xd", phase="train")
             if one[: len(IDENTITY)] not in taken:
                 placed.append(one)
                 taken.add(one[: len(IDENTITY)])
@@ -208,7 +215,7 @@ def place_strays(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     return pd.concat([known, pd.DataFrame(placed, columns=COLUMNS)], ignore_index=True), lines
 
 
-def _at_home(row, model):
+def _at_home(row: Any, model: Any) -> Any:
     """A row with its protocol and phase, and the shots of the model that it tested, if that is known."""
     protocol, phase = PLACES[row.subsample_classes]
     if model is None:

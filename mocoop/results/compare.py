@@ -62,9 +62,10 @@ def comparison_table(a: pd.DataFrame, b: pd.DataFrame, protocol: str, names: tup
     Raises DataError where runs are no pairs, or there is no test that both made.
     """
     rows, gaps = compare(a, b, protocol, names)
-    body, pairs = [], _differing_pairs(rows)
-    for (_, dataset), block in groupby(rows, key=lambda row: (row.family.partition(", ")[2], row.dataset)):
-        block = list(block)
+    body: list[list | None] = []
+    pairs = _differing_pairs(rows)
+    for (_, dataset), members in groupby(rows, key=lambda row: (row.family.partition(", ")[2], row.dataset)):
+        block = list(members)
         body += [None] if body and len(block) > 1 else []
         body += [[dataset, row.family, *_fields(row, pairs.get(row, "–"))] for row in block]
     columns = ["Dataset", "Measure", *names, "Difference", "from", "to", "p", "McNemar", f"{names[0]} is"]
@@ -113,8 +114,8 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, protocol: str, names: tuple[str, s
     shots = sorted({*a["shots"], *b["shots"]} - {0}) or [0]
     rows, notes = [], []
     for number in shots:
-        both = [runs[runs["shots"].isin([number, 0])] for runs in (a, b)]
-        models, gaps = _models(*both, names, PROTOCOLS[protocol].measure == TRANSFER)
+        of_a, of_b = (runs[runs["shots"].isin([number, 0])] for runs in (a, b))
+        models, gaps = _models(of_a, of_b, names, PROTOCOLS[protocol].measure == TRANSFER)
         suffix = f", {shots_name(number)}" if len(shots) > 1 else ""
         rows += compared(models, PROTOCOLS[protocol].measure == TRANSFER, suffix)
         notes += [gap + suffix for gap in gaps]
@@ -166,7 +167,8 @@ def _spoiled(pairs: dict[str, pd.DataFrame], read: Callable) -> tuple[dict[str, 
 
     Raises DataError where two runs are no pair.
     """
-    spoiled, notes = {dataset: set() for dataset in pairs}, []
+    spoiled: dict[str, set[int]] = {dataset: set() for dataset in pairs}
+    notes = []
     for dataset, runs in pairs.items():
         for run in runs.itertuples():
             notes += check_pair(run)
@@ -211,12 +213,13 @@ def _row(dataset: str, measure: str, models: list[list[PairedTest]], one_model: 
     sides = ("base", "new") if measure == "H" else (measure,)
     of_side = [[test.answers for tests in models for test in tests if test.side == side] for side in sides]
     means = [[sum(part) / len(models) for part in zip(*(one.accuracies for one in tests))] for tests in of_side]
-    values, slopes = zip(*(_value(of_method) for of_method in zip(*means)))
-    weights = {side: [slope[place] / len(models) for slope in slopes] for place, side in enumerate(sides)}
+    (a, slopes_a), (b, slopes_b) = (_value(of_method) for of_method in zip(*means))
+    slopes = dict(zip(sides, zip(slopes_a, slopes_b)))
+    weights = {side: (of_a / len(models), of_b / len(models)) for side, (of_a, of_b) in slopes.items()}
     parts = [[(test.answers, *weights[test.side]) for test in tests if test.side in sides] for tests in models]
-    found = difference(values[0] - values[1], [sum(parts, [])] if one_model else parts)
+    found = difference(a - b, [sum(parts, [])] if one_model else parts)
     alone = measure != "H" and len(models) == 1
-    return Row(MEASURES[measure] + suffix, dataset, measure, *values, found, found.p, of_side[0][0] if alone else None)
+    return Row(MEASURES[measure] + suffix, dataset, measure, a, b, found, found.p, of_side[0][0] if alone else None)
 
 
 def _value(accuracies: tuple[float, ...]) -> tuple[float, tuple[float, ...]]:
@@ -236,10 +239,10 @@ def _differing_pairs(rows: list[Row]) -> dict[Row, str]:
     """Of each row with answers, how many of its pairs of models differ by McNemar's test, adjusted over the family."""
     found = {}
     for family in dict.fromkeys(row.family for row in rows):
-        tested = [row for row in rows if row.family == family and row.answers]
-        p_values = iter(holm([mcnemar(*pair) for row in tested for pair in zip(row.answers.a, row.answers.b)]))
-        for row in tested:
-            seeds = len(row.answers.a)
+        tested = [(row, row.answers) for row in rows if row.family == family and row.answers]
+        p_values = iter(holm([mcnemar(a, b) for _, answers in tested for a, b in zip(answers.a, answers.b)]))
+        for row, answers in tested:
+            seeds = len(answers.a)
             found[row] = f"{sum(next(p_values) < LEVEL for _ in range(seeds))} of {seeds}"
     return found
 

@@ -36,13 +36,15 @@ _SEED = r"seed_?(?P<seed>\d+)(?:_(?P<experiment>[^/]+))?"
 _SHOTS = r"(?P<method>[^/]+)/(?P<cfg>[^/]+)_(?P<shots>\d+)shots(?:/(?P<variant>[^/]+))?"
 _TREE = r"(?P<dataset>[^/]+)/shots_(?P<shots>-?\d+)(?:_(?P<variant>[^/]+))?/(?P<method>[^/]+)/(?P<cfg>[^/]+)/" + _SEED
 _LAYOUTS = [  # the first that fits is taken
-    r"(?P<protocol>few_shot)/" + _TREE,
-    r"(?P<protocol>[^/]+)/(?P<phase>[^/]+)/" + _TREE,
-    rf"(?P<phase>evaluation)/{_SHOTS}/(?P<dataset>[^/]+)/{_SEED}",
-    rf"(?P<dataset>[^/]+)/{_SHOTS}/{_SEED}",
-    r"(?P<method>Zeroshot[^/]*)/(?P<cfg>[^/]+)/(?P<dataset>[^/]+)",
+    re.compile(f"(?:^|/){layout}$")
+    for layout in (
+        r"(?P<protocol>few_shot)/" + _TREE,
+        r"(?P<protocol>[^/]+)/(?P<phase>[^/]+)/" + _TREE,
+        rf"(?P<phase>evaluation)/{_SHOTS}/(?P<dataset>[^/]+)/{_SEED}",
+        rf"(?P<dataset>[^/]+)/{_SHOTS}/{_SEED}",
+        r"(?P<method>Zeroshot[^/]*)/(?P<cfg>[^/]+)/(?P<dataset>[^/]+)",
+    )
 ]
-_LAYOUTS = [re.compile(f"(?:^|/){layout}$") for layout in _LAYOUTS]
 _PHASE_OF_CLASSES = {phase.classes: phase.name for phase in PROTOCOLS["base2new"].phases}
 _SEED_FOLDER = re.compile(r"seed_?\d+(_.+)?")
 _NO_FOLDER = re.compile("(?!)")
@@ -54,7 +56,7 @@ _RESULT_LINE = re.compile(r"\* (total|correct|accuracy|error|macro_f1|average): 
 _PRINTED_TO = 0.06  # percent that a printed accuracy may differ from the exact one: half its last digit, and more
 
 
-def collect_logs(root) -> Collection:
+def collect_logs(root: str | Path) -> Collection:
     """Every run below `root` without a record by its log, with LOG_MARK behind the method's name.
 
     A run without a seed has seed EVERY_SEED. A model of SOURCE that was evaluated elsewhere counts twice: in few_shot,
@@ -68,7 +70,7 @@ def collect_logs(root) -> Collection:
     return Collection(frame.assign(method=frame["method"] + LOG_MARK), found.problems, gaps)
 
 
-def collect_recorded(root) -> Collection:
+def collect_recorded(root: str | Path) -> Collection:
     """The runs with records in a tree that CoOp's trainers wrote to as well, in this project's layout or in CoOp's."""
 
     def read_row(folder: Path) -> dict:
@@ -122,7 +124,7 @@ def logged_config(folder: Path) -> dict[str, str]:
     return next(filter(None, map(_config, texts)), {})
 
 
-def read_log(path) -> dict:
+def read_log(path: str | Path) -> dict:
     """The result of one log: accuracy, macro_f1 and per_class_mean in percent, num_test, and the dumped `config`.
 
     What the log lacks is None; config is {dotted key: text}; trained: whether there was a training. Raises DataError if
@@ -156,7 +158,7 @@ def _is_log(name: str) -> bool:
     return name == LOG_NAME or name.startswith(f"{LOG_NAME}-")
 
 
-def _lines(path) -> list[str]:
+def _lines(path: str | Path) -> list[str]:
     """The lines of a log. Raises DataError if it cannot be read."""
     try:
         check_plain_file(path)
@@ -207,9 +209,10 @@ def _check(folder: Path, place: dict, config: dict) -> None:
     check_place(folder, place, stated, LOG_NAME)
 
 
-def _last_result(lines: list[str], path) -> dict[str, float]:
+def _last_result(lines: list[str], path: str | Path) -> dict[str, float]:
     """The numbers of the last result; per-class lines are not among them."""
-    values, split, unfinished = None, "test", False
+    values: dict[str, float] | None = None
+    split, unfinished = "test", False
     for line in map(str.strip, lines):
         if match := _SPLIT_LINE.search(line):
             split = match[1]
@@ -233,7 +236,8 @@ def _last_result(lines: list[str], path) -> dict[str, float]:
 
 def _config(lines: list[str]) -> dict[str, str]:
     """The configuration that train.py prints, by dotted key."""
-    values, nodes = {}, []
+    values: dict[str, str] = {}
+    nodes: list[str] = []
     start = next((number for number, line in enumerate(lines) if line.strip() == "** Config **"), len(lines))
     for line in lines[start + 2 :]:
         match = _CONFIG_LINE.fullmatch(line)

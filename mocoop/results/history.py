@@ -26,7 +26,7 @@ class HistoryWriter:
     Each row is one write of one line; a line cut short by a crash is dropped when the run goes on.
     """
 
-    def __init__(self, path, steps_done: int = 0):
+    def __init__(self, path: str | Path, steps_done: int = 0):
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         kept = _lines_up_to(self.path, steps_done) if steps_done else []
@@ -55,7 +55,7 @@ class HistoryWriter:
         self.file.close()
 
 
-def read_history(path) -> pd.DataFrame:
+def read_history(path: str | Path) -> pd.DataFrame:
     """The table at `path`, numbers in every column. Raises DataError if it is missing or damaged."""
     frame = read_table(path, LEADING, "it is written by training")
     with damage_named(path):

@@ -9,6 +9,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mocoop.errors import MocoopError
 from mocoop.macro_f1 import macro_f1
@@ -34,21 +35,21 @@ class Ranking:
         return self.classes[:, 0]
 
 
-def rank(logits) -> Ranking:
+def rank(logits: ArrayLike) -> Ranking:
     """Ranks one batch of logits (B, C): a CPU tensor or an array, already multiplied by the logit scale.
 
     Raises MocoopError if a logit is NaN or infinite.
     """
-    logits = np.asarray(logits, dtype=np.float64)
-    unusable = int((~np.isfinite(logits)).any(axis=1).sum())
+    scores = np.asarray(logits, dtype=np.float64)
+    unusable = int((~np.isfinite(scores)).any(axis=1).sum())
     if unusable:
         raise MocoopError(
-            f"got NaN or infinite logits for {unusable} of {len(logits)} images, expected finite ones: "
+            f"got NaN or infinite logits for {unusable} of {len(scores)} images, expected finite ones: "
             "the training diverged; lower OPTIM.LR or use a higher precision"
         )
-    classes = np.argsort(-logits, axis=1, kind="stable")[:, :TOP_K]
-    best = logits.max(axis=1, keepdims=True)
-    return Ranking(classes, 1.0 / np.exp(logits - best).sum(axis=1))
+    classes = np.argsort(-scores, axis=1, kind="stable")[:, :TOP_K]
+    best = scores.max(axis=1, keepdims=True)
+    return Ranking(classes, 1.0 / np.exp(scores - best).sum(axis=1))
 
 
 def concatenate(rankings: list[Ranking]) -> Ranking:
@@ -59,7 +60,7 @@ def concatenate(rankings: list[Ranking]) -> Ranking:
     )
 
 
-def compute_metrics(predicted, labels) -> dict[str, float]:
+def compute_metrics(predicted: Ranking | ArrayLike, labels: ArrayLike) -> dict[str, float]:
     """All metrics of a test set.
 
     predicted: a Ranking, or logits (N, C). labels: (N,) int.
@@ -81,7 +82,7 @@ def compute_metrics(predicted, labels) -> dict[str, float]:
     }
 
 
-def compute_sides(predicted, labels, base: int) -> dict[str, float]:
+def compute_sides(predicted: Ranking | ArrayLike, labels: ArrayLike, base: int) -> dict[str, float]:
     """Top-1 accuracy on the images of base classes (labels below `base`) and on those of new ones, among all names.
 
     Arguments as in `compute_metrics`. Raises MocoopError if a side has no image.
@@ -94,7 +95,7 @@ def compute_sides(predicted, labels, base: int) -> dict[str, float]:
     return {f"{side}_accuracy": float(100.0 * mean) for side, mean in means.items()}
 
 
-def per_class(predicted, labels, classnames: list[str]) -> list[dict]:
+def per_class(predicted: Ranking | ArrayLike, labels: ArrayLike, classnames: list[str]) -> list[dict]:
     """One row per class, in label order: label, classname, total, correct, accuracy (None where total is 0)."""
     ranking, labels = _checked(predicted, labels)
     totals, hits = _counts(labels, ranking.predictions == labels, len(classnames))
@@ -123,7 +124,7 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = E
     return float(np.abs(gap).sum() / len(confidence))
 
 
-def _checked(predicted, labels) -> tuple[Ranking, np.ndarray]:
+def _checked(predicted: Ranking | ArrayLike, labels: ArrayLike) -> tuple[Ranking, np.ndarray]:
     ranking = predicted if isinstance(predicted, Ranking) else rank(predicted)
     labels = np.asarray(labels)
     if len(labels) == 0:

@@ -6,6 +6,7 @@ What is compared is named as tables call it, a method with its configuration whe
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -98,15 +99,15 @@ def paired_runs(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["seed"].isin(set.intersection(*of_phases))] if len(runs) else runs
 
 
-def check_pair(run) -> list[str]:
+def check_pair(run: Any) -> list[str]:
     """One line for each condition that two runs, a row of `paired_runs`, differ in and may.
 
     Raises DataError, naming the runs and what differs, where they are no pair (see `mocoop.results.agreement`).
     """
     if run.classnames_a != run.classnames_b:
         records = [read_record(Path(folder) / FILE_NAME) for folder in (run.folder_a, run.folder_b)]
-        names = [[row["classname"] for row in record["per_class"]] for record in records]
-        refuse(run, "class names", *_where_they_differ(*names))
+        names_a, names_b = ([row["classname"] for row in record["per_class"]] for record in records)
+        refuse(run, "class names", *_where_they_differ(names_a, names_b))
     return noted_differences(run)
 
 
@@ -124,7 +125,7 @@ def paired_tests(runs: pd.DataFrame, read: Callable[[str], Tested]) -> list[Pair
     return tests
 
 
-def _where_they_differ(one: list, other: list) -> tuple:
+def _where_they_differ(one: list, other: list) -> tuple[object, object]:
     """The first entries that differ; how many there are, where one list is longer."""
     first = next((pair for pair in zip(one, other) if pair[0] != pair[1]), None)
     return first or (len(one), len(other))

@@ -8,6 +8,7 @@ Columns: `path` (relative to the data root where it lies below it), `label` and 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,8 @@ def predictions_frame(
     gates: np.ndarray | None = None,
     root: str = "",
 ) -> pd.DataFrame:
-    """The rows of N images: labels, predictions, confidence (N,); experts N lists of K names; gates (N, K).
+    """The rows of N images: labels, predictions, confidence (N,); experts N lists of K names; gates (N, K);
+    both or neither.
 
     root: the folder that paths below it are written relative to.
     """
@@ -43,7 +45,7 @@ def predictions_frame(
         "confidence": np.round(confidence, 6),
         "domain": domains,
     }
-    if experts is not None:
+    if experts is not None and gates is not None:
         columns["experts"] = [SEPARATOR.join(names) for names in experts]
         columns["gates"] = [SEPARATOR.join(f"{weight:.6f}" for weight in weights) for weights in gates]
     return pd.DataFrame(columns)
@@ -51,18 +53,17 @@ def predictions_frame(
 
 def relative_path(path: str, root: str) -> str:
     """`path` as POSIX text, relative to `root` where it lies below it."""
-    path = Path(path).absolute()
-    base = Path(root).absolute()
-    return (path.relative_to(base) if root and path.is_relative_to(base) else path).as_posix()
+    whole, base = Path(path).absolute(), Path(root).absolute()
+    return (whole.relative_to(base) if root and whole.is_relative_to(base) else whole).as_posix()
 
 
-def write_predictions(path, frame: pd.DataFrame) -> None:
+def write_predictions(path: str | Path, frame: pd.DataFrame) -> None:
     """Write `predictions_frame`'s table, atomically."""
     with atomic_write(path) as file:
         frame.to_csv(file, index=False, lineterminator="\n")
 
 
-def read_predictions(path) -> pd.DataFrame:
+def read_predictions(path: str | Path) -> pd.DataFrame:
     """The table at `path`; `experts` and `gates` are lists per row. Raises DataError if it is missing or damaged."""
     words = dict.fromkeys(["path", "domain", *ROUTED_COLUMNS], str)
     frame = read_table(path, COLUMNS, "test the run again", dtype=words, keep_default_na=False)
@@ -99,7 +100,7 @@ def answers_of(folder: str | Path, record: dict) -> pd.DataFrame:
     return frame
 
 
-def read_table(path, columns: Sequence[str], next_step: str, **options) -> pd.DataFrame:
+def read_table(path: str | Path, columns: Sequence[str], next_step: str, **options: Any) -> pd.DataFrame:
     """The csv at `path` with at least these columns; `options` are pandas'.
 
     Raises DataError if it is missing, saying the `next_step` to take, or damaged.
@@ -116,7 +117,7 @@ def read_table(path, columns: Sequence[str], next_step: str, **options) -> pd.Da
 
 
 @contextmanager
-def damage_named(path) -> Iterator[None]:
+def damage_named(path: str | Path) -> Iterator[None]:
     """A value that cannot be what its column says becomes a DataError naming the file."""
     try:
         yield

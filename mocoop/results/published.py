@@ -65,13 +65,13 @@ def published_method(name: str) -> str:
     return _METHODS.get(name, name)
 
 
-def load_published(own=None) -> "PublishedNumbers":
+def load_published(own: str | Path | None = None) -> "PublishedNumbers":
     """The shipped numbers, after those of the user's csv `own`. Raises DataError naming its line and column."""
     paths = [own, SHIPPED] if own else [SHIPPED]
     return PublishedNumbers(pd.concat(map(read_published, paths), ignore_index=True))
 
 
-def read_published(path) -> pd.DataFrame:
+def read_published(path: str | Path) -> pd.DataFrame:
     """The rows of one csv, validated, with `key` (of `dataset_key`). Raises DataError naming line and column."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -131,7 +131,7 @@ class PublishedNumbers:
 
     @cached_property
     def _rows(self) -> dict[tuple, list]:
-        rows = {}
+        rows: dict[tuple, list] = {}
         for row in self.frame.itertuples(index=False):
             rows.setdefault((row.protocol, row.method, row.backbone, row.shots, row.key), []).append(row)
         return rows
@@ -173,13 +173,13 @@ class PublishedNumbers:
             notes.append(self._h_of_average(stated, protocol, method, backbone, shots))
         return Entry(_with_h(stated), "; ".join(filter(None, dict.fromkeys(notes))), rows[0].tier == RERUN)
 
-    def _h_of_average(self, stated: dict, protocol: str, *where) -> str:
+    def _h_of_average(self, stated: dict, protocol: str, method: str, backbone: str, shots: int) -> str:
         """Of which numbers the stated H of an average is, as far as they decide it."""
         if "H" not in stated:
             return ""
         if not _differs(stated["H"], _with_h({**stated, "H": None}).get("H")):
             return H_OF_MEANS
-        entries = [self.entry(protocol, *where, dataset) for dataset in self.averaged(protocol)]
+        entries = [self.entry(protocol, method, backbone, shots, dataset) for dataset in self.averaged(protocol)]
         each = [one.values["H"] for one in entries if one and "H" in one.values]
         whole = len(each) == len(entries)
         return MEAN_OF_H if whole and not _differs(stated["H"], sum(each) / len(each)) else ""
@@ -188,16 +188,18 @@ class PublishedNumbers:
         """The average over `datasets`, computed of their values; else, where they are all, as it is stated."""
         keys = set(map(dataset_key, datasets))
         entries = [self.entry(protocol, method, backbone, shots, key) for key in sorted(keys)]
-        if not entries or None in entries:
+        stated = [one for one in entries if one]
+        if not stated or len(stated) < len(entries):
             everything = set(map(dataset_key, self.averaged(protocol)))
             return self.entry(protocol, method, backbone, shots, AVERAGE) if keys == everything else None
-        splits = [split for split in SPLITS[protocol] if split != "H" and all(split in one.values for one in entries)]
-        means = {split: sum(one.values[split] for one in entries) / len(entries) for split in splits}
-        sources = {one.source for one in entries}
+        splits = [split for split in SPLITS[protocol] if split != "H" and all(split in one.values for one in stated)]
+        means = {split: sum(one.values[split] for one in stated) / len(stated) for split in splits}
+        sources = {one.source for one in stated}
         if len(sources) > 1:  # their notes are about single values
-            sources = sorted({source.partition(";")[0] for source in sources})
-        of = f"average of the values of {' and '.join(sources)}" + (f"; {H_OF_MEANS}" if "base" in means else "")
-        return Entry(_with_h(means), of, any(one.rerun for one in entries))
+            sources = {source.partition(";")[0] for source in sources}
+        source = f"average of the values of {' and '.join(sorted(sources))}"
+        source += f"; {H_OF_MEANS}" if "base" in means else ""
+        return Entry(_with_h(means), source, any(one.rerun for one in stated))
 
     def disagreements(self, protocol: str, methods: list[str]) -> list[str]:
         """One line for each stated H or average that does not follow, within rounding, from the other numbers."""
@@ -208,7 +210,8 @@ class PublishedNumbers:
         return lines
 
     def _disagreements(self, where: tuple, rows: list) -> list[str]:
-        label = f"{where[1]}, {rows[0].dataset}, {where[3]} shots"
+        protocol, method, backbone, shots, _ = where
+        label = f"{method}, {rows[0].dataset}, {shots} shots"
         stated = [
             ({row.split: row.value for row in rows if row.source == source}, source)
             for source in dict.fromkeys(row.source for row in rows)
@@ -216,8 +219,8 @@ class PublishedNumbers:
         lines = []
         for values, source in stated:
             lines += _differing(label, values, _with_h({**values, "H": None}), source, "its base and new make")
-        if rows[0].dataset == AVERAGE:
-            computed = self.average(*where[:4], self.averaged(where[0]))
+        is_average = rows[0].dataset == AVERAGE
+        if is_average and (computed := self.average(protocol, method, backbone, shots, self.averaged(protocol))):
             for values, source in stated:
                 lines += _differing(label, values, computed.values, source, "the values per data set make")
         return lines

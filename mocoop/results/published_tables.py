@@ -1,6 +1,7 @@
 """Tables with published numbers: beside ours, with the difference, or on their own."""
 
 import math
+from collections.abc import Callable, Collection
 
 import pandas as pd
 
@@ -24,8 +25,8 @@ _MEASURES = {name: _BASE_NEW if one.measure == BASE_NEW else _ACCURACY for name,
 class Footnotes:
     """Numbers the sources of a table in the order in which they are used, and marks reruns."""
 
-    def __init__(self):
-        self._marks = {}
+    def __init__(self) -> None:
+        self._marks: dict[tuple[str, str], str] = {}
 
     def mark(self, entries: list[Entry | None]) -> str:
         used = dict.fromkeys((entry.source, RERUN_MARK * entry.rerun) for entry in entries if entry)
@@ -54,7 +55,8 @@ def beside_table(
     chosen = [_known(numbers, method) for method in methods or []]
     measures = _MEASURES[protocol]
     name, find = entry_namer(summary), _finder(summary, runs, protocol, numbers)
-    footnotes, rows = Footnotes(), []
+    footnotes = Footnotes()
+    rows: list[list | None] = []
     for dataset, block in summary.groupby(level="dataset", sort=False):
         rows += [None] if rows else []
         ours_by_entry = zip(*(cells(block, mean, std, spread) for mean, std, _, _ in measures))
@@ -91,15 +93,13 @@ def published_table(
     chosen = numbers.select(protocol, datasets)
     averaged = [dataset for dataset in chosen if dataset != published.TRAINED_ON.get(protocol)]
     learners, columns = _layout(protocol, found, list(dict.fromkeys(names)))
-    footnotes, rows = Footnotes(), []
+    footnotes = Footnotes()
+    rows: list[list | None] = []
     for dataset in [*chosen, AVERAGE] if len(averaged) > 1 else chosen:
         block = []
         for method, label, shots in learners:
-            wanted = [(protocol, method, backbone, number if shots is None else shots) for _, _, number in columns]
-            if dataset == AVERAGE:
-                entries = [numbers.average(*one, averaged) for one in wanted]
-            else:
-                entries = [numbers.entry(*one, dataset) for one in wanted]
+            by_column = [number if shots is None else shots for _, _, number in columns]
+            entries = [_find(numbers, protocol, method, backbone, each, dataset, averaged) for each in by_column]
             if any(entries) or dataset == AVERAGE:
                 block.append((method, label, entries))
         rows += [None] if rows and block else []
@@ -148,7 +148,9 @@ def _published_rows(dataset: str, block: list, columns: list, footnotes: Footnot
     return [[dataset, label, *row, source] for label, source, *row in zip(labels, sources, *by_column)]
 
 
-def _finder(summary: pd.DataFrame, runs: pd.DataFrame, protocol: str, numbers: PublishedNumbers):
+def _finder(
+    summary: pd.DataFrame, runs: pd.DataFrame, protocol: str, numbers: PublishedNumbers
+) -> Callable[[str, tuple, str], Entry | None]:
     """A function from (dataset, entry of ours, published method) to what is published of it, or None."""
     backbones = runs.groupby(ENTRY)["backbone"].first()
     names = summary.index.unique("dataset")
@@ -156,19 +158,30 @@ def _finder(summary: pd.DataFrame, runs: pd.DataFrame, protocol: str, numbers: P
 
     def find(dataset: str, entry: tuple, method: str) -> Entry | None:
         for shots in dict.fromkeys([entry[2], 0]):  # zero-shot stands beside any number of shots
-            where = (protocol, method, backbones[entry], shots)
-            if dataset == AVERAGE:
-                found = numbers.average(*where, averaged)
-            else:
-                found = numbers.entry(*where, dataset.removesuffix(SOURCE_MARK))
-            if found:
+            name = dataset.removesuffix(SOURCE_MARK)
+            if found := _find(numbers, protocol, method, backbones[entry], shots, name, averaged):
                 return found
         return None
 
     return find
 
 
-def _in_order(methods) -> list[str]:
+def _find(
+    numbers: PublishedNumbers,
+    protocol: str,
+    method: str,
+    backbone: str,
+    shots: int,
+    dataset: str,
+    averaged: list[str],
+) -> Entry | None:
+    """What is published of a dataset, or, as AVERAGE, of the `averaged` ones."""
+    if dataset == AVERAGE:
+        return numbers.average(protocol, method, backbone, shots, averaged)
+    return numbers.entry(protocol, method, backbone, shots, dataset)
+
+
+def _in_order(methods: Collection[str]) -> list[str]:
     """Those that we have too in our order, then the others, then what is not available."""
     first = [name for name in map(published_method, listed()) if name not in published.NOT_AVAILABLE]
     return list(dict.fromkeys([*(name for name in first if name in methods), *methods, *published.NOT_AVAILABLE]))

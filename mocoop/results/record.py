@@ -8,9 +8,10 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from mocoop import __version__
 from mocoop.catalog import listed
@@ -46,7 +47,9 @@ VERSIONED_PACKAGES = ("torch", "torchvision", "numpy", "clip-anytorch")
 
 ROUTERS = ("router", "dense", "random", "best expert", "style", "any expert")  # see mocoop.results.routing
 
-_IDENTITY = {
+Kind = type | tuple[type, ...]  # of a value, as isinstance takes it
+
+_IDENTITY: dict[str, Kind] = {
     "method": str,
     "dataset": str,
     "backbone": str,
@@ -56,9 +59,9 @@ _IDENTITY = {
     "config": dict,
     "config_sha256": str,
 }
-_NUMBER = (int, float, type(None))
-_TEXT = (str, type(None))
-_MEASURED = {
+_NUMBER: Kind = (int, float, type(None))
+_TEXT: Kind = (str, type(None))
+_MEASURED: dict[str, Kind] = {
     "split": str,
     "epoch": (int, type(None)),  # of the weights that were tested; None if nothing was trained, as the selection
     "selection": (str, type(None)),  # "last_step", "best_val", or "epoch" for one that was asked for
@@ -73,7 +76,7 @@ _MEASURED = {
     "peak_memory_mb": _NUMBER,
     "finished": str,
 }
-_OPTIONAL = {  # what a record may lack, or have as null
+_OPTIONAL: dict[str, type] = {  # what a record may lack, or have as null
     "weights_sha256": str,  # of what was learned
     "clip_sha256": str,  # of the backbone's weights
     "test_sha256": str,  # of the list of test images, if they lie below the data root
@@ -86,19 +89,25 @@ _OPTIONAL = {  # what a record may lack, or have as null
     "routing": dict,  # of mocoop.results.routing, for methods that route
     "error": str,  # why a run failed
 }
-_ITEMS = {  # what a list or the values of a dict of _OPTIONAL are
+_ITEMS: dict[str, tuple[Kind, str]] = {  # what a list or the values of a dict of _OPTIONAL are
     "train_per_class": (int, "two numbers"),
     "precision": (str, "a text for each of train and test"),
     "knowledge": (str, "a list of texts"),
     "zero_shot": (_NUMBER, "numbers"),
     "command": ((str, int, type(None)), "plain values"),
 }
-_CLASS = {"label": int, "classname": str, "total": int, "correct": int}
-_ROUTERS = {"load": list, "agreement": (int, float), "accuracy": dict}
-_ROUTING = {"groups": list, "top_k": int, "chosen": list, "chosen_by_domain": dict, "domain_in_top_k": _NUMBER}
+_CLASS: dict[str, Kind] = {"label": int, "classname": str, "total": int, "correct": int}
+_ROUTERS: dict[str, Kind] = {"load": list, "agreement": (int, float), "accuracy": dict}
+_ROUTING: dict[str, Kind] = {
+    "groups": list,
+    "top_k": int,
+    "chosen": list,
+    "chosen_by_domain": dict,
+    "domain_in_top_k": _NUMBER,
+}
 
 
-def build_record(config, **measured) -> dict:
+def build_record(config: Mapping, **measured: Any) -> dict:
     """The record of a finished run.
 
     config: the whole configuration (a yacs node or a nested mapping); method, dataset, backbone, classes, shots and
@@ -116,25 +125,25 @@ def build_record(config, **measured) -> dict:
     return record
 
 
-def unfinished_record(config, status: str, error: str | None = None, command: dict | None = None) -> dict:
+def unfinished_record(config: Mapping, status: str, error: str | None = None, command: dict | None = None) -> dict:
     """The record of a run that is `running` or has `failed`; `error` is the one line that says why."""
     return {"format": FORMAT, "status": status, **_identity(config, command), "error": error, "command": command}
 
 
-def write_record(path, record: dict) -> None:
+def write_record(path: str | Path, record: dict) -> None:
     """Validates the record and writes it atomically. Raises DataError if it is not a valid record."""
     validate_record(record, path)
     write_file(path, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_record(path) -> dict:
+def read_record(path: str | Path) -> dict:
     """The record at `path`. Raises DataError if it is missing, damaged or of another format."""
     record = read_json(path, "record of a run", "remove it and run again")
     validate_record(record, path)
     return record
 
 
-def glance(path) -> tuple[str | None, float]:
+def glance(path: str | Path) -> tuple[str | None, float]:
     """Status and seconds of the record at `path`; None and 0 where there is none, or its end is missing.
 
     Only its first and last lines are read, if the seconds are there: a record of a thousand classes is long, and a plan
@@ -158,7 +167,7 @@ def glance(path) -> tuple[str | None, float]:
     return status[2].decode(), sum(map(float, numbers))
 
 
-def validate_record(record, where) -> None:
+def validate_record(record: object, where: str | Path) -> None:
     """Raises DataError, naming `where`, the field, what was found and what was expected."""
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         found = quoted(record.get("format")) if isinstance(record, dict) else type(record).__name__
@@ -182,7 +191,7 @@ def validate_record(record, where) -> None:
             raise DataError(f"{where}: got {one_line(name, 80)} = {quoted(value)}, expected a percentage from 0 to 100")
 
 
-def _check_optional(record: dict, where) -> None:
+def _check_optional(record: dict, where: str | Path) -> None:
     given = {field: kind for field, kind in _OPTIONAL.items() if record.get(field) is not None}
     for field, (kind, words) in _ITEMS.items():
         values = record[field] if field in given else _OPTIONAL[field]()
@@ -203,7 +212,7 @@ def _check_routers(routing: dict, where: str) -> None:
         raise DataError(f"{where}got load = {quoted(load)}, expected a number for each of the groups")
 
 
-def _check_fields(values, expected: dict, where: str, what: str) -> None:
+def _check_fields(values: object, expected: Mapping[str, Kind], where: str, what: str) -> None:
     for field, kind in expected.items():
         if not isinstance(values, dict) or field not in values:
             raise DataError(f"{where}got no field {field!r}, expected one in {what}")
@@ -211,41 +220,43 @@ def _check_fields(values, expected: dict, where: str, what: str) -> None:
             raise DataError(f"{where}got {field} = {quoted(values[field])}, expected {_kind_name(kind)}")
 
 
-def plain_config(config) -> dict:
+def plain_config(config: Mapping) -> dict:
     """The configuration as nested dicts of JSON values; tuples become lists."""
-    if isinstance(config, Mapping):
-        return {str(key): plain_config(value) for key, value in config.items()}
-    if isinstance(config, (list, tuple)):
-        return [plain_config(value) for value in config]
-    return config
+    return {str(key): _plain(value) for key, value in config.items()}
 
 
-def used_config(config, trains: bool = True) -> dict:
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return plain_config(value)
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def used_config(config: Mapping, trains: bool = True) -> dict:
     """What of a configuration the method, the data and the run read, as plain values.
 
     Left out are the nodes of other methods than TRAINER.NAME and those that its settings name (the base of DePT, the
     experts of Mixture), those of other data, and where nothing is trained what only training reads. trains: False for
     an evaluation; a method that learns nothing does not train anyway.
     """
-    config = plain_config(config)
-    trainer, known = config.get("TRAINER"), listed()
+    plain, known = plain_config(config), listed()
+    trainer = plain.get("TRAINER")
     if not isinstance(trainer, dict):
-        return config
-    own = known.get(trainer.get("NAME"))
+        return plain
+    own = known.get(trainer.get("NAME", ""))
     nodes = {method.node for method in known.values()} - {own and own.node, None}
     if own:  # what is of no method in the list is a plugin's
         nodes |= {name for name, value in trainer.items() if isinstance(value, dict)} - {own.node}
     mine = [value for name, value in trainer.items() if name not in nodes and isinstance(value, dict)]
     held = {value for node in mine for value in node.values() if isinstance(value, str)} & known.keys()
     unread = [f"TRAINER.{node}" for node in nodes - {known[name].node for name in held}]
-    if config.get("DATASET", {}).get("NAME") != OWN_IMAGES:
+    if plain.get("DATASET", {}).get("NAME") != OWN_IMAGES:
         unread.append(f"DATASET.{OWN_IMAGES.upper()}")
     if not trains or own and not own.learns:
         unread += TRAINING_KEYS
-    return _drop(config, (*unread, *UNREAD_KEYS))
+    return _drop(plain, (*unread, *UNREAD_KEYS))
 
 
-def config_sha256(config, trains: bool = True) -> str:
+def config_sha256(config: Mapping, trains: bool = True) -> str:
     """The hash of what was run, equal for the seeds of one experiment and on every machine.
 
     Of `used_config`, without the seed, where things lie and how the run is watched (CHANGEABLE_KEYS); of any other
@@ -256,12 +267,12 @@ def config_sha256(config, trains: bool = True) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def portable_config(config, trains: bool = True) -> dict:
+def portable_config(config: Mapping, trains: bool = True) -> dict:
     """What of a configuration says what was run, and nothing of the machine: see `config_sha256`."""
     return _without_folders(_drop(used_config(config, trains), UNHASHED_KEYS))
 
 
-def config_differences(recorded: dict, wanted, trains: bool = True) -> list[str]:
+def config_differences(recorded: Mapping, wanted: Mapping, trains: bool = True) -> list[str]:
     """One line for each key of `used_config` whose value was another; keys that only one has do not count.
 
     Nor do CHANGEABLE_KEYS.
@@ -275,7 +286,7 @@ def trains(record: dict) -> bool:
     return not (record.get("command") or {}).get("eval_only")
 
 
-def _identity(config, command: dict | None) -> dict:
+def _identity(config: Mapping, command: dict | None) -> dict:
     dataset = config["DATASET"]
     return {
         "method": config["TRAINER"]["NAME"],
@@ -289,7 +300,7 @@ def _identity(config, command: dict | None) -> dict:
     }
 
 
-def _drop(settings: dict, dotted_keys, prefix: str = "") -> dict:
+def _drop(settings: dict, dotted_keys: Collection[str], prefix: str = "") -> dict:
     return {
         key: _drop(value, dotted_keys, f"{prefix}{key}.") if isinstance(value, dict) else value
         for key, value in settings.items()
@@ -297,7 +308,7 @@ def _drop(settings: dict, dotted_keys, prefix: str = "") -> dict:
     }
 
 
-def _without_folders(value):
+def _without_folders(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_folders(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -305,6 +316,6 @@ def _without_folders(value):
     return Path(value).name if isinstance(value, str) and value.startswith("/") else value
 
 
-def _kind_name(kind) -> str:
+def _kind_name(kind: Kind) -> str:
     kinds = kind if isinstance(kind, tuple) else (kind,)
     return " or ".join("null" if one is type(None) else one.__name__ for one in kinds)

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+from collections.abc import Iterable
 from itertools import chain
 
 from mocoop.results.tables import Cell, Table
@@ -77,29 +78,29 @@ def cell_text(cell: Cell) -> str:
     if math.isnan(cell.mean):
         return GAP
     mean = round(cell.mean, 2) + 0.0  # no negative zero
-    mean = f"{mean:+.2f}".replace("-", "−") if cell.signed else f"{mean:.2f}"
-    return mean if cell.spread is None or math.isnan(cell.spread) else f"{mean} ± {cell.spread:.2f}"
+    text = f"{mean:+.2f}".replace("-", "−") if cell.signed else f"{mean:.2f}"
+    return text if cell.spread is None or math.isnan(cell.spread) else f"{text} ± {cell.spread:.2f}"
 
 
-def _markdown_cell(item) -> str:
+def _markdown_cell(item: object) -> str:
     if not isinstance(item, Cell):
         return str(item).replace("|", r"\|")
     return f"**{cell_text(item)}**" if item.rank == 1 else cell_text(item)
 
 
-def _markdown_line(row, widths, numeric) -> str:
+def _markdown_line(row: list[str], widths: list[int], numeric: list[bool]) -> str:
     padded = [item.rjust(width) if right else item.ljust(width) for item, width, right in zip(row, widths, numeric)]
     return f"| {' | '.join(padded)} |"
 
 
-def _latex_cell(item) -> str:
+def _latex_cell(item: object) -> str:
     if not isinstance(item, Cell):
         return _escape(str(item))
     marks = {1: r"\textbf{%s}", 2: r"\underline{%s}"}
     return marks.get(item.rank, "%s") % _escape(cell_text(item))
 
 
-def _latex_line(fields) -> str:
+def _latex_line(fields: Iterable[str]) -> str:
     return " & ".join(fields) + r" \\"
 
 
@@ -112,16 +113,16 @@ def _numeric_columns(table: Table) -> list[bool]:
     return [isinstance(item, Cell) for item in first]
 
 
-def _has_spread(item) -> bool:
+def _has_spread(item: object) -> bool:
     return isinstance(item, Cell) and item.spread is not None
 
 
-def _csv_field(item) -> str:
+def _csv_field(item: object) -> str:
     return _number(item.mean) if isinstance(item, Cell) else str(item)
 
 
-def _csv_spread(item) -> str:
-    return _number(item.spread) if _has_spread(item) else ""
+def _csv_spread(item: object) -> str:
+    return _number(item.spread) if isinstance(item, Cell) and item.spread is not None else ""
 
 
 def _number(value: float) -> str:

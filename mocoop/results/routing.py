@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from mocoop.errors import DataError
 from mocoop.results.predictions import FILE_NAME as PREDICTIONS
@@ -19,7 +21,13 @@ from mocoop.results.record import FILE_NAME as RECORD_NAME
 from mocoop.results.record import ROUTERS, read_record
 
 
-def summarise_routing(groups, chosen, weights, domains=None, domain_names=()) -> dict:
+def summarise_routing(
+    groups: Sequence[str],
+    chosen: ArrayLike,
+    weights: ArrayLike,
+    domains: ArrayLike | None = None,
+    domain_names: Sequence[str] = (),
+) -> dict:
     """The `routing` part of result.json.
 
     groups: E names. chosen: (N, K) the experts of each image. weights: (N, K) their gate weights, each row sums to 1.
@@ -30,14 +38,14 @@ def summarise_routing(groups, chosen, weights, domains=None, domain_names=()) ->
     whose style names a group (None if there is none). `gate_entropy` is the mean entropy of the gate weights in nats,
     from 0 (one expert decides) to ln K.
     """
-    groups, chosen = list(groups), np.asarray(chosen)
-    in_top_k = np.zeros((len(chosen), len(groups)), dtype=bool)
-    np.put_along_axis(in_top_k, chosen, True, axis=1)
+    groups, experts = list(groups), np.asarray(chosen)
+    in_top_k = np.zeros((len(experts), len(groups)), dtype=bool)
+    np.put_along_axis(in_top_k, experts, True, axis=1)
     by_domain, hits, styled = {}, 0, 0
     if domains is not None:
-        domains = np.asarray(domains)
+        styles = np.asarray(domains)
         for index, name in enumerate(domain_names):
-            of_domain = in_top_k[domains == index]
+            of_domain = in_top_k[styles == index]
             if not len(of_domain):
                 continue
             by_domain[name] = _shares(of_domain)
@@ -46,7 +54,7 @@ def summarise_routing(groups, chosen, weights, domains=None, domain_names=()) ->
                 styled += len(of_domain)
     return {
         "groups": groups,
-        "top_k": int(chosen.shape[1]),
+        "top_k": int(experts.shape[1]),
         "chosen": _shares(in_top_k),
         "chosen_by_domain": by_domain,
         "domain_in_top_k": 100.0 * hits / styled if styled else None,
@@ -63,11 +71,11 @@ def _shares(in_top_k: np.ndarray) -> list[float]:
     return [float(share) for share in 100.0 * in_top_k.mean(axis=0)]
 
 
-def gate_entropies(weights) -> np.ndarray:
+def gate_entropies(weights: ArrayLike) -> np.ndarray:
     """(N,) entropy in nats of gate weights (N, K): 0 where one expert decides, ln K where K weigh the same."""
-    weights = np.asarray(weights, dtype=np.float64)
-    logs = np.log(weights, out=np.zeros_like(weights), where=weights > 0)
-    return np.maximum(0.0, -(weights * logs).sum(axis=1))
+    gates = np.asarray(weights, dtype=np.float64)
+    logs = np.log(gates, out=np.zeros_like(gates), where=gates > 0)
+    return np.maximum(0.0, -(gates * logs).sum(axis=1))
 
 
 MOST_SUBSETS = 200  # sets of experts that a random router is averaged over; beyond, so many drawn ones
@@ -79,7 +87,7 @@ class RouterTally:
     A random router takes K of the E experts, all sets equally likely, with equal weights.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.images, self.top_k, self.overlap = 0, 0, 0.0
         self.right = np.zeros(4)  # of the run's own router, a dense one, a random one, and of any expert
         self.load = self.alone = np.zeros(0)  # (E,)
@@ -181,7 +189,7 @@ def with_predictions(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[[(Path(folder) / PREDICTIONS).is_file() for folder in runs["folder"]]]
 
 
-def predictions_of(run) -> pd.DataFrame:
+def predictions_of(run: Any) -> pd.DataFrame:
     """The predictions of a run (a row of `collect`), with the column `classname` added.
 
     Raises DataError if they are missing or damaged, or do not fit the run's record.

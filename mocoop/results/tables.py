@@ -4,7 +4,7 @@ Functions that build one take the runs, the seeds that are expected (default: al
 seeds is given: a key of SPREADS.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -58,7 +58,7 @@ class Table:
 
     title: str
     columns: list[str]
-    rows: list[list | None]
+    rows: Sequence[list | None]
     notes: list[str] = field(default_factory=list)
     spread: str = "std"
 
@@ -74,7 +74,7 @@ def base_new_table(
     """Base, new and H of each dataset and of their average, for runs of protocol base2new or base2new_all."""
     summary = base_to_new(runs, seeds)
     name, marks = _marked_namer(summary, runs)
-    rows = []
+    rows: list[list | None] = []
     for dataset, block in summary.groupby(level="dataset", sort=False):
         columns = [cells(block, column, f"{column}_std", spread, marks) for column in BASE_NEW_COLUMNS]
         names = [name(index[1:], dataset) for index in block.index]
@@ -137,7 +137,7 @@ def few_shot_table(runs: pd.DataFrame, seeds: list[int] | None = None, spread: s
     """Accuracy by the number of shots: a row per dataset and method, and the average over the datasets."""
     summary = over_seeds(seed_matrix(runs, seeds))
     (name, marks), shots = _marked_namer(summary, runs), sorted(summary.index.unique("shots"))
-    rows = []
+    rows: list[list | None] = []
     for dataset, block in summary.groupby(level="dataset", sort=False):
         learners = block.index.droplevel(["dataset", "shots"]).unique()
         columns = []
@@ -201,7 +201,7 @@ def unranked(block: pd.DataFrame, spread: str) -> list[Cell]:
     return [Cell(cell.mean, cell.spread) for cell in cells(block, "mean", "std", spread)]
 
 
-def entry_namer(summary: pd.DataFrame, labels: dict | None = None):
+def entry_namer(summary: pd.DataFrame, labels: dict | None = None) -> Callable[[tuple], str]:
     """A function from (method, cfg, shots) to the shortest name that tells the entries of the summary apart.
 
     labels: {cfg: name} for configurations that are called by a name of their own.
@@ -257,7 +257,7 @@ def gaps(summary: pd.DataFrame, columns: dict[str, str] | None = None, unseen: s
     columns: {column that lists them: what they lack}. unseen: the column of tests on classes that were not trained.
     """
     lines, name, columns = [], entry_namer(summary), columns or {"lacking": ""}
-    bound = {method.name: [] for method in listed().values() if not method.new_classes}
+    bound: dict[str, list[str]] = {method.name: [] for method in listed().values() if not method.new_classes}
     for index, row in summary.drop(AVERAGE, level="dataset", errors="ignore").iterrows():
         label, wanted = f"{index[0]}, {name(index[1:])}", dict(columns)
         if unseen and index[1] in bound and not index[0].endswith(SOURCE_MARK) and row[unseen]:

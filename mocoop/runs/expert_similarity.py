@@ -1,5 +1,7 @@
 """How alike the experts of a trained model are: the cosine between their features of a class, averaged over classes."""
 
+from pathlib import Path
+
 import pandas as pd
 import torch
 
@@ -9,7 +11,7 @@ from mocoop.runs.trained_run import load_run
 
 
 @torch.no_grad()
-def expert_similarity(folder) -> pd.DataFrame:
+def expert_similarity(folder: str | Path) -> pd.DataFrame:
     """The (E, E) table of the run that was trained in `folder`, over its own classes, named by the experts.
 
     Raises DataError where the method has no experts; CheckpointError or ConfigError as `load_run`, which downloads
@@ -26,7 +28,8 @@ def expert_similarity(folder) -> pd.DataFrame:
 
 def similarities_by_dataset(runs: pd.DataFrame) -> tuple[dict[str, Spread], list[str]]:
     """`expert_similarity` of the trained runs (rows of `collect`), over the seeds of each dataset; and what failed."""
-    tables, problems = {}, []
+    tables: dict[str, list[pd.DataFrame]] = {}
+    problems = []
     for run in runs.itertuples():
         try:
             table = expert_similarity(run.folder)

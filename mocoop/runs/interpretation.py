@@ -4,8 +4,9 @@ The metric is CoOp's: the euclidean distance to the token embeddings. Beside it 
 norm reach, and, where a vector started from a word, how far it has moved from it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -139,15 +140,16 @@ def spans_of(run: TrainedRun) -> list[Span]:
     if isinstance(method, MoCoOp):
         return _expert_spans(method)
     if isinstance(method, Mixture):
-        found = [(name, span) for name, e in zip(method.group_names, method.experts) for span in _spans(e, e.settings)]
+        experts = zip(method.group_names, cast(Iterable[PromptMethod], method.experts))
+        found = [(name, span) for name, expert in experts for span in _spans(expert, expert.settings)]
         return [replace(span, expert=f"{name} {span.expert}".strip()) for name, span in found]
     return _spans(method, method.entry.settings(run.cfg))
 
 
 def _spans(method: PromptMethod, node: CfgNode) -> list[Span]:
-    if not hasattr(method, "ctx"):
+    ctx = getattr(method, "ctx", None)
+    if not isinstance(ctx, Tensor):
         raise ConfigError(f"{method.entry.name} learns no context: there is nothing to interpret")
-    ctx = method.ctx
     if ctx.dim() == 3:
         pairs = zip(method.classnames, ctx)
         return [span for name, vectors in pairs for span in _split(name, vectors, None, None, node)]
@@ -173,7 +175,7 @@ def _expert_spans(method: MoCoOp) -> list[Span]:
     return spans
 
 
-def _split(expert: str, vectors: Tensor, start: Tensor | None, words: Sequence[str] | None, node) -> list[Span]:
+def _split(expert: str, vectors: Tensor, start: Tensor | None, words: list[str] | None, node: CfgNode) -> list[Span]:
     """CoOp's context before and after the class name, as CLASS_TOKEN_POSITION says."""
     before = {"end": len(vectors), "middle": len(vectors) // 2, "front": 0}[node.get("CLASS_TOKEN_POSITION", "end")]
     parts = {"before": slice(0, before), "after": slice(before, None)}

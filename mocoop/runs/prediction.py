@@ -37,11 +37,11 @@ def find_images(places: Sequence[str | Path]) -> Iterator[Path]:
 
     Raises DataError for a place that does not exist, before anything is yielded, and for a folder without an image.
     """
-    places = [Path(place) for place in places]
-    for place in places:
-        if not place.exists():
-            raise DataError(f"no image or folder {place}, expected images to predict")
-    return _walk(places)
+    paths = [Path(place) for place in places]
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"no image or folder {path}, expected images to predict")
+    return _walk(paths)
 
 
 def _walk(places: Sequence[Path]) -> Iterator[Path]:

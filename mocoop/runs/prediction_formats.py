@@ -44,7 +44,7 @@ def table_text(predictions: Iterable[Prediction]) -> Iterator[str]:
         yield "\n".join(lines) + "\n"
 
 
-def _csv_row(*values) -> str:
+def _csv_row(*values: object) -> str:
     row = io.StringIO()
     csv.writer(row, lineterminator="\n").writerow(values)
     return row.getvalue()

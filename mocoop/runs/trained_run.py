@@ -107,10 +107,10 @@ def load_run(
             run was trained with.
         ConfigError: for a device or backbone that is not there.
     """
-    device, path = resolve_device(device), Path(path).expanduser()
+    where, path = resolve_device(device), Path(path).expanduser()
     checkpoint_path = _checkpoint_path(path, epoch)
     if checkpoint_path is None:
-        return _load_untrained(path / FILE_NAME, device, backbone)
+        return _load_untrained(path / FILE_NAME, where, backbone)
     checkpoint = load_checkpoint(checkpoint_path)
     described = description(checkpoint, checkpoint_path)
     if described is None:
@@ -120,7 +120,7 @@ def load_run(
         )
     cfg = _restored(described["config"], checkpoint_path)
     cfg = with_structure(cfg, structure_of(checkpoint, checkpoint_path))
-    run = _build(cfg, described["classnames"], device, backbone, described, checkpoint_path)
+    run = _build(cfg, described["classnames"], where, backbone, described, checkpoint_path)
     load_weights(run.method, checkpoint, checkpoint_path)
     run.method.load_extra_state(checkpoint.get("extra_state", {}))
     logger.info("%s, after epoch %d, from %s", cfg.TRAINER.NAME, checkpoint["epoch"], checkpoint_path)
@@ -194,7 +194,7 @@ def _restored(plain: dict, source: Path) -> CfgNode:
 
 
 def _build(
-    cfg: CfgNode, classnames, device: torch.device, backbone: str | None, made: dict, checkpoint: Path | None
+    cfg: CfgNode, classnames: list[str], device: torch.device, backbone: str | None, made: dict, checkpoint: Path | None
 ) -> TrainedRun:
     """The method over its classes, without what it learned; `made`: what is known of the CLIP that it had."""
     cfg = cfg.clone()

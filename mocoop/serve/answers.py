@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from PIL import Image
 
+from mocoop.methods.mocoop.routed import RoutedMethod
 from mocoop.runs.prediction import probabilities
 from mocoop.runs.trained_run import TrainedRun
 
@@ -42,7 +43,7 @@ def ask(run: TrainedRun, images: Sequence[Image.Image]) -> list[Answer]:
     output = run.predict(torch.stack([run.transform(image) for image in images]))
     best = probabilities(run, output["logits"]).sort(dim=-1, descending=True, stable=True)
     experts: list[list[Expert]] = [[] for _ in images]
-    if run.group_names:
+    if isinstance(run.method, RoutedMethod):
         seen = output["image_features"]
         with run.precision.autocast(testing=True):
             similarity = run.method.group_similarity(seen, best.indices[:, 0].to(seen.device))

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     raise problems[0]
 
 
-def _table(args, protocol: str, output: pd.DataFrame | None) -> Table:
+def _table(args: argparse.Namespace, protocol: str, output: pd.DataFrame | None) -> Table:
     (name_a, a), (name_b, b) = (named_runs(name, output, protocol) for name in (args.a, args.b))
     called = (name_a, name_b) if name_a != name_b else (args.a, args.b)
     wanted = {"dataset": args.datasets, "seed": args.seeds}

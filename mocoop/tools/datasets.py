@@ -101,16 +101,16 @@ class _Asked:
     """A dataset that was asked for: `name` is the registry's, or of own images that of their config."""
 
     name: str
-    dataset_class: type
+    dataset_class: "type[BenchmarkDataset]"
     root: str
     node: CfgNode | None = None  # the config's DATASET, of own images
     published: Source | None = None
 
-    def open(self):
+    def open(self) -> "BenchmarkDataset":
         return self.dataset_class.open(self.root, node=self.node)
 
 
-def _asked(name: str, args) -> _Asked:
+def _asked(name: str, args: argparse.Namespace) -> _Asked:
     registered, file = _registered(name), find_config(find_checkout(), f"{DATASETS}/{name}.yaml")
     dataset_class = _dataset_class(registered)
     if not issubclass(dataset_class, OwnImages):
@@ -204,7 +204,7 @@ def _check_one(name: str, args: argparse.Namespace) -> int:
     return 0 if complete else 1
 
 
-def _print_notes(dataset) -> None:
+def _print_notes(dataset: "BenchmarkDataset") -> None:
     if dataset.notes:
         print("look at:\n" + "\n".join(f"  - {one_line(note)}" for note in dataset.notes))
 

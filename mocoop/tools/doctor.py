@@ -12,7 +12,7 @@ import argparse
 import importlib.util
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from mocoop.errors import MocoopError, reason_of
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def diagnose(about: str, check) -> Findings:
+def diagnose(about: str, check: Callable[[], Iterable[tuple[str, str, str]]]) -> Findings:
     """What a check finds; that it cannot be run is a problem."""
     try:
         yield from check()

@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shots", action=Shots, metavar="N,M", help=shots)
     parser.add_argument("--seeds", action=Numbers, metavar="N,M", help="these are expected (default: all that occur)")
     parser.add_argument("--against", metavar="METHOD", help="compare the others with it, as mocoop compare does")
-    _add_published(parser.add_argument_group("published numbers"))
+    _add_published(parser)
     looks = parser.add_argument_group("looks")
     spread = "standard deviation (std, the default) or 95 %% confidence interval (ci95)"
     looks.add_argument("--spread", choices=SPREADS, default="std", help=spread)
@@ -68,7 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     looks.add_argument("--force", action="store_true", help="replace FILE if it exists")
 
 
-def _add_published(group) -> None:
+def _add_published(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("published numbers")
     beside = "beside ours, for the same data set, backbone and shots: those of METHOD, else each method's own"
     group.add_argument("--published", nargs="?", const=[], action=Names, metavar="METHOD,...", help=beside)
     group.add_argument(
@@ -94,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _tables(args) -> list[Table]:
+def _tables(args: argparse.Namespace) -> list[Table]:
     found = _collect(args)
     for problem in found.problems:
         logger.warning("left out: %s", problem)
@@ -119,7 +120,7 @@ def _tables(args) -> list[Table]:
     return tables
 
 
-def _published_tables(args) -> list[Table]:
+def _published_tables(args: argparse.Namespace) -> list[Table]:
     ours = {"--logs": args.logs, "--base": args.base, "--new": args.new, "--cfgs": args.cfgs}
     ours |= {"--shots": args.shots, "--seeds": args.seeds, "--against": args.against, "--per-class": args.per_class}
     if given := [name for name, value in ours.items() if value]:
@@ -134,12 +135,12 @@ def _published_tables(args) -> list[Table]:
     ]
 
 
-def _beside_table(runs: pd.DataFrame, args) -> Table:
+def _beside_table(runs: pd.DataFrame, args: argparse.Namespace) -> Table:
     numbers, summary = load_published(args.published_csv), summarise(runs, args.protocol, args.seeds)
     return beside_table(summary, runs, args.protocol, numbers, args.published, args.spread)
 
 
-def _collect(args) -> Collection:
+def _collect(args: argparse.Namespace) -> Collection:
     if not args.base and not args.new:
         folders = [] if args.logs and args.output is None else [args.output or OUTPUT]
         alone = [
@@ -151,8 +152,8 @@ def _collect(args) -> Collection:
         raise DataError("got only one of --base and --new, expected both")
     if args.output or args.logs:
         raise DataError("got OUTPUT or --logs beside --base and --new, expected one or the other")
-    sides = [("--base", args.base, "base", "train_base"), ("--new", args.new, "new", "test_new")]
-    return merge([_collect_side(*side) for side in sides])
+    base = _collect_side("--base", args.base, "base", "train_base")
+    return merge([base, _collect_side("--new", args.new, "new", "test_new")])
 
 
 def _collect_side(flag: str, folder: str, classes: str, phase: str) -> Collection:
@@ -163,13 +164,13 @@ def _collect_side(flag: str, folder: str, classes: str, phase: str) -> Collectio
     return merge([Collection(found.frame.assign(protocol="base2new", phase=phase), found.problems, found.gaps)])
 
 
-def _select(frame: pd.DataFrame, args) -> pd.DataFrame:
+def _select(frame: pd.DataFrame, args: argparse.Namespace) -> pd.DataFrame:
     wanted = {"dataset": args.datasets, "method": args.methods, "cfg": args.cfgs}
     wanted |= {"shots": args.shots, "seed": args.seeds}
     runs = only(runs_of(frame, args.protocol), wanted)
     if runs["accuracy"].isna().all():
-        asked = {"protocol": [args.protocol]} | wanted
-        asked = ", ".join(f"{column} {' '.join(map(str, values))}" for column, values in asked.items() if values)
+        named = {"protocol": [args.protocol]} | wanted
+        asked = ", ".join(f"{column} {' '.join(map(str, values))}" for column, values in named.items() if values)
         where = args.output or ", ".join(args.logs or filter(None, [args.base, args.new])) or OUTPUT
         others = [name for name in PROTOCOLS if only_of(frame, name, wanted)]
         hint = f"there are some of {', '.join(others)}: add --protocol {others[0]}" if others else ""

@@ -1,12 +1,15 @@
 """Names the classes of images: python example.py IMAGE...   Other class names may be written into classes.json."""
 
+from typing import Any
+
 import torch
 from load_model import image_features, name_classes
+from torch import Tensor
 from torch.nn.functional import linear, normalize, relu
 
 
 @torch.no_grad()
-def logits(model, weights, info, images):
+def logits(model: Any, weights: dict[str, Tensor], info: dict, images: Tensor) -> Tensor:
     """(B, 3, H, W) to (B, classes). Each image shifts the context, so the prompts are encoded for each of them."""
     features = normalize(image_features(model, weights, images), dim=-1)
     first, second = ([weights[f"meta_net.linear{i}.{part}"] for part in ("weight", "bias")] for i in (1, 2))

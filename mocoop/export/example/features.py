@@ -1,12 +1,15 @@
 """Names the classes of images: python example.py IMAGE..."""
 
+from typing import Any
+
 import torch
 from load_model import image_features, name_classes
+from torch import Tensor
 from torch.nn.functional import normalize, relu
 
 
 @torch.no_grad()
-def logits(model, weights, info, images):
+def logits(model: Any, weights: dict[str, Tensor], info: dict, images: Tensor) -> Tensor:
     """(B, 3, H, W) to (B, classes): a classifier, an adapter or a cache on the image features."""
     features = image_features(model, weights, images)
     if "text_features" not in weights:

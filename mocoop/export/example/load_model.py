@@ -3,19 +3,22 @@
 import json
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import packaging.version
 import torch
 from PIL import Image
 from pixels import FORMATS, Reading
 from safetensors.torch import load_file
+from torch import Tensor
 from torchvision import transforms as T
 
 HERE = Path(__file__).parent
 
 
-def load():
+def load() -> tuple[Any, dict[str, Tensor], dict, Callable[[Image.Image], Tensor]]:
     """CLIP as the run left it, the run's tensors, its description with the class names, and the preprocessing."""
     info, classes = (json.loads((HERE / name).read_text("utf-8")) for name in ("model.json", "classes.json"))
     weights = load_file(HERE / "model.safetensors")
@@ -26,12 +29,14 @@ def load():
     return model.float().eval(), weights, info, preprocessing(**info["preprocess"])
 
 
-def load_clip(backbone):
+def load_clip(backbone: dict) -> tuple[Any, Callable[[list[str]], Tensor]]:
     """OpenAI's model by its name, or of the weights in this folder; and its tokenizer."""
     try:
         import clip
     except ModuleNotFoundError:  # clip on PyPI wants setuptools' pkg_resources, for `packaging` alone
-        sys.modules["pkg_resources"] = types.SimpleNamespace(packaging=packaging)
+        stand_in = types.ModuleType("pkg_resources")
+        stand_in.__dict__["packaging"] = packaging
+        sys.modules["pkg_resources"] = stand_in
         import clip
     if backbone["included"]:
         state = load_file(HERE / "backbone.safetensors")
@@ -46,7 +51,7 @@ def load_clip(backbone):
     return model, clip.tokenize
 
 
-def load_open_clip(backbone):
+def load_open_clip(backbone: dict) -> tuple[Any, Callable[[list[str]], Tensor]]:
     """The model of open_clip that this folder holds, and its tokenizer."""
     import open_clip
 
@@ -54,7 +59,7 @@ def load_open_clip(backbone):
     return open_clip.create_model(name, pretrained_text=False), lambda texts: open_clip.get_tokenizer(name)(texts)
 
 
-def image_features(model, weights, images):
+def image_features(model: Any, weights: dict[str, Tensor], images: Tensor) -> Tensor:
     """(B, D), not normalised; with what the run's method makes of the image tower's, if that is anything."""
     features = tower_features(model, weights, images)
     if "image_map.weight" not in weights:
@@ -63,7 +68,7 @@ def image_features(model, weights, images):
     return features @ weights["image_map.weight"] + weights["image_map.bias"]
 
 
-def tower_features(model, weights, images):
+def tower_features(model: Any, weights: dict[str, Tensor], images: Tensor) -> Tensor:
     """(B, D); with the rows, if there are any, that the run puts beside an image's patches, before each block anew."""
     rows = [weights[f"visual_prompts.{i}"] for i in range(sum(name.startswith("visual_prompts.") for name in weights))]
     if not rows:
@@ -79,19 +84,21 @@ def tower_features(model, weights, images):
     return visual.ln_post(x[:, 0]) @ visual.proj
 
 
-def read_image(path, info):
+def read_image(path: str, info: dict) -> Image.Image:
     """The picture in a file, RGB, with the pixels that the run would give it."""
     with Image.open(path, formats=FORMATS) as image:
         return Reading(**info["reading"]).rgb(image)
 
 
-def preprocessing(size, interpolation, mean, std):
+def preprocessing(
+    size: list[int], interpolation: str, mean: list[float], std: list[float]
+) -> Callable[[Image.Image], Tensor]:
     """PIL image to tensor (3, H, W)."""
     resize = T.Resize(max(size), interpolation=T.InterpolationMode(interpolation))
     return T.Compose([resize, T.CenterCrop(size), T.ToTensor(), T.Normalize(mean, std)])
 
 
-def name_classes(logits, most=5):
+def name_classes(logits: Callable[..., Tensor], most: int = 5) -> None:
     """Print the most probable classes of the images on the command line, by `logits(model, weights, info, images)`."""
     model, weights, info, preprocess = load()
     for path in sys.argv[1:]:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike
 
 from mocoop.errors import DataError
 from mocoop.protocol import BASE_NEW, CURVE, PROTOCOLS
@@ -47,7 +49,8 @@ def base_new_figure(summary: pd.DataFrame, labels: dict | None = None) -> Figure
     offsets = (np.arange(len(looks)) - (len(looks) - 1) / 2) * 0.8 / len(looks)
     for axis, (dataset, block) in zip(axes, blocks):
         for offset, (entry, look) in zip(offsets, looks.items()):
-            row = block.loc[(dataset, *entry)]
+            index = (dataset, *entry)
+            row = block.loc[index]
             means = [row[column] for column in BASE_NEW_COLUMNS]
             spread = [row[f"{column}_std"] for column in BASE_NEW_COLUMNS]
             axis.errorbar(np.arange(3) + offset, means, spread, linestyle="none", **look)
@@ -85,7 +88,7 @@ def _looks(summary: pd.DataFrame) -> dict[tuple, dict]:
     return entry_looks(summary.index.droplevel("dataset").unique())
 
 
-def _draw_equal_h(axis) -> None:
+def _draw_equal_h(axis: Axes) -> None:
     """Dotted curves base -> new of equal H through the visible part of the plot, labelled at the right edge."""
     axis.margins(0.1)
     left, right, bottom, top = (min(edge, 102) for edge in axis.axis())
@@ -134,7 +137,7 @@ def few_shot_figure(runs: pd.DataFrame, seeds: list[int] | None = None) -> Figur
     return figure
 
 
-def shot_position(shots):
+def shot_position(shots: ArrayLike) -> np.ndarray:
     """Where a number of shots stands on the axis: 0 at 0, then one step for each doubling; all images at MOST_SHOTS."""
     return np.log2(np.clip(shots, 0.5, MOST_SHOTS)) + 1
 
@@ -145,7 +148,7 @@ def _curve_looks(means: pd.DataFrame) -> dict[tuple, dict]:
     return {curve: look | (CURVE_LOOK if most[curve] > 0 else ZERO_SHOT) for curve, look in looks.items()}
 
 
-def _draw_curves(axis, means: pd.DataFrame, looks: dict[tuple, dict]) -> None:
+def _draw_curves(axis: Axes, means: pd.DataFrame, looks: dict[tuple, dict]) -> None:
     trained = [curve for curve, look in looks.items() if look["marker"] != ZERO_SHOT["marker"]]
     for curve, look in looks.items():
         rows = means[(means["method"] == curve[0]) & (means["cfg"] == curve[1])].sort_values("shots")
@@ -157,7 +160,7 @@ def _draw_curves(axis, means: pd.DataFrame, looks: dict[tuple, dict]) -> None:
         axis.errorbar(place, rows["mean"], rows["std"], elinewidth=0.8, **look)
 
 
-def _mark_shots(axis, shots: list[int]) -> None:
+def _mark_shots(axis: Axes, shots: list[int]) -> None:
     axis.set_xticks(shot_position(np.array(shots)), ["all" if number == ALL_SHOTS else str(number) for number in shots])
     axis.margins(x=0.06)
     axis.grid(axis="x", visible=False)

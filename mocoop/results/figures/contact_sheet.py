@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mocoop.errors import DataError
@@ -94,7 +95,7 @@ def contact_sheet(tiles: dict[str, list[Tile]]) -> Figure:
     return figure
 
 
-def _draw(axis, tile: Tile, width: int) -> None:
+def _draw(axis: Axes, tile: Tile, width: int) -> None:
     axis.set_axis_on()
     axis.set_xticks([])
     axis.set_yticks([])

@@ -1,6 +1,7 @@
 """Heat maps: how they are drawn and numbered, and the one of how alike experts are."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from mocoop.results.routing import Spread
 
 COLOURS = "Blues"
 DARK = 0.68  # of the scale, from where on numbers are white
-ABSENT = {"facecolor": "#f2f2f2", "edgecolor": "#bbbbbb", "hatch": "////", "linewidth": 0}
+ABSENT: dict[str, Any] = {"facecolor": "#f2f2f2", "edgecolor": "#bbbbbb", "hatch": "////", "linewidth": 0}
 LABEL_WIDTH = 26  # characters
 NUMBER_WIDTH = 0.24  # inches of a cell, at least, for a number of three digits
 LABEL_ROOM = 0.22  # inches of a column, at least, for a slanted label
@@ -50,7 +51,8 @@ def draw_heatmaps(
 def label_cells(axis: Axes, table: pd.DataFrame) -> None:
     """The names of a table's rows and columns as tick labels, upright where columns are too narrow for slanted ones."""
     columns, rows = ([literal(squeezed(str(name), LABEL_WIDTH)) for name in names] for names in table.axes[::-1])
-    narrow = PAGE_WIDTH / axis.get_subplotspec().get_gridspec().ncols - 1.4 < LABEL_ROOM * len(columns)
+    grid = axis.get_gridspec()
+    narrow = PAGE_WIDTH / (grid.ncols if grid else 1) - 1.4 < LABEL_ROOM * len(columns)
     turn = {"rotation": 90, "fontsize": SMALL} if narrow else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
     axis.set_xticks(range(len(columns)), columns, **({"fontsize": 8} | turn))
     axis.set_yticks(range(len(rows)), rows, fontsize=8 if len(rows) <= 20 else SMALL)
@@ -67,7 +69,7 @@ def _mark_absent(axis: Axes, table: pd.DataFrame) -> None:
         axis.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **ABSENT))
 
 
-def _write_numbers(axis: Axes, table: pd.DataFrame, norm: Normalize, number) -> None:
+def _write_numbers(axis: Axes, table: pd.DataFrame, norm: Normalize, number: Callable[[float], str]) -> None:
     for (row, column), value in np.ndenumerate(table.to_numpy()):
         if not np.isnan(value):
             colour = "white" if norm(value) > DARK else "black"

@@ -1,9 +1,13 @@
 """Which experts a router chooses, by style, data set and class, and how evenly it weighs them."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -70,7 +74,7 @@ def routing_by_class_figure(shares: Spread) -> Figure:
     return _figure(tables, shares.largest, 1.5 + 0.135 * tallest)
 
 
-def _by_phase(runs: pd.DataFrame, tabulate, rows: str) -> Figure:
+def _by_phase(runs: pd.DataFrame, tabulate: Callable[[pd.DataFrame], pd.DataFrame], rows: str) -> Figure:
     """A panel per phase; `tabulate(runs of a seed)` gives one seed's table."""
     phases = [phase for phase in PANELS if (runs["phase"] == phase).any()]
     spreads = {
@@ -79,8 +83,7 @@ def _by_phase(runs: pd.DataFrame, tabulate, rows: str) -> Figure:
     }
     names = list(dict.fromkeys(name for spread in spreads.values() for name in spread.mean.index))
     tables = {title: spread.mean.reindex(names) for title, spread in spreads.items()}
-    largest = np.array([spread.largest for spread in spreads.values()])
-    largest = np.nanmax(largest) if np.isfinite(largest).any() else np.nan
+    largest = max((spread.largest for spread in spreads.values() if math.isfinite(spread.largest)), default=math.nan)
     stacked = not fits_numbers(max(table.shape[1] for table in tables.values()), _width(len(tables)))
     height = 1.6 + 0.24 * len(names)
     figure = _figure(tables, largest, height * (len(tables) if stacked else 1), stacked, shared_rows=True)
@@ -127,7 +130,7 @@ def _shares_by_dataset(runs: pd.DataFrame) -> pd.DataFrame:
 
 BINS = 30
 MANY = 6  # datasets, from where on their names are slanted
-DOT = {"marker": "o", "color": "black", "markersize": 3, "linestyle": "none"}
+DOT: dict[str, Any] = {"marker": "o", "color": "black", "markersize": 3, "linestyle": "none"}
 FILLS = [COLOURS[6], COLOURS[1], COLOURS[5], COLOURS[7]]
 
 
@@ -159,16 +162,19 @@ def gate_entropy_figure(entropies: Mapping[str, Mapping[str, Mapping[int, np.nda
     axis.set_ylim(0, most * 1.1)
     beside = max(0, 3 - len(entropies)) / 2  # room where few datasets would be drawn very wide
     axis.set_xlim(-0.6 - beside, len(entropies) - 0.4 + beside)
-    slant = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len(entropies) > MANY else {}
+    slanted: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
+    slant = slanted if len(entropies) > MANY else {}
     axis.set_xticks(range(len(entropies)), [wrapped(name) for name in entropies], **slant)
     axis.set_ylabel("entropy of the gate weights (nats)\n0: one expert decides")
     axis.grid(axis="x", visible=False)
-    handles = [*(shapes[kind] for kind in kinds), Line2D([], [], **DOT)]
+    handles: list[Any] = [*(shapes[kind] for kind in kinds), Line2D([], [], **DOT)]
     figure.legend(handles, [*kinds, "mean of each seed"], loc="outside upper center", ncols=len(handles))
     return figure
 
 
-def _draw(axis, centre: float, width: float, by_seed: Mapping[int, np.ndarray], most: float, colour: str):
+def _draw(
+    axis: Axes, centre: float, width: float, by_seed: Mapping[int, np.ndarray], most: float, colour: str
+) -> BarContainer:
     counts, edges = np.histogram(np.concatenate(list(by_seed.values())), BINS, (0, most + 1e-6))
     widths = 0.92 * width * counts / max(1, counts.max())
     shape = axis.barh(edges[:-1], widths, np.diff(edges), left=centre - widths / 2, align="edge", color=colour)

@@ -13,24 +13,33 @@ import math
 import re
 import warnings
 from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
 from matplotlib import font_manager
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike
 
 from mocoop.catalog import listed
 from mocoop.files import atomic_write
 from mocoop.results.aggregate import rank
 
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
+
 COLOURS = ["#000000", "#E69F00", "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#999999"]
 MARKERS = ["o", "P", "s", "^", "D", "v", "X", "p", "<", "*", "h", ">", "d", "8"]
 # a letter that DejaVu Sans lacks is taken from the first of these that is installed and has it, and else is a box
-OTHER_SCRIPTS = ("Noto Sans CJK JP", "Source Han Sans", "Hiragino Sans", "PingFang SC", "WenQuanYi Zen Hei")
-OTHER_SCRIPTS += ("Noto Sans", "Noto Sans Devanagari", "Noto Sans Thai", "Noto Sans Bengali", "Arial Unicode MS")
+OTHER_SCRIPTS = (
+    *("Noto Sans CJK JP", "Source Han Sans", "Hiragino Sans", "PingFang SC", "WenQuanYi Zen Hei"),
+    *("Noto Sans", "Noto Sans Devanagari", "Noto Sans Thai", "Noto Sans Bengali", "Arial Unicode MS"),
+)
 INSTALLED = {font.name for font in font_manager.fontManager.ttflist}
-STYLE = {
+STYLE: "dict[RcKeyType, Any]" = {
     "font.family": ["DejaVu Sans", *(name for name in OTHER_SCRIPTS if name in INSTALLED)],
     "font.size": 9,
     "axes.titlesize": 9,
@@ -60,7 +69,7 @@ styled = matplotlib.rc_context(STYLE)
 styled_without_grid = matplotlib.rc_context(STYLE | {"axes.grid": False})
 
 
-def save_figure(figure: Figure, path) -> None:
+def save_figure(figure: Figure, path: str | Path) -> None:
     """Writes the figure atomically, in the format that the suffix of `path` names (png, pdf, svg).
 
     The same figure gives the same bytes: no date is written.
@@ -70,7 +79,7 @@ def save_figure(figure: Figure, path) -> None:
 
 
 @styled
-def write_figure(figure: Figure, file, suffix: str) -> None:
+def write_figure(figure: Figure, file: IO[bytes], suffix: str) -> None:
     """Writes the figure into an open binary file, as png, pdf or svg."""
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(suffix, {})
     with warnings.catch_warnings(record=True) as caught:
@@ -109,7 +118,7 @@ def entry_looks(entries: Iterable[tuple]) -> dict[tuple, dict]:
     }
 
 
-def accuracy_label(stds) -> str:
+def accuracy_label(stds: ArrayLike) -> str:
     """The name of an axis of accuracies with these deviations, which single seeds do not have."""
     return "accuracy (%), mean ± std over seeds" if np.isfinite(stds).any() else "accuracy (%), single seeds"
 
@@ -119,7 +128,7 @@ def in_method_order(curves: Iterable[tuple]) -> list[tuple]:
     return sorted(set(curves), key=rank)
 
 
-def panel_grid(count: int, height: float, most: int = 4, **options) -> tuple[Figure, list]:
+def panel_grid(count: int, height: float, most: int = 4, **options: Any) -> tuple[Figure, list[Axes]]:
     """A page-wide figure and the axes of `count` panels, at most `most` in a row, rows `height` inches high."""
     rows = math.ceil(count / most)
     columns = math.ceil(count / rows)
@@ -130,7 +139,7 @@ def panel_grid(count: int, height: float, most: int = 4, **options) -> tuple[Fig
     return figure, list(axes[:count])
 
 
-def legend_above(figure: Figure, looks: dict, names: Iterable[str], **shared) -> None:
+def legend_above(figure: Figure, looks: dict, names: Iterable[str], **shared: Any) -> None:
     """One legend above all panels, for a figure of constrained layout."""
     handles = [Line2D([], [], **(shared | look)) for look in looks.values()]
     names = list(names)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mocoop.errors import DataError
@@ -61,7 +62,7 @@ def _named_parts(seeds: Mapping[int, pd.DataFrame]) -> dict[int, pd.DataFrame]:
     return named
 
 
-def _draw(axis, seeds: Mapping[int, pd.DataFrame], column: str, look: dict, share: bool) -> None:
+def _draw(axis: Axes, seeds: Mapping[int, pd.DataFrame], column: str, look: dict, share: bool) -> None:
     frames = [frame[column] for frame in seeds.values() if column in frame]
     if not frames:
         return

@@ -1,10 +1,12 @@
 """Protocols dg and xd: the source dataset and what the same models reach on others, methods side by side."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -62,7 +64,7 @@ def _bar_looks(entries: list[tuple]) -> dict[tuple, dict]:
     }
 
 
-def _figure(groups: list[Group], looks: dict[tuple, dict], name) -> Figure:
+def _figure(groups: list[Group], looks: dict[tuple, dict], name: Callable[[tuple], str]) -> Figure:
     rows = -(-len(groups) // max(1, BARS_IN_A_ROW // len(looks)))
     per_row = -(-len(groups) // rows)
     figure, axes = panel_grid(rows, 2.6, most=1, sharey=True)
@@ -79,7 +81,7 @@ def _figure(groups: list[Group], looks: dict[tuple, dict], name) -> Figure:
     return figure
 
 
-def _draw(axis, groups: list[Group], looks: dict[tuple, dict], numbered: bool) -> None:
+def _draw(axis: Axes, groups: list[Group], looks: dict[tuple, dict], numbered: bool) -> None:
     width = 0.8 / len(looks)
     for place, (entry, look) in enumerate(looks.items()):
         found = [group.means.loc[entry] if entry in group.means.index else None for group in groups]
