@@ -17,10 +17,10 @@ def embedded(clip, text: str) -> Tensor:
     return clip.token_embedding.weight[torch.tensor(tokenizer.encode(text), dtype=torch.long)]
 
 
-def text_feature(clip, middle: Tensor, deep=None, beside=None) -> Tensor:
+def text_feature(clip, middle: Tensor, deep=None, beside=None, new=None) -> Tensor:
     """The feature (D,) of [SOT] middle [EOT]; `deep`: {block: rows that take the place of those behind SOT}.
 
-    beside: {block: what is added to its output, a function of ln_1's}.
+    beside: {block: what is added to its output, a function of ln_1's}. new: {block: what makes rows}, of `new_rows`.
     """
     ends = clip.token_embedding.weight[torch.tensor([SOT_TOKEN, EOT_TOKEN])]
     x = torch.cat([ends[:1], middle, ends[1:]])
@@ -28,6 +28,7 @@ def text_feature(clip, middle: Tensor, deep=None, beside=None) -> Tensor:
     for i, block in enumerate(clip.transformer.resblocks):
         if deep and i in deep:
             x = torch.cat([x[:1], deep[i], x[1 + len(deep[i]) :]])
+        x = new_rows(x, i, new or {})
         x = _block(block, x, block.attn_mask[: len(x), : len(x)].to(x.dtype), (beside or {}).get(i))
     return clip.ln_final(x)[-1] @ clip.text_projection
 
@@ -49,6 +50,29 @@ def image_feature(clip, image: Tensor, rows=(), norms=None, beside=None) -> Tens
             x = torch.cat([x[: -len(rows[i])], rows[i]])
         x = _block(block, x, None, (beside or {}).get(i))
     return visual.ln_post(x[0]) @ visual.proj
+
+
+def new_rows(x: Tensor, block: int, made: dict) -> Tensor:
+    """x with rows behind the first one: put in before the first of the blocks in `made`, taken over by the others' own.
+
+    made: {block: function of the rows that are there, None before the first}.
+    """
+    if block not in made:
+        return x
+    if block == min(made):
+        return torch.cat([x[:1], made[block](None), x[1:]])
+    count = len(made[min(made)](None))
+    return torch.cat([x[:1], made[block](x[1 : 1 + count]), x[1 + count :]])
+
+
+def last_rows(clip, image: Tensor, made: dict) -> Tensor:
+    """Last states (1 + patches + n, W) of an image with `new_rows`, after ln_post."""
+    visual = clip.visual
+    patches = visual.conv1(image[None]).flatten(2)[0].t()
+    x = visual.ln_pre(torch.cat([visual.class_embedding[None], patches]) + visual.positional_embedding)
+    for i, block in enumerate(visual.transformer.resblocks):
+        x = _block(block, new_rows(x, i, made), None)
+    return visual.ln_post(x)
 
 
 def _block(block, x: Tensor, mask, beside=None) -> Tensor:
@@ -240,6 +264,34 @@ def mma(method, image, label, names, more):
     return {"loss": cross_entropy(clip.logit_scale.exp() * f @ torch.stack(t).t(), label)}
 
 
+def mmrl(method, image, label, names, more):
+    """Tokens of one space from block 1 on in both towers; the mean of the images' is scored, too."""
+    clip, scale, tokens = method.clip_model, method.clip_model.logit_scale.exp(), method.compound_rep_tokens
+
+    def made(maps):
+        return {i: lambda there, m=m: tokens @ m.weight.t() + m.bias for i, m in enumerate(maps, 1)}
+
+    text_rows, image_rows = made(method.compound_rep_tokens_r2tproj), made(method.compound_rep_tokens_r2vproj)
+    return mmrl_loss(clip, scale, image, label, names, text_rows, image_rows, method.proj_rep, weight=0.5)
+
+
+def mmrl_loss(clip, scale, image, label, names, text_rows, image_rows, projection, weight):
+    texts = [embedded(clip, f"a photo of a {name}, a type of pet.") for name in names]
+    t = torch.stack([unit(text_feature(clip, text, new=text_rows)) for text in texts])
+    frozen_t = torch.stack([unit(text_feature(clip, text)) for text in texts])
+    states = [last_rows(clip, one, image_rows) for one in image]
+    count = len(states[0]) - len(clip.visual.positional_embedding)
+    f = torch.stack([unit(x[0] @ clip.visual.proj) for x in states])
+    r = torch.stack([unit(sum(x[1 : 1 + count]) / count @ projection) for x in states])
+    parts = {
+        "loss_ce": 0.7 * cross_entropy(scale * f @ t.t(), label),
+        "loss_rep": 0.3 * cross_entropy(scale * r @ t.t(), label),
+        "loss_image": weight * (1 - (f * image_features(clip, image)).sum(1).mean()),
+        "loss_text": weight * (1 - (t * frozen_t).sum(1).mean()),
+    }
+    return {"loss": sum(parts.values()), **parts}
+
+
 def dept(method, image, label, names, more):
     """Beside CoOp, KgCoOp or MaPLe: a head on features that are not normalised."""
     clip, base, weight = method.clip_model, method.base, 0.7
@@ -342,6 +394,7 @@ REFERENCES = {
     "CLIPLoRA": (clip_lora, {"DROPOUT": 0.0}),
     "MMA": (mma, {"FIRST_BLOCK": 1}),
     "TwoSFS": (two_sfs, {}),
+    "MMRL": (mmrl, {"FIRST_BLOCK": 1, "N_REP_TOKENS": 3, "REP_DIM": 24, "REG_WEIGHT": 0.5}),
     "DePT on CoOp": (dept, {"BASE": "CoOp"}),
     "DePT on KgCoOp": (dept, {"BASE": "KgCoOp"}),
     "DePT on MaPLe": (dept, {"BASE": "MaPLe"}),

@@ -62,6 +62,13 @@ def as_mma(state):
     return found
 
 
+def as_mmrl(state):
+    """The second projection lies in the image tower."""
+    return {f"representation_learner.{n}": v for n, v in state.items() if n != "proj_rep"} | {
+        "image_encoder.proj_rep": state["proj_rep"]
+    }
+
+
 RELEASES = {
     "CoOp": ("prompt_learner", as_coop),
     "CoCoOp": ("prompt_learner", as_coop),
@@ -75,6 +82,7 @@ RELEASES = {
     "VPT": ("prompt_learner", as_ivlp),
     "MMA": ("adapter_learner", as_mma),
     "DePT": ("PromptLearner", as_dept),
+    "MMRL": ("MultiModalRepresentationLearner", as_mmrl),
 }
 OF_CLIP = {"image_encoder.conv1.weight": torch.zeros(2, 2), "text_encoder.ln_final.weight": torch.zeros(4)}
 
@@ -83,7 +91,7 @@ def release(runs, tmp_path, name: str, change=lambda state: state):
     """The folder of the reference run, its last checkpoint as the method's authors would have written it."""
     folder, renamed = RELEASES[name]
     learned = change(load_run(runs.reference(name)).method.learned_state())
-    state = renamed(learned) | (OF_CLIP if folder in FOREIGN_MODELS[:2] or name in ("LASP", "VPT") else {})
+    state = renamed(learned) | (OF_CLIP if folder in FOREIGN_MODELS[:2] or name in ("LASP", "VPT", "MMRL") else {})
     place = tmp_path / "release" / folder
     place.mkdir(parents=True)
     torch.save({"state_dict": state, "epoch": 4, "optimizer": {}, "val_result": None}, place / "model.pth.tar-4")
