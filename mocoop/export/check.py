@@ -41,15 +41,16 @@ def folder_logits(scorer: Scorer, tensors: dict[str, Tensor], run: TrainedRun, i
 
 
 def _example(name: str) -> ModuleType:
-    """A file of example/, which finds load_model beside it where it is written to."""
-    package, before = "mocoop.export.example", sys.modules.get("load_model")
+    """A file of example/, which finds the modules that lie beside it where it is written to."""
+    package, before = "mocoop.export.example", dict(sys.modules)
+    sys.modules["pixels"] = importlib.import_module("mocoop.pixels")
     sys.modules["load_model"] = importlib.import_module(f"{package}.load_model")
     try:
         return importlib.import_module(f"{package}.{name}")
     finally:
-        del sys.modules["load_model"]
-        if before is not None:
-            sys.modules["load_model"] = before
+        for beside in ("pixels", "load_model"):
+            del sys.modules[beside]
+            sys.modules.update({beside: before[beside]} if beside in before else {})
 
 
 def check_alike(run: TrainedRun, what: str, found: Tensor | None, expected: Tensor) -> None:
