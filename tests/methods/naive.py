@@ -124,6 +124,15 @@ def coop(method, image, label, names, more):
     return {"loss": cross_entropy(logits, label)}
 
 
+def atprompt(method, image, label, names, more):
+    """[a a] playful [a a] energy level [ctx ctx ctx] name."""
+    clip, (first, second, ctx) = method.clip_model, method.ctx.split([2, 2, 3])
+    words = [embedded(clip, "playful"), embedded(clip, "energy level")]
+    each = [torch.cat([first, words[0], second, words[1], ctx, embedded(clip, f"{name}.")]) for name in names]
+    text = torch.stack([unit(text_feature(clip, middle)) for middle in each])
+    return {"loss": cross_entropy(clip.logit_scale.exp() * image_features(clip, image) @ text.t(), label)}
+
+
 def kgcoop(method, image, label, names, more):
     clip, text = method.clip_model, prompted(method, names)
     anchors = torch.stack([unit(hard_feature(clip, f"a photo of a {name}, a type of pet.")) for name in names])
@@ -384,6 +393,7 @@ GROUPS = [
 REFERENCES = {
     "CLIPAdapter": (clip_adapter, {}),
     "CoOp": (coop, {"CTX_INIT": "a photo of a"}),
+    "ATPrompt": (atprompt, {"ATTRIBUTES": ("playful", "energy level"), "N_CTX": 3}),
     "KgCoOp": (kgcoop, {}),
     "ProGrad": (prograd, {}),
     "LASP": (lasp, {"NOISE": 0.0}),

@@ -69,6 +69,12 @@ def as_mmrl(state):
     }
 
 
+def as_atprompt(state):
+    """With a third context, which two attributes do not need."""
+    names = ("ctx_att1", "ctx_att2", "ctx")
+    return as_coop(dict(zip(names, state["ctx"].split(2)))) | {"ctx_att3": torch.zeros(2, 128)}
+
+
 RELEASES = {
     "CoOp": ("prompt_learner", as_coop),
     "CoCoOp": ("prompt_learner", as_coop),
@@ -82,6 +88,7 @@ RELEASES = {
     "VPT": ("prompt_learner", as_ivlp),
     "MMA": ("adapter_learner", as_mma),
     "DePT": ("PromptLearner", as_dept),
+    "ATPrompt": ("prompt_learner", as_atprompt),
     "MMRL": ("MultiModalRepresentationLearner", as_mmrl),
 }
 OF_CLIP = {"image_encoder.conv1.weight": torch.zeros(2, 2), "text_encoder.ln_final.weight": torch.zeros(4)}

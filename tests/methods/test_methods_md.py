@@ -26,6 +26,7 @@ LEARN = {  # ViT-B/16, from the released codes
     "CLIPLoRA": 184_320,
     "CLIPAdapter": 131_072,
     "MMA": 674_560,
+    "ATPrompt": 3 * 2 * 512,
     "MMRL": 4_992_256,
     "TwoSFS": 61_440,
     "DePT": 2_048 + 2 * 2 * 512,
