@@ -160,7 +160,7 @@ class PromptMethod(nn.Module):
             return features
         of_rows = bool(self.image_rows)
         extra = self.features_of_rows(states[:, 1:]) if of_rows else self.extra_image_features(image, features)
-        return torch.cat([features.unsqueeze(1), extra.to(features.dtype)], dim=1)
+        return torch.cat([features.unsqueeze(1), extra], dim=1)
 
     def of_encoded(self, encoded: Tensor) -> Tensor:
         """`image_features` (B, D) of what the image tower gave, (B, D)."""

@@ -333,6 +333,22 @@ def clip_adapter(method, image, label, names, more):
     return {"loss": cross_entropy(clip.logit_scale.exp() * torch.stack(mixed) @ text.t(), label)}
 
 
+def taskres(method, image, label, names, more):
+    clip = method.clip_model
+    base = [hard_feature(clip, f"a photo of a {name}, a type of pet.") for name in names]
+    text = torch.stack([unit(t + 0.5 * x) for t, x in zip(base, method.text_feature_residuals)])
+    return {"loss": cross_entropy(clip.logit_scale.exp() * image_features(clip, image) @ text.t(), label)}
+
+
+def prolip(method, image, label, names, more):
+    clip, own = method.clip_model, method.clip_model.visual.proj
+    text = torch.stack([unit(hard_feature(clip, f"a photo of a {name}, a type of pet.")) for name in names])
+    features = torch.stack([unit(last_rows(clip, one, {})[0] @ method.proj) for one in image])
+    ce = cross_entropy(clip.logit_scale.exp() * features @ text.t(), label)
+    distance = 0.25 * sum(((new - old) ** 2).sum() for new, old in zip(method.proj, own))
+    return {"loss": ce + distance, "loss_ce": ce, "loss_distance": distance}
+
+
 def mixture(method, image, label, names, more):
     """Two of three experts for each image; a group's first words start an expert, what does not learn of them stays."""
     clip, scale, groups = method.clip_model, method.clip_model.logit_scale.exp(), list(method.groups.values())
@@ -392,6 +408,8 @@ GROUPS = [
 ]
 REFERENCES = {
     "CLIPAdapter": (clip_adapter, {}),
+    "ProLIP": (prolip, {"REG_WEIGHT": 0.25}),
+    "TaskRes": (taskres, {}),
     "CoOp": (coop, {"CTX_INIT": "a photo of a"}),
     "ATPrompt": (atprompt, {"ATTRIBUTES": ("playful", "energy level"), "N_CTX": 3}),
     "KgCoOp": (kgcoop, {}),

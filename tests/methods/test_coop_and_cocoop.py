@@ -26,7 +26,7 @@ SMALL = {  # of methods with rows deep in a tower: blocks that the small CLIP ha
     "MMA": {"FIRST_BLOCK": 1},
     "MMRL": {"FIRST_BLOCK": 1},
 }
-FIXED_TEXT = ("VPT", "CLIPAdapter", "TipAdapterF")
+FIXED_TEXT = ("VPT", "CLIPAdapter", "TipAdapterF", "TaskRes", "ProLIP")
 READABLE = ["cat", "hot air balloon", "oak tree"]
 
 

@@ -28,6 +28,7 @@ LEARN = {  # ViT-B/16, from the released codes
     "MMA": 674_560,
     "ATPrompt": 3 * 2 * 512,
     "MMRL": 4_992_256,
+    "ProLIP": 768 * 512,
     "TwoSFS": 61_440,
     "DePT": 2_048 + 2 * 2 * 512,
 }
@@ -36,6 +37,7 @@ LEARN_PER_CLASS = {
     "TipAdapter": 16 * 512,
     "TipAdapterF": 16 * 512,
     "LPPlusPlus": 514,
+    "TaskRes": 512,
     "TwoSFS": 512,
     "DePT": 513,
 }
