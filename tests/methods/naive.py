@@ -284,6 +284,22 @@ def mmrl(method, image, label, names, more):
     return mmrl_loss(clip, scale, image, label, names, text_rows, image_rows, method.proj_rep, weight=0.5)
 
 
+def mmrlpp(method, image, label, names, more):
+    """MMRL's with shared weights, low-rank parts of each block's own, and tokens of which a share stays."""
+    clip, scale, tokens = method.clip_model, method.clip_model.logit_scale.exp(), method.compound_rep_tokens
+
+    def made(maps):
+        def rows(own):
+            new = tokens @ (maps.weight + own.A @ own.B).t() + own.bias
+            return lambda there: new if there is None else 0.7 * new + 0.3 * there
+
+        return {i: rows(own) for i, own in enumerate(maps.srra)}
+
+    projection = clip.visual.proj + method.A @ method.B
+    text_rows, image_rows = made(method.srra_r2tproj), made(method.srra_r2vproj)
+    return mmrl_loss(clip, scale, image, label, names, text_rows, image_rows, projection, weight=0.5)
+
+
 def mmrl_loss(clip, scale, image, label, names, text_rows, image_rows, projection, weight):
     texts = [embedded(clip, f"a photo of a {name}, a type of pet.") for name in names]
     t = torch.stack([unit(text_feature(clip, text, new=text_rows)) for text in texts])
@@ -423,6 +439,7 @@ REFERENCES = {
     "MMA": (mma, {"FIRST_BLOCK": 1}),
     "TwoSFS": (two_sfs, {}),
     "MMRL": (mmrl, {"FIRST_BLOCK": 1, "N_REP_TOKENS": 3, "REP_DIM": 24, "REG_WEIGHT": 0.5}),
+    "MMRLpp": (mmrlpp, {"FIRST_BLOCK": 0, "REP_DIM": 24, "REG_WEIGHT": 0.5, "BETA": 0.7, "PROJ_LORA_DIM": 8}),
     "DePT on CoOp": (dept, {"BASE": "CoOp"}),
     "DePT on KgCoOp": (dept, {"BASE": "KgCoOp"}),
     "DePT on MaPLe": (dept, {"BASE": "MaPLe"}),

@@ -63,10 +63,9 @@ def as_mma(state):
 
 
 def as_mmrl(state):
-    """The second projection lies in the image tower."""
-    return {f"representation_learner.{n}": v for n, v in state.items() if n != "proj_rep"} | {
-        "image_encoder.proj_rep": state["proj_rep"]
-    }
+    """The second projection, or what is added to it, lies in the image tower."""
+    tower = ("proj_rep", "A", "B")
+    return {f"{'image_encoder' if n in tower else 'representation_learner'}.{n}": v for n, v in state.items()}
 
 
 def as_atprompt(state):
@@ -90,6 +89,7 @@ RELEASES = {
     "DePT": ("PromptLearner", as_dept),
     "ATPrompt": ("prompt_learner", as_atprompt),
     "MMRL": ("MultiModalRepresentationLearner", as_mmrl),
+    "MMRLpp": ("MultiModalRepresentationLearner", as_mmrl),
 }
 OF_CLIP = {"image_encoder.conv1.weight": torch.zeros(2, 2), "text_encoder.ln_final.weight": torch.zeros(4)}
 
@@ -98,7 +98,8 @@ def release(runs, tmp_path, name: str, change=lambda state: state):
     """The folder of the reference run, its last checkpoint as the method's authors would have written it."""
     folder, renamed = RELEASES[name]
     learned = change(load_run(runs.reference(name)).method.learned_state())
-    state = renamed(learned) | (OF_CLIP if folder in FOREIGN_MODELS[:2] or name in ("LASP", "VPT", "MMRL") else {})
+    whole = folder in FOREIGN_MODELS[:2] or name in ("LASP", "VPT", "MMRL", "MMRLpp")
+    state = renamed(learned) | (OF_CLIP if whole else {})
     place = tmp_path / "release" / folder
     place.mkdir(parents=True)
     torch.save({"state_dict": state, "epoch": 4, "optimizer": {}, "val_result": None}, place / "model.pth.tar-4")
