@@ -16,7 +16,8 @@ All that a prediction takes of an image goes through `image_features`, which no 
     normalise(transform_image(image_encoder(image, image_parts())))
 
 What a method does to the feature is `transform_image`; what it puts into the tower is `image_parts`. A method that
-needs several vectors of an image says how many in `extra_vectors` and makes them in `extra_image_features`.
+needs several vectors of an image says how many in `extra_vectors` and makes them in `extra_image_features`, or of other
+rows of the same pass through the tower, which it names in `image_rows`, in `features_of_rows`.
 
 Among several ranks (torchrun) each is given its own share of a batch's images, and the labels of all of them.
 `image_features`, `raw_image_features`, `frozen_image_features` and `text_encoder` give every rank the features of the
@@ -35,7 +36,7 @@ from torch.nn import functional as F
 from yacs.config import CfgNode
 
 from mocoop.clip.backbone import Backbone
-from mocoop.clip.image_encoder import ImageEncoder
+from mocoop.clip.image_encoder import CLASS_TOKEN, ImageEncoder
 from mocoop.clip.text_encoder import TextEncoder
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.errors import CheckpointError, ConfigError, one_line
@@ -76,6 +77,7 @@ class PromptMethod(nn.Module):
     stages: tuple[float, ...] = ()  # shares of the training at which later stages start; the schedule starts anew there
     stage = 0
     extra_vectors = 0  # of an image, behind its feature
+    image_rows: tuple[int, ...] = ()  # in an image's sequence, that `features_of_rows` reads (ImageEncoder.states)
     rows: Tensor
     all_trained: bool
 
@@ -125,6 +127,10 @@ class PromptMethod(nn.Module):
         """`extra_vectors` more features (B, n, D) of each image, given `image_features` (B, D) without them."""
         raise NotImplementedError
 
+    def features_of_rows(self, states: Tensor) -> Tensor:
+        """The `extra_vectors` (B, n, D) of a method with `image_rows`, given their last states (B, R, W)."""
+        raise NotImplementedError
+
     @property
     def takes_clip_features(self) -> bool:
         """Whether all that predictions take of an image is what CLIP's own tower gives: that may be kept and shared."""
@@ -148,11 +154,17 @@ class PromptMethod(nn.Module):
         parts = self.image_parts()
         learns = parts is not None and parts.learns
         with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
-            encoded = self.image_encoder(image.to(self.dtype), parts)
+            if self.image_rows:
+                states = self.image_encoder.states(image.to(self.dtype), parts, CLASS_TOKEN + self.image_rows)
+                encoded = self.image_encoder.project(states[:, 0])
+            else:
+                encoded = self.image_encoder(image.to(self.dtype), parts)
         features = self.of_encoded(encoded)
         if not self.extra_vectors:
             return features
-        return torch.cat([features.unsqueeze(1), self.extra_image_features(image, features)], dim=1)
+        of_rows = bool(self.image_rows)
+        extra = self.features_of_rows(states[:, 1:]) if of_rows else self.extra_image_features(image, features)
+        return torch.cat([features.unsqueeze(1), extra], dim=1)
 
     def of_encoded(self, encoded: Tensor) -> Tensor:
         """`image_features` (B, D) of what the image tower gave, (B, D)."""

@@ -29,10 +29,10 @@ FINAL = {  # what no method overrides, and what it does instead
     "forward": "override predict",
 }
 HELD = {  # what a method that another one holds leaves as it is: nobody would ask for it
-    "expert": ("predict", "predict_features", "extra_image_features", "fit", "select", "backward", "after_epoch",
-               "stages", "start_stage", "extra_state"),
-    "dept_base": ("predict", "predict_features", "transform_image", "extra_image_features", "fit", "select", "backward",
-                  "stages", "start_stage", "extra_state"),
+    "expert": ("predict", "predict_features", "extra_image_features", "features_of_rows", "fit", "select", "backward",
+               "after_epoch", "stages", "start_stage", "extra_state"),
+    "dept_base": ("predict", "predict_features", "transform_image", "extra_image_features", "features_of_rows", "fit",
+                  "select", "backward", "stages", "start_stage", "extra_state"),
 }  # fmt: skip
 
 

@@ -82,6 +82,15 @@ def check_depth(method: PromptMethod, key: str, tower: Transformer) -> None:
         raise ConfigError(f"{name} is {depth}, expected 1 to {blocks}, the blocks of this CLIP's tower")
 
 
+def blocks_from(method: PromptMethod, tower: nn.Module) -> range:
+    """The blocks of a tower from the method's FIRST_BLOCK on. Raises ConfigError where there is none."""
+    first, blocks = method.settings.FIRST_BLOCK, len(tower.resblocks)
+    if first >= blocks:
+        name = f"TRAINER.{method.entry.node}.FIRST_BLOCK"
+        raise ConfigError(f"{name} is {first}, expected 0 to {blocks - 1} for this CLIP")
+    return range(first, blocks)
+
+
 def released_rows(state: dict[str, Tensor]) -> dict[str, str]:
     """Our names of deep rows for those of a state that the code of MaPLe's kin saved, by where they are put in."""
     names = {"image_encoder.VPT": "visual_prompts.0"}

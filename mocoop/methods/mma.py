@@ -7,10 +7,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from mocoop.clip.backbone import Transformer
 from mocoop.clip.tower_parts import TowerParts
-from mocoop.errors import ConfigError
-from mocoop.methods.deep_prompts import image_tower, text_tower
+from mocoop.methods.deep_prompts import blocks_from, image_tower, text_tower
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.parts import TunedTowers
 from mocoop.methods.registry import register_method
@@ -41,16 +39,10 @@ class MMA(TunedTowers):
     def setup(self) -> None:
         super().setup()
         dim, (visual, image_width) = self.settings.DIM, image_tower(self)
-        text, image = (self._blocks(tower) for tower in (text_tower(self), visual))
+        text, image = (blocks_from(self, tower) for tower in (text_tower(self), visual))
         self.text_adapter = by_block(text, lambda: outer(self.clip_model.text_width, dim))
         self.visual_adapter = by_block(image, lambda: outer(image_width, dim))
         self.shared_adapter = by_block({*text, *image}, lambda: nn.Sequential(initialised(dim, dim), nn.ReLU()))
-
-    def _blocks(self, tower: Transformer) -> range:
-        first, blocks = self.settings.FIRST_BLOCK, len(tower.resblocks)
-        if first >= blocks:
-            raise ConfigError(f"TRAINER.MMA.FIRST_BLOCK is {first}, expected 0 to {blocks - 1} for this CLIP")
-        return range(first, blocks)
 
     def text_parts(self) -> TowerParts:
         return self._parts(self.text_adapter)

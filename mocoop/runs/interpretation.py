@@ -154,7 +154,8 @@ def _spans(method: PromptMethod, node: CfgNode) -> list[Span]:
         pairs = zip(method.classnames, ctx)
         return [span for name, vectors in pairs for span in _split(name, vectors, None, None, node)]
     expert = "without an image's shift" if isinstance(method, CoCoOp) else ""
-    text = node.CTX_INIT if isinstance(node.CTX_INIT, str) else ""  # ProGrad's words, if any, follow noise
+    text = node.get("CTX_INIT", "")
+    text = text if isinstance(text, str) else ""  # ProGrad's words, if any, follow noise
     words = _words(text, method.clip_model.tokenizer)
     if len(words) < max(len(ctx), 1):  # it starts from noise
         return _split(expert, ctx, None, None, node)

@@ -25,8 +25,13 @@ from mocoop.training.seeding import random_state
 
 FORMAT = 1
 MODEL = "prompt_learner"  # the folder of the checkpoints, as CoOp names it
-# as MaPLe, IVLP and PromptSRC, MMA, and DePT name it
-FOREIGN_MODELS = ("MultiModalPromptLearner", "VLPromptLearner", "adapter_learner", "PromptLearner")
+FOREIGN_MODELS = (  # as MaPLe, IVLP and PromptSRC, MMA, DePT, and MMRL name it
+    "MultiModalPromptLearner",
+    "VLPromptLearner",
+    "adapter_learner",
+    "PromptLearner",
+    "MultiModalRepresentationLearner",
+)
 logger = logging.getLogger(__name__)
 _DESCRIPTION = {"name": str, "backbone": str, "classnames": list, "structure": dict, "config": dict}
 

@@ -17,10 +17,10 @@ def embedded(clip, text: str) -> Tensor:
     return clip.token_embedding.weight[torch.tensor(tokenizer.encode(text), dtype=torch.long)]
 
 
-def text_feature(clip, middle: Tensor, deep=None, beside=None) -> Tensor:
+def text_feature(clip, middle: Tensor, deep=None, beside=None, new=None) -> Tensor:
     """The feature (D,) of [SOT] middle [EOT]; `deep`: {block: rows that take the place of those behind SOT}.
 
-    beside: {block: what is added to its output, a function of ln_1's}.
+    beside: {block: what is added to its output, a function of ln_1's}. new: {block: what makes rows}, of `new_rows`.
     """
     ends = clip.token_embedding.weight[torch.tensor([SOT_TOKEN, EOT_TOKEN])]
     x = torch.cat([ends[:1], middle, ends[1:]])
@@ -28,6 +28,7 @@ def text_feature(clip, middle: Tensor, deep=None, beside=None) -> Tensor:
     for i, block in enumerate(clip.transformer.resblocks):
         if deep and i in deep:
             x = torch.cat([x[:1], deep[i], x[1 + len(deep[i]) :]])
+        x = new_rows(x, i, new or {})
         x = _block(block, x, block.attn_mask[: len(x), : len(x)].to(x.dtype), (beside or {}).get(i))
     return clip.ln_final(x)[-1] @ clip.text_projection
 
@@ -49,6 +50,29 @@ def image_feature(clip, image: Tensor, rows=(), norms=None, beside=None) -> Tens
             x = torch.cat([x[: -len(rows[i])], rows[i]])
         x = _block(block, x, None, (beside or {}).get(i))
     return visual.ln_post(x[0]) @ visual.proj
+
+
+def new_rows(x: Tensor, block: int, made: dict) -> Tensor:
+    """x with rows behind the first one: put in before the first of the blocks in `made`, taken over by the others' own.
+
+    made: {block: function of the rows that are there, None before the first}.
+    """
+    if block not in made:
+        return x
+    if block == min(made):
+        return torch.cat([x[:1], made[block](None), x[1:]])
+    count = len(made[min(made)](None))
+    return torch.cat([x[:1], made[block](x[1 : 1 + count]), x[1 + count :]])
+
+
+def last_rows(clip, image: Tensor, made: dict) -> Tensor:
+    """Last states (1 + patches + n, W) of an image with `new_rows`, after ln_post."""
+    visual = clip.visual
+    patches = visual.conv1(image[None]).flatten(2)[0].t()
+    x = visual.ln_pre(torch.cat([visual.class_embedding[None], patches]) + visual.positional_embedding)
+    for i, block in enumerate(visual.transformer.resblocks):
+        x = _block(block, new_rows(x, i, made), None)
+    return visual.ln_post(x)
 
 
 def _block(block, x: Tensor, mask, beside=None) -> Tensor:
@@ -98,6 +122,15 @@ def coop(method, image, label, names, more):
     clip = method.clip_model
     logits = clip.logit_scale.exp() * image_features(clip, image) @ prompted(method, names).t()
     return {"loss": cross_entropy(logits, label)}
+
+
+def atprompt(method, image, label, names, more):
+    """[a a] playful [a a] energy level [ctx ctx ctx] name."""
+    clip, (first, second, ctx) = method.clip_model, method.ctx.split([2, 2, 3])
+    words = [embedded(clip, "playful"), embedded(clip, "energy level")]
+    each = [torch.cat([first, words[0], second, words[1], ctx, embedded(clip, f"{name}.")]) for name in names]
+    text = torch.stack([unit(text_feature(clip, middle)) for middle in each])
+    return {"loss": cross_entropy(clip.logit_scale.exp() * image_features(clip, image) @ text.t(), label)}
 
 
 def kgcoop(method, image, label, names, more):
@@ -240,6 +273,50 @@ def mma(method, image, label, names, more):
     return {"loss": cross_entropy(clip.logit_scale.exp() * f @ torch.stack(t).t(), label)}
 
 
+def mmrl(method, image, label, names, more):
+    """Tokens of one space from block 1 on in both towers; the mean of the images' is scored, too."""
+    clip, scale, tokens = method.clip_model, method.clip_model.logit_scale.exp(), method.compound_rep_tokens
+
+    def made(maps):
+        return {i: lambda there, m=m: tokens @ m.weight.t() + m.bias for i, m in enumerate(maps, 1)}
+
+    text_rows, image_rows = made(method.compound_rep_tokens_r2tproj), made(method.compound_rep_tokens_r2vproj)
+    return mmrl_loss(clip, scale, image, label, names, text_rows, image_rows, method.proj_rep, weight=0.5)
+
+
+def mmrlpp(method, image, label, names, more):
+    """MMRL's with shared weights, low-rank parts of each block's own, and tokens of which a share stays."""
+    clip, scale, tokens = method.clip_model, method.clip_model.logit_scale.exp(), method.compound_rep_tokens
+
+    def made(maps):
+        def rows(own):
+            new = tokens @ (maps.weight + own.A @ own.B).t() + own.bias
+            return lambda there: new if there is None else 0.7 * new + 0.3 * there
+
+        return {i: rows(own) for i, own in enumerate(maps.srra)}
+
+    projection = clip.visual.proj + method.A @ method.B
+    text_rows, image_rows = made(method.srra_r2tproj), made(method.srra_r2vproj)
+    return mmrl_loss(clip, scale, image, label, names, text_rows, image_rows, projection, weight=0.5)
+
+
+def mmrl_loss(clip, scale, image, label, names, text_rows, image_rows, projection, weight):
+    texts = [embedded(clip, f"a photo of a {name}, a type of pet.") for name in names]
+    t = torch.stack([unit(text_feature(clip, text, new=text_rows)) for text in texts])
+    frozen_t = torch.stack([unit(text_feature(clip, text)) for text in texts])
+    states = [last_rows(clip, one, image_rows) for one in image]
+    count = len(states[0]) - len(clip.visual.positional_embedding)
+    f = torch.stack([unit(x[0] @ clip.visual.proj) for x in states])
+    r = torch.stack([unit(sum(x[1 : 1 + count]) / count @ projection) for x in states])
+    parts = {
+        "loss_ce": 0.7 * cross_entropy(scale * f @ t.t(), label),
+        "loss_rep": 0.3 * cross_entropy(scale * r @ t.t(), label),
+        "loss_image": weight * (1 - (f * image_features(clip, image)).sum(1).mean()),
+        "loss_text": weight * (1 - (t * frozen_t).sum(1).mean()),
+    }
+    return {"loss": sum(parts.values()), **parts}
+
+
 def dept(method, image, label, names, more):
     """Beside CoOp, KgCoOp or MaPLe: a head on features that are not normalised."""
     clip, base, weight = method.clip_model, method.base, 0.7
@@ -270,6 +347,22 @@ def clip_adapter(method, image, label, names, more):
         adapted = (second @ (first @ feature).clamp(min=0)).clamp(min=0)
         mixed.append(unit(0.2 * adapted + 0.8 * feature))
     return {"loss": cross_entropy(clip.logit_scale.exp() * torch.stack(mixed) @ text.t(), label)}
+
+
+def taskres(method, image, label, names, more):
+    clip = method.clip_model
+    base = [hard_feature(clip, f"a photo of a {name}, a type of pet.") for name in names]
+    text = torch.stack([unit(t + 0.5 * x) for t, x in zip(base, method.text_feature_residuals)])
+    return {"loss": cross_entropy(clip.logit_scale.exp() * image_features(clip, image) @ text.t(), label)}
+
+
+def prolip(method, image, label, names, more):
+    clip, own = method.clip_model, method.clip_model.visual.proj
+    text = torch.stack([unit(hard_feature(clip, f"a photo of a {name}, a type of pet.")) for name in names])
+    features = torch.stack([unit(last_rows(clip, one, {})[0] @ method.proj) for one in image])
+    ce = cross_entropy(clip.logit_scale.exp() * features @ text.t(), label)
+    distance = 0.25 * sum(((new - old) ** 2).sum() for new, old in zip(method.proj, own))
+    return {"loss": ce + distance, "loss_ce": ce, "loss_distance": distance}
 
 
 def mixture(method, image, label, names, more):
@@ -331,7 +424,10 @@ GROUPS = [
 ]
 REFERENCES = {
     "CLIPAdapter": (clip_adapter, {}),
+    "ProLIP": (prolip, {"REG_WEIGHT": 0.25}),
+    "TaskRes": (taskres, {}),
     "CoOp": (coop, {"CTX_INIT": "a photo of a"}),
+    "ATPrompt": (atprompt, {"ATTRIBUTES": ("playful", "energy level"), "N_CTX": 3}),
     "KgCoOp": (kgcoop, {}),
     "ProGrad": (prograd, {}),
     "LASP": (lasp, {"NOISE": 0.0}),
@@ -342,6 +438,8 @@ REFERENCES = {
     "CLIPLoRA": (clip_lora, {"DROPOUT": 0.0}),
     "MMA": (mma, {"FIRST_BLOCK": 1}),
     "TwoSFS": (two_sfs, {}),
+    "MMRL": (mmrl, {"FIRST_BLOCK": 1, "N_REP_TOKENS": 3, "REP_DIM": 24, "REG_WEIGHT": 0.5}),
+    "MMRLpp": (mmrlpp, {"FIRST_BLOCK": 0, "REP_DIM": 24, "REG_WEIGHT": 0.5, "BETA": 0.7, "PROJ_LORA_DIM": 8}),
     "DePT on CoOp": (dept, {"BASE": "CoOp"}),
     "DePT on KgCoOp": (dept, {"BASE": "KgCoOp"}),
     "DePT on MaPLe": (dept, {"BASE": "MaPLe"}),

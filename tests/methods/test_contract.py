@@ -168,6 +168,25 @@ def test_several_vectors_of_an_image():
     assert torch.allclose(method(IMAGE), expected, rtol=1e-4)
 
 
+def test_several_rows_of_an_image_are_read_in_one_pass(monkeypatch):
+    class Rows(Text):
+        extra_vectors, image_rows = 1, (2, 3)
+
+        def features_of_rows(self, states):
+            assert states.shape == (4, 2, 64)
+            return self.image_encoder.project(states).mean(1, keepdim=True)
+
+        def predict_features(self, image_features):
+            return super().predict_features(image_features[:, 1])
+
+    method, passes = built(Rows), []
+    states = method.image_encoder.states(IMAGE, read=(0, 2, 3))
+    monkeypatch.setattr(method.image_encoder, "states", lambda image, parts, read: passes.append(read) or states)
+    found = method.image_features(IMAGE)
+    assert passes == [(0, 2, 3)] and torch.allclose(found[:, 0], method.frozen_image_features(IMAGE), atol=1e-6)
+    assert torch.allclose(found[:, 1], method.image_encoder.project(states[:, 1:]).mean(1))
+
+
 # --- what is returned -----------------------------------------------------------------------------------------------
 
 

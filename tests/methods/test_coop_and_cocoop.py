@@ -24,8 +24,10 @@ SMALL = {  # of methods with rows deep in a tower: blocks that the small CLIP ha
     "MaPLe": {"PROMPT_DEPTH": 2},
     "PromptSRC": {"PROMPT_DEPTH_TEXT": 2, "PROMPT_DEPTH_VISION": 2},
     "MMA": {"FIRST_BLOCK": 1},
+    "MMRL": {"FIRST_BLOCK": 1},
+    "MMRLpp": {"FIRST_BLOCK": 0},
 }
-FIXED_TEXT = ("VPT", "CLIPAdapter", "TipAdapterF")
+FIXED_TEXT = ("VPT", "CLIPAdapter", "TipAdapterF", "TaskRes", "ProLIP")
 READABLE = ["cat", "hot air balloon", "oak tree"]
 
 

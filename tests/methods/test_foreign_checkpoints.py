@@ -62,6 +62,18 @@ def as_mma(state):
     return found
 
 
+def as_mmrl(state):
+    """The second projection, or what is added to it, lies in the image tower."""
+    tower = ("proj_rep", "A", "B")
+    return {f"{'image_encoder' if n in tower else 'representation_learner'}.{n}": v for n, v in state.items()}
+
+
+def as_atprompt(state):
+    """With a third context, which two attributes do not need."""
+    names = ("ctx_att1", "ctx_att2", "ctx")
+    return as_coop(dict(zip(names, state["ctx"].split(2)))) | {"ctx_att3": torch.zeros(2, 128)}
+
+
 RELEASES = {
     "CoOp": ("prompt_learner", as_coop),
     "CoCoOp": ("prompt_learner", as_coop),
@@ -75,6 +87,9 @@ RELEASES = {
     "VPT": ("prompt_learner", as_ivlp),
     "MMA": ("adapter_learner", as_mma),
     "DePT": ("PromptLearner", as_dept),
+    "ATPrompt": ("prompt_learner", as_atprompt),
+    "MMRL": ("MultiModalRepresentationLearner", as_mmrl),
+    "MMRLpp": ("MultiModalRepresentationLearner", as_mmrl),
 }
 OF_CLIP = {"image_encoder.conv1.weight": torch.zeros(2, 2), "text_encoder.ln_final.weight": torch.zeros(4)}
 
@@ -83,7 +98,8 @@ def release(runs, tmp_path, name: str, change=lambda state: state):
     """The folder of the reference run, its last checkpoint as the method's authors would have written it."""
     folder, renamed = RELEASES[name]
     learned = change(load_run(runs.reference(name)).method.learned_state())
-    state = renamed(learned) | (OF_CLIP if folder in FOREIGN_MODELS[:2] or name in ("LASP", "VPT") else {})
+    whole = folder in FOREIGN_MODELS[:2] or name in ("LASP", "VPT", "MMRL", "MMRLpp")
+    state = renamed(learned) | (OF_CLIP if whole else {})
     place = tmp_path / "release" / folder
     place.mkdir(parents=True)
     torch.save({"state_dict": state, "epoch": 4, "optimizer": {}, "val_result": None}, place / "model.pth.tar-4")

@@ -26,6 +26,10 @@ LEARN = {  # ViT-B/16, from the released codes
     "CLIPLoRA": 184_320,
     "CLIPAdapter": 131_072,
     "MMA": 674_560,
+    "ATPrompt": 3 * 2 * 512,
+    "MMRL": 4_992_256,
+    "MMRLpp": 5 * 512 + 512 * (512 + 768) + 7 * (4 * (2 * 512 + 512 + 768) + 512 + 768) + 64 * (768 + 512),
+    "ProLIP": 768 * 512,
     "TwoSFS": 61_440,
     "DePT": 2_048 + 2 * 2 * 512,
 }
@@ -34,6 +38,7 @@ LEARN_PER_CLASS = {
     "TipAdapter": 16 * 512,
     "TipAdapterF": 16 * 512,
     "LPPlusPlus": 514,
+    "TaskRes": 512,
     "TwoSFS": 512,
     "DePT": 513,
 }
