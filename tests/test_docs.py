@@ -13,13 +13,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from mocoop.protocols.request import completed
 
 from mocoop import cli
 from mocoop.catalog import listed
 from mocoop.engine import get_cfg_default
 from mocoop.methods import extend_cfg
-from mocoop.protocols.plan import list_runs, plan_runs
+from mocoop.protocols.plan import completed, list_runs, plan_runs
 from mocoop.protocols.script import read_request
 from mocoop.settings import leaves
 from mocoop.tools import run as run_tool

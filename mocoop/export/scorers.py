@@ -54,7 +54,7 @@ class Scorer(nn.Module):
 
     def _prompted(self, image: Tensor) -> Tensor:
         first, *deeper = self.visual_prompts
-        return plain_features(self.clip_model.visual, image, beside_patches([first, *deeper]))
+        return plain_features(self.clip_model.vision_transformer, image, beside_patches([first, *deeper]))
 
     def forward(self, image: Tensor) -> Tensor:
         return self.method.predict_features(self.image_features(image))["logits"]
@@ -166,7 +166,7 @@ def encode_contexts(clip_model: Backbone, contexts: Tensor, layout: PromptLayout
     x = layout.embed(contexts, clip_model.token_embedding, rows, columns)  # (B, C * L, width)
     x = x.reshape(-1, length, x.shape[-1]) + clip_model.positional_embedding[:length]  # (B * C, L, width)
     mask = torch.full((length, length), float("-inf")).triu(1)
-    for i, module in enumerate(clip_model.transformer.get_submodule("resblocks").children()):
+    for i, module in enumerate(clip_model.transformer.resblocks):
         x = Block(module, i, NOTHING).plain(x, mask)
     x = clip_model.ln_final(x).reshape(-1, classes, length, x.shape[-1])
     return clip_model.project_text(x[:, torch.arange(classes), layout.lengths - 1])

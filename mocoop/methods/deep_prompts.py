@@ -82,7 +82,7 @@ def check_depth(method: PromptMethod, key: str, tower: Transformer) -> None:
         raise ConfigError(f"{name} is {depth}, expected 1 to {blocks}, the blocks of this CLIP's tower")
 
 
-def blocks_from(method: PromptMethod, tower: nn.Module) -> range:
+def blocks_from(method: PromptMethod, tower: Transformer) -> range:
     """The blocks of a tower from the method's FIRST_BLOCK on. Raises ConfigError where there is none."""
     first, blocks = method.settings.FIRST_BLOCK, len(tower.resblocks)
     if first >= blocks:

@@ -75,7 +75,12 @@ class MMRL(OnePrompt):
         return self.tower_parts(self.mapped(self.compound_rep_tokens_r2vproj))
 
     def features_of_rows(self, states: Tensor) -> Tensor:
-        return F.normalize(states.mean(1, keepdim=True).to(self.proj_rep.dtype) @ self.proj_rep, dim=-1)
+        projection = self.second_projection()
+        return F.normalize(states.mean(1, keepdim=True).to(projection.dtype) @ projection, dim=-1)
+
+    def second_projection(self) -> Tensor:
+        """What the representation tokens are projected by, (W, D)."""
+        return self.proj_rep
 
     def both_logits(self, image_features: Tensor, text: Tensor) -> Tensor:
         """Logits (2, B, C) of image features (B, 2, D): of the class token, of the representation tokens."""

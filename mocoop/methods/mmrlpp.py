@@ -1,7 +1,9 @@
 """MMRL++ (arXiv 2505.10088): MMRL whose maps share most weights, and whose tokens go on from block to block."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +37,7 @@ class MMRLpp(MMRL):
 
     def make_maps(self, size: int, text: tuple[int, int], image: tuple[int, int]) -> None:
         rank, projected = self.settings.RES_LORA_DIM, self.settings.PROJ_LORA_DIM
-        if self.clip_model.visual.proj is None:
+        if self.clip_model.vision_transformer.proj is None:
             raise ConfigError("MMRLpp adds to the last projection of the image tower, got a tower without one")
         self.srra_r2tproj, self.srra_r2vproj = (SharedMaps(size, *tower, rank) for tower in (text, image))
         self.A, self.B = low_rank(image[0], self.clip_model.embed_dim, projected)
@@ -46,7 +48,7 @@ class MMRLpp(MMRL):
     def image_parts(self) -> TowerParts:
         return self.tower_parts(self.srra_r2vproj(self.compound_rep_tokens))
 
-    def tower_parts(self, values: list[Tensor]) -> TowerParts:
+    def tower_parts(self, values: Iterable[Tensor]) -> TowerParts:
         share, rows = self.settings.BETA, super().tower_parts(values).rows
 
         def mix(new: Tensor, there: Tensor) -> Tensor:
@@ -54,9 +56,8 @@ class MMRLpp(MMRL):
 
         return TowerParts(rows={i: own if own.grows else replace(own, mix=mix) for i, own in rows.items()})
 
-    @property
-    def proj_rep(self) -> Tensor:
-        return self.clip_model.visual.proj.to(self.A.dtype) + self.A @ self.B
+    def second_projection(self) -> Tensor:
+        return cast(Tensor, self.clip_model.vision_transformer.proj).to(self.A.dtype) + self.A @ self.B
 
 
 class SharedMaps(nn.Module):
@@ -69,7 +70,7 @@ class SharedMaps(nn.Module):
         self.srra = nn.ModuleList(Residual(layer, rank) for _ in range(blocks))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        return [F.linear(x, self.weight + own.A @ own.B, own.bias) for own in self.srra]
+        return [F.linear(x, self.weight + own.A @ own.B, own.bias) for own in cast(Iterable[Residual], self.srra)]
 
 
 class Residual(nn.Module):
@@ -77,7 +78,8 @@ class Residual(nn.Module):
 
     def __init__(self, layer: nn.Linear, rank: int):
         super().__init__()
-        self.A, self.B = low_rank(*layer.weight.shape, rank)
+        rows, columns = layer.weight.shape
+        self.A, self.B = low_rank(rows, columns, rank)
         self.bias = nn.Parameter(layer.bias.detach().clone())
 
 

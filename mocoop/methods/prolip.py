@@ -1,5 +1,7 @@
 """ProLIP (arXiv 2410.05270): the image tower's last projection learns, held near what it was."""
 
+from typing import cast
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 from yacs.config import CfgNode
@@ -44,9 +46,10 @@ class ProLIP(FeatureMethod):
         image_tower(self)
         if self.settings.TEMPLATE:
             self.templates = [self.settings.TEMPLATE]
-        if self.clip_model.visual.proj is None:
+        projection = self.clip_model.vision_transformer.proj
+        if projection is None:
             raise ConfigError("ProLIP tunes the last projection of the image tower, got a tower without one")
-        self.proj = nn.Parameter(at_least_fp32(self.clip_model.visual.proj.detach().clone()))
+        self.proj = nn.Parameter(at_least_fp32(projection.detach().clone()))
 
     def features_of_rows(self, states: Tensor) -> Tensor:
         return F.normalize(at_least_fp32(states) @ self.proj, dim=-1)
@@ -60,7 +63,7 @@ class ProLIP(FeatureMethod):
             weight = 1 / max(self.cfg.DATASET.get("NUM_SHOTS", 1), 1)
         logits = self(image)
         ce = F.cross_entropy(logits, label)
-        distance = weight * (self.proj - self.clip_model.visual.proj).square().sum()
+        distance = weight * (self.proj - cast(Tensor, self.clip_model.vision_transformer.proj)).square().sum()
         acc = batch_accuracy(logits, label)
         return {"loss": ce + distance, "loss_ce": ce, "loss_distance": distance, "acc": acc}
 
