@@ -7,7 +7,7 @@ run that goes on in mid-epoch skips batches without loading them.
 
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, cast
@@ -117,6 +117,22 @@ def whole(batch: dict) -> dict:
     images = {name: value for name, value in batch.items() if name.startswith("img")}
     said = of_all({name: value for name, value in batch.items() if name != "of" and name not in images})
     return images | {name: _joined([part[name] for part in said])[:size] for name in said[0]}
+
+
+def merged(batches: Iterable[dict], least: int) -> Iterator[dict]:
+    """Batches of at least so many images, but for the last, each made of whole ones side by side."""
+    kept: list[dict] = []
+    for batch in batches:
+        kept.append(batch)
+        if sum(len(each["label"]) for each in kept) >= least:
+            yield _side_by_side(kept)
+            kept = []
+    if kept:
+        yield _side_by_side(kept)
+
+
+def _side_by_side(batches: Sequence[dict]) -> dict:
+    return {name: _joined([batch[name] for batch in batches]) for name in batches[0]}
 
 
 def _joined(parts: list) -> torch.Tensor | list:

@@ -15,11 +15,13 @@ from tqdm import tqdm
 from mocoop.clip.feature_cache import ImageFeatureCache, cache_folder, key_of
 from mocoop.clip.identity import module_sha256
 from mocoop.clip.shares import together
-from mocoop.distributed import from_main, is_main, of_all, own_range
+from mocoop.distributed import from_main, is_main, of_all, own_range, world_size
 from mocoop.files import file_sha256
 from mocoop.methods.base import PromptMethod
-from mocoop.training.batches import shared_batches, whole
+from mocoop.training.batches import merged, shared_batches, whole
 from mocoop.training.precision import Precision
+
+GPU_IMAGES = 512  # that a GPU is given at once in a test: a loader's batches leave it waiting for the host
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +36,7 @@ def feature_batches(
     if use_cache:
         name = method.entry.name
         logger.info("TEST.FEATURE_CACHE: nothing is cached, %s takes more of an image than CLIP's own feature", name)
-    for batch in _whole_batches(loader):
+    for batch in _whole_batches(loader, precision.device):
         yield None, batch
 
 
@@ -54,13 +56,13 @@ def raw_features(
     if use_cache and cache_folder() is not None:
         yield from _cached_batches(loader, precision, features, image_key(loader.dataset, method, precision))
         return
-    for batch in _whole_batches(loader):
+    for batch in _whole_batches(loader, precision.device):
         yield features(batch), batch
 
 
-def _whole_batches(loader: DataLoader) -> Iterator[dict]:
-    for batch in tqdm(shared_batches(loader), disable=None if is_main() else True):
-        yield whole(batch)
+def _whole_batches(loader: DataLoader, device: torch.device) -> Iterator[dict]:
+    batches = map(whole, tqdm(shared_batches(loader), disable=None if is_main() else True))
+    yield from merged(batches, GPU_IMAGES) if device.type == "cuda" and world_size() == 1 else batches
 
 
 def _cached_batches(
@@ -76,7 +78,7 @@ def _cached_batches(
     logger.info("image features: %d of %d from the cache", len(items) - len(missing), len(items))
     if missing:
         left = DataLoader(Subset(dataset, missing), batch_size=size, num_workers=loader.num_workers)
-        for batch in _whole_batches(left):
+        for batch in _whole_batches(left, precision.device):
             for i, feature in zip(batch["index"].tolist(), encode(batch).cpu()):
                 cache.features[digests[i]] = feature
         if is_main():
