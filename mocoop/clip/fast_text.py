@@ -21,8 +21,10 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from mocoop.clip.backbone import Backbone
+from mocoop.clip.chosen_prompts import Choice, make_choice
 from mocoop.clip.frozen_linear import autocast_dtype, held
-from mocoop.clip.packing import EOT, Choice, Plan, attend, change_rows, make_choice, make_plan
+from mocoop.clip.packed_attention import attend, change_rows
+from mocoop.clip.packing import EOT, Plan, make_plan
 from mocoop.clip.prompts import PromptLayout
 from mocoop.clip.residual_block import Block, layer_norm
 from mocoop.clip.tower_parts import NOTHING, TowerParts

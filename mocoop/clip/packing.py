@@ -12,21 +12,15 @@ is made once, on the CPU, and moved to the device.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
-from mocoop.clip.frozen_linear import without_autocast
 from mocoop.clip.prompts import PromptLayout
 from mocoop.clip.tower_parts import Rows
 
 EOT = (-1,)
-
-
-# --- a plan -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -93,16 +87,16 @@ class Plan:
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Plan":
         """On a device, its masks in the precision that attention computes in."""
-        return _moved(self, device, dtype)
+        return moved(self, device, dtype)
 
 
-def _moved(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
+def moved(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
     if isinstance(value, Tensor):
         return value.to(device, dtype if value.is_floating_point() else None, non_blocking=True)
     if isinstance(value, Mapping):
-        return {key: _moved(item, device, dtype) for key, item in value.items()}
+        return {key: moved(item, device, dtype) for key, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{f.name: _moved(getattr(value, f.name), device, dtype) for f in fields(value)})
+        return replace(value, **{f.name: moved(getattr(value, f.name), device, dtype) for f in fields(value)})
     return value
 
 
@@ -129,7 +123,7 @@ def make_plan(
     tokens, ctx_index = (torch.stack([getattr(one.host, name) for one in kinds]) for name in ("tokens", "ctx_index"))
     ctx = ctx_index[kind, classes, positions]
     put = (ctx >= 0).nonzero().squeeze(1)
-    starts = _starts(torch.tensor(context_lengths))
+    starts = starts_of(torch.tensor(context_lengths))
     context, first = starts[prompts[put]] + ctx[put], packed
     changes = {}
     for block, own in sorted(rows.items()):
@@ -158,99 +152,6 @@ def make_plan(
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What the plan of n prompts is made of that are chosen, on the device, among E that are padded to one shape.
-
-    Attributes:
-        prefix, suffix: (E, P, 3), (E, S, 3): token, position and context row (-1: none) of each row.
-        masks, last_masks: (E or 1, 1, 1, L, P + L), (E or 1, 1, C, R, P + L) for `Attention.mask`.
-        ends: (E, C R) rows that are read, counted from a prompt's first suffix.
-        starts: (n, 1) the row of each of n prompts' first suffix.
-        plan: of n prompts of that shape.
-    """
-
-    prefix: Tensor
-    suffix: Tensor
-    masks: Tensor
-    last_masks: Tensor
-    ends: Tensor
-    starts: Tensor
-    plan: Plan
-
-    def to(self, device: torch.device, dtype: torch.dtype) -> "Choice":
-        return _moved(self, device, dtype)
-
-    def plan_of(self, chosen: Tensor) -> Plan:
-        """Of some prompts (n,), on the device; nothing of them is read by the host."""
-
-        def of_chosen(masks: Tensor) -> Tensor:
-            return masks if len(masks) == 1 else masks.index_select(0, chosen)
-
-        rows = [table.index_select(0, chosen).flatten(0, 1) for table in (self.prefix, self.suffix)]
-        tokens, positions, context = torch.cat(rows).unbind(1)
-        return replace(
-            self.plan,
-            tokens=tokens,
-            positions=positions,
-            put=None,
-            context=context,
-            attention=replace(self.plan.attention, mask=of_chosen(self.masks)),
-            last=replace(self.plan.last, mask=of_chosen(self.last_masks)),
-            ends=(self.starts + self.ends.index_select(0, chosen)).flatten(),
-        )
-
-
-def make_choice(
-    layouts: Sequence[PromptLayout],
-    context_lengths: Sequence[int],
-    count: int,
-    heads: int,
-    share: bool,
-    read: Sequence[int] = EOT,
-) -> Choice:
-    """The choice of `count` among E prompts, on the CPU; other arguments as of `make_plan`, `read` behind prefixes."""
-    own = Packed.of_layouts(layouts, share)
-    shared, suffix = int(own.prefix.max()), own.suffix.max(0).values  # (C,)
-    total = (shared + suffix)[None]
-    shape = Packed(torch.full((count,), shared), total.expand(count, -1))
-    _, classes, position = Packed(shape.prefix[:1], total).owners()  # of one prompt, (P + S,)
-    prefix = own.prefix[:, None]
-    within = torch.minimum(position, prefix - 1).clamp(min=0)  # what pads repeats a prefix's, or a sequence's, last
-    behind = torch.minimum(prefix + position - shared, own.total[:, classes] - 1)
-    position = torch.where(position < shared, within, behind)  # (E, P + S)
-    tokens, ctx_index = (torch.stack([getattr(one.host, name) for one in layouts]) for name in ("tokens", "ctx_index"))
-    prompt = _grid(0, len(layouts), 2)
-    ctx = ctx_index[prompt, classes, position]
-    ctx = torch.where(ctx < 0, ctx, ctx + _starts(torch.tensor(context_lengths))[:, None])
-    tables = torch.stack([tokens[prompt, classes, position], position, ctx], -1)
-    read_at = own.total[..., None] + torch.tensor(read)  # (E, C, R)
-    ends, last = last_attention(shape, heads, read)
-    longest = int(suffix.max())
-    return Choice(
-        prefix=tables[:, :shared],
-        suffix=tables[:, shared:],
-        masks=_causal_mask(own, prefix[..., None] + torch.arange(longest), longest, shared),
-        last_masks=_causal_mask(own, read_at, longest, shared),
-        ends=(_starts(suffix)[:, None] + read_at - prefix[..., None]).flatten(1),
-        starts=(count * shared + int(suffix.sum()) * torch.arange(count))[:, None],
-        plan=Plan(
-            position,
-            position,
-            None,
-            position,
-            attention_of(shape, heads),
-            {},
-            last,
-            ends,
-            (count, *own.total.shape[1:], len(read)),
-        ),
-    )
-
-
-# --- packed rows ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
 class Packed:
     """Lengths of G x C sequences, of which `prefix` (G,) leading positions are shared, `total` (G, C)."""
 
@@ -276,13 +177,13 @@ class Packed:
         prompt = torch.cat([torch.arange(prompts), torch.arange(prompts).repeat_interleave(classes)])
         class_ = torch.cat([torch.zeros(prompts, dtype=torch.long), torch.arange(classes).repeat(prompts)])
         first = torch.cat([torch.zeros_like(self.prefix), self.prefix.repeat_interleave(classes)])
-        within = torch.arange(len(self)) - _starts(lengths).repeat_interleave(lengths)
+        within = torch.arange(len(self)) - starts_of(lengths).repeat_interleave(lengths)
         prompt, class_, first = (value.repeat_interleave(lengths) for value in (prompt, class_, first))
         return prompt, class_, first + within
 
     def row_of(self, prompts: Tensor, classes: Tensor, positions: Tensor) -> Tensor:
         """The row of each position, by broadcasting."""
-        starts = _starts(torch.cat([self.prefix, self.suffix.flatten()]))
+        starts = starts_of(torch.cat([self.prefix, self.suffix.flatten()]))
         prefix, suffix = starts[: len(self.prefix)], starts[len(self.prefix) :].view_as(self.total)
         shared = positions < self.prefix[prompts]
         own = suffix[prompts, classes] + positions - self.prefix[prompts]
@@ -301,7 +202,7 @@ class Packed:
         if rows.mix is not None:
             is_shared = of_classes == 1 and bool((self.prefix > count).all())
             of_prompts, of_classes = prompts, 1 if is_shared else classes
-            mixed = self.row_of(_grid(0, prompts, 3), _grid(1, of_classes, 3), 1 + _grid(2, count, 3))
+            mixed = self.row_of(along(0, prompts, 3), along(1, of_classes, 3), 1 + along(2, count, 3))
         prompt, class_, position = new.owners()
         is_put = (position >= 1) & (position <= count)
         before = position if rows.how == "replace" else (position - count * (position > 0)).clamp(min=0)
@@ -320,7 +221,7 @@ def last_attention(packed: Packed, heads: int, read: Sequence[int]) -> tuple[Ten
     places = torch.tensor(read)
     positions = torch.where(places < 0, packed.total[..., None] + places, places)  # (G, C, R)
     prompts, classes = packed.total.shape
-    ends = packed.row_of(_grid(0, prompts, 3), _grid(1, classes, 3), positions)
+    ends = packed.row_of(along(0, prompts, 3), along(1, classes, 3), positions)
     return ends.flatten(), _attention(packed, heads, 2, positions)
 
 
@@ -329,22 +230,22 @@ def _attention(packed: Packed, heads: int, parts: int, positions: Tensor) -> Att
     (prompts, classes), longest = packed.total.shape, int(packed.suffix.max())
     shared = int(packed.prefix.max())
     within = torch.minimum(torch.arange(longest), packed.suffix[..., None] - 1)  # what pads repeats the last row
-    suffix = packed.row_of(_grid(0, prompts, 3), _grid(1, classes, 3), packed.prefix[:, None, None] + within)
+    suffix = packed.row_of(along(0, prompts, 3), along(1, classes, 3), packed.prefix[:, None, None] + within)
     within = torch.minimum(torch.arange(shared), packed.prefix[:, None] - 1).clamp(min=0)
-    prefix = packed.row_of(_grid(0, prompts, 2), torch.tensor(0), within)  # (G, P)
+    prefix = packed.row_of(along(0, prompts, 2), torch.tensor(0), within)  # (G, P)
     out = _padded_places(packed, heads, longest, shared)  # (T, H)
     own, common = heads * suffix.numel(), heads * prefix.numel()
     part = torch.arange(parts)
     shift = torch.where(out[:, :1] < own, part * own, part * common + (parts - 1) * own)  # (T, n)
     taken = [
-        ((suffix[:, None] * parts + _grid(0, parts, 5)) * heads + _grid(1, heads, 4)).flatten(),  # (n, G, H, C, L)
-        ((prefix[:, None] * parts + _grid(0, parts, 4)) * heads + _grid(1, heads, 3)).flatten(),  # (n, G, H, P)
+        ((suffix[:, None] * parts + along(0, parts, 5)) * heads + along(1, heads, 4)).flatten(),  # (n, G, H, C, L)
+        ((prefix[:, None] * parts + along(0, parts, 4)) * heads + along(1, heads, 3)).flatten(),  # (n, G, H, P)
     ]
     return Attention(
         taken=torch.cat(taken).int(),
         given=(out[:, None] + shift[..., None]).flatten().int(),
         out=out.flatten(),
-        mask=_causal_mask(packed, positions, longest, shared),
+        mask=causal_mask(packed, positions, longest, shared),
         suffixes=(prompts, heads, classes, longest),
         prefixes=(prompts, heads, shared),
     )
@@ -360,7 +261,7 @@ def _padded_places(packed: Packed, heads: int, longest: int, shared: int) -> Ten
     return torch.where(behind < 0, common, own)
 
 
-def _causal_mask(packed: Packed, positions: Tensor, longest: int, shared: int) -> Tensor:
+def causal_mask(packed: Packed, positions: Tensor, longest: int, shared: int) -> Tensor:
     """0 where a query at positions (G, C or 1, Q) sees a key, else -inf: (G or 1, 1, C or 1, Q, P + L)."""
     key, prefix, query = torch.arange(shared + longest), packed.prefix[:, None, None, None], positions[..., None]
     is_seen = torch.where(key < shared, (key < prefix) & (key <= query), prefix + key - shared <= query)
@@ -368,105 +269,10 @@ def _causal_mask(packed: Packed, positions: Tensor, longest: int, shared: int) -
     return mask[:1] if bool((mask == mask[:1]).all()) else mask
 
 
-def _starts(lengths: Tensor) -> Tensor:
+def starts_of(lengths: Tensor) -> Tensor:
     return lengths.cumsum(0) - lengths
 
 
-def _grid(axis: int, count: int, axes: int) -> Tensor:
+def along(axis: int, count: int, axes: int) -> Tensor:
     """0, 1, ... along one of some axes."""
     return torch.arange(count).view([-1 if i == axis else 1 for i in range(axes)])
-
-
-# --- computing --------------------------------------------------------------------------------------------------------
-
-
-def change_rows(x: Tensor, change: Change, rows: Rows) -> Tensor:
-    """Packed rows (T', W) of x (T, W) and of what is put in."""
-    value = rows.value.to(x.dtype)
-    if change.mixed is not None and rows.mix is not None:
-        there = x.index_select(0, change.mixed.flatten()).view(*change.mixed.shape, -1)
-        value = rows.mix(value, there).expand_as(there)  # (G, C or 1, n, W)
-    value = value.reshape(-1, x.shape[-1])
-    if change.replaced is not None:
-        return x.index_copy(0, change.replaced, value if change.by is None else value.index_select(0, change.by))
-    return torch.cat([x, value]).index_select(0, cast(Tensor, change.source))
-
-
-def attend(states: Tensor, how: Attention, queries: Tensor | None = None) -> Tensor:
-    """What each row is given by causal attention to its prompt's prefix and its own class's suffix.
-
-    Args:
-        states: (T, 3 W) queries, keys and values of all rows; or (T, 2 W) keys and values.
-        queries: then (G C Q, W), of the rows that are read.
-
-    Returns:
-        (T, W), or (G C Q, W).
-    """
-    prompts, heads, classes, _ = how.suffixes
-    own, common = _product(how.suffixes), _product(how.prefixes)
-    parts = 3 if queries is None else 2
-    width = states.shape[-1] // (parts * heads)
-    padded = _Padded.apply(states.reshape(-1, width), how.taken, how.given)
-    padded = padded.split([own] * parts + [common] * parts)
-    suffix = [part.view(*how.suffixes, width) for part in padded[:parts]]
-    prefix = [part.view(*how.prefixes, width) for part in padded[parts:]]
-    prefix_k, prefix_v = prefix[-2:]
-    if queries is not None:
-        suffix.insert(0, queries.view(prompts, classes, -1, heads, width).permute(0, 3, 1, 2, 4))
-    q, k, v = suffix
-    with without_autocast(states.device):
-        mixed = _attend_suffixes(q, k, v, prefix_k, prefix_v, how.mask)  # (G, H, C, Q, w)
-        if queries is not None:
-            return mixed.permute(0, 2, 3, 1, 4).reshape(-1, heads * width)
-        flat = mixed.reshape(-1, width)
-        if common:
-            shared = F.scaled_dot_product_attention(prefix[0], prefix_k, prefix_v, is_causal=True)
-            flat = torch.cat([flat, shared.reshape(-1, width)])
-        return _Packed.apply(flat, how.out).view(-1, heads * width)
-
-
-def _attend_suffixes(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor, mask: Tensor) -> Tensor:
-    """(G, H, C, Q, w) of q (G, H, C, Q, w) over k, v (G, H, C, L, w) and a prefix (G, H, P, w), which is not copied."""
-    scores = q @ k.transpose(-1, -2)  # (G, H, C, Q, L)
-    shared, scale = prefix_k.shape[2], q.shape[-1] ** -0.5
-    if not shared:
-        return torch.add(mask, scores, alpha=scale).softmax(-1) @ v
-    folded = q.reshape(*q.shape[:2], -1, q.shape[-1])  # (G, H, C Q, w)
-    to_prefix = (folded @ prefix_k.transpose(-1, -2)).view(*q.shape[:-1], shared)
-    weights = torch.add(mask, torch.cat([to_prefix, scores], -1), alpha=scale).softmax(-1)
-    from_prefix, from_own = weights.split([shared, k.shape[-2]], -1)
-    return from_own @ v + (from_prefix.flatten(2, 3) @ prefix_v).view_as(q)
-
-
-def _product(shape: Sequence[int]) -> int:
-    return torch.Size(shape).numel()
-
-
-class _Padded(torch.autograd.Function):
-    """Padded copies of rows. What pads gets no gradient, so that the way back is a gather, too."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, taken: Tensor, given: Tensor) -> Tensor:
-        ctx.save_for_backward(given)
-        return x.index_select(0, taken)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return grad.index_select(0, *ctx.saved_tensors), None, None
-
-
-class _Packed(torch.autograd.Function):
-    """Rows of padded ones, each of which is taken at most once."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, out: Tensor) -> Tensor:
-        ctx.save_for_backward(out)
-        ctx.count = len(x)
-        return x.index_select(0, out)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        (out,) = ctx.saved_tensors
-        return grad.new_zeros(ctx.count, grad.shape[-1]).index_copy_(0, out, grad), None
