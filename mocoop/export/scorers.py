@@ -166,7 +166,7 @@ def encode_contexts(clip_model: Backbone, contexts: Tensor, layout: PromptLayout
     x = layout.embed(contexts, clip_model.token_embedding, rows, columns)  # (B, C * L, width)
     x = x.reshape(-1, length, x.shape[-1]) + clip_model.positional_embedding[:length]  # (B * C, L, width)
     mask = torch.full((length, length), float("-inf")).triu(1)
-    for i, module in enumerate(clip_model.transformer.get_submodule("resblocks").children()):
+    for i, module in enumerate(clip_model.transformer.resblocks):
         x = Block(module, i, NOTHING).plain(x, mask)
     x = clip_model.ln_final(x).reshape(-1, classes, length, x.shape[-1])
     return clip_model.project_text(x[:, torch.arange(classes), layout.lengths - 1])
