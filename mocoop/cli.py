@@ -13,7 +13,6 @@ import os
 import pkgutil
 import sys
 from collections.abc import Sequence
-from importlib.machinery import FileFinder
 from pathlib import Path
 
 from mocoop import __version__, tools
@@ -86,8 +85,8 @@ def _tools() -> dict[str, str]:
     """Docstring of each tool by name, read without importing the tools."""
     docstrings = {}
     for module in sorted(pkgutil.iter_modules(tools.__path__), key=lambda module: module.name):
-        if isinstance(module.module_finder, FileFinder) and not module.name.startswith("_"):
-            source = Path(module.module_finder.path, f"{module.name}.py").read_text(encoding="utf-8")
+        if not module.name.startswith("_"):
+            source = Path(tools.__path__[0], f"{module.name}.py").read_text(encoding="utf-8")
             docstrings[module.name] = ast.get_docstring(ast.parse(source)) or ""
     return docstrings
 
