@@ -5,6 +5,7 @@ import logging
 import urllib.error
 import warnings
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -81,7 +82,8 @@ def clip_sha256(cfg: CfgNode) -> str:
     """
     name = cfg.MODEL.BACKBONE.NAME
     files = weight_files(name)
-    return files and found_sha256(files, _kind(name)) or load_clip(cfg).sha256
+    found = found_sha256(files, _kind(name)) if files else None
+    return found or cast(str, load_clip(cfg).sha256)
 
 
 def weight_files(name: str) -> list[Path]:
@@ -145,7 +147,7 @@ def check_input(cfg: CfgNode, clip_model: Backbone, as_trained: bool = False) ->
     logger.warning("%s", message)
 
 
-def _same(found, expected) -> bool:
+def _same(found: Any, expected: Any) -> bool:
     return found == expected if isinstance(expected, str) else tuple(found) == tuple(expected)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from mocoop.errors import ConfigError, DataError, quoted
 from mocoop.files import read_text
@@ -111,7 +112,7 @@ def listed(plugins: tuple[str, ...] = ()) -> dict[str, Listed]:
         if not declared:
             raise ConfigError(f"plugin {path} registers no method, expected @{DECORATOR} above a class")
         found += declared
-    methods = {}
+    methods: dict[str, Listed] = {}
     for method in in_order(found):
         other = methods.setdefault(method.name, method)
         if other.file != method.file:
@@ -153,7 +154,7 @@ def _declared(path: Path) -> Iterator[Listed]:
 
 def _listed(call: ast.Call, path: Path) -> Listed:
     given = {keyword.arg: keyword.value for keyword in call.keywords if isinstance(keyword.value, ast.Constant)}
-    values = {name: given[name].value for name in DECLARED if name in given}
+    values: dict[str, Any] = {name: given[name].value for name in DECLARED if name in given}
     name = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
     if not isinstance(name, str) or not isinstance(values.get("published"), str):
         raise ConfigError(f"{path}: @{DECORATOR} has no plain name and published date, expected both as texts")

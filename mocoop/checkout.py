@@ -8,8 +8,13 @@ the current folder, and what its own configs/ lacks is taken from the copy.
 import importlib
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mocoop.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mocoop.engine.lite.dataset import DatasetBase
+    from mocoop.engine.lite.registry import Registry
 
 LIBRARY = Path(__file__).absolute().parent
 SHIPPED = LIBRARY / "_shipped"  # absent in a checkout
@@ -48,7 +53,7 @@ def program(checkout: Path) -> list[str]:
     return ["train.py"] if is_checkout(checkout) else ["-m", "mocoop.train"]
 
 
-def import_datasets(checkout: Path | None = None):
+def import_datasets(checkout: Path | None = None) -> "Registry[DatasetBase]":
     """Import the datasets, of the checkout that is given or found or of the package, and return their registry.
 
     Raises ConfigError if another package called `datasets` has been imported before the checkout's.

@@ -3,9 +3,10 @@
 import difflib
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from yacs.config import CfgNode
@@ -24,14 +25,14 @@ _ACCEPTED = {float: (float, int), tuple: (list, tuple), list: (list, tuple)}  # 
 class _Loader(yaml.SafeLoader):
     """Reads plain values only. A few aliases of aliases can stand for more than memory holds: there are none here."""
 
-    def compose_node(self, parent, index):
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()
             problem = f"*{event.anchor} is an alias, write it out"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
         return super().compose_node(parent, index)
 
-    def construct_mapping(self, node, deep=False):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
@@ -122,7 +123,7 @@ def _leaves(node: dict, cfg: CfgNode | None, prefix: str = "") -> Iterator[tuple
             yield f"{prefix}{key}", value
 
 
-def _merge(cfg: CfgNode, pairs, source: str) -> None:
+def _merge(cfg: CfgNode, pairs: Iterable[tuple[str, object]], source: str) -> None:
     problems = []
     for key, value in pairs:
         if not _exists(cfg, key):
@@ -139,7 +140,7 @@ def _merge(cfg: CfgNode, pairs, source: str) -> None:
         raise ConfigError(f"{source}: {'; '.join(problems)}")
 
 
-def _as_known(known, value):
+def _as_known(known: object, value: object) -> object:
     """What yacs would refuse, though it can be meant: 20 for 20.0, and `auto` for a list that is to be found."""
     if value == AUTO and isinstance(known, (list, tuple)):
         return [value]
@@ -147,7 +148,7 @@ def _as_known(known, value):
     return float(str(value)) if isinstance(known, float) and is_whole else value
 
 
-def _check_value(value) -> None:
+def _check_value(value: object) -> None:
     """Raise ValueError for what yacs takes for every key, and no key can be."""
     if isinstance(value, (list, tuple)):
         for item in value:
@@ -167,7 +168,7 @@ def _exists(cfg: CfgNode, key: str) -> bool:
         return False
 
 
-def _value(cfg: CfgNode, key: str):
+def _value(cfg: CfgNode, key: str) -> Any:
     node = cfg
     for part in key.split("."):
         if not isinstance(node, CfgNode):

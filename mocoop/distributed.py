@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -22,6 +23,7 @@ from mocoop.errors import ConfigError
 
 TIMEOUT = timedelta(hours=1)  # for the main rank to write or index a data set, while the others wait
 _FAILURE = "failure"
+T = TypeVar("T")
 
 _store = None  # kept by torchrun, which outlives a rank
 
@@ -89,11 +91,11 @@ def first_failure(reason: str) -> tuple[str, bool]:
     return first, int(number) == rank()
 
 
-def from_main(compute: Callable):
+def from_main(compute: Callable[[], T]) -> T:
     """What `compute` gives on the main rank; it is not called on the others."""
     if world_size() == 1:
         return compute()
-    found = [compute() if is_main() else None]
+    found: list[Any] = [compute() if is_main() else None]
     dist.broadcast_object_list(found, src=0)
     return found[0]
 
@@ -108,11 +110,11 @@ def main_first() -> Iterator[None]:
         highest(0)
 
 
-def of_all(value) -> list:
+def of_all(value: T) -> list[T]:
     """The values of all ranks, in their order."""
     if world_size() == 1:
         return [value]
-    values = [None] * world_size()
+    values: list[Any] = [None] * world_size()
     dist.all_gather_object(values, value)
     return values
 

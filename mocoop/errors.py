@@ -7,7 +7,7 @@ and names that others made, so a message is always one line that a terminal show
 LONGEST = 2000  # characters of a message
 
 
-def one_line(text, longest: int = LONGEST) -> str:
+def one_line(text: object, longest: int = LONGEST) -> str:
     """`text` in one line of at most `longest` characters, of which the middle is left out where it has more.
 
     White space becomes single spaces; characters that do not print, such as a terminal's escape codes, marks that turn
@@ -22,10 +22,10 @@ def one_line(text, longest: int = LONGEST) -> str:
     return line
 
 
-def quoted(value, longest: int = 80) -> str:
+def quoted(value: object, longest: int = 80) -> str:
     """`value` as an error quotes it: its `repr`, shortened."""
-    if isinstance(value, (str, bytes)):
-        value = value if len(value) <= 4 * longest else value[: 2 * longest] + value[-2 * longest :]
+    if isinstance(value, (str, bytes)) and len(value) > 4 * longest:
+        value = value[: 2 * longest] + value[-2 * longest :]  # type: ignore[operator]  # both of one kind
     return one_line(repr(value), longest)
 
 

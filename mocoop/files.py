@@ -12,10 +12,12 @@ import re
 import secrets
 import stat
 import zipfile
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, Any
 
-from mocoop.errors import ConfigError, DataError, MocoopError, reason_of
+from mocoop.errors import ConfigError, DataError, reason_of
 
 LARGEST_TEXT = 1 << 30  # bytes
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -23,7 +25,7 @@ TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp")  # what atomic_write calls
 
 
 @contextmanager
-def atomic_write(path, mode="w"):
+def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO[Any]]:
     """Open `path` for writing so that readers see the old file or the whole new one, never a part.
 
     Yields a handle on a temporary file beside `path`, which takes its place when the block ends. If the block raises,
@@ -51,13 +53,13 @@ def atomic_write(path, mode="w"):
         raise
 
 
-def write_file(path, content: str | bytes) -> None:
+def write_file(path: str | os.PathLike, content: str | bytes) -> None:
     """Write a text or bytes to `path`, whole or not at all."""
     with atomic_write(path, "w" if isinstance(content, str) else "wb") as handle:
         handle.write(content)
 
 
-def remove_temporary_files(folder) -> None:
+def remove_temporary_files(folder: str | os.PathLike) -> None:
     """Remove what an `atomic_write` to this folder left of itself when its process was killed. None may be going on."""
     for path in Path(folder).glob(".*.tmp"):
         if TEMPORARY.fullmatch(path.name):
@@ -75,12 +77,12 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def file_sha256(path) -> str:
+def file_sha256(path: str | os.PathLike) -> str:
     """SHA-256 of the bytes of `path`, in hexadecimal."""
     return file_hash(path, "sha256")
 
 
-def file_hash(path, kind: str) -> str:
+def file_hash(path: str | os.PathLike, kind: str) -> str:
     """Hash of the bytes of `path`, in hexadecimal; kind: sha256 or md5."""
     digest = hashlib.new(kind, usedforsecurity=False)
     with open(path, "rb") as handle:
@@ -113,7 +115,7 @@ def check_zip(path: str | os.PathLike) -> None:
                 raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
 
 
-def check_plain_file(path: str | os.PathLike, error: type[MocoopError] = DataError) -> os.stat_result:
+def check_plain_file(path: str | os.PathLike, error: type[Exception] = DataError) -> os.stat_result:
     """The status of a plain file. Raises FileNotFoundError if there is none, and `error` for anything else."""
     try:
         status = os.stat(path)
@@ -154,7 +156,7 @@ def read_text(
         raise DataError(f"{path}: not a readable {kind} ({reason}){ending}") from error
 
 
-def read_json(path: str | os.PathLike, kind: str = "JSON file", advice: str = ""):
+def read_json(path: str | os.PathLike, kind: str = "JSON file", advice: str = "") -> Any:
     """The content of a JSON file. Raises DataError as `read_text` does, and where the file is no JSON."""
     text = read_text(path, kind, advice)
     try:
@@ -164,7 +166,7 @@ def read_json(path: str | os.PathLike, kind: str = "JSON file", advice: str = ""
         raise DataError(f"{path}: not a readable {kind} ({reason_of(error)}){ending}") from error
 
 
-def parse_json(text: str):
+def parse_json(text: str) -> Any:
     """What a JSON text stands for. Raises ValueError."""
     try:
         return json.loads(text)

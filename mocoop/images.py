@@ -15,7 +15,7 @@ OWN, FULL, MINMAX = "Folder", "full", "minmax"  # the data set of own images, an
 
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jpe")
 HEIC_SUFFIXES = (".heic", ".heif", ".hif")
-IMAGE_SUFFIXES = (*JPEG_SUFFIXES, ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+IMAGE_SUFFIXES: tuple[str, ...] = (*JPEG_SUFFIXES, ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 IMAGE_SUFFIXES += HEIC_SUFFIXES if HEIF else ()
 NOT_READ = {
     "a format that is not read, to be saved as PNG or JPEG": ".avif .jxl .jp2 .svg .eps .psd .pdf .ico .tga .exr .hdr "
@@ -75,7 +75,7 @@ def own_reading(span: str, background: str) -> Reading:
     return Reading(True, background, low, high)
 
 
-def read_image(path, reading: Reading = AS_COOP) -> Image.Image:
+def read_image(path: str | os.PathLike, reading: Reading = AS_COOP) -> Image.Image:
     """The image at `path` in RGB. Raises DataError naming the file if it is missing or is no readable image."""
     try:
         with open_image(path) as image:
@@ -90,7 +90,7 @@ def read_image(path, reading: Reading = AS_COOP) -> Image.Image:
         ) from error
 
 
-def open_image(path) -> Image.Image:
+def open_image(path: str | os.PathLike) -> Image.Image:
     """The image file at `path`, opened and not yet decoded.
 
     Raises DataError for what is no plain file and for an image beyond MAX_ASPECT, and what PIL raises for others, one

@@ -1,9 +1,10 @@
 """Macro F1, without scikit-learn, which takes a second to import."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def macro_f1(labels, predictions) -> float:
+def macro_f1(labels: ArrayLike, predictions: ArrayLike) -> float:
     """The mean of 2 TP / (2 TP + FP + FN) over the classes present in `labels`, in [0, 1], as Dassl computes it.
 
     Args:

@@ -11,7 +11,7 @@ from PIL import Image, ImageColor, ImageOps
 try:
     from pillow_heif import register_heif_opener
 except ImportError:
-    HEIF = ()
+    HEIF: tuple[str, ...] = ()
 else:
     register_heif_opener()
     HEIF = ("HEIF",)
@@ -47,8 +47,12 @@ class Reading:
             image = Image.alpha_composite(ground, image.convert("RGBA"))
         return image.convert("RGB")
 
+    def black_and_white(self, white: float) -> tuple[float, float]:
+        """The values that are black and white of deep pixels whose full range ends at `white`."""
+        return (0.0, white) if self.low is None or self.high is None else (self.low, self.high)
+
     def _eight_bits(self, image: Image.Image) -> Image.Image:
-        low, high = (0.0, WHITE[image.mode[0]]) if self.low is None else (self.low, self.high)
+        low, high = self.black_and_white(WHITE[image.mode[0]])
         values = np.nan_to_num(np.asarray(image, dtype=np.float64), nan=low).clip(low, high)
         return Image.fromarray(((values - low) * (255.0 / (high - low))).round().astype(np.uint8))
 

@@ -4,6 +4,7 @@ import argparse
 import importlib
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from mocoop.errors import MocoopError
 
@@ -36,7 +37,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def load(checkout: Path | None = None):
+def load(checkout: Path | None = None) -> ModuleType:
     """The module that carries out command lines, with all datasets and trainers registered.
 
     They are those of the checkout that is given, else of the one that is found, else of the package. The import is

@@ -1,10 +1,20 @@
 """What the library asks of a CLIP, whoever made it."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, cast
 
+import torch
 from torch import Tensor, nn
 
 from mocoop.clip.tokenizer import Tokenizer
+
+T = TypeVar("T")
+
+
+def computed(compute: Callable[[Any], T]) -> T:
+    """A property in place of an attribute of `Backbone`, with the attribute's type: it is computed when it is read."""
+    return property(compute)  # type: ignore[return-value]  # type checkers let no property override an attribute
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,43 @@ class Preprocessing:
     resize_mode: str = "shortest"
 
 
+class MLP(Protocol):
+    """What a residual block computes behind its attention, from states (..., W) to states (..., W)."""
+
+    c_fc: nn.Linear
+    gelu: nn.Module
+    c_proj: nn.Linear
+
+    def __call__(self, states: Tensor) -> Tensor: ...
+
+
+class ResidualBlock(Protocol):
+    """A residual attention block with the names of OpenAI's class."""
+
+    attn: nn.MultiheadAttention
+    ln_1: nn.LayerNorm
+    ln_2: nn.LayerNorm
+    mlp: MLP
+
+
+class Transformer(Protocol):
+    """The blocks of a tower with the names of OpenAI's class."""
+
+    resblocks: Sequence[ResidualBlock]
+
+
+class VisionTransformer(Protocol):
+    """An image tower that is not opaque, with the names of OpenAI's class; no `proj`: features are the last states."""
+
+    conv1: nn.Conv2d
+    class_embedding: Tensor
+    positional_embedding: Tensor
+    ln_pre: nn.LayerNorm
+    transformer: Transformer
+    ln_post: nn.LayerNorm
+    proj: Tensor | None
+
+
 class Backbone(nn.Module):
     """A CLIP. Attributes have the names of OpenAI's class where it has one: it is a Backbone as it is.
 
@@ -37,6 +84,7 @@ class Backbone(nn.Module):
         preprocessing: how images are prepared for it.
         embed_dim: the size of a feature, D.
         visual: the image tower, from images (B, 3, H, W) to features (B, D).
+        transformer, positional_embedding, ln_final: of a text tower that is not opaque.
         token_embedding: from tokens to vectors (..., W).
         logit_scale, logit_bias: of scores, scale in its logarithm; no bias: None.
         dtype: what its towers compute in.
@@ -49,9 +97,21 @@ class Backbone(nn.Module):
     """
 
     sha256: str | None = None
-    tokenizer: Tokenizer
+    model: nn.Module
     text_prefix: str = ""
+    tokenizer: Tokenizer
+    preprocessing: Preprocessing
+    embed_dim: int
+    visual: nn.Module
+    transformer: Transformer
+    positional_embedding: Tensor
+    ln_final: nn.LayerNorm
+    token_embedding: nn.Embedding
+    logit_scale: Tensor
     logit_bias: Tensor | None = None
+    dtype: torch.dtype
+    activation: str
+    anatomy: str
     opaque_text: str | None = None
     opaque_image: str | None = None
 
@@ -66,6 +126,11 @@ class Backbone(nn.Module):
     def halve(self) -> None:
         """Compute in half precision from now on."""
         raise NotImplementedError
+
+    @property
+    def vision_transformer(self) -> VisionTransformer:
+        """The image tower, for one that is not opaque."""
+        return cast(VisionTransformer, self.visual)
 
     @property
     def text_width(self) -> int:

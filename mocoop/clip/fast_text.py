@@ -13,6 +13,7 @@ gradients are the same.
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -29,6 +30,8 @@ from mocoop.clip.tower_parts import NOTHING, TowerParts
 CPU_MEMORY_BUDGET = 1 << 30  # bytes of activations kept for the backward pass; more is no faster on a CPU
 CUDA_MEMORY_SHARE = 0.4  # of the device's memory
 KEPT_PLANS = {True: 256, False: 4}  # of passes with and without gradients
+Contexts = Sequence[Tensor | None]
+Layouts = Sequence[PromptLayout]
 
 
 class FastTextTower:
@@ -43,12 +46,12 @@ class FastTextTower:
         self.modules = [] if clip_model.opaque_text else list(clip_model.transformer.resblocks)
         self.chunk = chunk
         self.last_chunk = 1  # in the last pass
-        self._plans: dict[bool, dict[tuple, tuple[Plan | Choice, Sequence[PromptLayout]]]] = {True: {}, False: {}}
+        self._plans: dict[bool, dict[tuple, tuple[Plan | Choice, Layouts]]] = {True: {}, False: {}}
 
     def __call__(
         self,
-        contexts: Sequence[Tensor | None],
-        layouts: Sequence[PromptLayout],
+        contexts: Contexts,
+        layouts: Layouts,
         parts: TowerParts = NOTHING,
         read: Sequence[int] = EOT,
         chosen: Tensor | None = None,
@@ -71,15 +74,23 @@ class FastTextTower:
                 found.append(self._in_chunks(contexts[some], layouts[some], own, read, None, order.split(size)))
         return torch.cat(found)[:, torch.argsort(order)]
 
-    def _in_chunks(self, contexts, layouts, parts: TowerParts, read, chosen, classes: Sequence[Tensor]) -> Tensor:
+    def _in_chunks(
+        self,
+        contexts: Contexts,
+        layouts: Layouts,
+        parts: TowerParts,
+        read: Sequence[int],
+        chosen: Tensor | None,
+        classes: Sequence[Tensor],
+    ) -> Tensor:
         """States of the classes of each chunk, one chunk after the other."""
         encoded = []
         for some in classes:
             own = [layout.of_classes(some) for layout in layouts]
             args = (contexts, own, parts.of_classes(some), read, chosen)
             if torch.is_grad_enabled():
-                options = {"use_reentrant": False, "preserve_rng_state": parts.drops_out}
-                encoded.append(checkpoint(self._encode, *args, **options))
+                again = checkpoint(self._encode, *args, use_reentrant=False, preserve_rng_state=parts.drops_out)
+                encoded.append(again)
             else:
                 encoded.append(self._encode(*args))
         return torch.cat(encoded, dim=1)
@@ -91,11 +102,11 @@ class FastTextTower:
         self.chunk = max(1, (self.chunk or self.last_chunk) // 2)
         return True
 
-    def _encode(self, contexts, layouts, parts: TowerParts, read: Sequence[int], chosen: Tensor | None) -> Tensor:
+    def _encode(
+        self, contexts: Contexts, layouts: Layouts, parts: TowerParts, read: Sequence[int], chosen: Tensor | None
+    ) -> Tensor:
         """`__call__` in one chunk."""
-        plan = self._plan(contexts, layouts, parts, read, 0 if chosen is None else len(chosen))
-        if chosen is not None:
-            plan = plan.plan_of(chosen)
+        plan = self._plan(contexts, layouts, parts, read, chosen)
         x, how = self._embed(plan, contexts), plan.attention
         for index, module in enumerate(self.modules):
             block = Block(module, index, parts)
@@ -109,7 +120,7 @@ class FastTextTower:
         x = block.finish(x.index_select(0, plan.ends), mixed, own)
         return layer_norm(self.clip_model.ln_final, "ln_final", parts)(x).view(*plan.shape, -1)
 
-    def _embed(self, plan: Plan, contexts: Sequence[Tensor | None]) -> Tensor:
+    def _embed(self, plan: Plan, contexts: Contexts) -> Tensor:
         """Input of the first block, (T, W)."""
         clip_model, dtype = self.clip_model, self.clip_model.dtype
         x = F.embedding(plan.tokens, clip_model.token_embedding.weight).to(dtype)
@@ -122,8 +133,11 @@ class FastTextTower:
                 x = x.index_copy(0, plan.put, vectors.index_select(0, plan.context))
         return x + held(clip_model.positional_embedding, dtype).index_select(0, plan.positions)
 
-    def _plan(self, contexts, layouts, parts: TowerParts, read: Sequence[int], count: int) -> Plan | Choice:
-        """The plan of these prompts, or the choice of so many; made once for the same shapes of what is put in."""
+    def _plan(
+        self, contexts: Contexts, layouts: Layouts, parts: TowerParts, read: Sequence[int], chosen: Tensor | None
+    ) -> Plan:
+        """The plan of these prompts, or of those chosen among them; made once for the same shapes of what is put in."""
+        count = 0 if chosen is None else len(chosen)
         device, share = layouts[0].tokens.device, not parts.drops_out
         dtype = self._computing_dtype(device)
         lengths = tuple(0 if ctx is None else len(ctx) for ctx in contexts)
@@ -134,17 +148,19 @@ class FastTextTower:
             while len(kept) >= most:
                 del kept[next(iter(kept))]
             heads = self.modules[0].attn.num_heads
+            made: Plan | Choice
             if count:
                 made = make_choice(layouts, lengths, count, heads, share, read)
             else:
                 made = make_plan(layouts, lengths, parts.rows, heads, share, read)
             kept[key] = (made.to(device, dtype), layouts)  # the layouts, so that an id remains theirs
-        return kept[key][0]
+        found = kept[key][0]
+        return found.plan_of(cast(Tensor, chosen)) if isinstance(found, Choice) else found
 
     def _computing_dtype(self, device: torch.device) -> torch.dtype:
         return autocast_dtype(device) or self.modules[0].attn.in_proj_weight.dtype
 
-    def _auto_chunk(self, layouts: Sequence[PromptLayout]) -> int:
+    def _auto_chunk(self, layouts: Layouts) -> int:
         """Prompts whose activations fit into the memory budget; the same on every run of one machine."""
         width, device = self.modules[0].ln_1.weight.shape[0], layouts[0].tokens.device
         budget = CPU_MEMORY_BUDGET

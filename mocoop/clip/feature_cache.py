@@ -28,7 +28,7 @@ def cache_folder() -> Path | None:
     return None if folder in ("", "off") else Path(folder).expanduser()
 
 
-def key_of(*parts) -> str:
+def key_of(*parts: object) -> str:
     """SHA-256 over plain values."""
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
 
@@ -39,7 +39,7 @@ def tensors_sha256(tensors: Iterable[tuple[str, Tensor]]) -> str:
     for name, value in tensors:
         value = value.detach().cpu().contiguous()
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.view(-1).view(torch.uint8).numpy())
+        digest.update(value.view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -66,7 +66,10 @@ class ImageFeatureCache:
     """
 
     def __init__(self, key: str):
-        self.path = cache_folder() / "images" / f"{key}.safetensors"
+        folder = cache_folder()
+        if folder is None:
+            raise ValueError("features of images are kept in a cache_folder, got MOCOOP_CACHE=off")
+        self.path = folder / "images" / f"{key}.safetensors"
         self.features: dict[str, Tensor] = {}
         self._read()
 

@@ -1,12 +1,12 @@
 """Image features: CLIP's own pass, or for vision transformers an exact one without the work that no one reads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
-from mocoop.clip.backbone import Backbone
+from mocoop.clip.backbone import Backbone, VisionTransformer
 from mocoop.clip.residual_block import Block, attend, layer_norm
 from mocoop.clip.shares import encode_images, images_together
 from mocoop.clip.tower_parts import NOTHING, TowerParts, put_in
@@ -24,7 +24,7 @@ class ImageEncoder:
     """
 
     def __init__(self, clip_model: Backbone, kind: str = "fast"):
-        self.visual, self.opaque = clip_model.visual, clip_model.opaque_image
+        self.clip_model, self.opaque = clip_model, clip_model.opaque_image
         self.is_fast = kind == "fast" and not self.opaque
 
     def __call__(self, image: Tensor, parts: TowerParts | None = None) -> Tensor:
@@ -50,27 +50,29 @@ class ImageEncoder:
 
     def project(self, states: Tensor) -> Tensor:
         """Features (..., D) of last states (..., W), by CLIP's own projection."""
-        return project(self.visual, states)
+        return project(self.clip_model.vision_transformer, states)
 
     def _features(self, image: Tensor, parts: TowerParts) -> Tensor:
         if not self.is_fast and parts.only_norms:
-            return functional_call(self.visual, dict(parts.norms), (image,)) if parts.norms else self.visual(image)
+            visual = self.clip_model.visual
+            return functional_call(visual, dict(parts.norms), (image,)) if parts.norms else visual(image)
         self._need_transformer("prompts, adapters and LoRA cannot be put into it")
-        return project(self.visual, self._states(image, parts, CLASS_TOKEN)[:, 0])
+        return self.project(self._states(image, parts, CLASS_TOKEN)[:, 0])
 
     def _states(self, image: Tensor, parts: TowerParts, read: tuple[int, ...]) -> Tensor:
-        return (fast_states if self.is_fast else plain_states)(self.visual, image, parts, read)
+        encode = fast_states if self.is_fast else plain_states
+        return encode(self.clip_model.vision_transformer, image, parts, read)
 
     def _need_transformer(self, otherwise: str) -> None:
         if self.opaque:
             raise ConfigError(f"the image tower is {self.opaque}, expected a vision transformer: {otherwise}")
 
 
-def _shared(encode, image: Tensor, parts: TowerParts) -> Tensor:
+def _shared(encode: Callable[[Tensor, TowerParts], Tensor], image: Tensor, parts: TowerParts) -> Tensor:
     return encode(image, parts) if images_together() is None else encode_images(encode, image, parts)
 
 
-def fast_states(visual: nn.Module, image: Tensor, parts: TowerParts, read: tuple[int, ...]) -> Tensor:
+def fast_states(visual: VisionTransformer, image: Tensor, parts: TowerParts, read: tuple[int, ...]) -> Tensor:
     """Last states (B, R, W), in the last layer of the rows that are read alone."""
     x = embed(visual, image, parts)
     *blocks, last = [Block(module, i, parts) for i, module in enumerate(visual.transformer.resblocks)]
@@ -87,7 +89,7 @@ def fast_states(visual: nn.Module, image: Tensor, parts: TowerParts, read: tuple
     return layer_norm(visual.ln_post, "ln_post", parts)(last.finish(rows_at(x, read), mixed, own))
 
 
-def plain_states(visual: nn.Module, image: Tensor, parts: TowerParts, read: tuple[int, ...]) -> Tensor:
+def plain_states(visual: VisionTransformer, image: Tensor, parts: TowerParts, read: tuple[int, ...]) -> Tensor:
     """Last states (B, R, W) by CLIP's own modules over all positions; the reference."""
     x = embed(visual, image, parts)
     for i, module in enumerate(visual.transformer.resblocks):
@@ -95,17 +97,17 @@ def plain_states(visual: nn.Module, image: Tensor, parts: TowerParts, read: tupl
     return layer_norm(visual.ln_post, "ln_post", parts)(rows_at(x, read))
 
 
-def plain_features(visual: nn.Module, image: Tensor, parts: TowerParts) -> Tensor:
+def plain_features(visual: VisionTransformer, image: Tensor, parts: TowerParts) -> Tensor:
     """Features (B, D) by CLIP's own modules over all positions."""
     return project(visual, plain_states(visual, image, parts, CLASS_TOKEN)[:, 0])
 
 
-def project(visual: nn.Module, states: Tensor) -> Tensor:
+def project(visual: VisionTransformer, states: Tensor) -> Tensor:
     """Features (..., D) of last states (..., W)."""
     return states if visual.proj is None else states @ visual.proj
 
 
-def embed(visual: nn.Module, image: Tensor, parts: TowerParts) -> Tensor:
+def embed(visual: VisionTransformer, image: Tensor, parts: TowerParts) -> Tensor:
     """The input of the first block, (B, 1 + patches + n, W)."""
     patches = visual.conv1(image).flatten(2).transpose(1, 2)  # (B, patches, W)
     first = visual.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)

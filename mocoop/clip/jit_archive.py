@@ -11,6 +11,7 @@ import pickle
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,7 +30,7 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(io.BytesIO(archive.read(f"{root}/data.pkl")))
         self.archive, self.root = archive, root
 
-    def find_class(self, module: str, name: str):
+    def find_class(self, module: str, name: str) -> Any:
         if module.startswith("__torch__"):
             return _Record
         if module == "torch" and name in _STORAGE_DTYPES:
@@ -43,7 +44,7 @@ class _Unpickler(pickle.Unpickler):
         named = one_line(f"{module}.{name}", 80)
         raise pickle.UnpicklingError(f"it names {named}, which weights have no need of")
 
-    def persistent_load(self, saved_id):
+    def persistent_load(self, saved_id: Any) -> Tensor:
         _, dtype, key, _, size = saved_id
         data = bytearray(self.archive.read(f"{self.root}/data/{key}"))
         return torch.frombuffer(data, dtype=dtype, count=size) if size else torch.empty(0, dtype=dtype)

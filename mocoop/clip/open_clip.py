@@ -1,11 +1,12 @@
 """Models of open_clip as backbones, by its own modules. The package is optional: nothing here imports it unasked."""
 
 import json
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from mocoop.clip.backbone import Backbone, Preprocessing
+from mocoop.clip.backbone import Backbone, Preprocessing, Transformer, computed
 from mocoop.clip.openai import is_quick_gelu
 from mocoop.clip.tokenizer import Tokenizer, byte_pairs
 from mocoop.errors import ConfigError
@@ -20,64 +21,66 @@ class OpenCLIP(Backbone):
         tokenizer: of its texts, see `tokenizer_of`.
     """
 
-    def __init__(self, model: nn.Module, config: dict, tokenizer: Tokenizer):
+    def __init__(self, model: nn.Module, config: dict[str, Any], tokenizer: Tokenizer):
         super().__init__()
+        visual: Any = model.visual
         self.model, self.config, self.tokenizer = model, config, tokenizer
         self.text_prefix = "text." if hasattr(model, "text") else ""
         self.embed_dim, self.anatomy = config["embed_dim"], json.dumps(config, sort_keys=True)
         self.activation = "quick_gelu" if any(map(is_quick_gelu, model.modules())) else "gelu"
-        self.preprocessing = _preprocessing(model.visual.preprocess_cfg)
-        self.opaque_text, self.opaque_image = _opaque_text(self.text, tokenizer), _opaque_image(model.visual)
-        if getattr(model.visual, "output_tokens", False):
-            model.visual.output_tokens = False  # CoCa's: features alone
+        self.preprocessing = _preprocessing(visual.preprocess_cfg)
+        self.opaque_text, self.opaque_image = _opaque_text(self.text, tokenizer), _opaque_image(visual)
+        if getattr(visual, "output_tokens", False):
+            visual.output_tokens = False  # CoCa's: features alone
 
     @property
-    def text(self) -> nn.Module:
+    def text(self) -> Any:
         """The module that holds the text tower; the whole model where it has no module of its own."""
         return getattr(self.model, "text", self.model)
 
-    @property
+    @computed
     def visual(self) -> nn.Module:
-        return self.model.visual
+        return cast(nn.Module, self.model.visual)
 
     @property
-    def _open_text(self) -> nn.Module:
+    def _open_text(self) -> Any:
         """The module that holds the text tower. Raises ConfigError for one that can only be run as a whole."""
         if self.opaque_text:
             raise ConfigError(f"nothing can be put into the text tower but prompts: it is {self.opaque_text}")
         return self.text
 
-    @property
-    def transformer(self) -> nn.Module:
+    @computed
+    def transformer(self) -> Transformer:
         return self._open_text.transformer
 
-    @property
-    def token_embedding(self) -> nn.Module:
+    @computed
+    def token_embedding(self) -> nn.Embedding:
         text = self.text
         return text.transformer.get_input_embeddings() if _is_hf(text) else text.token_embedding
 
-    @property
+    @computed
     def positional_embedding(self) -> Tensor:
         return self._open_text.positional_embedding
 
-    @property
-    def ln_final(self) -> nn.Module:
+    @computed
+    def ln_final(self) -> nn.LayerNorm:
         return self._open_text.ln_final
 
-    @property
+    @computed
     def logit_scale(self) -> Tensor:
-        return self.model.logit_scale
+        return cast(Tensor, self.model.logit_scale)
 
-    @property
+    @computed
     def logit_bias(self) -> Tensor | None:
         return getattr(self.model, "logit_bias", None)
 
-    @property
+    @computed
     def dtype(self) -> torch.dtype:
         return next(m.weight.dtype for m in self.visual.modules() if isinstance(m, (nn.Conv2d, nn.Linear)))
 
     def encode_text(self, tokens: Tensor) -> Tensor:
-        return self.model.encode_text(tokens, normalize=False)
+        model: Any = self.model
+        return model.encode_text(tokens, normalize=False)
 
     def project_text(self, states: Tensor) -> Tensor:
         projection = self.text.text_projection
@@ -95,7 +98,7 @@ class OpenCLIP(Backbone):
                 module.float()
 
 
-def tokenizer_of(theirs) -> Tokenizer:
+def tokenizer_of(theirs: Any) -> Tokenizer:
     """The tokenizer of an open_clip model. Raises ConfigError for one whose prompts have no end of their own."""
     if hasattr(theirs, "sot_token_id"):
         name = "CLIP" if theirs.clean_fn.__name__ == "_clean_lower" else f"CLIP, {theirs.clean_fn.__name__}"
@@ -118,7 +121,7 @@ def tokenizer_of(theirs) -> Tokenizer:
     )
 
 
-def _cleaned(theirs, text: str) -> str:
+def _cleaned(theirs: Any, text: str) -> str:
     if hasattr(theirs, "clean_fn"):
         return theirs.clean_fn(text)
     from open_clip.tokenizer import basic_clean, canonicalize_text
@@ -132,11 +135,11 @@ def _preprocessing(found: dict) -> Preprocessing:
     return Preprocessing(size, tuple(found["mean"]), tuple(found["std"]), found["interpolation"], found["resize_mode"])
 
 
-def _is_hf(text: nn.Module) -> bool:
+def _is_hf(text: Any) -> bool:
     return hasattr(text, "pooler") and hasattr(text, "config")
 
 
-def _opaque_text(text: nn.Module, tokenizer: Tokenizer) -> str | None:
+def _opaque_text(text: Any, tokenizer: Tokenizer) -> str | None:
     if _is_hf(text):
         return f"{text.config.model_type} of transformers"
     if text.attn_mask is None:
@@ -148,7 +151,7 @@ def _opaque_text(text: nn.Module, tokenizer: Tokenizer) -> str | None:
     return None if _is_read_at_end(text, tokenizer) else "a transformer that is not read at EOT"
 
 
-def _is_read_at_end(text: nn.Module, tokenizer: Tokenizer) -> bool:
+def _is_read_at_end(text: Any, tokenizer: Tokenizer) -> bool:
     """Whether the feature is read at a prompt's one end, and one token stands in front of the prompt."""
     if len(tokenizer.before) != 1 or len(tokenizer.after) != 1:
         return False
@@ -158,7 +161,7 @@ def _is_read_at_end(text: nn.Module, tokenizer: Tokenizer) -> bool:
     return pool == "eos" and tokenizer.after[0] == getattr(text, "text_eos_id", getattr(text, "eos_id", None))
 
 
-def _opaque_image(visual: nn.Module) -> str | None:
+def _opaque_image(visual: Any) -> str | None:
     kind = type(visual).__name__
     if kind == "ModifiedResNet":
         return "a ResNet"

@@ -10,6 +10,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -76,7 +77,7 @@ def open_clip_of(state: dict[str, Tensor], described: Described) -> OpenCLIP:
     return OpenCLIP(model, config, tokenizer)
 
 
-def _tokenizer(name: str, text: dict, folder: Path):
+def _tokenizer(name: str, text: dict, folder: Path) -> Any:
     """The tokenizer that lies in a folder; open_clip's own where none does."""
     import open_clip
 
@@ -153,7 +154,7 @@ def _created(model_name: str, weights: str | None, config: dict) -> tuple[nn.Mod
     return model, config, tokenizer_of(open_clip.get_tokenizer(model_name))
 
 
-def _take_preprocessing_of_tags(model: nn.Module, model_name: str, weights: str | None) -> None:
+def _take_preprocessing_of_tags(model: Any, model_name: str, weights: str | None) -> None:
     """A file does not say how its images were prepared: as those of the tags of its model, if these agree."""
     import open_clip
 

@@ -8,18 +8,20 @@ import importlib
 import importlib.util
 import sys
 import types
+from collections.abc import Callable
+from typing import Any, cast
 
 from torch import Tensor, nn
 
-from mocoop.clip.backbone import Backbone, Preprocessing
+from mocoop.clip.backbone import Backbone, Preprocessing, computed
 from mocoop.clip.tokenizer import byte_pairs
 
 
-def _import_clip():
+def _import_clip() -> types.ModuleType:
     if "clip" in sys.modules or importlib.util.find_spec("pkg_resources") is not None:
         return importlib.import_module("clip")
     stand_in = types.ModuleType("pkg_resources")
-    stand_in.packaging = importlib.import_module("packaging")
+    vars(stand_in)["packaging"] = importlib.import_module("packaging")
     importlib.import_module("packaging.version")
     sys.modules["pkg_resources"] = stand_in
     try:
@@ -37,38 +39,41 @@ CONTEXT_LENGTH = 77
 VOCABULARY_SIZE = len(tokenizer.encoder)
 SOT_TOKEN = tokenizer.encoder["<|startoftext|>"]
 EOT_TOKEN = tokenizer.encoder["<|endoftext|>"]
-
-
 TOKENIZER = byte_pairs("CLIP", CONTEXT_LENGTH, tokenizer, SOT_TOKEN, EOT_TOKEN)
+_OpenAI: Any = clip_modules.CLIP
 
 
-class CLIP(clip_modules.CLIP, Backbone):
+class CLIP(_OpenAI, Backbone):
     """OpenAI's class as it is, with what `Backbone` asks for."""
 
     tokenizer = TOKENIZER
-    images: dict = {}  # what of `Preprocessing` is not as OpenAI's
+    text_projection: Tensor
+    encode_image: Callable[[Tensor], Tensor]
+    build_attention_mask: Callable[[], Tensor]
+    images: dict[str, Any] = {}  # what of `Preprocessing` is not as OpenAI's
 
-    @property
+    @computed
     def model(self) -> nn.Module:
         return self
 
-    @property
+    @computed
     def opaque_image(self) -> str | None:
         return None if isinstance(self.visual, clip_modules.VisionTransformer) else "a ResNet"
 
-    @property
+    @computed
     def embed_dim(self) -> int:
         return self.text_projection.shape[1]
 
-    @property
+    @computed
     def preprocessing(self) -> Preprocessing:
-        return Preprocessing((self.visual.input_resolution,) * 2, **self.images)
+        edge = cast(int, self.visual.input_resolution)
+        return Preprocessing((edge, edge), **self.images)
 
-    @property
+    @computed
     def activation(self) -> str:
         return "quick_gelu" if is_quick_gelu(self.transformer.resblocks[0].mlp.gelu) else "gelu"
 
-    @property
+    @computed
     def anatomy(self) -> str:
         return self.activation
 

@@ -12,6 +12,7 @@ is made once, on the CPU, and moved to the device.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -95,12 +96,12 @@ class Plan:
         return _moved(self, device, dtype)
 
 
-def _moved(value, device: torch.device, dtype: torch.dtype):
+def _moved(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
     if isinstance(value, Tensor):
         return value.to(device, dtype if value.is_floating_point() else None, non_blocking=True)
     if isinstance(value, Mapping):
         return {key: _moved(item, device, dtype) for key, item in value.items()}
-    if is_dataclass(value):
+    if is_dataclass(value) and not isinstance(value, type):
         return replace(value, **{f.name: _moved(getattr(value, f.name), device, dtype) for f in fields(value)})
     return value
 
@@ -133,12 +134,14 @@ def make_plan(
     changes = {}
     for block, own in sorted(rows.items()):
         source, mixed, changed = packed.changed(own)
-        replaced = by = None
+        attention = attention_of(changed, heads)
         if own.how == "replace" and torch.equal(changed.prefix, packed.prefix):  # each row stays in its place
             replaced = (source >= len(packed)).nonzero().squeeze(1)
-            by, source = source[replaced] - len(packed), None
-            by = None if torch.equal(by, torch.arange(len(by))) else by
-        changes[block] = Change(source, replaced, by, mixed, attention_of(changed, heads))
+            by = source[replaced] - len(packed)
+            is_all = torch.equal(by, torch.arange(len(by)))
+            changes[block] = Change(None, replaced, None if is_all else by, mixed, attention)
+        else:
+            changes[block] = Change(source, None, None, mixed, attention)
         packed = changed
     ends, last = last_attention(packed, heads, read)
     return Plan(
@@ -198,7 +201,12 @@ class Choice:
 
 
 def make_choice(
-    layouts: Sequence[PromptLayout], context_lengths: Sequence[int], count: int, heads: int, share: bool, read=EOT
+    layouts: Sequence[PromptLayout],
+    context_lengths: Sequence[int],
+    count: int,
+    heads: int,
+    share: bool,
+    read: Sequence[int] = EOT,
 ) -> Choice:
     """The choice of `count` among E prompts, on the CPU; other arguments as of `make_plan`, `read` behind prefixes."""
     own = Packed.of_layouts(layouts, share)
@@ -375,13 +383,13 @@ def _grid(axis: int, count: int, axes: int) -> Tensor:
 def change_rows(x: Tensor, change: Change, rows: Rows) -> Tensor:
     """Packed rows (T', W) of x (T, W) and of what is put in."""
     value = rows.value.to(x.dtype)
-    if change.mixed is not None:
+    if change.mixed is not None and rows.mix is not None:
         there = x.index_select(0, change.mixed.flatten()).view(*change.mixed.shape, -1)
         value = rows.mix(value, there).expand_as(there)  # (G, C or 1, n, W)
     value = value.reshape(-1, x.shape[-1])
-    if change.source is None:
+    if change.replaced is not None:
         return x.index_copy(0, change.replaced, value if change.by is None else value.index_select(0, change.by))
-    return torch.cat([x, value]).index_select(0, change.source)
+    return torch.cat([x, value]).index_select(0, cast(Tensor, change.source))
 
 
 def attend(states: Tensor, how: Attention, queries: Tensor | None = None) -> Tensor:
@@ -402,15 +410,17 @@ def attend(states: Tensor, how: Attention, queries: Tensor | None = None) -> Ten
     padded = padded.split([own] * parts + [common] * parts)
     suffix = [part.view(*how.suffixes, width) for part in padded[:parts]]
     prefix = [part.view(*how.prefixes, width) for part in padded[parts:]]
+    prefix_k, prefix_v = prefix[-2:]
     if queries is not None:
         suffix.insert(0, queries.view(prompts, classes, -1, heads, width).permute(0, 3, 1, 2, 4))
+    q, k, v = suffix
     with without_autocast(states.device):
-        mixed = _attend_suffixes(*suffix, *prefix[-2:], how.mask)  # (G, H, C, Q, w)
+        mixed = _attend_suffixes(q, k, v, prefix_k, prefix_v, how.mask)  # (G, H, C, Q, w)
         if queries is not None:
             return mixed.permute(0, 2, 3, 1, 4).reshape(-1, heads * width)
         flat = mixed.reshape(-1, width)
         if common:
-            shared = F.scaled_dot_product_attention(*prefix, is_causal=True)
+            shared = F.scaled_dot_product_attention(prefix[0], prefix_k, prefix_v, is_causal=True)
             flat = torch.cat([flat, shared.reshape(-1, width)])
         return _Packed.apply(flat, how.out).view(-1, heads * width)
 
@@ -436,13 +446,13 @@ class _Padded(torch.autograd.Function):
     """Padded copies of rows. What pads gets no gradient, so that the way back is a gather, too."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, taken: Tensor, given: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, taken: Tensor, given: Tensor) -> Tensor:
         ctx.save_for_backward(given)
         return x.index_select(0, taken)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         return grad.index_select(0, *ctx.saved_tensors), None, None
 
 
@@ -450,13 +460,13 @@ class _Packed(torch.autograd.Function):
     """Rows of padded ones, each of which is taken at most once."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, out: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, out: Tensor) -> Tensor:
         ctx.save_for_backward(out)
         ctx.count = len(x)
         return x.index_select(0, out)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (out,) = ctx.saved_tensors
         return grad.new_zeros(ctx.count, grad.shape[-1]).index_copy_(0, out, grad), None

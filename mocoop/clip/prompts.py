@@ -68,6 +68,10 @@ class PromptLayout(nn.Module):
         prefix_length: how many leading positions are the same for all classes (EOT is never one of them).
     """
 
+    tokens: Tensor
+    ctx_index: Tensor
+    lengths: Tensor
+
     def __init__(
         self,
         prompts: Sequence[Sequence["str | Context"]],
@@ -92,7 +96,8 @@ class PromptLayout(nn.Module):
         self.prefix_length = _shared_prefix(self.host)
 
     def _set(self, host: Places) -> None:
-        self.host, self._of_classes = host, {}
+        self.host = host
+        self._of_classes: dict[tuple, PromptLayout] = {}
         self.shortest, self.count = int(host.lengths.min()), int(host.lengths.sum())
         for name in ("tokens", "ctx_index", "lengths"):
             self.register_buffer(name, getattr(host, name), persistent=False)
@@ -156,7 +161,9 @@ def _check_pieces(pieces: Sequence["str | Context"], tokens: Sequence[int], toke
         )
 
 
-def _check_lengths(rows: Sequence[Sequence], prompts: Sequence[Sequence], names: Sequence[str] | None, most: int):
+def _check_lengths(
+    rows: Sequence[Sequence], prompts: Sequence[Sequence], names: Sequence[str] | None, most: int
+) -> None:
     for c, row in enumerate(rows):
         if len(row) > most:
             text = names[c] if names else " ".join(piece for piece in prompts[c] if isinstance(piece, str))

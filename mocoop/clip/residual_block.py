@@ -1,6 +1,7 @@
 """CLIP's residual attention blocks in parts, for towers that compute only what reaches their result."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,7 @@ from torch.autograd.function import once_differentiable
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from mocoop.clip.backbone import ResidualBlock
 from mocoop.clip.frozen_linear import frozen_linear
 from mocoop.clip.openai import is_quick_gelu
 from mocoop.clip.tower_parts import TowerParts
@@ -21,7 +23,7 @@ class Block:
         index: its number in the tower.
     """
 
-    def __init__(self, module: nn.Module, index: int, parts: TowerParts):
+    def __init__(self, module: ResidualBlock, index: int, parts: TowerParts):
         self.module, self.index = module, index
         self.lora, self.adapter = parts.lora.get(index), parts.adapters.get(index)
         self.ln_1 = layer_norm(module.ln_1, f"transformer.resblocks.{index}.ln_1", parts)
@@ -106,14 +108,14 @@ class _QuickGELU(torch.autograd.Function):
     """Keeps one tensor for the backward pass, where plain operations keep three."""
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         out, scaled = _by_silu(x)
         ctx.save_for_backward(scaled)
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         return torch.ops.aten.silu_backward(grad, *ctx.saved_tensors)
 
 

@@ -7,7 +7,8 @@ Shares are of equal size: what is left over is encoded by several ranks, and cou
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -31,7 +32,7 @@ def _mode(together: bool, images: int | None) -> Iterator[None]:
         _together, _images = before
 
 
-def together(images: int | None = None):
+def together(images: int | None = None) -> AbstractContextManager[None]:
     """A context in which all ranks do the same, and their encoders each a share of it.
 
     Args:
@@ -40,7 +41,7 @@ def together(images: int | None = None):
     return _mode(True, images) if world_size() > 1 else contextlib.nullcontext()
 
 
-def apart():
+def apart() -> AbstractContextManager[None]:
     """A context in which this rank's encoders work for it alone, as they do outside of `together`."""
     return _mode(False, None)
 
@@ -122,22 +123,22 @@ class _Gathered(torch.autograd.Function):
     """Shares (n, ...) of all ranks, one after the other, (N n, ...)."""
 
     @staticmethod
-    def forward(ctx, share: Tensor) -> Tensor:
+    def forward(ctx: Any, share: Tensor) -> Tensor:
         ctx.own, share = slice(rank() * len(share), (rank() + 1) * len(share)), share.contiguous()
         shares = [torch.empty_like(share) for _ in range(world_size())]
         dist.all_gather(shares, share)
         return torch.cat(shares)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         return grad[ctx.own]
 
 
 class _SummedGradients(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
         return tuple(tensor.view_as(tensor) for tensor in tensors)
 
     @staticmethod
-    def backward(ctx, *grads: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
         return tuple(summed(grads))

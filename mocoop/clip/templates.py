@@ -19,7 +19,7 @@ def _bundled() -> dict:
     return json.loads(resources.files("mocoop.clip").joinpath("templates.json").read_text(encoding="utf-8"))
 
 
-def template_problem(template) -> str | None:
+def template_problem(template: object) -> str | None:
     """What is wrong with a template, in words, or None."""
     if not isinstance(template, str):
         return f"template {quoted(template)} is a {type(template).__name__}, expected a string"

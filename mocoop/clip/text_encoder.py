@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mocoop.clip.backbone import Backbone
-from mocoop.clip.fast_text import FastTextTower
+from mocoop.clip.fast_text import Contexts, FastTextTower, Layouts
 from mocoop.clip.packing import EOT
 from mocoop.clip.prompts import PromptLayout
 from mocoop.clip.residual_block import Block, layer_norm
@@ -44,8 +44,8 @@ class TextEncoder:
 
     def __call__(
         self,
-        contexts: Sequence[Tensor | None],
-        layouts: Sequence[PromptLayout],
+        contexts: Contexts,
+        layouts: Layouts,
         parts: TowerParts | None = None,
         chosen: Tensor | None = None,
     ) -> Tensor:
@@ -69,8 +69,8 @@ class TextEncoder:
 
     def states(
         self,
-        contexts: Sequence[Tensor | None],
-        layouts: Sequence[PromptLayout],
+        contexts: Contexts,
+        layouts: Layouts,
         parts: TowerParts | None = None,
         read: Sequence[int] = EOT,
     ) -> Tensor:
@@ -79,7 +79,7 @@ class TextEncoder:
         Args:
             read: 0 is SOT, behind which inserted rows stand; -1 is EOT, -2 the position before it.
         """
-        return self._shared(lambda *given: self._states(*given, tuple(read)), contexts, layouts, parts or NOTHING)
+        return self._shared(partial(self._states, read=tuple(read)), contexts, layouts, parts or NOTHING)
 
     def project(self, states: Tensor) -> Tensor:
         """Features (..., D) of last states (..., W), by CLIP's own projection."""
@@ -89,7 +89,7 @@ class TextEncoder:
         """Halve the chunk after an out-of-memory error; False where it cannot get smaller."""
         return self.kind == "fast" and self.tower.halve_chunk()
 
-    def _shared(self, encode: Callable[..., Tensor], contexts, layouts, parts: TowerParts) -> Tensor:
+    def _shared(self, encode: Callable[..., Tensor], contexts: Contexts, layouts: Layouts, parts: TowerParts) -> Tensor:
         self.calls += 1
         _check_tower(self.clip_model, layouts, parts)
         _check_rows(layouts, parts)
@@ -97,16 +97,19 @@ class TextEncoder:
             return encode_prompts(encode, contexts, layouts, parts)
         return encode(contexts, layouts, parts)
 
-    def _features(self, contexts, layouts, parts: TowerParts, chosen: Tensor | None = None) -> Tensor:
+    def _features(
+        self, contexts: Contexts, layouts: Layouts, parts: TowerParts, chosen: Tensor | None = None
+    ) -> Tensor:
         if self.kind == "fast":
             return self.project(self.tower(contexts, layouts, parts, EOT, chosen)[:, :, 0])
         if chosen is not None:
-            contexts, layouts = ([every[g] for g in chosen.tolist()] for every in (contexts, layouts))
+            numbers = chosen.tolist()
+            contexts, layouts = [contexts[g] for g in numbers], [layouts[g] for g in numbers]
         if parts is NOTHING:
             return torch.stack([encode_plain(self.clip_model, *prompt) for prompt in zip(contexts, layouts)])
         return self.project(self._states(contexts, layouts, parts, EOT)[:, :, 0])
 
-    def _states(self, contexts, layouts, parts: TowerParts, read: tuple[int, ...]) -> Tensor:
+    def _states(self, contexts: Contexts, layouts: Layouts, parts: TowerParts, read: tuple[int, ...]) -> Tensor:
         if self.kind == "fast":
             return self.tower(contexts, layouts, parts, read)
         of_each = (parts.of_prompts([g]) for g in range(len(layouts)))
@@ -145,7 +148,7 @@ def _embedded(clip_model: Backbone, ctx: Tensor | None, layout: PromptLayout) ->
     return layout.embed(ctx, clip_model.token_embedding, rows, columns).view(classes, length, -1)
 
 
-def _check_tower(clip_model: Backbone, layouts: Sequence[PromptLayout], parts: TowerParts) -> None:
+def _check_tower(clip_model: Backbone, layouts: Layouts, parts: TowerParts) -> None:
     if any(layout.tokenizer != clip_model.tokenizer for layout in layouts):
         own, other = clip_model.tokenizer.name, layouts[0].tokenizer.name
         raise ConfigError(f"the prompts are made of tokens of {other}, expected those of this backbone, {own}")
@@ -153,7 +156,7 @@ def _check_tower(clip_model: Backbone, layouts: Sequence[PromptLayout], parts: T
         raise ConfigError(f"the text tower takes prompts at its input alone: it is {clip_model.opaque_text}")
 
 
-def _check_rows(layouts: Sequence[PromptLayout], parts: TowerParts) -> None:
+def _check_rows(layouts: Layouts, parts: TowerParts) -> None:
     if wrong := [rows.how for rows in parts.rows.values() if rows.how not in ("replace", "insert")]:
         raise ConfigError(f"the text tower takes rows by replace or insert, got {wrong[0]}")
     longest = max((len(rows) for rows in parts.rows.values() if rows.how == "replace"), default=0)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from typing import Any
 
 from mocoop.errors import ConfigError, quoted
 
@@ -28,7 +29,7 @@ class Tokenizer:
     ids_of: Callable[[str], list[int]] = field(repr=False, compare=False)
     text_of: Callable[[int], str] = field(repr=False, compare=False)
 
-    def __deepcopy__(self, memo) -> "Tokenizer":
+    def __deepcopy__(self, memo: dict) -> "Tokenizer":
         return self
 
     def encode(self, text: str) -> list[int]:
@@ -54,7 +55,7 @@ def _ids(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
     return tuple(tokenizer.ids_of(text))
 
 
-def byte_pairs(name: str, length: int, tokenizer, sot: int, eot: int) -> Tokenizer:
+def byte_pairs(name: str, length: int, tokenizer: Any, sot: int, eot: int) -> Tokenizer:
     """CLIP's byte pairs, by OpenAI's code or open_clip's; as text, a token that ends no word ends in a hyphen."""
 
     def text_of(token: int) -> str:

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ class Rows:
     how: str = "replace"
     mix: Callable[[Tensor, Tensor], Tensor] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.how not in HOW:
             raise ValueError(f"rows are put in by one of {', '.join(HOW)}, got {self.how!r}")
         if self.mix is not None and self.how in ("insert", "append"):
@@ -106,7 +107,7 @@ class TowerParts:
 NOTHING = TowerParts()
 
 
-def _tensors(value) -> Iterator[Tensor]:
+def _tensors(value: object) -> Iterator[Tensor]:
     if isinstance(value, Mapping):
         for item in value.values():
             yield from _tensors(item)
@@ -119,14 +120,14 @@ def _tensors(value) -> Iterator[Tensor]:
         yield value
 
 
-def _with_tensors(value, taken: Mapping[int, Tensor]):
+def _with_tensors(value: Any, taken: Mapping[int, Tensor]) -> Any:
     if isinstance(value, Mapping):
         return {key: _with_tensors(item, taken) for key, item in value.items()}
     if isinstance(value, Rows):
         return replace(value, value=taken.get(id(value.value), value.value), mix=_with_tensors(value.mix, taken))
     if isinstance(value, nn.Module):
         made = copy.copy(value)  # not deeply: all but the tensors is shared
-        made._parameters = {name: taken.get(id(p), p) for name, p in value._parameters.items()}
+        made._parameters = _with_tensors(value._parameters, taken)
         made._modules = _with_tensors(value._modules, taken)
         return made
     return taken.get(id(value), value)

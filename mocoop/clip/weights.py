@@ -7,6 +7,7 @@ import pickle
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -73,7 +74,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in named.items()} if prefix else tensors
 
 
-def _clips(loaded, wrapper: str = "", depth: int = 0) -> Iterator[tuple[str, str, dict]]:
+def _clips(loaded: object, wrapper: str = "", depth: int = 0) -> Iterator[tuple[str, str, dict]]:
     """Each CLIP in nested dictionaries: the name of what wraps it, the prefix of its names, and the dictionary."""
     if not isinstance(loaded, dict):
         return
@@ -88,7 +89,7 @@ def _ends(name: str, mark: str) -> bool:
     return name == mark or name.endswith("." + mark)
 
 
-def _no_clip(path: Path, loaded, found: list) -> str:
+def _no_clip(path: Path, loaded: object, found: list) -> str:
     if found:
         places = ", ".join(one_line(f"{wrapper or 'the file'}: {prefix}*", 80) for wrapper, prefix, _ in found[:4])
         return f"{path} holds {len(found)} CLIPs ({places}), expected one: save the state dict of one alone"
@@ -105,7 +106,7 @@ def _no_clip(path: Path, loaded, found: list) -> str:
     )
 
 
-def _read_file(path: Path):
+def _read_file(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -127,7 +128,7 @@ def is_published(path: Path) -> bool:
     return path.is_file() and kept_sha256([path], "file", lambda: file_sha256(path)) in published
 
 
-def load_plain(path: Path):
+def load_plain(path: Path) -> Any:
     """What torch.save wrote, on the CPU. Raises many kinds of errors for a file that is damaged or could run code."""
     check_zip(path)
     return torch.load(path, map_location="cpu", weights_only=True)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mocoop.errors import DataError, quoted, reason_of
 from mocoop.files import check_plain_file, read_text
@@ -25,7 +25,7 @@ def parse_lines(path: str | os.PathLike, parse: Callable[[str], T], expected: st
     return parsed
 
 
-def read_mat_row(path: str | os.PathLike, variable: str):
+def read_mat_row(path: str | os.PathLike, variable: str) -> Any:
     """The first row of a variable of a .mat file, a numpy array; DataError when it cannot be read."""
     from scipy.io import loadmat
 

@@ -57,12 +57,12 @@ class BenchmarkDataset(DatasetBase):
     dataset_dir = ""  # the dataset's folder under DATASET.ROOT
     image_dir = ""  # folder of images in it; paths in split files are relative to this one
     split_file = ""  # CoOp's split file in it, or "" where the raw annotations fix the split
-    raw_files = ()  # files that read_raw needs, relative to the dataset's folder
+    raw_files: tuple[str, ...] = ()  # files that read_raw needs, relative to the dataset's folder
     not_distributed = ""  # where its images come from, if there is nothing to download
     test_only = False  # the test images stand in as training images, for their class names; no subset is drawn
 
     @paused_collector()
-    def __init__(self, cfg):
+    def __init__(self, cfg: CfgNode):
         self._configure(cfg.DATASET)
         self._open(cfg.DATASET.ROOT, cfg.SEED)
         splits = self.load_splits()
@@ -169,7 +169,7 @@ class BenchmarkDataset(DatasetBase):
             path = os.path.join(self.dataset_dir, name)
             if not os.path.exists(path):
                 raise self._missing(path, f"it or {self.split_file}" if self.split_file else "it")
-        return Splits(*(items and _as_items(items) for items in self.read_raw()))
+        return Splits(*self.read_raw()).mapped(_as_items)
 
     def _with_domains(self, splits: Splits) -> Splits:
         domain_of = self.read_domains()
@@ -177,9 +177,9 @@ class BenchmarkDataset(DatasetBase):
             return splits
         self.domains = list(type(self).domains) or sorted(set(domain_of.values()))
         index = {f"{self.image_dir}/{path}": self.domains.index(name) for path, name in domain_of.items()}
-        return Splits(*(items and [i._replace(domain=index.get(i.impath, 0)) for i in items] for items in splits))
+        return splits.mapped(lambda items: [i._replace(domain=index.get(i.impath, 0)) for i in items])
 
-    def _engine_lists(self, splits: Splits) -> dict:
+    def _engine_lists(self, splits: Splits) -> dict[str, list[Datum]]:
         test = self._data(splits.test)
         if self.test_only:
             return {"train_x": test, "test": test}

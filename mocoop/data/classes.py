@@ -20,7 +20,7 @@ def class_names(items: Sequence[Item], source: str) -> list[str]:
     Raises DataError when one label has two names, or a label from 0 to the largest has no item: the columns of the
     logits would not be the labels. And when a name is none that can be shown and put into a prompt.
     """
-    names = {}
+    names: dict[int, str] = {}
     for item in items:
         known = names.setdefault(item.label, item.classname)
         if known != item.classname:
@@ -57,7 +57,7 @@ def code_like_names(names: Sequence[str]) -> list[str]:
     found = [name for name in names if _CODE.fullmatch(name)]
     if not found:
         return []
-    hint = next((f" such as {quoted(match[1])}" for name in found if (match := _CODE.fullmatch(name))[1]), "")
+    hint = next((f" such as {quoted(m[1])}" for name in found if (m := _CODE.fullmatch(name)) and m[1]), "")
     return [
         f"class names that look like codes ({len(found)} of {len(names)}), which CLIP reads as they stand: "
         f"{one_line(', '.join(map(quoted, found[:5])), 160)}; give them names{hint} by a csv with the columns label "
@@ -91,7 +91,7 @@ def subsample_classes(splits: Splits, subset: str) -> Splits:
     half = base_count(len(labels))
     kept = labels[:half] if subset == "base" else labels[half:]
     new_label = {label: index for index, label in enumerate(kept)}
-    return Splits(*(items and _relabel(items, new_label) for items in splits))
+    return splits.mapped(lambda items: _relabel(items, new_label))
 
 
 def _relabel(items: Sequence[Item], new_label: dict[int, int]) -> list[Item]:

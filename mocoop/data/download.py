@@ -9,7 +9,9 @@ import tarfile
 import time
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import requests
 from tqdm import tqdm
@@ -33,9 +35,9 @@ def download(file: SourceFile, path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    ways = [(url, lambda url=url: fetch(url, part)) for url in file.urls]
+    ways: list[tuple[str, Callable[[], None]]] = [(url, partial(fetch, url, part)) for url in file.urls]
     if file.drive:
-        ways.append((f"Google Drive {file.drive}", lambda: fetch_from_drive(file.drive, part)))
+        ways.append((f"Google Drive {file.drive}", partial(fetch_from_drive, file.drive, part)))
     failures = []
     for name, bring in ways:
         log.info("%s: from %s", path.name, name)
@@ -69,9 +71,9 @@ def fetch(url: str, part: Path, timeout: tuple[float, float] = TIMEOUT) -> None:
         try:
             return _transfer(url, part, timeout)
         except requests.HTTPError as error:
-            if error.response.status_code < 500:
-                raise DataError(f"HTTP status {error.response.status_code}") from None
-            reason = f"HTTP status {error.response.status_code}"
+            reason = f"HTTP status {(status := cast(requests.Response, error.response).status_code)}"
+            if status < 500:
+                raise DataError(reason) from None
         except (requests.RequestException, EOFError) as error:
             reason = type(error).__name__ if isinstance(error, requests.RequestException) else str(error)
         idle = 0 if _size(part) > before else idle + 1
@@ -80,7 +82,7 @@ def fetch(url: str, part: Path, timeout: tuple[float, float] = TIMEOUT) -> None:
         time.sleep(PAUSE * 2**idle)
 
 
-def _transfer(url: str, part: Path, timeout) -> None:
+def _transfer(url: str, part: Path, timeout: tuple[float, float]) -> None:
     have = _size(part)
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(url, headers=headers, stream=True, timeout=timeout) as answer:

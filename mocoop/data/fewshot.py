@@ -24,7 +24,9 @@ def draw(items: Sequence[Item], shots: int, rng: random.Random) -> list[Item]:
     return drawn
 
 
-def draw_subset(train: Sequence[Item], val: Sequence[Item] | None, shots: int, seed: int):
+def draw_subset(
+    train: Sequence[Item], val: Sequence[Item] | None, shots: int, seed: int
+) -> tuple[list[Item], list[Item] | None]:
     """Few-shot training items and at most four validation items a class.
 
     Training is drawn first, validation from what follows of the same generator, as in CoOp's datasets.
@@ -33,5 +35,5 @@ def draw_subset(train: Sequence[Item], val: Sequence[Item] | None, shots: int, s
         (train, val), lists of Item; val is None when it was.
     """
     rng = make_rng(seed)
-    train = draw(train, shots, rng)
-    return train, (None if val is None else draw(val, min(shots, VAL_SHOTS), rng))
+    drawn = draw(train, shots, rng)
+    return drawn, (None if val is None else draw(val, min(shots, VAL_SHOTS), rng))

@@ -24,7 +24,8 @@ def read_image_csv(path: str, root: str, columns: str = "") -> list[Row]:
     before, whose label is empty or whose split is unknown, ConfigError for `columns` that cannot be meant.
     """
     named = COLUMNS | _chosen(columns)
-    rows, line_of = [], {}
+    rows: list[Row] = []
+    line_of: dict[str, int] = {}
     for number, entry in read_table(path, named, ("image", "label")):
         where = f"{path}, line {number}"
         label, split, domain = entry["label"], entry["split"], entry["domain"]
@@ -108,7 +109,7 @@ def read_class_names(path: str) -> dict[str, str]:
 
     Raises DataError for a label or a class name that stands there twice.
     """
-    chosen = {}
+    chosen: dict[str, str] = {}
     named = {"label": "label", "classname": "classname"}
     for number, entry in read_table(path, named, named):
         where = f"{path}, line {number}"

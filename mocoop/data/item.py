@@ -1,8 +1,8 @@
 """One labelled image, and the three lists of them that make a dataset."""
 
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 LARGEST_LABEL = 2**31 - 1
 
@@ -20,7 +20,7 @@ class Item(NamedTuple):
     domain: int = 0
 
     @classmethod
-    def of(cls, datum) -> "Item":
+    def of(cls, datum: Any) -> "Item":
         """An Item of anything that has a Datum's attributes."""
         return cls(datum.impath, datum.label, datum.classname, datum.domain)
 
@@ -40,8 +40,13 @@ class Splits(NamedTuple):
     val: list[Item] | None
     test: list[Item]
 
+    def mapped(self, change: Callable[[list[Item]], list[Item]]) -> "Splits":
+        """The same with each list changed that is there and not empty."""
+        train, val, test = (items and change(items) for items in self)
+        return Splits(train or [], val, test or [])
 
-def checked_label(value) -> int:
+
+def checked_label(value: object) -> int:
     """`value` where it is a label, a whole number from 0. Raises ValueError."""
     if type(value) is not int or not 0 <= value <= LARGEST_LABEL:
         raise ValueError(f"got the label {value!r:.40}, expected a whole number from 0")

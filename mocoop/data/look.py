@@ -9,10 +9,10 @@ import logging
 import math
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from PIL import Image
@@ -65,9 +65,15 @@ def look_at(root: str, paths: Iterable[str], follow_links: bool = False) -> dict
 
 def common_range(looks: Iterable[Look]) -> tuple[float, float] | None:
     """The lowest and the highest value of all deep images; None if there is none, or they are all of one value."""
-    deep = [look for look in looks if look.low is not None]
-    low, high = min((look.low for look in deep), default=0), max((look.high for look in deep), default=0)
+    low, high = _lowest_and_highest(list(looks))
     return (low, high) if low < high else None
+
+
+def _lowest_and_highest(looks: Sequence[Look]) -> tuple[float, float]:
+    """Of all values of deep images; 0 and 0 without one."""
+    lows = [look.low for look in looks if look.low is not None]
+    highs = [look.high for look in looks if look.high is not None]
+    return min(lows, default=0.0), max(highs, default=0.0)
 
 
 def about_deep_images(looks: Iterable[Look], reading: Reading) -> list[str]:
@@ -81,8 +87,9 @@ def about_deep_images(looks: Iterable[Look], reading: Reading) -> list[str]:
         if shortened:
             lines.append(f"{what}; of 16 bits a colour the upper 8 are read: save them with 8 bits a colour")
             continue
-        low, high = (0.0, found[0].white) if reading.low is None else (reading.low, reading.high)
-        values = f"{min(look.low for look in found):g} to {max(look.high for look in found):g}"
+        low, high = reading.black_and_white(cast(float, found[0].white))
+        least, most = _lowest_and_highest(found)
+        values = f"{least:g} to {most:g}"
         lines.append(
             f"{what}, with values from {values}; {low:g} is read as black, {high:g} as white, as DATASET.FOLDER.RANGE "
             f'says ("{MINMAX}" of all images, "full", or "low,high")'
@@ -91,7 +98,10 @@ def about_deep_images(looks: Iterable[Look], reading: Reading) -> list[str]:
 
 
 def _fault(look: Look, reading: Reading) -> str:
-    low, high = (0.0, look.white) if reading.low is None or look.low is None else (reading.low, reading.high)
+    """What is wrong with the picture that a deep image makes; "" if nothing is, or the image is not deep."""
+    if look.mean is None or look.deviation is None or look.white is None:
+        return ""
+    low, high = (0.0, look.white) if look.low is None else reading.black_and_white(look.white)
     mean, deviation = (look.mean - low) / (high - low), look.deviation / (high - low)
     return "nearly black" if mean < DARK else "nearly white" if mean > 1 - DARK else "flat" if deviation < FLAT else ""
 
@@ -162,7 +172,12 @@ def _is_look(look: Look) -> bool:
     nothing, numbers = {type(None)}, [value for value in look[1:] if value is not None]
     return isinstance(look.problem, str) and (
         span == others == nothing
-        or (span in (nothing, {float}) and others == {float} and all(map(math.isfinite, numbers)) and look.white > 0)
+        or (
+            span in (nothing, {float})
+            and others == {float}
+            and all(map(math.isfinite, numbers))
+            and (look.white or 0) > 0
+        )
     )
 
 

@@ -47,7 +47,7 @@ def text_sha256(text: str) -> str:
 
 def read_manifest(path: str | os.PathLike) -> dict[str, list[Record]]:
     """The records of a manifest by split, {"train": [...], "val": [...]}; raises DataError naming file and line."""
-    records = {"train": [], "val": []}
+    records: dict[str, list[Record]] = {"train": [], "val": []}
     for number, line in enumerate(read_text(path, "manifest").removesuffix("\n").split("\n"), start=1):
         try:
             entry = parse_json(line)

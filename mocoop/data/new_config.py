@@ -67,7 +67,7 @@ def read_template_groups(path: Path | None) -> dict[str, list[str]] | None:
         return template_groups("Folder")
     if str(path) == AUTO:
         return None
-    groups = {}
+    groups: dict[str, list[str]] = {}
     for number, line in enumerate(map(str.strip, read_text(path, "list of templates").split("\n")), start=1):
         heading = re.fullmatch(r"\[(.+)\]", line)
         if heading:

@@ -7,6 +7,8 @@ from collections import Counter
 from itertools import chain
 from pathlib import Path
 
+from yacs.config import CfgNode
+
 from mocoop.data.base import BenchmarkDataset
 from mocoop.data.classes import class_names, code_like_names
 from mocoop.data.config import BAD_IMAGES, add_folder_config
@@ -31,7 +33,7 @@ class OwnImages(BenchmarkDataset):
     Where the images come without a split, one is drawn once and kept as `split_zhou_<key>.json` in the root.
     """
 
-    def __init__(self, cfg):
+    def __init__(self, cfg: CfgNode):
         was_frozen = cfg.is_frozen()
         cfg.defrost()  # DATASET.FOLDER.READ is set
         add_folder_config(cfg)
@@ -43,7 +45,7 @@ class OwnImages(BenchmarkDataset):
             if was_frozen:
                 cfg.freeze()
 
-    def _configure(self, node) -> None:
+    def _configure(self, node: CfgNode) -> None:
         super()._configure(node)
         self.settings = node.FOLDER
 
@@ -165,7 +167,7 @@ class OwnImages(BenchmarkDataset):
             write_split(path, splits, self.image_dir)
         print(f"Reading split from {path}")
         current = {item.impath: item for item in items}
-        kept = read_split(path, self.image_dir)
+        kept = [part or [] for part in read_split(path, self.image_dir)]
         splits = Splits(*([current[item.impath] for item in part if item.impath in current] for part in kept))
         self._check_same_classes(items, list(chain(*kept)), path)
         if extra := len(current.keys() - {item.impath for part in kept for item in part}):

@@ -35,7 +35,7 @@ def join_inside(folder: str, relative: str, source: str) -> str:
     return f"{folder}/{relative}"
 
 
-def check_path(path, source: str) -> None:
+def check_path(path: object, source: str) -> None:
     """Raise DataError, naming `source`, for what no path of an image can be, relative or not."""
     if not isinstance(path, str) or not path or len(path) > LONGEST_PATH:
         raise DataError(f"{source}: got the path {quoted(path)}, expected a text of at most {LONGEST_PATH} characters")
@@ -43,7 +43,7 @@ def check_path(path, source: str) -> None:
         raise DataError(f"{source}: got the path {quoted(path)}, which holds {found}; rename the file")
 
 
-def leads_out(path: str | os.PathLike, *folders: str | os.PathLike) -> bool:
+def leads_out(path: str | os.PathLike[str], *folders: str | os.PathLike[str]) -> bool:
     """Whether a path, links followed, lies in none of some folders, links followed."""
     real = os.path.realpath(path)
     bases = [base for folder in folders for base in _grounds(os.path.realpath(folder))]
@@ -88,22 +88,22 @@ def is_system(name: str) -> bool:
     return name[:1] == "." or name.lower() in SYSTEM_FOLDERS or name.lower() in SYSTEM_FILES
 
 
-def list_images(folder: str | os.PathLike) -> list[str]:
+def list_images(folder: str | os.PathLike[str]) -> list[str]:
     """Names of the images in a folder, sorted; hidden files and files that are no images are left out.
 
     CoOp takes the order of `os.listdir`, which depends on the file system; sorted is the same everywhere.
     """
-    with os.scandir(folder) as entries:
+    with os.scandir(os.fspath(folder)) as entries:
         return _checked(sorted(e.name for e in entries if is_image(e.name)), folder)
 
 
-def list_folders(folder: str | os.PathLike) -> list[str]:
+def list_folders(folder: str | os.PathLike[str]) -> list[str]:
     """Names of the sub-folders of a folder, sorted; hidden ones are left out."""
-    with os.scandir(folder) as entries:
+    with os.scandir(os.fspath(folder)) as entries:
         return _checked(sorted(e.name for e in entries if not is_system(e.name) and e.is_dir()), folder)
 
 
-def _checked(names: list[str], folder: str | os.PathLike) -> list[str]:
+def _checked(names: list[str], folder: str | os.PathLike[str]) -> list[str]:
     for name in names:
         check_path(name, str(folder))
     return names

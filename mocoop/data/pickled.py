@@ -8,6 +8,7 @@ it is called.
 import os
 import pickle
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from mocoop.data.item import Item, checked_label
 from mocoop.data.manifest import Record
@@ -22,14 +23,19 @@ LARGEST = 1 << 30  # bytes
 class _Datum:
     """Holds the attributes a pickled Datum comes with, and does nothing."""
 
+    _impath: str
+    _label: int
+    _domain: int
+    _classname: str
+
 
 class _DatumUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str):
+    def find_class(self, module: str, name: str) -> type[_Datum]:
         if name == DATUM[1]:
             return _Datum
         raise DataError(f"asks for {one_line(f'{module}.{name}', 80)}, and a subset needs nothing but Datum")
 
-    def persistent_load(self, pid):
+    def persistent_load(self, pid: object) -> NoReturn:
         raise DataError("asks for an object from outside the file")
 
 
@@ -47,14 +53,14 @@ def read_pickled_subset(path: str | os.PathLike) -> dict[str, list[Record]]:
         raise DataError(f"{path}: not a pickled few-shot subset of CoOp ({reason_of(error)}); delete it") from error
 
 
-def _load(path: str | os.PathLike):
+def _load(path: str | os.PathLike) -> Any:
     if check_plain_file(path, ValueError).st_size > LARGEST:
         raise ValueError(f"it has more than {LARGEST} bytes")
     with open(path, "rb") as file:
         return _DatumUnpickler(file).load()
 
 
-def _record(datum) -> Record:
+def _record(datum: object) -> Record:
     if type(datum) is not _Datum:
         raise TypeError(f"got an item of type {type(datum).__name__}, expected Datum")
     values = vars(datum)

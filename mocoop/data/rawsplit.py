@@ -30,23 +30,25 @@ def split_classes(classes: Sequence[Sequence[Item]], rng: random.Random) -> Spli
 
     The draw of CoOp's `DescribableTextures.read_and_split_data`.
     """
-    splits = Splits([], [], [])
+    train: list[Item] = []
+    val: list[Item] = []
+    test: list[Item] = []
     for members in classes:
         members = list(members)
         rng.shuffle(members)
         n_train, n_val = round(len(members) * 0.5), round(len(members) * 0.2)
         _check(min(n_train, n_val, len(members) - n_train - n_val), f"class {members[0].classname!r}", len(members))
-        splits.train.extend(members[:n_train])
-        splits.val.extend(members[n_train : n_train + n_val])
-        splits.test.extend(members[n_train + n_val :])
-    return splits
+        train.extend(members[:n_train])
+        val.extend(members[n_train : n_train + n_val])
+        test.extend(members[n_train + n_val :])
+    return Splits(train, val, test)
 
 
 class ClassFolders(BenchmarkDataset):
     """A dataset of one folder for each class, labelled in sorted order, split by `split_classes`."""
 
-    ignored = ()  # sub-folders that are no classes
-    renamed = {}  # class names of sub-folders that are not called like their class
+    ignored: tuple[str, ...] = ()  # sub-folders that are no classes
+    renamed: dict[str, str] = {}  # class names of sub-folders that are not called like their class
 
     def read_raw(self) -> Splits:
         classes = []
@@ -66,15 +68,17 @@ def split_stratified(items: Sequence[Item], rng: random.Random) -> Splits:
     A class with three images or more has at least one in each split; the second image of a class of two is for testing,
     an only image for training.
     """
-    splits = Splits([], [], [])
+    train: list[Item] = []
+    val: list[Item] = []
+    test: list[Item] = []
     for members in by_label(items):
         rng.shuffle(members)
         n_test = _share(TEST_SHARE, len(members), at_least=2)
         n_val = _share(VAL_SHARE, len(members), at_least=3)
-        splits.test.extend(members[:n_test])
-        splits.val.extend(members[n_test : n_test + n_val])
-        splits.train.extend(members[n_test + n_val :])
-    return splits
+        test.extend(members[:n_test])
+        val.extend(members[n_test : n_test + n_val])
+        train.extend(members[n_test + n_val :])
+    return Splits(train, val, test)
 
 
 def split_off_val(items: Sequence[Item], rng: random.Random) -> tuple[list[Item], list[Item]]:

@@ -7,6 +7,7 @@ turns into, and what to do by hand where nothing can be downloaded.
 import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from mocoop.errors import DataError, reason_of
 from mocoop.files import read_json
@@ -32,7 +33,7 @@ class SourceFile:
     manual: str = ""  # what to do by hand; {folder} is the dataset's folder
     by_hand: bool = False  # the only way is by hand, even if the archive is there
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "gives", tuple(self.gives) or (self.name,))
 
     @property
@@ -68,7 +69,7 @@ def _files(entry: dict) -> tuple[SourceFile, ...]:
     return tuple(_make(SourceFile, file) for file in entry["files"])
 
 
-def _make(kind, values: dict):
+def _make(kind: Any, values: dict[str, Any]) -> Any:
     unknown = values.keys() - {f.name for f in fields(kind)}
     if unknown:
         raise ValueError(f"unknown keys {', '.join(sorted(unknown))}")

@@ -25,7 +25,7 @@ def read_split(path: str | os.PathLike, image_dir: str) -> Splits:
     return Splits(*(_items(content[part], f"{path} ({part})", image_dir) for part in ("train", "val", "test")))
 
 
-def _items(entries, source: str, image_dir: str) -> list[Item]:
+def _items(entries: object, source: str, image_dir: str) -> list[Item]:
     if not isinstance(entries, list):
         raise DataError(f"{source}: got a {type(entries).__name__}, expected a list of [path, label, class name]")
     items = []

@@ -27,7 +27,8 @@ def synset_items(image_dir: str, listing: dict[str, list[str]], names_file: str)
 
     Raises DataError if `names_file` has no class name for a folder.
     """
-    names, items = read_classnames(names_file), []
+    names = read_classnames(names_file)
+    items: list[Item] = []
     for label, (folder, files) in enumerate(sorted(listing.items())):
         if folder not in names:
             raise DataError(f"{names_file}: no class name for the folder {folder}, expected one for each")

@@ -6,6 +6,7 @@ always ours, so that both engines compute the same numbers on any current torch.
 """
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from mocoop.engine.backend import EngineError, choose_backend, import_dassl
 from mocoop.engine.lite.data_loader import DatasetWrapper
@@ -13,7 +14,13 @@ from mocoop.engine.lite.transforms import build_transform
 
 BACKEND = choose_backend()
 
-if BACKEND == "dassl":
+if TYPE_CHECKING or BACKEND == "lite":  # type checkers know the engines by ours
+    from mocoop.engine.lite.config import get_cfg_default
+    from mocoop.engine.lite.data_manager import DataManager
+    from mocoop.engine.lite.dataset import DatasetBase, Datum
+    from mocoop.engine.lite.registry import DATASET_REGISTRY, TRAINER_REGISTRY, build_trainer
+    from mocoop.engine.lite.trainer import TrainerX
+else:
     TRAINER_REGISTRY = import_dassl("dassl.engine").TRAINER_REGISTRY
     TrainerX = import_dassl("dassl.engine").TrainerX
     build_trainer = import_dassl("dassl.engine").build_trainer
@@ -22,12 +29,6 @@ if BACKEND == "dassl":
     DatasetBase = import_dassl("dassl.data.datasets").DatasetBase
     Datum = import_dassl("dassl.data.datasets").Datum
     get_cfg_default = import_dassl("dassl.config").get_cfg_default
-else:
-    from mocoop.engine.lite.config import get_cfg_default
-    from mocoop.engine.lite.data_manager import DataManager
-    from mocoop.engine.lite.dataset import DatasetBase, Datum
-    from mocoop.engine.lite.registry import DATASET_REGISTRY, TRAINER_REGISTRY, build_trainer
-    from mocoop.engine.lite.trainer import TrainerX
 
 __all__ = [
     "BACKEND",

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import logging
 import os
+from types import ModuleType
 
 from mocoop.errors import ConfigError, MocoopError
 
@@ -43,7 +44,7 @@ def choose_backend() -> str:
     return "lite"
 
 
-def import_dassl(module: str):
+def import_dassl(module: str) -> ModuleType:
     """Import a module of Dassl. Raises EngineError naming what it lacks: an installed Dassl is never passed over."""
     silenced = logging.root.manager.disable
     try:

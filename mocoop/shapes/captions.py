@@ -40,9 +40,13 @@ def draw_pairs(count: int, rng: np.random.Generator) -> tuple[np.ndarray, list[s
     """Random pre-training pairs: pictures (count, 64, 64, 3) uint8 and their captions."""
     combinations = np.array(PRETRAINING)[rng.integers(len(PRETRAINING), size=count)]
     styles = rng.choice(len(PRETRAINING_STYLES), size=count, p=STYLE_SHARES)
-    captions = [caption(*c, PRETRAINING_STYLES[s], rng) for c, s in zip(combinations, styles, strict=True)]
+    captions = [
+        caption(colour, texture, shape, PRETRAINING_STYLES[style], rng)
+        for (colour, texture, shape), style in zip(combinations, styles, strict=True)
+    ]
     codes = np.array([STYLES.index(style) for style in PRETRAINING_STYLES])[styles]
-    return render(*combinations.T, codes, rng), captions
+    colours, textures, shapes = combinations.T
+    return render(colours, textures, shapes, codes, rng), captions
 
 
 def every_caption() -> list[str]:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from mocoop.shapes.classes import Combination, class_list, classnames
 from mocoop.shapes.conflict import COUNTS, STRENGTHS
@@ -49,7 +50,7 @@ class ShapesSet:
         return {name: n for name in ("train", "val", "test") if (n := getattr(self, name))}
 
 
-def _variant(name: str, seed: int, **changes) -> ShapesSet:
+def _variant(name: str, seed: int, **changes: Any) -> ShapesSet:
     return ShapesSet(name, "both", seed, train=0, val=0, test=12, **changes)
 
 

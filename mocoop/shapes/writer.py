@@ -98,7 +98,8 @@ def _write_pictures(shapes_set: ShapesSet, part: str, per_class: int, images: Pa
     objects = np.array(shapes_set.classes)[labels]
     if shapes_set.conflict:
         objects = shown_objects(np.array(shapes_set.classes), labels, codes, shapes_set.conflict, rng)
-    pictures = render(*objects.T, codes, rng, shapes_set.tint)
+    colours, textures, shapes = objects.T
+    pictures = render(colours, textures, shapes, codes, rng, shapes_set.tint)
     rows = []
     for number, (label, picture) in enumerate(zip(labels.tolist(), pictures, strict=True)):
         classname = shapes_set.classnames[label]

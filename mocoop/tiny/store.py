@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -53,7 +54,8 @@ def unpack(packed: dict[str, Tensor], architecture: dict) -> CLIP:
     table = torch.zeros(model.token_embedding.weight.shape)
     table[packed[TOKEN_IDS].long()] = state[TOKEN_ROWS]
     model.load_state_dict(state | {TOKEN_ROWS: table}, assign=True)
-    for block in model.transformer.resblocks:
+    blocks: Any = model.transformer.resblocks
+    for block in blocks:
         block.attn_mask = model.build_attention_mask()  # no part of the state
     return model.requires_grad_(False).eval()
 

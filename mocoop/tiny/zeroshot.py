@@ -44,7 +44,8 @@ def base_new_h(model: CLIP, shapes_set: ShapesSet, mix: dict[str, float], tint: 
     accuracy = []
     for part in (slice(half), slice(half, None)):
         codes = rng.choice([STYLES.index(style) for style in mix], size=len(labels), p=list(mix.values()))
-        pictures = render(*np.array(shapes_set.classes[part])[labels].T, codes, rng, tint)
+        colours, textures, shapes = np.array(shapes_set.classes[part])[labels].T
+        pictures = render(colours, textures, shapes, codes, rng, tint)
         scores = image_features(model, pictures) @ text_features(model, shapes_set.classnames[part]).t()
         accuracy.append(100 * (scores.argmax(1).numpy() == labels).mean())
     base, new = accuracy

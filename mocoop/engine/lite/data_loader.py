@@ -1,14 +1,25 @@
 """Batches of images: dictionaries with keys img, label, domain, impath and index."""
 
 import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampler
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler, SequentialSampler
+from yacs.config import CfgNode
 
+from mocoop.engine.lite.dataset import Datum
 from mocoop.errors import ConfigError, DataError
 from mocoop.images import read_image, reading_of
 
-SAMPLERS = {"RandomSampler": RandomSampler, "SequentialSampler": SequentialSampler}
+SAMPLERS: dict[str, Callable[[Sequence[Datum]], Sampler[int]]] = {
+    "RandomSampler": RandomSampler,
+    "SequentialSampler": SequentialSampler,
+}
+Transform = Callable[[Image.Image], Tensor]
+Batches = Iterator[dict[str, Any]]
 
 
 class DatasetWrapper(Dataset):
@@ -17,15 +28,15 @@ class DatasetWrapper(Dataset):
     The data set of `cfg`, which has been built, says how they are read. The arguments are those of Dassl's.
     """
 
-    def __init__(self, cfg, data_source, transform, is_train=False):
+    def __init__(self, cfg: CfgNode, data_source: Sequence[Datum], transform: Transform, is_train: bool = False):
         self.data_source = data_source
         self.transform = transform
         self.reading = reading_of(cfg)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.data_source)
 
-    def __getitem__(self, idx):
+    def __getitem__(self, idx: int) -> dict[str, Any]:
         item = self.data_source[idx]
         image = self.transform(read_image(item.impath, self.reading))
         return {"label": item.label, "domain": item.domain, "impath": item.impath, "index": idx, "img": image}
@@ -34,12 +45,12 @@ class DatasetWrapper(Dataset):
 class ReadableErrorsLoader(DataLoader):
     """A DataLoader in which a DataError raised by a worker process arrives as the one line it was."""
 
-    def __iter__(self):
+    def __iter__(self) -> Batches:  # type: ignore[override]  # torch promises an iterator of a private class
         batches = super().__iter__()  # at once, since it draws a random number
         return self._iterate(batches)
 
     @staticmethod
-    def _iterate(batches):
+    def _iterate(batches: Batches) -> Batches:
         try:
             yield from batches
             return
@@ -52,7 +63,14 @@ class ReadableErrorsLoader(DataLoader):
         raise DataError(message)
 
 
-def build_data_loader(cfg, sampler_type, data_source, batch_size, tfm, is_train=True) -> DataLoader:
+def build_data_loader(
+    cfg: CfgNode,
+    sampler_type: str,
+    data_source: Sequence[Datum] | None,
+    batch_size: int,
+    tfm: Transform,
+    is_train: bool = True,
+) -> DataLoader:
     """Batches of `data_source`, a list of Datum.
 
     In training, an incomplete last batch is dropped unless it is the only one. Raises DataError if there is no image,
@@ -72,7 +90,7 @@ def build_data_loader(cfg, sampler_type, data_source, batch_size, tfm, is_train=
     )
 
 
-def _message_from_worker(error):
+def _message_from_worker(error: DataError) -> str:
     """The message without the worker's traceback that torch puts around it."""
     kind = f"{type(error).__module__}.{type(error).__qualname__}: "
     lines = [line for line in str(error.args[0]).splitlines() if line.startswith(kind)]

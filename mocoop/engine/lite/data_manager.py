@@ -1,6 +1,10 @@
 """The loaders of a run: training, validation and test batches of the dataset that the config names."""
 
+from torch.utils.data import DataLoader
+from yacs.config import CfgNode
+
 from mocoop.engine.lite.data_loader import build_data_loader
+from mocoop.engine.lite.dataset import Datum
 from mocoop.engine.lite.registry import DATASET_REGISTRY
 from mocoop.engine.lite.transforms import build_transform
 
@@ -12,11 +16,11 @@ class DataManager:
     lab2cname ({label: class name}).
     """
 
-    def __init__(self, cfg):
+    def __init__(self, cfg: CfgNode):
         self.dataset = DATASET_REGISTRY.build("DATASET.NAME", cfg.DATASET.NAME, cfg)
         transforms = {is_train: build_transform(cfg, is_train=is_train) for is_train in (True, False)}
 
-        def loader(images, node, is_train=False):
+        def loader(images: list[Datum] | None, node: CfgNode, is_train: bool = False) -> DataLoader:
             return build_data_loader(cfg, node.SAMPLER, images, node.BATCH_SIZE, transforms[is_train], is_train)
 
         self.train_loader_x = loader(self.dataset.train_x, cfg.DATALOADER.TRAIN_X, is_train=True)
@@ -27,7 +31,7 @@ class DataManager:
         if cfg.VERBOSE:
             self.show_dataset_summary(cfg)
 
-    def show_dataset_summary(self, cfg):
+    def show_dataset_summary(self, cfg: CfgNode) -> None:
         """Print the name, domains, and numbers of classes and images of the dataset."""
         data = self.dataset
         rows = [("Dataset", cfg.DATASET.NAME), ("Source", cfg.DATASET.SOURCE_DOMAINS)]

@@ -1,7 +1,7 @@
 """What a dataset is to the engine: lists of `Datum`, in a class that DATASET_REGISTRY knows by name."""
 
 import os
-from operator import attrgetter
+from collections.abc import Sequence
 
 from mocoop.errors import DataError
 
@@ -13,12 +13,8 @@ class Datum:
     """
 
     __slots__ = ("_impath", "_label", "_domain", "_classname")
-    impath = property(attrgetter("_impath"))
-    label = property(attrgetter("_label"))
-    domain = property(attrgetter("_domain"))
-    classname = property(attrgetter("_classname"))
 
-    def __init__(self, impath="", label=0, domain=0, classname=""):
+    def __init__(self, impath: str = "", label: int = 0, domain: int = 0, classname: str = ""):
         if not isinstance(impath, str):
             raise TypeError(f"impath: got {type(impath).__name__}, expected str")
         if not os.path.isfile(impath):
@@ -28,8 +24,27 @@ class Datum:
         self._domain = domain
         self._classname = classname
 
-    def __repr__(self):
+    @property
+    def impath(self) -> str:
+        return self._impath
+
+    @property
+    def label(self) -> int:
+        return self._label
+
+    @property
+    def domain(self) -> int:
+        return self._domain
+
+    @property
+    def classname(self) -> str:
+        return self._classname
+
+    def __repr__(self) -> str:
         return f"Datum({self.impath!r}, label={self.label}, domain={self.domain}, classname={self.classname!r})"
+
+
+Images = list[Datum]
 
 
 class DatasetBase:
@@ -39,17 +54,15 @@ class DatasetBase:
     """
 
     dataset_dir = ""  # folder under DATASET.ROOT
-    domains = []  # names of all domains
+    domains: list[str] = []  # names of all domains
 
-    train_x = property(attrgetter("_train_x"))
-    train_u = property(attrgetter("_train_u"))
-    val = property(attrgetter("_val"))
-    test = property(attrgetter("_test"))
-    num_classes = property(attrgetter("_num_classes"))
-    lab2cname = property(attrgetter("_lab2cname"))
-    classnames = property(attrgetter("_classnames"))
-
-    def __init__(self, train_x=None, train_u=None, val=None, test=None):
+    def __init__(
+        self,
+        train_x: Images | None = None,
+        train_u: Images | None = None,
+        val: Images | None = None,
+        test: Images | None = None,
+    ):
         if not train_x:
             raise DataError(f"{type(self).__name__}: the training split is empty, expected at least one image")
         self._train_x = train_x
@@ -59,13 +72,41 @@ class DatasetBase:
         self._num_classes = self.get_num_classes(train_x)
         self._lab2cname, self._classnames = self.get_lab2cname(train_x)
 
+    @property
+    def train_x(self) -> Images:
+        return self._train_x
+
+    @property
+    def train_u(self) -> Images | None:
+        return self._train_u
+
+    @property
+    def val(self) -> Images | None:
+        return self._val
+
+    @property
+    def test(self) -> Images | None:
+        return self._test
+
+    @property
+    def num_classes(self) -> int:
+        return self._num_classes
+
+    @property
+    def lab2cname(self) -> dict[int, str]:
+        return self._lab2cname
+
+    @property
+    def classnames(self) -> list[str]:
+        return self._classnames
+
     @staticmethod
-    def get_num_classes(data_source) -> int:
+    def get_num_classes(data_source: Sequence[Datum]) -> int:
         """One more than the largest label."""
         return max(item.label for item in data_source) + 1
 
     @staticmethod
-    def get_lab2cname(data_source) -> tuple[dict, list]:
+    def get_lab2cname(data_source: Sequence[Datum]) -> tuple[dict[int, str], list[str]]:
         """({label: class name}, class names in label order)."""
         found = {item.label: item.classname for item in data_source}
         mapping = {label: found[label] for label in sorted(found)}

@@ -2,18 +2,21 @@
 
 from collections import Counter, OrderedDict
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
+from yacs.config import CfgNode
 
 from mocoop.engine.lite.registry import Registry
 from mocoop.errors import DataError
 from mocoop.files import atomic_write
 from mocoop.macro_f1 import macro_f1
 
-EVALUATOR_REGISTRY = Registry("EVALUATOR")
+EVALUATOR_REGISTRY: "Registry[Classification]" = Registry("EVALUATOR")
 
 
-def build_evaluator(cfg, **kwargs):
+def build_evaluator(cfg: CfgNode, **kwargs: Any) -> "Classification":
     """The evaluator that `cfg.TEST.EVALUATOR` names. Raises ConfigError for an unknown name."""
     return EVALUATOR_REGISTRY.build("TEST.EVALUATOR", cfg.TEST.EVALUATOR, cfg, **kwargs)
 
@@ -25,21 +28,22 @@ class Classification:
     With TEST.COMPUTE_CMAT the confusion matrix, its rows summing to 1, is written to OUTPUT_DIR/cmat.pt.
     """
 
-    def __init__(self, cfg, lab2cname=None, **kwargs):
+    def __init__(self, cfg: CfgNode, lab2cname: dict[int, str] | None = None, **kwargs: Any):
         self.cfg = cfg
         self._lab2cname = lab2cname or {}
         self.reset()
 
-    def reset(self):
+    def reset(self) -> None:
         """Forget all predictions."""
-        self._y_true, self._y_pred = [], []
+        self._y_true: list[int] = []
+        self._y_pred: list[int] = []
 
-    def process(self, mo, gt):
+    def process(self, mo: Tensor, gt: Tensor) -> None:
         """Add a batch: scores `mo` (N, C) and labels `gt` (N,)."""
         self._y_true.extend(gt.tolist())
         self._y_pred.extend(mo.max(dim=1).indices.tolist())
 
-    def evaluate(self) -> OrderedDict:
+    def evaluate(self) -> OrderedDict[str, float]:
         """Print and return the results; the first value is the one that models are chosen by."""
         total = len(self._y_true)
         if not total:
@@ -63,7 +67,7 @@ class Classification:
             self._save_confusion_matrix()
         return results
 
-    def _evaluate_per_class(self, labels):
+    def _evaluate_per_class(self, labels: list[int]) -> float:
         """Print the accuracy of each class, and return their mean."""
         print("=> per-class result")
         totals = Counter(self._y_true)
@@ -78,7 +82,7 @@ class Classification:
         print(f"* average: {mean:.1f}%")
         return mean
 
-    def _save_confusion_matrix(self):
+    def _save_confusion_matrix(self) -> None:
         from sklearn.metrics import confusion_matrix  # a second to import, which other runs need not wait for
 
         path = Path(self.cfg.OUTPUT_DIR) / "cmat.pt"

@@ -1,18 +1,35 @@
 """Name -> object registries, so that a config file can name a trainer, a dataset or an evaluator."""
 
 import difflib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from yacs.config import CfgNode
 
 from mocoop.errors import ConfigError
 
+if TYPE_CHECKING:
+    from mocoop.engine.lite.dataset import DatasetBase
+    from mocoop.engine.lite.trainer import TrainerX
 
-class Registry:
-    """Objects by name. `register` works as a decorator, `@R.register()`, and as a call, `R.register(obj)`."""
+T = TypeVar("T")
+Class = TypeVar("Class", bound=type)
 
-    def __init__(self, name):
+
+class Registry(Generic[T]):
+    """Classes of T by name. `register` works as a decorator, `@R.register()`, and as a call, `R.register(obj)`."""
+
+    def __init__(self, name: str):
         self._name = name
-        self._objects = {}
+        self._objects: dict[str, type[T]] = {}
 
-    def register(self, obj=None, force=False):
+    @overload
+    def register(self, obj: None = None, force: bool = False) -> Callable[[Class], Class]: ...
+
+    @overload
+    def register(self, obj: Class, force: bool = False) -> Class: ...
+
+    def register(self, obj: Any = None, force: bool = False) -> Any:
         """Register `obj` under its `__name__`. Raises KeyError if the name is taken, unless `force`."""
         if obj is None:
             return lambda decorated: self.register(decorated, force)
@@ -21,7 +38,7 @@ class Registry:
         self._objects[obj.__name__] = obj
         return obj
 
-    def get(self, name):
+    def get(self, name: str) -> type[T]:
         """The object called `name`. Raises KeyError if there is none."""
         if name not in self._objects:
             raise KeyError(f'got "{name}", expected a name registered in {self._name}: {sorted(self._objects)}')
@@ -30,7 +47,7 @@ class Registry:
     def registered_names(self) -> list[str]:
         return list(self._objects)
 
-    def build(self, key, name, cfg, **options):
+    def build(self, key: str, name: str, cfg: CfgNode, **options: Any) -> T:
         """The object called `name`, built from a config; `key` is where the user set the name.
 
         Raises ConfigError, with the nearest known name, if there is none.
@@ -41,13 +58,14 @@ class Registry:
             raise ConfigError(f'{key}: got "{name}", expected one of {sorted(self._objects)}{hint}')
         if cfg.VERBOSE:
             print(f"Loading {self._name.lower()}: {name}")
-        return self._objects[name](cfg, **options)
+        make: Callable[..., T] = self._objects[name]
+        return make(cfg, **options)
 
 
-TRAINER_REGISTRY = Registry("TRAINER")
-DATASET_REGISTRY = Registry("DATASET")
+TRAINER_REGISTRY: "Registry[TrainerX]" = Registry("TRAINER")
+DATASET_REGISTRY: "Registry[DatasetBase]" = Registry("DATASET")
 
 
-def build_trainer(cfg):
+def build_trainer(cfg: CfgNode) -> "TrainerX":
     """The trainer that TRAINER.NAME names, built. Raises ConfigError for an unknown name."""
     return TRAINER_REGISTRY.build("TRAINER.NAME", cfg.TRAINER.NAME, cfg)

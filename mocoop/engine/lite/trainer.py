@@ -1,6 +1,8 @@
 """What a trainer of Dassl's kind is built from: data, a model, an evaluator. How it trains is its own affair."""
 
 import torch
+from torch import nn
+from yacs.config import CfgNode
 
 from mocoop.engine.lite.data_manager import DataManager
 from mocoop.engine.lite.evaluation import build_evaluator
@@ -13,7 +15,9 @@ class TrainerX:
     evaluator, output_dir.
     """
 
-    def __init__(self, cfg):
+    model: nn.Module
+
+    def __init__(self, cfg: CfgNode):
         self.check_cfg(cfg)
         self.cfg = cfg
         self.device = torch.device("cuda" if torch.cuda.is_available() and cfg.USE_CUDA else "cpu")
@@ -22,10 +26,10 @@ class TrainerX:
         self.build_model()
         self.evaluator = build_evaluator(cfg, lab2cname=self.lab2cname)
 
-    def check_cfg(self, cfg):
+    def check_cfg(self, cfg: CfgNode) -> None:
         """Raise ConfigError for settings that this trainer cannot work with."""
 
-    def build_data_loader(self):
+    def build_data_loader(self) -> None:
         """Build the loaders and what they tell about the data."""
         self.dm = DataManager(self.cfg)
         self.train_loader_x = self.dm.train_loader_x
@@ -34,6 +38,6 @@ class TrainerX:
         self.num_classes = self.dm.num_classes
         self.lab2cname = self.dm.lab2cname
 
-    def build_model(self):
+    def build_model(self) -> None:
         """Set `self.model`."""
         raise NotImplementedError

@@ -1,5 +1,7 @@
 """Image pipelines from the INPUT node: PIL image in, float tensor (3, H, W) out."""
 
+from collections.abc import Callable, Sequence
+
 from torchvision.transforms import (
     CenterCrop,
     Compose,
@@ -12,6 +14,7 @@ from torchvision.transforms import (
     Resize,
     ToTensor,
 )
+from yacs.config import CfgNode
 
 from mocoop.errors import ConfigError
 
@@ -21,11 +24,11 @@ INTERPOLATION_MODES = {
     "nearest": InterpolationMode.NEAREST,
 }
 MAX_MAGNITUDE = 30  # of torchvision's RandAugment, as of Dassl's
+Step = tuple[str, Callable]  # a line of the log, and the transform
 
 
 # What a training pipeline may hold, in the order in which it is applied: the part for PIL images, then for tensors.
-# Each entry makes (its line in the log, the transform).
-ON_IMAGE = {
+ON_IMAGE: dict[str, Callable[[CfgNode], Step]] = {
     "random_crop": lambda node: (
         f"random crop (padding = {node.CROP_PADDING})",
         RandomCrop(node.SIZE, padding=node.CROP_PADDING),
@@ -40,7 +43,7 @@ ON_IMAGE = {
         RandAugment(node.RANDAUGMENT_N, node.RANDAUGMENT_M),
     ),
 }
-ON_TENSOR = {
+ON_TENSOR: dict[str, Callable[[CfgNode], Step]] = {
     "normalize": lambda node: (
         f"normalization (mean={node.PIXEL_MEAN}, std={node.PIXEL_STD})",
         Normalize(mean=node.PIXEL_MEAN, std=node.PIXEL_STD),
@@ -50,7 +53,7 @@ CROPS = ("random_crop", "random_resized_crop")
 ALWAYS_WHEN_TESTING = "center_crop"
 
 
-def build_transform(cfg, is_train=True, choices=None):
+def build_transform(cfg: CfgNode, is_train: bool = True, choices: Sequence[str] | None = None) -> Compose:
     """The training or the test pipeline of `cfg.INPUT`.
 
     `choices` replaces INPUT.TRANSFORMS. Training: resize to SIZE unless a random crop does, then what was chosen.
@@ -67,7 +70,7 @@ def build_transform(cfg, is_train=True, choices=None):
     return Compose([transform for _, transform in steps])
 
 
-def interpolation_mode(node) -> InterpolationMode:
+def interpolation_mode(node: CfgNode) -> InterpolationMode:
     """The mode that INPUT.INTERPOLATION names. Raises ConfigError for an unknown one."""
     if node.INTERPOLATION not in INTERPOLATION_MODES:
         expected = ", ".join(INTERPOLATION_MODES)
@@ -75,7 +78,7 @@ def interpolation_mode(node) -> InterpolationMode:
     return INTERPOLATION_MODES[node.INTERPOLATION]
 
 
-def check_input(node, choices):
+def check_input(node: CfgNode, choices: Sequence[str]) -> None:
     """Raise ConfigError for a transform, size or strength in the INPUT node that there is not."""
     if node.NO_TRANSFORM:
         raise ConfigError("INPUT.NO_TRANSFORM: got True, expected False: images are resized and made tensors")
@@ -90,8 +93,8 @@ def check_input(node, choices):
     interpolation_mode(node)
 
 
-def _training_steps(node, choices):
-    steps = []
+def _training_steps(node: CfgNode, choices: Sequence[str]) -> list[Step]:
+    steps: list[Step] = []
     if not any(name in choices for name in CROPS):
         steps.append((f"resize to {_size(node)}", Resize(node.SIZE, interpolation=interpolation_mode(node))))
     steps += [make(node) for name, make in ON_IMAGE.items() if name in choices]
@@ -100,9 +103,9 @@ def _training_steps(node, choices):
     return steps
 
 
-def _test_steps(node, choices):
+def _test_steps(node: CfgNode, choices: Sequence[str]) -> list[Step]:
     edge = max(node.SIZE)
-    steps = [
+    steps: list[Step] = [
         (f"resize the smaller edge to {edge}", Resize(edge, interpolation=interpolation_mode(node))),
         (f"{_size(node)} center crop", CenterCrop(node.SIZE)),
         _to_tensor(),
@@ -110,9 +113,9 @@ def _test_steps(node, choices):
     return steps + [make(node) for name, make in ON_TENSOR.items() if name in choices]
 
 
-def _to_tensor():
+def _to_tensor() -> Step:
     return "to torch tensor of range [0, 1]", ToTensor()
 
 
-def _size(node):
+def _size(node: CfgNode) -> str:
     return f"{node.SIZE[0]}x{node.SIZE[1]}"
