@@ -54,7 +54,7 @@ class Scorer(nn.Module):
 
     def _prompted(self, image: Tensor) -> Tensor:
         first, *deeper = self.visual_prompts
-        return plain_features(self.clip_model.visual, image, beside_patches([first, *deeper]))
+        return plain_features(self.clip_model.vision_transformer, image, beside_patches([first, *deeper]))
 
     def forward(self, image: Tensor) -> Tensor:
         return self.method.predict_features(self.image_features(image))["logits"]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from yacs.config import CfgNode
 
@@ -93,7 +93,7 @@ def _dataset_class(name: str) -> "type[BenchmarkDataset]":
     registry = import_datasets()
     if name not in registry.registered_names():
         raise ConfigError(f"got the dataset {name!r}, expected one of {', '.join(sorted(load_sources()))}")
-    return registry.get(name)
+    return cast("type[BenchmarkDataset]", registry.get(name))  # a registry of Dassl's holds any of its data sets
 
 
 @dataclass(frozen=True)
@@ -256,7 +256,7 @@ def _new(args: argparse.Namespace) -> int:
     node.FOLLOW_LINKS = args.follow_links
     path, groups = find_checkout() / DATASETS / f"{name}.yaml", read_template_groups(args.templates)
     check_unused(path, advice="delete it, or choose another --name")
-    dataset = _dataset_class("Folder").open(root, node=node)
+    dataset = cast(OwnImages, _dataset_class("Folder").open(root, node=node))
     try:
         classes = dataset.survey()
     except DataError:
