@@ -93,7 +93,7 @@ def _dataset_class(name: str) -> "type[BenchmarkDataset]":
     registry = import_datasets()
     if name not in registry.registered_names():
         raise ConfigError(f"got the dataset {name!r}, expected one of {', '.join(sorted(load_sources()))}")
-    return cast("type[BenchmarkDataset]", registry.get(name))  # a registry of Dassl's holds any of its data sets
+    return cast("type[BenchmarkDataset]", registry.get(name))
 
 
 @dataclass(frozen=True)

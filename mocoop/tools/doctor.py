@@ -79,7 +79,7 @@ def check_software() -> Findings:
         about, _, version = line.partition(": ")
         yield OK, about, version
     yield OK, "engine", BACKEND
-    yield OK, "clip", os.path.dirname(str(clip.__file__))
+    yield OK, "clip", os.path.dirname(clip.__file__ or "")
     for name, use in EXTRAS.items():
         if importlib.util.find_spec(name) is None:
             yield NOTE, name, f"not installed; for {use}: pip install {PACKAGES.get(name, name)}"
