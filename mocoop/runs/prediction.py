@@ -1,5 +1,8 @@
-"""What a trained run says of image files: the most probable classes, and which experts answered."""
+"""What a trained run says of image files: the most probable classes, and which experts answered; and that as text."""
 
+import csv
+import io
+import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +15,7 @@ from torch import Tensor
 from mocoop.data.layout import left_out_files, scan
 from mocoop.errors import DataError, MocoopError
 from mocoop.images import IMAGE_SUFFIXES
+from mocoop.names import SEPARATOR
 from mocoop.runs.trained_run import TrainedRun
 
 logger = logging.getLogger(__name__)
@@ -120,3 +124,47 @@ def probabilities(run: TrainedRun, logits: Tensor) -> Tensor:
 def printable(path: Path) -> str:
     """A path as text; bytes of it that are no text are shown as \\x.. ."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def csv_text(predictions: Iterable[Prediction]) -> Iterator[str]:
+    """One row for each class reported of an image: path, rank (from 1), class, probability, experts, gates.
+
+    The last two columns are empty for a method without experts.
+    """
+    yield _csv_row("path", "rank", "class", "probability", "experts", "gates")
+    for prediction in predictions:
+        names = SEPARATOR.join(name for name, _ in prediction.experts)
+        gates = SEPARATOR.join(f"{weight:.6f}" for _, weight in prediction.experts)
+        for rank, (name, probability) in enumerate(prediction.classes, start=1):
+            yield _csv_row(prediction.path, rank, name, f"{probability:.6f}", names, gates)
+
+
+def json_text(predictions: Iterable[Prediction]) -> Iterator[str]:
+    """A list with one object per line."""
+    opening = "[\n"
+    for prediction in predictions:
+        classes = [{"class": name, "probability": round(value, 6)} for name, value in prediction.classes]
+        experts = [{"expert": name, "weight": round(value, 6)} for name, value in prediction.experts]
+        entry = {"path": prediction.path, "classes": classes} | ({"experts": experts} if experts else {})
+        yield opening + json.dumps(entry)
+        opening = ",\n"
+    yield "[]\n" if opening == "[\n" else "\n]\n"
+
+
+def table_text(predictions: Iterable[Prediction]) -> Iterator[str]:
+    """A paragraph per image, for reading."""
+    for prediction in predictions:
+        lines = [prediction.path]
+        lines += [f"  {100 * probability:5.1f} %  {name}" for name, probability in prediction.classes]
+        if prediction.experts:
+            lines.append("  experts: " + ", ".join(f"{name} {weight:.2f}" for name, weight in prediction.experts))
+        yield "\n".join(lines) + "\n"
+
+
+def _csv_row(*values: object) -> str:
+    row = io.StringIO()
+    csv.writer(row, lineterminator="\n").writerow(values)
+    return row.getvalue()
+
+
+FORMATS = {"csv": csv_text, "json": json_text, "table": table_text}

@@ -15,8 +15,7 @@ from tqdm import tqdm
 
 from mocoop.errors import ConfigError
 from mocoop.files import atomic_write, check_unused
-from mocoop.runs.prediction import Predictor, find_images
-from mocoop.runs.prediction_formats import FORMATS
+from mocoop.runs.prediction import FORMATS, Predictor, find_images
 from mocoop.tools._arguments import add_class_arguments, add_run_arguments, open_run
 
 

@@ -11,8 +11,7 @@ from PIL import Image
 
 from mocoop.errors import DataError, MocoopError
 from mocoop.results.predictions import read_predictions
-from mocoop.runs.prediction import Prediction, Predictor, find_images, printable
-from mocoop.runs.prediction_formats import FORMATS
+from mocoop.runs.prediction import FORMATS, Prediction, Predictor, find_images, printable
 from mocoop.runs.trained_run import load_run
 
 
