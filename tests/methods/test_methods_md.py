@@ -23,6 +23,8 @@ LEARN = {  # ViT-B/16, from the released codes
     "VPT": 73_728,
     "PromptSRC": 46_080,
     "TCP": 331_904,
+    "DeKg": 2_048,
+    "DeKgTCP": 331_904,
     "CLIPLoRA": 184_320,
     "CLIPAdapter": 131_072,
     "MMA": 674_560,
