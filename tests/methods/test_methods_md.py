@@ -41,10 +41,11 @@ LEARN_PER_CLASS = {
     "TipAdapterF": 16 * 512,
     "LPPlusPlus": 514,
     "TaskRes": 512,
+    "GDA": 16 * 10 * 512,
     "TwoSFS": 512,
     "DePT": 513,
 }
-SAID = re.compile(r"Learns: (?:([\d,]+) values(?! for))?(?: and )?(?:([\d,]+)(?: values)? for each class)?")
+SAID = re.compile(r"Learns: (?:([\d,]+) values?\b(?! for))?(?: and )?(?:([\d,]+)(?: values)? for each class)?")
 
 
 @pytest.fixture(scope="module")
