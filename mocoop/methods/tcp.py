@@ -40,7 +40,8 @@ class TCP(KgCoOp):
         super().setup()
         blocks = len(text_tower(self).resblocks)
         if self.settings.BLOCK >= blocks:
-            raise ConfigError(f"TRAINER.TCP.BLOCK is {self.settings.BLOCK}, expected 1 to {blocks - 1} for this CLIP")
+            key = f"TRAINER.{self.entry.node}.BLOCK"
+            raise ConfigError(f"{key} is {self.settings.BLOCK}, expected 1 to {blocks - 1} for this CLIP")
         width, features = self.ctx.shape[1], self.clip_model.embed_dim
         layers = OrderedDict(
             linear1=nn.Linear(features, features // 4),

@@ -166,7 +166,7 @@ def lasp(method, image, label, names, more):
     return {"loss": ce + 5 * text, "loss_ce": ce, "loss_text": text}
 
 
-def tcp(method, image, label, names, more):
+def tcp(method, image, label, names, more, texts=None):
     clip, net = method.clip_model, method.meta_net
     text, kg = [], []
     for name in names:
@@ -175,11 +175,35 @@ def tcp(method, image, label, names, more):
         hidden = hidden * torch.sigmoid(1.702 * hidden)
         rows = (net.linear2.weight @ hidden + net.linear2.bias).view(method.ctx.shape)
         middle = torch.cat([method.ctx, embedded(clip, f"{name}, a type of pet.")])
-        text.append(unit(text_feature(clip, middle, {method.settings.BLOCK: rows})))
+        feature = text_feature(clip, middle, {method.settings.BLOCK: rows})
+        if texts is not None:
+            texts.append(feature)
+        text.append(unit(feature))
         kg.append(text[-1] @ anchor)
     ce = cross_entropy(clip.logit_scale.exp() * image_features(clip, image) @ torch.stack(text).t(), label)
     kg = 1 - torch.stack(kg).mean()
     return {"loss": ce + 8 * kg, "loss_ce": ce, "loss_kg": kg}
+
+
+def dekg(method, image, label, names, more):
+    """Of normalised features."""
+    parts = kgcoop(method, image, label, names, more)
+    return with_dependence(parts, prompted(method, names), method.clip_model, names)
+
+
+def dekg_tcp(method, image, label, names, more):
+    """Of features as the text tower gives them."""
+    texts = []
+    parts = tcp(method, image, label, names, more, texts)
+    return with_dependence(parts, torch.stack(texts), method.clip_model, names)
+
+
+def with_dependence(parts, learned, clip, names):
+    hard = torch.stack([unit(hard_feature(clip, f"a photo of a {name}, a type of pet.")) for name in names])
+    t, w = learned / learned.square().sum().sqrt(), hard / hard.square().sum().sqrt()
+    centre = torch.eye(len(names), dtype=t.dtype) - 1 / len(names)
+    hsic = torch.trace(centre @ t @ t.t() @ centre @ w @ w.t())
+    return parts | {"loss": parts["loss"] + 6 * hsic, "loss_hsic": hsic}
 
 
 def ivlp(method, image, label, names, more):
@@ -432,6 +456,8 @@ REFERENCES = {
     "ProGrad": (prograd, {}),
     "LASP": (lasp, {"NOISE": 0.0}),
     "TCP": (tcp, {"BLOCK": 2}),
+    "DeKg": (dekg, {}),
+    "DeKgTCP": (dekg_tcp, {"BLOCK": 2}),
     "IVLP": (ivlp, {"PROMPT_DEPTH_TEXT": 3, "PROMPT_DEPTH_VISION": 2}),
     "VPT": (vpt, {"PROMPT_DEPTH_VISION": 2, "N_CTX_VISION": 3}),
     "MaPLe": (maple, {"PROMPT_DEPTH": 2}),

@@ -19,6 +19,7 @@ from tests.small_clip import small_clip
 NAMES = ["cat", "hot_air_balloon", "oak tree"]
 SMALL = {  # of methods with rows deep in a tower: blocks that the small CLIP has
     "TCP": {"BLOCK": 2},
+    "DeKgTCP": {"BLOCK": 2},
     "IVLP": {"PROMPT_DEPTH_TEXT": 3, "PROMPT_DEPTH_VISION": 2},
     "VPT": {"PROMPT_DEPTH_VISION": 2},
     "MaPLe": {"PROMPT_DEPTH": 2},

@@ -23,6 +23,8 @@ LEARN = {  # ViT-B/16, from the released codes
     "VPT": 73_728,
     "PromptSRC": 46_080,
     "TCP": 331_904,
+    "DeKg": 2_048,
+    "DeKgTCP": 331_904,
     "CLIPLoRA": 184_320,
     "CLIPAdapter": 131_072,
     "MMA": 674_560,
@@ -39,10 +41,11 @@ LEARN_PER_CLASS = {
     "TipAdapterF": 16 * 512,
     "LPPlusPlus": 514,
     "TaskRes": 512,
+    "GDA": 16 * 10 * 512,
     "TwoSFS": 512,
     "DePT": 513,
 }
-SAID = re.compile(r"Learns: (?:([\d,]+) values(?! for))?(?: and )?(?:([\d,]+)(?: values)? for each class)?")
+SAID = re.compile(r"Learns: (?:([\d,]+) values?\b(?! for))?(?: and )?(?:([\d,]+)(?: values)? for each class)?")
 
 
 @pytest.fixture(scope="module")

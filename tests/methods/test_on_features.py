@@ -170,6 +170,61 @@ def test_the_linear_probe_of_few_classes(count):
     assert (method.predict_features(given.views[0])["logits"].argmax(1) == given.label).float().mean() > 0.9
 
 
+# --- GDA --------------------------------------------------------------------------------------------------------------
+
+
+def gda_scores(method, given, feature, new, shrunk=False):
+    """Of one feature (D,): by Gaussians around the classes' means, or around features near to the texts of new ones."""
+    vectors, text = unit(given.views).flatten(0, 1), texts(method)
+    labels, size, scores = given.label.repeat(10), SIZE, []
+    if new:
+        near = [vectors[(vectors @ t).argsort(descending=True)[:64]] for t in text]
+        means = [(sum(own) + 16 * t) / (len(own) + 16) for own, t in zip(near, text)]
+        spreads = [sum(torch.outer(v - t, v - t) for v in own) for own, t in zip(near, text)]
+        each = [size * torch.linalg.inv(s + torch.trace(s) / 63 * torch.eye(size)) for s in spreads]
+        precision = sum(each) / len(each)
+    else:
+        own = [vectors[labels == c] for c in range(3)]
+        means = [sum(v) / len(v) for v in own]
+        spreads = [sum(torch.outer(x - m, x - m) for x in v) for v, m in zip(own, means)]
+        total = sum(spreads)
+        mean = sum(s / (len(v) - 1) for s, v in zip(spreads, own)) / 3
+        shrink = total + torch.trace(total) / (len(vectors) - 1) * torch.eye(size)
+        precision = size * torch.linalg.inv(shrink) if shrunk else torch.linalg.inv(mean)
+    for m, t in zip(means, text):
+        gauss = m @ precision @ feature + math.log(1 / len(text)) - m @ precision @ m / 2
+        scores.append(method.logit_scale * feature @ t + 0.1 * gauss)
+    return torch.stack(scores)
+
+
+@pytest.mark.parametrize("covariance", ["pseudo-inverse", "shrunk"])
+@pytest.mark.parametrize("names", [NAMES, ["violin", "old shoe", "fox"]])
+def test_gda_scores_by_gaussians_beside_zero_shot_clip(names, covariance):
+    given = Given()
+    fitted = build("GDA", given=given, COVARIANCE=covariance)
+    method = build("GDA", names, HEAD_CLASSES=NAMES, COVARIANCE=covariance)
+    method.load_learned_state(fitted.learned_state())
+    found, new = method.predict_features(unit(given.val))["logits"], names is not NAMES
+    expected = torch.stack([gda_scores(method, given, unit(f), new, covariance == "shrunk") for f in given.val])
+    assert given.asked == [10] and (found - expected).abs().max() < 1e-6 * expected.abs().max()  # alpha is fp32
+
+
+def test_gda_takes_each_class_as_what_it_is_and_the_first_best_weight():
+    given = Given()
+    method = build("GDA", given=given)
+    mixed = build("GDA", ["violin", "oak tree"], HEAD_CLASSES=NAMES)
+    mixed.load_learned_state(method.learned_state())
+    (own, bias), (both, biases) = method.classifier(), mixed.classifier()
+    assert torch.allclose(both[1], own[2]) and torch.allclose(biases[1] - math.log(1 / 2), bias[2] - math.log(1 / 3))
+    right = {}
+    for alpha in (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0):
+        method.alpha.fill_(alpha)
+        predicted = method.predict_features(unit(given.val))["logits"].argmax(-1)
+        right[alpha] = int((predicted == given.val_label).sum())
+    method.select(given)
+    assert method.alpha.item() == pytest.approx(max(right, key=right.get))
+
+
 # --- LP++ -------------------------------------------------------------------------------------------------------------
 
 
@@ -235,7 +290,7 @@ def test_classes_of_one_name_have_rows_of_their_own():
     assert build("TipAdapter", ["crane", "violin", "crane"], HEAD_CLASSES=names).rows.tolist() == [0, -1, 2]
 
 
-@pytest.mark.parametrize("name", ["TipAdapter", "TipAdapterF", "LinearProbe", "LPPlusPlus"])
+@pytest.mark.parametrize("name", ["TipAdapter", "TipAdapterF", "LinearProbe", "LPPlusPlus", "GDA"])
 def test_nothing_is_chosen_without_validation_images(name):
     given = Given(validation=False)
     method = build(name, given=given, **FEW.get(name, {}))
