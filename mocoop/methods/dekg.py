@@ -7,7 +7,6 @@ from mocoop.methods.keys import Key
 from mocoop.methods.kgcoop import KEYS as KGCOOP_KEYS
 from mocoop.methods.kgcoop import KgCoOp
 from mocoop.methods.on_features import at_least_fp32
-from mocoop.methods.parts import OnePrompt
 from mocoop.methods.registry import register_method
 from mocoop.methods.tcp import KEYS as TCP_KEYS
 from mocoop.methods.tcp import TCP
@@ -30,8 +29,8 @@ def dependence(learned: Tensor, anchors: Tensor) -> Tensor:
     return ((t - t.mean(0)).t() @ w).square().sum()
 
 
-class Divergent(OnePrompt):
-    """What is put before a method with `anchors`: its loss, and the dependence of its class features on those."""
+class Divergent(KgCoOp):
+    """KgCoOp, or what is made of it: its loss, and the dependence of its class features on those."""
 
     def loss(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
         text = self.class_embeddings()
@@ -43,7 +42,7 @@ class Divergent(OnePrompt):
 
 @register_method("DeKg", node="DEKG", keys=(*KGCOOP_KEYS, *own_keys(unit=True)), published="2025-01",
                  title="KgCoOp, less dependent on hand-written prompts")  # fmt: skip
-class DeKg(Divergent, KgCoOp):
+class DeKg(Divergent):
     """Learns `ctx` (n, width)."""
 
 

@@ -30,6 +30,9 @@ ALPHAS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 class GDA(FeatureMethod):
     """Keeps `vectors` (M, D), the features of all views of the training images, and `labels` (M,); chooses `alpha`."""
 
+    vectors: Tensor
+    labels: Tensor
+    alpha: Tensor
     takes_steps = False
     templates_of = staticmethod(tip_templates)
 
@@ -57,8 +60,8 @@ class GDA(FeatureMethod):
         """Weights (C, D) and biases (C,) of the classes at hand, computed in fp64 once per state."""
         state = self._state_key()
         if self._classifier is None or self._classifier[0] != state:
-            found = self._estimated(self.vectors.double(), self.class_features().double())
-            self._classifier = (state, tuple(value.to(self.vectors.dtype) for value in found))
+            weight, bias = self._estimated(self.vectors.double(), self.class_features().double())
+            self._classifier = (state, (weight.to(self.vectors.dtype), bias.to(self.vectors.dtype)))
         return self._classifier[1]
 
     @torch.no_grad()
@@ -91,7 +94,7 @@ class GDA(FeatureMethod):
         means = (near.sum(1) + copies * text) / (count + copies)
         spread = near - text[:, None]
         each = [shrunk_inverse(own.t() @ own / (count - 1), count) for own in spread]
-        return means, sum(each) / len(each)
+        return means, torch.stack(each).mean(0)
 
     def predict_features(self, image_features: Tensor) -> dict[str, Tensor]:
         features, (weight, bias) = at_least_fp32(image_features), self.classifier()

@@ -36,13 +36,20 @@ _METHODS = {
     "LPPlusPlus": "LP++",
     "CLIPLoRA": "CLIP-LoRA",
     "TwoSFS": "2SFS",
+    "MMRLpp": "MMRL++",
 }
 _TIERS = {"quoted_in_later_paper": "quoted by a later paper"}
 RERUN = "rerun"
 MEAN_OF_H, H_OF_MEANS = "H is the mean of the datasets' H", "H is that of the mean base and new"
 # what the published runs used beyond images and names of the trained classes
 KNOWLEDGE = {
-    **dict.fromkeys(("CLIP-Adapter", "Tip-Adapter-F", "ProGrad", "KgCoOp", "TCP"), "template of the dataset"),
+    **dict.fromkeys(
+        ("CLIP-Adapter", "Tip-Adapter-F", "ProGrad", "KgCoOp", "TCP", "TaskRes", "ProLIP", "DeKg"),
+        "template of the dataset",
+    ),
+    **dict.fromkeys(("MMRL", "MMRL++"), "template of the dataset, settings chosen for the dataset"),
+    "GDA": "template of the dataset, validation images",
+    "ATPrompt": "attributes that a language model named",
     **dict.fromkeys(("LinearProbe", "LP++"), "validation images"),
     "Tip-Adapter": "template of the dataset, validation images",
     "LASP": "templates of several datasets, names of the new classes",
