@@ -61,7 +61,8 @@ def test_the_line_of_a_training_log():
     for losses in ({"loss": torch.tensor(1.0), "acc": 50}, {"loss": 2.0}):
         progress.start_batch()
         progress.data_ready()
-        progress.batch_done(losses)
+        progress.batch_done()
+        progress.add(losses)
     line = progress.line(epoch=1, max_epoch=3, batch=1, num_batches=4, batches_left=6, lr=0.002)
     assert line.startswith("epoch [2/3] batch [2/4] time 0.0") and line.endswith("lr 2.0000e-03 eta 0:00:00")
     assert " loss 2.0000 (1.5000) acc 50.0000 (50.0000) " in line
