@@ -20,8 +20,9 @@ KEYS = (
     *MMRL_KEYS,
     Key("BETA", 0.9, "share of a block's new tokens; what the block below made of the old ones has the rest (released: "
         "0.1 to 0.9 by dataset)", at_least=0.0, at_most=1.0),
-    Key("RES_LORA_DIM", 4, "rank of what the map into each block has of its own", at_least=1, structural=True),
-    Key("PROJ_LORA_DIM", 64, "rank of what is added to CLIP's projection", at_least=1, structural=True),
+    Key("RES_LORA_DIM", 4, "rank of what the map into each block has of its own", at_least=1, at_most=1024,
+        structural=True),
+    Key("PROJ_LORA_DIM", 64, "rank of what is added to CLIP's projection", at_least=1, at_most=1024, structural=True),
 )  # fmt: skip
 
 
