@@ -63,7 +63,7 @@ def test_two_hash_seeds_give_one_run(tmp_path, trainer):
     for name in ("out/history.csv", "out/predictions.csv", "data/split_zhou_images.json"):
         first, second = ((folder / name).read_bytes() for folder in folders)
         assert first == second, name
-    first, second = (sorted((folder / "data/split_fewshot").iterdir()) for folder in folders)
+    first, second = (sorted((folder / "data/split_fewshot/images").iterdir()) for folder in folders)
     assert [path.name for path in first] == ["shot_2-seed_1.jsonl"]
     assert first[0].read_bytes() == second[0].read_bytes()
     assert len({json.loads(line)["classname"] for line in first[0].read_text().splitlines()}) == len(LABELS)
