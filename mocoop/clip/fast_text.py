@@ -169,6 +169,6 @@ class FastTextTower:
         if device.type == "cuda":
             budget = int(torch.cuda.get_device_properties(device).total_memory * CUDA_MEMORY_SHARE)
         # kept of a row by a block: the inputs of two LayerNorms; queries, keys and values, padded, the hidden layer
-        per_row = 2 * self.clip_model.dtype.itemsize + 9 * self._computing_dtype(device).itemsize
+        per_row = 2 * self.clip_model.dtype.itemsize + 10 * self._computing_dtype(device).itemsize
         suffixes = sum(layout.count / len(layout) - layout.prefix_length for layout in layouts) / len(layouts)
         return max(1, int(budget / (len(self.modules) * width * per_row * suffixes)))
