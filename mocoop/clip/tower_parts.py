@@ -1,7 +1,7 @@
 """What is put into one of CLIP's towers for one pass: CLIP itself is shared, and stays as it is."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -44,7 +44,7 @@ class Rows:
         return self.how in ("insert", "append")
 
     def of_prompts(self, members: list[int]) -> "Rows":
-        value = self.value if self.value.dim() == 4 else self.value[None, None]
+        value = _of_prompts(self)
         return replace(self, value=value if len(value) == 1 else value[members[0] : members[-1] + 1])
 
     def of_classes(self, classes: Tensor) -> "Rows":
@@ -105,6 +105,29 @@ class TowerParts:
 
 
 NOTHING = TowerParts()
+
+
+def side_by_side(parts: Sequence[TowerParts | None]) -> TowerParts | None:
+    """What prompts, each with parts of its own, are given in one pass; None unless that is rows put in alike."""
+    each = [one or NOTHING for one in parts]
+    shapes = [{block: (rows.how, _of_prompts(rows).shape) for block, rows in one.rows.items()} for one in each]
+    only_rows = all(
+        one.tokens is None
+        and not (one.adapters or one.lora or one.norms)
+        and all(rows.mix is None and len(_of_prompts(rows)) == 1 for rows in one.rows.values())
+        for one in each
+    )
+    if not only_rows or any(shape != shapes[0] for shape in shapes):
+        return None
+    if not each[0].rows:
+        return NOTHING
+    values = {block: torch.cat([_of_prompts(one.rows[block]) for one in each]) for block in each[0].rows}
+    return TowerParts(rows={block: replace(rows, value=values[block]) for block, rows in each[0].rows.items()})
+
+
+def _of_prompts(rows: Rows) -> Tensor:
+    """(G or 1, C or 1, n, W)."""
+    return rows.value if rows.value.dim() == 4 else rows.value[None, None]
 
 
 def _tensors(value: object) -> Iterator[Tensor]:

@@ -12,6 +12,7 @@ from yacs.config import CfgNode
 
 from mocoop.clip.shares import encode_some
 from mocoop.clip.templates import split_template
+from mocoop.clip.tower_parts import side_by_side
 from mocoop.errors import ConfigError, quoted
 from mocoop.methods.base import PromptMethod, batch_accuracy
 from mocoop.methods.keys import Key, common_keys
@@ -75,7 +76,13 @@ class Mixture(RoutedMethod):
         return expert
 
     def encode_classes(self) -> Tensor:
-        return torch.stack([expert.encode_classes() for expert in self.experts])
+        """Of all experts in one pass if they are prompts with rows alike, else of one after the other."""
+        prompts = [expert for expert in self.experts if isinstance(expert, OnePrompt) and _encodes_its_prompt(expert)]
+        parts = side_by_side([prompt.text_parts() for prompt in prompts]) if prompts else None
+        if parts is None or len(prompts) < len(self.experts):
+            return torch.stack([expert.encode_classes() for expert in self.experts])
+        contexts, layouts = [prompt.context() for prompt in prompts], [prompt.layout for prompt in prompts]
+        return F.normalize(self.text_encoder(contexts, layouts, parts), dim=-1)
 
     def extra_image_features(self, image: Tensor, features: Tensor) -> Tensor:
         """Those of each expert (B, E, D) behind CLIP's own, zero for an image that did not choose it."""
@@ -152,6 +159,12 @@ class Mixture(RoutedMethod):
     def structure(self) -> dict:
         expert = self.experts[0]
         return super().structure() | {expert.entry.node: expert.structure()}
+
+
+def _encodes_its_prompt(expert: OnePrompt) -> bool:
+    """Whether its class features are those of its one prompt, and nothing else."""
+    own = type(expert)
+    return own.encode_classes is OnePrompt.encode_classes and own.class_embeddings is OnePrompt.class_embeddings
 
 
 def _places(chosen: Tensor, expert: int) -> Tensor:

@@ -32,10 +32,13 @@ class OnePrompt(PromptMethod):
     ctx: nn.Parameter
     layout: PromptLayout
 
+    def context(self) -> Tensor | None:
+        """What `layout` takes its vectors from, (n, W), or (C * n, W); None of a fixed prompt."""
+        return self.ctx.flatten(0, -2) if hasattr(self, "ctx") else None
+
     def class_embeddings(self) -> Tensor:
         """Text features of the classes (C, D), not normalised."""
-        contexts = [self.ctx.flatten(0, -2) if hasattr(self, "ctx") else None]  # (n, W), or (C * n, W)
-        return self.text_encoder(contexts, [self.layout], self.text_parts())[0]
+        return self.text_encoder([self.context()], [self.layout], self.text_parts())[0]
 
     def encode_classes(self) -> Tensor:
         return F.normalize(self.class_embeddings(), dim=-1)
