@@ -30,8 +30,6 @@ class Listed:
         title: what it is, in a few words.
         learns: whether it is trained.
         new_classes: whether it can classify others than the trained ones.
-        prompts: how many a class has in a training step: "one", "groups", one for each group of templates, or "images",
-            one for each image.
         file: where it is declared, if that has been read.
         node: name of its node under TRAINER; None for a method without keys.
         expert: whether it may be an expert of Mixture: it starts from words (the key CTX_INIT), and scores and learns
@@ -47,7 +45,6 @@ class Listed:
     title: str = ""
     learns: bool = True
     new_classes: bool = True
-    prompts: str = "one"
     file: Path | None = None
     node: str | None = None
     expert: bool = False
@@ -86,7 +83,6 @@ _EXPECTED: dict[str, tuple[Callable, str]] = {  # of all that a registration say
     "title": (lambda value: isinstance(value, str), "a text"),
     "learns": _FACT,
     "new_classes": _FACT,
-    "prompts": _among("one", "groups", "images"),
     "expert": _FACT,
     "dept_base": _FACT,
     "export": _among("product", "features", "conditional", None),

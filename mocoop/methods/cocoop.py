@@ -19,7 +19,7 @@ KEYS = (
 
 
 @register_method("CoCoOp", node="COCOOP", keys=KEYS, published="2022-03", title="conditional context optimisation",
-                 prompts="images", export="conditional")  # fmt: skip
+                 export="conditional")  # fmt: skip
 class CoCoOp(PromptMethod):
     """Learns `ctx` (n, width) and `meta_net`, which maps an image feature to a shift of all context vectors.
 

@@ -49,7 +49,7 @@ def with_words(cfg: CfgNode, method: str, words: str) -> CfgNode:
 
 
 @register_method("Mixture", node="MIXTURE", keys=KEYS, published="2026-11", title="mixture of any prompt method",
-                 problems=expert_problems, prompts="groups")  # fmt: skip
+                 problems=expert_problems)  # fmt: skip
 class Mixture(RoutedMethod):
     """Learns `experts`, E instances of METHOD, and `router`.
 

@@ -66,7 +66,6 @@ KEY = 'Key("{}", {}, "of a test")'
         ),
         ('node="M", keys=("A",)', "Mine has 'A' among its keys, expected each to be a Key"),
         ('learns="yes"', "learns of the method Mine is 'yes', expected True or False"),
-        ('prompts="two"', "prompts of the method Mine is 'two', expected one of 'one', 'groups', 'images'"),
         ('export="onnx"', "export of the method Mine is 'onnx', expected one of 'product', 'features'"),
         ('export="features"', 'Mine .* with export="features", expected it to implement scoring_tensors'),
         ("expert=True", r"Mine \(.*mine.py\) is registered with expert=True, expected a key CTX_INIT of words"),

@@ -37,7 +37,6 @@ SMALLEST_BATCH_OF_ALL = 4  # TEXT_LOSS_EXPERTS released: below, the release enco
     problems=mocoop_problems,
     published="2024-09",
     title="mixture of prompt learning",
-    prompts="groups",
 )
 class MoCoOp(RoutedMethod):
     """Learns the experts' contexts, the router, and by choice a correction vector and the image tower's LayerNorms.
