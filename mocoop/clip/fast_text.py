@@ -26,8 +26,8 @@ from mocoop.clip.frozen_linear import autocast_dtype, held
 from mocoop.clip.packed_attention import attend, change_rows
 from mocoop.clip.packing import EOT, Plan, make_plan
 from mocoop.clip.prompts import PromptLayout
-from mocoop.clip.residual_block import Block, layer_norm
-from mocoop.clip.tower_parts import NOTHING, TowerParts
+from mocoop.clip.residual_block import Block
+from mocoop.clip.tower_parts import NOTHING, TowerParts, with_weights
 
 CPU_MEMORY_BUDGET = 1 << 30  # bytes of activations kept for the backward pass; more is no faster on a CPU
 CUDA_MEMORY_SHARE = 0.4  # of the device's memory
@@ -120,7 +120,7 @@ class FastTextTower:
         own = normed.index_select(0, plan.ends)
         mixed = attend(block.keys_values(normed), plan.last, block.queries(own))
         x = block.finish(x.index_select(0, plan.ends), mixed, own)
-        return layer_norm(self.clip_model.ln_final, "ln_final", parts)(x).view(*plan.shape, -1)
+        return with_weights(self.clip_model.ln_final, "ln_final.", parts.weights)(x).view(*plan.shape, -1)
 
     def _embed(self, plan: Plan, contexts: Contexts) -> Tensor:
         """Input of the first block, (T, W)."""
