@@ -113,9 +113,9 @@ def _keys(name: str, node: str | None, keys: Sequence[Key], about: dict) -> tupl
 
 
 def methods() -> dict[str, MethodEntry]:
-    """All registered methods by name, in the order of their papers."""
+    """All registered methods by name, in the order of their papers, then of their files, those of others last."""
     _load_entry_points()
-    return {entry.name: entry for entry in in_order(_ENTRIES.values())}
+    return {entry.name: entry for entry in in_order(sorted(_ENTRIES.values(), key=_by_file))}
 
 
 def get_method(name: str) -> MethodEntry:
@@ -193,6 +193,11 @@ def _load_entry_points() -> None:
         except (Exception, SystemExit) as error:
             place = f"the entry point {point.name} of {ENTRY_POINTS} ({point.value})"
             raise ConfigError(f"{place}{_failure(error)}") from error
+
+
+def _by_file(entry: MethodEntry) -> str:
+    module = entry.build.__module__
+    return module if module.startswith("mocoop.methods.") else "~"
 
 
 def _origin(method: Callable) -> tuple[str, str]:

@@ -25,12 +25,13 @@ from mocoop.training.seeding import random_state
 
 FORMAT = 1
 MODEL = "prompt_learner"  # the folder of the checkpoints, as CoOp names it
-FOREIGN_MODELS = (  # as MaPLe, IVLP and PromptSRC, MMA, DePT, and MMRL name it
+FOREIGN_MODELS = (  # as MaPLe, IVLP and PromptSRC, MMA, DePT, MMRL, and SkipTuning name it
     "MultiModalPromptLearner",
     "VLPromptLearner",
     "adapter_learner",
     "PromptLearner",
     "MultiModalRepresentationLearner",
+    "learnable_params",
 )
 logger = logging.getLogger(__name__)
 _DESCRIPTION = {"name": str, "backbone": str, "classnames": list, "structure": dict, "config": dict}
