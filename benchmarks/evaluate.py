@@ -8,7 +8,7 @@ import torch
 from benchmarks import common
 from benchmarks.train_step import NAMES
 from mocoop.engine import get_cfg_default
-from mocoop.training.zero_shot_check import ZeroShotCheck
+from mocoop.training.evaluate import ZeroShotCheck
 
 
 def child(args) -> dict:

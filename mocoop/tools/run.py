@@ -111,7 +111,7 @@ def _run(args: argparse.Namespace) -> int:
         folder = finish(args.protocol, runs, outcome.lacking(), checkout)
         logger.info("Tables, runs, figures and report: %s (%.0f s)", folder, time.monotonic() - started)
     except (MocoopError, OSError) as error:
-        from mocoop.training.failures import explain  # brings torch along
+        from mocoop.training.interruptions import explain  # brings torch along
 
         if (reason := explain(error)) is None:
             raise

@@ -3,7 +3,6 @@
 import logging
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -12,14 +11,12 @@ from yacs.config import CfgNode
 
 from mocoop.clip.shares import together
 from mocoop.distributed import make_alike, world_size
-from mocoop.errors import CheckpointError, TrainingError
+from mocoop.errors import TrainingError
 from mocoop.methods import get_method
 from mocoop.methods.base import PromptMethod
 from mocoop.training.graph import StepGraph, why_eager
-from mocoop.training.optimizer import build_optimizer
+from mocoop.training.optim import EpochScheduler, build_lr_scheduler, build_optimizer, iterations
 from mocoop.training.precision import Precision
-from mocoop.training.run_state import description, learned_state
-from mocoop.training.schedule import EpochScheduler, build_lr_scheduler, iterations
 
 ADVICE = "lower OPTIM.LR or use a higher PREC; the last saved state is kept"
 
@@ -128,39 +125,10 @@ class Learner:
         if broken:
             raise TrainingError(f"after {place} the parameters {', '.join(broken)} are not finite; {ADVICE}")
 
-    def restore(self, checkpoint: dict, path: Path) -> None:
-        """Take over the state of a checkpoint. Raises CheckpointError if it does not fit."""
-        made = description(checkpoint, path)
-        if made and self.method.bound_to_classes() and made["classnames"] != self.method.classnames:
-            raise CheckpointError(
-                f"{path} was trained on other classes or in another order, expected the same to go on"
-            )
-        load_weights(self.method, checkpoint, path)
-        for key, part in self.stateful_parts().items():
-            if key not in checkpoint:
-                raise CheckpointError(
-                    f"{path} has no {key} state, expected a checkpoint of this trainer to resume from"
-                )
-            try:
-                part.load_state_dict(checkpoint[key])
-            except (KeyError, ValueError) as error:
-                reason = f"the state of its {key} does not fit: {error}"
-                raise CheckpointError(f"{path} was made with other settings: {reason}") from error
-        self.method.load_extra_state(checkpoint.get("extra_state", {}))
-
     def stateful_parts(self) -> dict:
         """What has a state of its own beside the method, by its name in a checkpoint."""
         own = {name: part for name, part in vars(self).items() if name in ("optimizer", "scheduler")}
         return own | {"scaler": self.precision.scaler}
-
-
-def load_weights(method: PromptMethod, checkpoint: dict, path: Path) -> None:
-    """Set what the method learned. Raises CheckpointError, naming the file, if it does not fit."""
-    try:
-        state, made = learned_state(checkpoint, path), description(checkpoint, path)
-        method.load_learned_state(method.rows_of_classes(state, made["classnames"]) if made else state)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
 
 
 def grad_clip_norm(cfg: CfgNode) -> float:

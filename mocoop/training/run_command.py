@@ -19,11 +19,10 @@ from mocoop.distributed import check_ranks, first_failure, from_main, is_main, r
 from mocoop.engine import BACKEND, DATASET_REGISTRY, TRAINER_REGISTRY, build_trainer, get_cfg_default
 from mocoop.errors import ConfigError, DataError
 from mocoop.methods import extend_cfg, load_plugin
-from mocoop.training.failures import explain
+from mocoop.training.batches import set_random_seed
+from mocoop.training.interruptions import Stopped, explain, stop_requests
 from mocoop.training.limits import limit_problems
 from mocoop.training.run_folder import hold, writable_folder
-from mocoop.training.seeding import set_random_seed
-from mocoop.training.stopping import Stopped, stop_requests
 from mocoop.training.trainer import PromptTrainer, register_trainers
 from mocoop.versions import collect_env_info
 

@@ -25,31 +25,35 @@ from mocoop.methods.class_rows import check_trainable
 from mocoop.protocol import BOTH
 from mocoop.results.record import plain_config
 from mocoop.training.batches import leave_stopping_to_main, reproducible
-from mocoop.training.checkpoint import BEST_MODEL, load_checkpoint, load_pretrained_weights
-from mocoop.training.evaluation import reset_peak_memory, too_few_images
+from mocoop.training.checkpoint import (
+    BEST_MODEL,
+    MODEL,
+    find_checkpoint,
+    load_checkpoint,
+    load_pretrained_weights,
+    model_folder,
+    remove_resume_files,
+)
+from mocoop.training.evaluate import Tester, Weights, reset_peak_memory, too_few_images
 from mocoop.training.few_shot_features import RunFeatures, wants_best_epoch
+from mocoop.training.interruptions import StopRequest, stop_requests
 from mocoop.training.journal import Journal
-from mocoop.training.learner import Learner, load_weights
+from mocoop.training.learner import Learner
 from mocoop.training.limits import limit_problems
 from mocoop.training.loop import TrainingLoop
+from mocoop.training.optim import check_length, iterations
 from mocoop.training.precision import TEST_PRECISIONS, Precision
-from mocoop.training.resume_files import remove_resume_files
 from mocoop.training.run_state import (
-    MODEL,
     check_classes,
     check_clip,
     check_made_for,
-    find_checkpoint,
     known_of,
     learned_state,
-    model_folder,
+    load_weights,
     structure_of,
     weights_sha256,
     with_structure,
 )
-from mocoop.training.schedule import check_length, iterations
-from mocoop.training.stopping import StopRequest, stop_requests
-from mocoop.training.tester import Tester, Weights
 
 logger = logging.getLogger(__name__)
 

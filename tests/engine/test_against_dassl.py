@@ -17,10 +17,9 @@ from mocoop.engine.lite.transforms import ON_IMAGE, ON_TENSOR, build_transform
 from mocoop.methods import build_method
 from mocoop.results.history import read_history
 from mocoop.training import run_command
+from mocoop.training.batches import set_random_seed
 from mocoop.training.checkpoint import load_checkpoint
-from mocoop.training.optimizer import build_optimizer
-from mocoop.training.schedule import build_lr_scheduler
-from mocoop.training.seeding import set_random_seed
+from mocoop.training.optim import build_lr_scheduler, build_optimizer
 from tests.engine import toy
 from tests.engine.test_backend import open_bridge
 

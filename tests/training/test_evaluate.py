@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import torch
 
-from mocoop.training.evaluation import Measurement, images_per_class, too_few_images
+from mocoop.training.evaluate import Measurement, images_per_class, too_few_images
 
 
 def images(**counts: int) -> list:
