@@ -22,7 +22,7 @@ from mocoop.methods.contract import check_prediction
 from mocoop.names import name_problem
 from mocoop.results.record import FILE_NAME, read_record
 from mocoop.training.checkpoint import MODEL, find_checkpoint, load_checkpoint
-from mocoop.training.precision import Precision
+from mocoop.training.learner import Precision
 from mocoop.training.run_state import check_clip, description, load_weights, structure_of, unserved, with_structure
 
 logger = logging.getLogger(__name__)

@@ -38,7 +38,7 @@ from mocoop.results.record import FILE_NAME, build_record, write_record
 from mocoop.results.routing import RouterTally, summarise_routing
 from mocoop.training.feature_batches import feature_batches
 from mocoop.training.interruptions import StopRequest
-from mocoop.training.precision import Precision
+from mocoop.training.learner import Precision
 
 logger = logging.getLogger(__name__)
 _LINUX_STATUS = Path("/proc/self/status")

@@ -16,6 +16,7 @@ from yacs.config import CfgNode
 
 from mocoop.backbone import check_classnames, check_input, load_clip
 from mocoop.clip.backbone import Backbone
+from mocoop.config import limit_problems
 from mocoop.distributed import from_main, is_main, main_first
 from mocoop.engine import TRAINER_REGISTRY, DataManager, TrainerX
 from mocoop.errors import CheckpointError, ConfigError
@@ -38,11 +39,9 @@ from mocoop.training.evaluate import Tester, Weights, reset_peak_memory, too_few
 from mocoop.training.few_shot_features import RunFeatures, wants_best_epoch
 from mocoop.training.interruptions import StopRequest, stop_requests
 from mocoop.training.journal import Journal
-from mocoop.training.learner import Learner
-from mocoop.training.limits import limit_problems
+from mocoop.training.learner import TEST_PRECISIONS, Learner, Precision
 from mocoop.training.loop import TrainingLoop
 from mocoop.training.optim import check_length, iterations
-from mocoop.training.precision import TEST_PRECISIONS, Precision
 from mocoop.training.run_state import (
     check_classes,
     check_clip,

@@ -27,8 +27,8 @@ from mocoop.training.batches import reproducible, set_random_seed
 from mocoop.training.checkpoint import MODEL, load_checkpoint
 from mocoop.training.few_shot_features import RunFeatures
 from mocoop.training.interruptions import StopRequest
+from mocoop.training.learner import Precision
 from mocoop.training.optim import build_lr_scheduler, build_optimizer, iterations
-from mocoop.training.precision import Precision
 from tests.faults.outcomes import differences
 
 ROOT = Path(__file__).parents[2]

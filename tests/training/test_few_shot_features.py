@@ -11,7 +11,7 @@ from mocoop.training import run_command
 from mocoop.training.batches import reproducible
 from mocoop.training.few_shot_features import RunFeatures
 from mocoop.training.interruptions import StopRequest
-from mocoop.training.precision import Precision
+from mocoop.training.learner import Precision
 
 
 @pytest.fixture

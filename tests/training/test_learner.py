@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mocoop.methods import build_method
-from mocoop.training.precision import Precision
+from mocoop.training.learner import Precision
 from tests.methods.naive import REFERENCES
 from tests.methods.test_coop_and_cocoop import config
 from tests.shipped import STEPPING
