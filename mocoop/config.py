@@ -226,6 +226,7 @@ LIMITS = {
     "OPTIM.WARMUP_MIN_LR": Limits(0),
     "TRAIN.PRINT_FREQ": Limits(1),
     "TRAIN.CUDA_GRAPH": Limits(choices=("auto", "off")),
+    "TEST.EVALUATOR": Limits(choices=("Classification",)),
     "TEST.SPLIT": Limits(choices=("test", "val")),
     "TEST.FINAL_MODEL": Limits(choices=("last_step", "best_val")),
 }

@@ -97,8 +97,8 @@ def save_checkpoint(state: dict, save_dir: str | Path, model_name: str = "") -> 
     return path
 
 
-def save_state(state: dict, path: str | Path) -> None:
-    """Write a dictionary of tensors and plain values, whole or not at all."""
+def save_state(state: object, path: str | Path) -> None:
+    """Write tensors and plain values, whole or not at all."""
     buffer = io.BytesIO()  # where a disk is full, torch's own writer hides the reason
     torch.save(state, buffer)
     write_file(path, buffer.getbuffer())

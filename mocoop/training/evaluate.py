@@ -1,6 +1,7 @@
 """Testing a method: its predictions on a test set, what is measured of them, and the record that is written.
 
-Is it better than what it started from? Zero-shot CLIP is asked about some of the same images.
+The printed result has Dassl's lines, which scripts for CoOp parse; its figures are those of the record. Whether a
+method is better than what it started from is seen by asking zero-shot CLIP about some of the same images.
 """
 
 import hashlib
@@ -26,7 +27,7 @@ from mocoop.clip.shares import apart, together
 from mocoop.clip.templates import single_template
 from mocoop.distributed import from_main, of_all, own_range, world_size
 from mocoop.engine import BACKEND
-from mocoop.errors import quoted
+from mocoop.errors import DataError, quoted
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.contract import check_prediction
 from mocoop.methods.zeroshot import template_features
@@ -36,6 +37,7 @@ from mocoop.results.predictions import FILE_NAME as PREDICTIONS
 from mocoop.results.predictions import predictions_frame, relative_path, write_predictions
 from mocoop.results.record import FILE_NAME, build_record, write_record
 from mocoop.results.routing import RouterTally, summarise_routing
+from mocoop.training.checkpoint import save_state
 from mocoop.training.feature_batches import feature_batches
 from mocoop.training.interruptions import StopRequest
 from mocoop.training.learner import Precision
@@ -88,12 +90,24 @@ class Measurement:
             self.routers.add(**scores, chosen=chosen, gates=gates, labels=labels, domains=domains)
 
     def summary(self, classnames: list[str], base: int | None = None) -> dict:
-        """`metrics` and `per_class` of the run's record; with those of both sides where the first `base` are base."""
+        """`metrics` and `per_class` of the run's record; with those of both sides where the first `base` are base.
+
+        Raises DataError if there was no image.
+        """
+        if not self.labels:
+            raise DataError("the test set has no image, expected at least one")
         ranking, labels = concatenate(self.rankings), torch.cat(self.labels).numpy()
         metrics = compute_metrics(ranking, labels)
         if base is not None:
             metrics |= compute_sides(ranking, labels, base)
         return {"metrics": metrics, "per_class": per_class(ranking, labels, classnames)}
+
+    def confusion_matrix(self) -> Tensor:
+        """(C, C), a row for each class that is a label or a prediction, in their order; rows of labels sum to 1."""
+        from sklearn.metrics import confusion_matrix  # a second to import, which other runs need not wait for
+
+        labels, predictions = torch.cat(self.labels).numpy(), concatenate(self.rankings).predictions
+        return torch.from_numpy(confusion_matrix(labels, predictions, normalize="true"))
 
     def routing(self, group_names: list[str], domain_names: list[str]) -> dict | None:
         """`routing` of the run's record; None for a method that does not route."""
@@ -179,15 +193,17 @@ class Tester:
         self.zero_shot: dict | None = None
 
     @torch.no_grad()
-    def run(self, loader: DataLoader, evaluator: Any, with_zero_shot: bool) -> dict[str, float]:
-        """The evaluator's results over a loader; predictions are kept for `record`."""
-        with together():
-            return self._run(loader, evaluator, with_zero_shot)
-
-    def _run(self, loader: DataLoader, evaluator: Any, with_zero_shot: bool) -> dict[str, float]:
+    def run(self, loader: DataLoader, with_zero_shot: bool) -> dict[str, float]:
+        """Test on a loader's images and print the result, as `print_result`; all is kept for `record`."""
         self.method.eval()
-        evaluator.reset()
-        check = self._zero_shot_check(loader) if with_zero_shot else None
+        with together():
+            self._predict_all(loader, self._zero_shot_check(loader) if with_zero_shot else None)
+        classnames = self.method.classnames
+        base = base_count(len(classnames)) if self.cfg.DATASET.get("SUBSAMPLE_CLASSES") == BOTH else None
+        self.summary = self.measurement.summary(classnames, base)
+        return from_main(self._print)
+
+    def _predict_all(self, loader: DataLoader, check: "ZeroShotCheck | None") -> None:
         use_cache = self.cfg.TEST.get("FEATURE_CACHE", False)  # a CoOp checkout's config lacks the key
         for features, batch in feature_batches(loader, self.method, self.precision, use_cache):
             self.stop.raise_if_asked()
@@ -197,10 +213,16 @@ class Tester:
                 evidence = self.method.routing_evidence(prediction, label)
                 if check is not None:
                     check.add(features, prediction["logits"], batch)
-            evaluator.process(prediction["logits"], label)
             self.measurement.add(prediction | evidence, batch)
         self.zero_shot = check.summary() if check else None
-        return from_main(evaluator.evaluate)
+
+    def _print(self) -> dict[str, float]:
+        results = print_result(**self.summary, by_class=self.cfg.TEST.PER_CLASS_RESULT)
+        if self.cfg.TEST.COMPUTE_CMAT:
+            path = Path(self.cfg.OUTPUT_DIR) / "cmat.pt"
+            save_state(self.measurement.confusion_matrix(), path)
+            print(f"Confusion matrix is saved to {path}")
+        return results
 
     def _predict(self, features: Tensor | None, batch: dict) -> dict[str, Tensor]:
         """`PromptMethod.predict` of a batch; where CLIP's features (B, D) are all that it takes, of these."""
@@ -247,7 +269,7 @@ class Tester:
             command=command,
             seconds={"train": train_seconds, "test": time.time() - self.started},
             peak_memory_mb=peak_memory_mb(self.precision.device),
-            **self.measurement.summary(dataset.classnames, self._base_classes(dataset)),
+            **self.summary,
         )
         if self.zero_shot and self.zero_shot["below"]:
             values = (self.zero_shot[key] for key in ("method_accuracy", "accuracy", "images"))
@@ -255,9 +277,26 @@ class Tester:
         write_predictions(folder / PREDICTIONS, self.measurement.predictions(*names, self.cfg.DATASET.ROOT))
         write_record(folder / FILE_NAME, record)
 
-    def _base_classes(self, dataset: Any) -> int | None:
-        """How many of the classes are base classes, if base and new ones are told apart."""
-        return base_count(len(dataset.classnames)) if self.cfg.DATASET.get("SUBSAMPLE_CLASSES") == BOTH else None
+
+def print_result(metrics: dict[str, float], per_class: list[dict], by_class: bool = False) -> dict[str, float]:
+    """Print a test's result in Dassl's lines; return what they say, first the accuracy, which models are chosen by.
+
+    Args:
+        metrics, per_class: of the run's record. by_class: whether there is a line for each class, too.
+    """
+    classes = [row for row in per_class if row["total"]]
+    total, correct = (sum(row[key] for row in classes) for key in ("total", "correct"))
+    results = {name: metrics[name] for name in ("accuracy", "error_rate", "macro_f1")}
+    print(f"=> result\n* total: {total:,}\n* correct: {correct:,}")
+    print("* accuracy: {accuracy:.1f}%\n* error: {error_rate:.1f}%\n* macro_f1: {macro_f1:.1f}%".format(**results))
+    if by_class:
+        print("=> per-class result")
+        for row in classes:
+            counts = f"total: {row['total']:,}\tcorrect: {row['correct']:,}\tacc: {row['accuracy']:.1f}%"
+            print(f"* class: {row['label']} ({row['classname']})\t{counts}")
+        results["perclass_accuracy"] = metrics["per_class_mean"]
+        print(f"* average: {results['perclass_accuracy']:.1f}%")
+    return results
 
 
 def images_per_class(images: Sequence) -> list[int]:

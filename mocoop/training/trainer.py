@@ -199,7 +199,7 @@ class PromptTrainer(TrainerX):
         print(f"Evaluate on the *{split}* set")
         untrained = self.learner.learns and self.weights is None
         tester = Tester(self.cfg, self.model, self.precision, self.stop)
-        results = tester.run(loader, self.evaluator, with_zero_shot=final and self.weights is not None)
+        results = tester.run(loader, with_zero_shot=final and self.weights is not None)
         self.journal.results(split, results)
         if final and untrained:
             logger.warning("nothing was trained or loaded: no record is written of this test")
