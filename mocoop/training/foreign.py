@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import yaml
 
-from mocoop.methods.registry import MethodEntry, methods
+from mocoop.registry import MethodEntry, methods
 from mocoop.results.coop_logs import log_place, logged_config
 
 INERT_CLASSES = (
