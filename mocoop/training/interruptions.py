@@ -14,7 +14,7 @@ from types import FrameType
 
 import torch
 
-from mocoop.distributed import highest
+from mocoop.distributed import highest, world_size
 from mocoop.errors import MocoopError, reason_of
 
 AGAIN = "run the same command again: it resumes from the last saved state"
@@ -44,8 +44,11 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._shared = world_size() > 1
 
     def is_asked(self) -> bool:
+        if not self._shared:
+            return self.signal is not None
         number = highest(self.signal or 0)  # read once: a signal may arrive at any moment
         self.signal = number or self.signal
         return number > 0
