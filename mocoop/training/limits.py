@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from yacs.config import CfgNode
 
 from mocoop.config import Limits
-from mocoop.data.classes import SUBSETS
+from mocoop.data.item import SUBSETS
 
 MOST_WORKERS = 1024
 MOST_EPOCHS = 1_000_000

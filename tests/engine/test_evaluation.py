@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mocoop.engine.lite.config import get_cfg_default
-from mocoop.engine.lite.evaluation import build_evaluator
+from mocoop.engine.lite.trainer import build_evaluator
 from mocoop.errors import ConfigError, DataError
 
 
