@@ -17,7 +17,7 @@ import pandas as pd
 
 from mocoop.errors import DataError
 from mocoop.protocol import BASE_NEW, PROTOCOLS, TRANSFER, dataset_key
-from mocoop.results.aggregate import harmonic_mean
+from mocoop.results.stats import harmonic_mean
 
 SHIPPED = Path(__file__).with_name("published.csv")
 COLUMNS = ["protocol", "method", "backbone", "dataset", "shots", "split", "value", "source"]

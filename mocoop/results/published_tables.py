@@ -9,10 +9,12 @@ from mocoop.errors import DataError
 from mocoop.protocol import BASE_NEW, CURVE, PROTOCOLS
 from mocoop.registry import listed
 from mocoop.results import published
-from mocoop.results.aggregate import AVERAGE, ENTRY, SOURCE_MARK
 from mocoop.results.coop_logs import LOG_MARK
 from mocoop.results.published import KNOWLEDGE, Entry, PublishedNumbers, published_method
-from mocoop.results.tables import SPREADS, Cell, Table, best_two, cells, entry_namer, shots_name
+from mocoop.results.render import Cell, Table
+from mocoop.results.runs import ENTRY
+from mocoop.results.stats import AVERAGE, SOURCE_MARK
+from mocoop.results.tables import SPREADS, best_two, cells, entry_namer, shots_name
 
 BACKBONE = "ViT-B/16"
 H_NOTE = "H is that of the base and the new accuracy beside it, unless a line above says otherwise."

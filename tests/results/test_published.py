@@ -1,7 +1,6 @@
 import pytest
 
 from mocoop.errors import DataError
-from mocoop.results.aggregate import harmonic_mean
 from mocoop.results.published import (
     AVERAGE,
     H_OF_MEANS,
@@ -14,6 +13,7 @@ from mocoop.results.published import (
     published_method,
     read_published,
 )
+from mocoop.results.stats import harmonic_mean
 
 HEAD = "protocol,method,backbone,dataset,shots,split,value,source"
 ROW = "base2new,MoCoOp,ViT-B/16,oxford_pets,16,base,90.5,my copy"

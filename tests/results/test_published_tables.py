@@ -1,12 +1,11 @@
 import pytest
 
 from mocoop.errors import DataError
-from mocoop.results.by_protocol import summarise
-from mocoop.results.collect import collect
 from mocoop.results.published import load_published
 from mocoop.results.published_tables import beside_table, published_table
-from mocoop.results.render import cell_text, to_latex
-from mocoop.results.tables import Cell
+from mocoop.results.render import Cell, cell_text, to_latex
+from mocoop.results.runs import collect
+from mocoop.results.stats import summarise
 from tests.results.runs import add_base_new, add_run
 
 
