@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mocoop.checkout import find_checkout, program
+from mocoop.errors import DataError
 from mocoop.protocols.execute import run_all
 from mocoop.protocols.plan import Run
 from mocoop.results.record import FILE_NAME, read_record
@@ -101,11 +102,16 @@ def _run(folder: Path, method: str, seed: int) -> Run:
     return Run(name, seed, tuple(argv))
 
 
+def write_inputs(folder: Path) -> None:
+    """Images, and the methods that fail."""
+    write_set(FewShapes("ShapesBoth", "both", seed=3, train=2, val=1, test=4), folder / "data/shapes_both")
+    (folder / "faulty.py").write_text(FAULTY)
+
+
 def soak(count: int, workers: int, alone: int, every: int, folder: Path) -> list[str]:
     """Runs them; one line for each thing that is not as it should be."""
     checkout, notes = find_checkout(), Notes(every)
-    write_set(FewShapes("ShapesBoth", "both", seed=3, train=2, val=1, test=4), folder / "data/shapes_both")
-    (folder / "faulty.py").write_text(FAULTY)
+    write_inputs(folder)
     runs = plan(count, folder)
     pool = logging.getLogger("mocoop.protocols.execute")
     pool.setLevel(logging.DEBUG)
@@ -122,7 +128,11 @@ def soak(count: int, workers: int, alone: int, every: int, folder: Path) -> list
     done = [run for run in runs if run not in outcome.failed]
     compared = [run for run in done if "/Crashes/" in run.name] + done[-1 :: -max(1, len(done) // alone)]
     for run in compared[:alone]:
-        problems += differences(run, checkout, folder)
+        other = elsewhere(run, folder)
+        subprocess.run(
+            [sys.executable, *program(checkout), *other.argv], cwd=checkout, capture_output=True, check=False
+        )
+        problems += differences(run, other)
     _summarise(notes, done, len(compared[:alone]))
     return problems
 
@@ -135,22 +145,23 @@ def _summarise(notes: Notes, done: list[Run], compared: int) -> None:
         print(f"worker {number}: {len(held)} runs, {held[0]:.0f} MB after the first, {max(held):.0f} MB at most")
 
 
-def differences(run: Run, checkout: Path, folder: Path) -> list[str]:
-    """What differs from the same command in a process of its own."""
-    other = replace(run, folder=run.folder.replace(f"{folder}/output", f"{folder}/alone"))
-    argv = [other.folder if word == run.folder else word for word in run.argv]
-    Path(other.folder).mkdir(parents=True)
-    Path(other.folder, "crashed").touch()
-    done = subprocess.run(
-        [sys.executable, *program(checkout), *argv], cwd=checkout, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        return [f"{run.name}: alone it ends with status {done.returncode}: {done.stderr[-300:]}"]
-    one, two = (read_record(Path(each.folder, FILE_NAME)) for each in (run, other))
-    wrong = [f"{run.name}: {field} differs from a run alone" for field in SAME if one[field] != two[field]]
-    if Path(run.folder, "predictions.csv").read_bytes() != Path(other.folder, "predictions.csv").read_bytes():
-        wrong.append(f"{run.name}: predictions.csv differs from that of a run alone")
-    return wrong
+def elsewhere(run: Run, folder: Path) -> Run:
+    """The same command in another folder, where it does not crash."""
+    other = run.folder.replace(f"{folder}/output", f"{folder}/alone")
+    Path(other).mkdir(parents=True)
+    Path(other, "crashed").touch()
+    return replace(run, folder=other, argv=tuple(other if word == run.folder else word for word in run.argv))
+
+
+def differences(run: Run, other: Run) -> list[str]:
+    """What differs between two runs of one command."""
+    try:
+        one, two = (read_record(Path(each.folder, FILE_NAME)) for each in (run, other))
+        wrong = [field for field in SAME if one[field] != two[field]]
+        files = [Path(each.folder, "predictions.csv").read_bytes() for each in (run, other)]
+    except (DataError, KeyError, OSError) as error:
+        return [f"{run.name}: cannot be compared: {type(error).__name__}: {error}"]
+    return [f"{run.name}: {name} differs" for name in wrong + ["predictions.csv"] * (files[0] != files[1])]
 
 
 def main() -> int:
