@@ -16,8 +16,7 @@ from yacs.config import CfgNode
 
 from mocoop.distributed import is_main
 from mocoop.errors import ConfigError, reason_of
-from mocoop.results.history import FILE_NAME as HISTORY
-from mocoop.results.history import HistoryWriter
+from mocoop.results.csv_files import HISTORY, HistoryWriter
 from mocoop.results.record import plain_config
 
 if TYPE_CHECKING:
