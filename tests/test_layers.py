@@ -6,7 +6,7 @@ from pathlib import Path
 
 LIBRARY = Path(__file__).parents[1] / "mocoop"
 LAYERS = [
-    {"errors", "console", "settings", "versions", "__version__"},
+    {"errors", "console", "settings", "timings", "versions", "__version__"},
     {"files", "names", "macro_f1", "pixels"},
     {"images", "catalog", "config", "protocol", "distributed"},
     {"clip", "shapes"},

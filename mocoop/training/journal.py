@@ -9,6 +9,7 @@ from yacs.config import CfgNode
 from mocoop.distributed import is_main
 from mocoop.results.history import FILE_NAME as HISTORY
 from mocoop.results.history import HistoryWriter
+from mocoop.timings import timed
 from mocoop.training import wandb_log
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Journal:
         for name, value in values.items():
             self.scalar(f"{split}/{name}", value, self.epoch)
 
+    @timed("writing")
     def flush(self) -> None:
         """Hand the history to the disk."""
         if self.history is not None:
@@ -70,7 +72,8 @@ class Journal:
 
 def _tensorboard(folder: Path) -> "SummaryWriter | None":
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        with timed("imports"):
+            from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         logger.warning("no TensorBoard log is written; to have one: pip install tensorboard")
         return None

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
+from mocoop import timings
 from mocoop.clip.shares import together
 from mocoop.distributed import from_main, world_size
 from mocoop.engine import BACKEND
@@ -21,8 +22,9 @@ from mocoop.protocol import BOTH, base_count
 from mocoop.results.predictions import FILE_NAME as PREDICTIONS
 from mocoop.results.predictions import write_predictions
 from mocoop.results.record import FILE_NAME, build_record, write_record
+from mocoop.timings import timed
 from mocoop.training.evaluation import Measurement, images_per_class, peak_memory_mb
-from mocoop.training.feature_batches import feature_batches
+from mocoop.training.features import feature_batches
 from mocoop.training.precision import Precision
 from mocoop.training.stopping import StopRequest
 from mocoop.training.zero_shot_check import ZeroShotCheck
@@ -53,6 +55,7 @@ class Tester:
         self.measurement, self.started = Measurement(), time.time()
         self.zero_shot: dict | None = None
 
+    @timed("tests")
     @torch.no_grad()
     def run(self, loader: DataLoader, evaluator: Any, with_zero_shot: bool) -> dict[str, float]:
         """The evaluator's results over a loader; predictions are kept for `record`."""
@@ -63,7 +66,7 @@ class Tester:
         self.method.eval()
         evaluator.reset()
         check = self._zero_shot_check(loader) if with_zero_shot else None
-        use_cache = self.cfg.TEST.get("FEATURE_CACHE", False)  # a CoOp checkout's config lacks the key
+        use_cache = self.cfg.TEST.get("FEATURE_CACHE", True)  # a CoOp checkout's config lacks the key
         for features, batch in feature_batches(loader, self.method, self.precision, use_cache):
             self.stop.raise_if_asked()
             label = batch["label"].to(self.precision.device)
@@ -91,6 +94,7 @@ class Tester:
         images = self.cfg.TEST.get("ZERO_SHOT_IMAGES", 0)
         return ZeroShotCheck(self.cfg, self.method, math.ceil(len(dataset) / images)) if images > 0 else None
 
+    @timed("writing")
     def record(
         self,
         split: str,
@@ -128,7 +132,7 @@ class Tester:
             values = (self.zero_shot[key] for key in ("method_accuracy", "accuracy", "images"))
             logger.warning("worse than untrained: %.1f %%, zero-shot CLIP %.1f %% (on %d of the images)", *values)
         write_predictions(folder / PREDICTIONS, self.measurement.predictions(*names, self.cfg.DATASET.ROOT))
-        write_record(folder / FILE_NAME, record)
+        write_record(folder / FILE_NAME, record | {"timings": timings.so_far()})
 
     def _base_classes(self, dataset: Any) -> int | None:
         """How many of the classes are base classes, if base and new ones are told apart."""

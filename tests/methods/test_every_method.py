@@ -25,7 +25,7 @@ from mocoop.runs.trained_run import load_run
 from mocoop.training import run_command
 from mocoop.training.batches import reproducible
 from mocoop.training.checkpoint import load_checkpoint
-from mocoop.training.few_shot_features import RunFeatures
+from mocoop.training.features import RunFeatures
 from mocoop.training.optimizer import build_optimizer
 from mocoop.training.precision import Precision
 from mocoop.training.run_state import MODEL

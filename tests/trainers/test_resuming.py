@@ -10,7 +10,7 @@ import train
 from mocoop.results.history import read_history
 from mocoop.results.record import FILE_NAME, read_record
 from mocoop.training.checkpoint import load_checkpoint
-from mocoop.training.few_shot_features import RunFeatures
+from mocoop.training.features import RunFeatures
 from mocoop.training.folder_lock import LOCK
 from mocoop.training.resume_files import NEWEST, PREVIOUS, progress
 from mocoop.training.run_state import MODEL
