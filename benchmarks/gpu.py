@@ -22,8 +22,7 @@ from benchmarks.train_step import NAMES
 from mocoop.errors import one_line
 from mocoop.methods.base import PromptMethod
 from mocoop.training.graph import EAGER_STEPS
-from mocoop.training.learner import Learner
-from mocoop.training.precision import Precision
+from mocoop.training.learner import Learner, Precision
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from mocoop.data.item import Item, Splits
 from mocoop.errors import ConfigError, DataError, one_line, quoted
 from mocoop.names import name_problem
-from mocoop.protocol import BOTH, base_count
+from mocoop.protocol import BOTH, SUBSETS, base_count
 
 _CODE = re.compile(r"(?:n\d{8}|\d+)(?:[._-]+(.*))?|[A-Za-z]{1,5}[_-]?\d+")
-SUBSETS = ("all", "base", "new", BOTH)
 
 
 def class_names(items: Sequence[Item], source: str) -> list[str]:

@@ -36,8 +36,8 @@ from mocoop.training.batches import (
     shared_batches,
     whole,
 )
-from mocoop.training.precision import Precision
-from mocoop.training.stopping import StopRequest
+from mocoop.training.interruptions import StopRequest
+from mocoop.training.learner import Precision
 
 GPU_IMAGES = 512  # that a GPU is given at once in a test: a loader's batches leave it waiting for the host
 OF_A_VIEW = 1  # tells the seeds of these augmentations from those of training

@@ -3,27 +3,93 @@
 import logging
 import math
 from collections.abc import Sequence
-from pathlib import Path
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from yacs.config import CfgNode
 
+from mocoop.clip.backbone import Backbone
 from mocoop.clip.shares import together
 from mocoop.distributed import make_alike, world_size
-from mocoop.errors import CheckpointError, TrainingError
+from mocoop.errors import TrainingError
 from mocoop.methods import get_method
 from mocoop.methods.base import PromptMethod
 from mocoop.training.graph import StepGraph, why_eager
-from mocoop.training.optimizer import build_optimizer
-from mocoop.training.precision import Precision
-from mocoop.training.run_state import description, learned_state
-from mocoop.training.schedule import EpochScheduler, build_lr_scheduler, iterations
+from mocoop.training.optim import EpochScheduler, build_lr_scheduler, build_optimizer, iterations
 
 ADVICE = "lower OPTIM.LR or use a higher PREC; the last saved state is kept"
 
+TEST_PRECISIONS = ("peers", "train")
+
 logger = logging.getLogger(__name__)
+
+
+class Precision:
+    """fp32; fp16, CLIP's weights in half precision; amp, fp16 autocast with loss scaling; bf16, bfloat16 autocast.
+
+    On a CPU fp16 and amp run as fp32, with a log line that says so.
+
+    Args:
+        prec: of training.
+        test: "peers" tests as CoOp and its kin do, without autocast; "train" as in training.
+
+    Attributes:
+        asked, used: the precision asked for, and the one that trains.
+        tested: the one that tests.
+        scaler: the loss scaler of amp; it does nothing in the others.
+    """
+
+    def __init__(self, prec: str, device: torch.device, test: str = "peers"):
+        self.asked = self.used = prec
+        self.device = device
+        if device.type == "cpu" and prec in ("fp16", "amp"):
+            self.used = "fp32"
+            logger.info("PREC %s needs a GPU: on the CPU it runs as fp32", prec)
+        self.tested = self.used if test == "train" or self.used == "fp16" else "fp32"
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.used == "amp")
+        place = device if self.scaler.is_enabled() else "cpu"  # where nothing is counted, no GPU need be there
+        self._one, self._skipped = torch.ones((), device=place), torch.zeros((), device=place)
+
+    def prepare(self, clip_model: Backbone) -> Backbone:
+        """CLIP with its weights in this precision."""
+        if self.used == "fp16":
+            clip_model.halve()
+        return clip_model
+
+    def autocast(self, testing: bool = False) -> AbstractContextManager:
+        """The context in which a forward pass runs."""
+        dtypes = {"amp": torch.float16, "bf16": torch.bfloat16}
+        dtype = dtypes.get(self.tested if testing else self.used)
+        return torch.autocast(self.device.type, dtype=dtype) if dtype else nullcontext()
+
+    def backward(self, method: PromptMethod, parts: dict[str, Tensor]) -> None:
+        """The method's backward pass, on losses multiplied by the scaler's number."""
+        scale = self.scaler.scale
+        method.backward({name: scale(value) if value.requires_grad else value for name, value in parts.items()})
+
+    def update(self, model: nn.Module, optimizer: torch.optim.Optimizer, clip_norm: float = 0.0) -> None:
+        """The optimiser's step on the gradients, clipped to `clip_norm` if that is above 0.
+
+        Under amp a step whose gradients overflow is skipped, and the next loss is scaled by less.
+        """
+        if clip_norm > 0:
+            self.scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], clip_norm)
+        if not self.scaler.is_enabled():
+            optimizer.step()
+            return
+        before = self.scaler.scale(self._one)
+        self.scaler.step(optimizer)
+        self.scaler.update()
+        self._skipped += self.scaler.scale(self._one) < before
+
+    def take_skipped(self) -> int:
+        """How many steps amp has skipped since this was last asked."""
+        skipped = int(self._skipped.item())
+        self._skipped.zero_()
+        return skipped
 
 
 class Learner:
@@ -128,39 +194,10 @@ class Learner:
         if broken:
             raise TrainingError(f"after {place} the parameters {', '.join(broken)} are not finite; {ADVICE}")
 
-    def restore(self, checkpoint: dict, path: Path) -> None:
-        """Take over the state of a checkpoint. Raises CheckpointError if it does not fit."""
-        made = description(checkpoint, path)
-        if made and self.method.bound_to_classes() and made["classnames"] != self.method.classnames:
-            raise CheckpointError(
-                f"{path} was trained on other classes or in another order, expected the same to go on"
-            )
-        load_weights(self.method, checkpoint, path)
-        for key, part in self.stateful_parts().items():
-            if key not in checkpoint:
-                raise CheckpointError(
-                    f"{path} has no {key} state, expected a checkpoint of this trainer to resume from"
-                )
-            try:
-                part.load_state_dict(checkpoint[key])
-            except (KeyError, ValueError) as error:
-                reason = f"the state of its {key} does not fit: {error}"
-                raise CheckpointError(f"{path} was made with other settings: {reason}") from error
-        self.method.load_extra_state(checkpoint.get("extra_state", {}))
-
     def stateful_parts(self) -> dict:
         """What has a state of its own beside the method, by its name in a checkpoint."""
         own = {name: part for name, part in vars(self).items() if name in ("optimizer", "scheduler")}
         return own | {"scaler": self.precision.scaler}
-
-
-def load_weights(method: PromptMethod, checkpoint: dict, path: Path) -> None:
-    """Set what the method learned. Raises CheckpointError, naming the file, if it does not fit."""
-    try:
-        state, made = learned_state(checkpoint, path), description(checkpoint, path)
-        method.load_learned_state(method.rows_of_classes(state, made["classnames"]) if made else state)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
 
 
 def grad_clip_norm(cfg: CfgNode) -> float:

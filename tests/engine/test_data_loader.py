@@ -6,7 +6,7 @@ from mocoop.engine.lite.data_manager import DataManager
 from mocoop.engine.lite.dataset import Datum
 from mocoop.engine.lite.transforms import build_transform
 from mocoop.errors import ConfigError, DataError
-from mocoop.training.seeding import set_random_seed
+from mocoop.training.batches import set_random_seed
 
 
 def test_batches(cfg):

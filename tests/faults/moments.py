@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mocoop import files
 from mocoop.results import history
-from mocoop.training.evaluation import Measurement
+from mocoop.training.evaluate import Measurement
 from mocoop.training.learner import Learner
 from mocoop.training.loop import TrainingLoop
 

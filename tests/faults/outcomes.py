@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from mocoop.results import history, predictions, record
+from mocoop.training.checkpoint import MODEL
 from mocoop.training.folder_lock import LOCK
-from mocoop.training.run_state import MODEL
 
 OF_THE_PROCESS = ("seconds", "timings", "peak_memory_mb", "finished", "train_seconds")
 WRITTEN_ANEW = ("log.txt", "tensorboard", "out.txt", "err.txt")

@@ -15,8 +15,8 @@ from mocoop.methods import build_method
 from mocoop.training import features, run_command
 from mocoop.training.batches import reproducible
 from mocoop.training.features import RunFeatures, files_sha256, raw_features
-from mocoop.training.precision import Precision
-from mocoop.training.stopping import StopRequest
+from mocoop.training.interruptions import StopRequest
+from mocoop.training.learner import Precision
 
 
 @pytest.fixture

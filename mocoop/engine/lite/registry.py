@@ -1,4 +1,4 @@
-"""Name -> object registries, so that a config file can name a trainer, a dataset or an evaluator."""
+"""Name -> object registries, so that a config file can name a trainer or a dataset."""
 
 import difflib
 from collections.abc import Callable

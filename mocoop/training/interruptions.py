@@ -1,10 +1,20 @@
-"""What a machine does to a run, in one line that says what to do about it."""
+"""What ends a run before its time: a request to stop, and what a machine does to it.
+
+SIGTERM, as job schedulers send it, and Ctrl-C let a run save its state first. A failure that is no defect of the
+program becomes one line that says what to do about it.
+"""
 
 import errno
 import re
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 import torch
 
+from mocoop.distributed import highest
 from mocoop.errors import MocoopError, reason_of
 
 AGAIN = "run the same command again: it resumes from the last saved state"
@@ -15,6 +25,57 @@ ADVICE = {
     (errno.EMFILE, errno.ENFILE): f"; allow more (ulimit -n) or lower DATALOADER.NUM_WORKERS, then {AGAIN}",
     (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG): "",
 }
+
+
+class Stopped(Exception):
+    """The run was asked to stop; what it needs to go on is saved.
+
+    Attributes:
+        signal: the signal that asked.
+    """
+
+    def __init__(self, number: int):
+        self.signal = signal.Signals(number)
+        super().__init__(f"stopped by {self.signal.name}; run the same command to resume")
+
+
+class StopRequest:
+    """Whether a signal has asked for a stop, this rank or another; all ask after it at the same points."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def is_asked(self) -> bool:
+        number = highest(self.signal or 0)  # read once: a signal may arrive at any moment
+        self.signal = number or self.signal
+        return number > 0
+
+    def raise_if_asked(self) -> None:
+        """Raises Stopped once a stop was asked for."""
+        if self.is_asked() and self.signal is not None:
+            raise Stopped(self.signal)
+
+    def receive(self, number: int, frame: FrameType | None = None) -> None:
+        """A signal's handler: note the first; a second Ctrl-C stops at once, without saving."""
+        if self.signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal = self.signal or number
+
+
+@contextmanager
+def stop_requests() -> Iterator[StopRequest]:
+    """SIGTERM and SIGINT become requests meanwhile (in the main thread, the only one that may handle them)."""
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, request.receive) for number in numbers]
+    try:
+        yield request
+    finally:
+        for number, handler in zip(numbers, before):
+            signal.signal(number, handler)
 
 
 def explain(error: BaseException) -> str | None:
