@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from mocoop.files import read_text
 from mocoop.names import odd_character
 from mocoop.protocol import SUBSETS
 
+BASE = "_BASE_"  # in a yaml file, the path from it to another one, which is merged first
 AUTO = "auto"  # for a list that is found when it is needed
 LARGEST = 1 << 20  # bytes of a config file
 MOST_PROBLEMS = 8  # that one message names
@@ -69,7 +71,51 @@ class Limits:
 
 
 def merge_file(cfg: CfgNode, path: str) -> None:
-    """Merge a yaml file. Raises ConfigError naming the file and every key or value of it that cannot be used."""
+    """Merge a yaml file, and first the one that its `_BASE_` names.
+
+    Raises ConfigError naming the file and every key or value of it that cannot be used.
+    """
+    for file, settings in _with_bases(path):
+        _merge(cfg, _leaves(settings, cfg), file)
+
+
+def read_settings(path: str | Path) -> dict:
+    """The settings of a yaml file over those of its bases, as nested dictionaries. Raises ConfigError."""
+    merged: dict = {}
+    for _, settings in _with_bases(str(path)):
+        _update(merged, settings)
+    return merged
+
+
+def _update(settings: dict, others: dict) -> None:
+    for key, value in others.items():
+        known = settings.get(key)
+        if isinstance(known, dict) and isinstance(value, dict):
+            _update(known, value)
+        else:
+            settings[key] = value
+
+
+def _with_bases(path: str) -> list[tuple[str, dict]]:
+    """(file, its own settings) of a yaml file, after those that it is based on."""
+    files: list[tuple[str, dict]] = []
+    seen: dict[Path, str] = {}
+    while path:
+        if (known := Path(path).resolve()) in seen:
+            raise ConfigError(f"{BASE} goes in a circle: {' -> '.join([*seen.values(), path])}")
+        seen[known] = path
+        if files and not Path(path).is_file():
+            raise ConfigError(f"{files[0][0]}: no file {path}, which {BASE} names{_neighbours(Path(path))}")
+        settings = _load(path)
+        base = settings.pop(BASE, "")
+        if not isinstance(base, str) or Path(base).is_absolute() or odd_character(base):
+            raise ConfigError(f"{path}: {BASE} is {quoted(base)}, expected the path from it to another yaml file")
+        files.insert(0, (path, settings))
+        path = os.path.normpath(Path(path).parent / base) if base else ""
+    return files
+
+
+def _load(path: str) -> dict:
     if not Path(path).is_file():
         raise ConfigError(f"no config file {path}{_neighbours(Path(path))}")
     try:
@@ -78,11 +124,9 @@ def merge_file(cfg: CfgNode, path: str) -> None:
         raise ConfigError(str(error)) from error
     except Exception as error:  # what a tag makes of its text can fail in any way
         raise ConfigError(f"{path} is not valid yaml: {reason_of(error, 300)}") from error
-    if loaded is None:
-        return
-    if not isinstance(loaded, dict):
+    if not isinstance(loaded, (dict, type(None))):
         raise ConfigError(f"{path} holds a {type(loaded).__name__}, expected keys such as DATASET")
-    _merge(cfg, _leaves(loaded, cfg), path)
+    return loaded or {}
 
 
 def merge_overrides(cfg: CfgNode, opts: Sequence[str]) -> None:

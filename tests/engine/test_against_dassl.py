@@ -11,8 +11,7 @@ import train
 from mocoop.backbone import load_clip
 from mocoop.engine.backend import VARIABLE, dassl_is_installed, import_dassl
 from mocoop.engine.lite import config as lite_config
-from mocoop.engine.lite.data_manager import DataManager
-from mocoop.engine.lite.transforms import ON_IMAGE, ON_TENSOR, build_transform
+from mocoop.engine.lite.data import ON_IMAGE, ON_TENSOR, DataManager, build_transform
 from mocoop.methods import build_method
 from mocoop.results.history import read_history
 from mocoop.training import run_command

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from mocoop.errors import DataError
-from mocoop.export.results_tables import results_tables
+from mocoop.export.card import results_tables
 from mocoop.report.protocol_sections import protocol_section
 from mocoop.report.runs import find_runs
 from mocoop.results.agreement import APART, CONDITIONS, KEYS, NOTED, UNPAIRED, apart, deviations

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from yacs.config import CfgNode
 
-from mocoop.engine.lite.data_manager import DataManager
+from mocoop.engine.lite.data import DataManager
 
 
 class TrainerX:

@@ -1,7 +1,9 @@
-"""An index of a large tree of class folders, so that a second start lists nothing.
+"""ImageNet's class folders, called by WordNet id, and `classnames.txt`, which names them.
 
-The index is a text file with names relative to the tree, so that the tree can be moved. It remembers when each class
-folder was last changed and lists again those that were changed since; deleting it is always safe.
+classnames.txt has one class a line in label order: "n01440764 tench". An index of the folders, kept as a text file with
+names relative to the tree so that the tree can be moved, saves a second start from listing a million files: it
+remembers when each class folder was last changed and lists again those that were changed since; deleting it is always
+safe.
 """
 
 import json
@@ -11,6 +13,9 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
+from mocoop.data.base import BenchmarkDataset
+from mocoop.data.item import Item, Splits
+from mocoop.data.lists import parse_lines
 from mocoop.data.paths import list_folders, list_images
 from mocoop.errors import DataError
 from mocoop.files import atomic_write, read_json
@@ -20,15 +25,50 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 
 
+def read_classnames(path: str | os.PathLike) -> dict[str, str]:
+    """Class names by folder name, in the order of the file. Raises DataError naming a line without a class name."""
+    return dict(parse_lines(path, _folder_and_name, "a folder name and a class name"))
+
+
+def _folder_and_name(line: str) -> tuple[str, str]:
+    folder, name = line.split(" ", 1)
+    return folder, name
+
+
+def synset_items(image_dir: str, listing: dict[str, list[str]], names_file: str) -> list[Item]:
+    """The images of class folders, {folder: file names}, labelled in the sorted order of the folders.
+
+    Raises DataError if `names_file` has no class name for a folder.
+    """
+    names = read_classnames(names_file)
+    items: list[Item] = []
+    for label, (folder, files) in enumerate(sorted(listing.items())):
+        if folder not in names:
+            raise DataError(f"{names_file}: no class name for the folder {folder}, expected one for each")
+        items.extend(Item(f"{image_dir}/{folder}/{file}", label, names[folder]) for file in files)
+    return items
+
+
+class SynsetTestSet(BenchmarkDataset):
+    """A test-only variant of ImageNet: one folder per WordNet id, labelled in the sorted order of the ids it has."""
+
+    raw_files = ("classnames.txt",)
+    test_only = True
+
+    def read_raw(self) -> Splits:
+        listing = {folder: list_images(f"{self.image_dir}/{folder}") for folder in list_folders(self.image_dir)}
+        return Splits([], None, synset_items(self.image_dir, listing, f"{self.dataset_dir}/classnames.txt"))
+
+
 def list_class_folders(tree: str, parts: Sequence[str], index_path: str) -> dict[str, dict[str, list[str]]]:
     """The image names of `tree/<part>/<class folder>/`, as {part: {class folder: sorted names}}.
 
     Raises DataError for a part that has no class folders.
     """
-    known = _read(index_path) if os.path.exists(index_path) else {}
+    known = _read_index(index_path) if os.path.exists(index_path) else {}
     fresh = {part: _list_part(tree, part, known.get(part, {})) for part in parts}
     if fresh != known:
-        _write(index_path, fresh)
+        _write_index(index_path, fresh)
     return {part: {name: entry["images"] for name, entry in folders.items()} for part, folders in fresh.items()}
 
 
@@ -49,7 +89,7 @@ def _list_part(tree: str, part: str, known: dict) -> dict[str, dict]:
     return entries
 
 
-def _read(path: str) -> dict:
+def _read_index(path: str) -> dict:
     try:
         content = read_json(path, "index")
         parts = content["parts"] if content["format"] == FORMAT else {}
@@ -62,7 +102,7 @@ def _read(path: str) -> dict:
         return {}
 
 
-def _write(path: str, parts: dict) -> None:
+def _write_index(path: str, parts: dict) -> None:
     try:
         with atomic_write(path) as file:
             json.dump({"format": FORMAT, "parts": parts}, file, ensure_ascii=False, separators=(",", ":"))

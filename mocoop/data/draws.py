@@ -1,18 +1,44 @@
-"""Splits of data that come without one, drawn as CoOp draws them in a fresh process with the same seed.
-
-Images of a folder are taken in sorted order; CoOp takes the order in which the file system lists them.
-"""
+"""What is left to chance: few-shot subsets and splits, drawn as CoOp draws them in a fresh process of that seed."""
 
 import random
 from collections.abc import Sequence
 
-from mocoop.data.base import BenchmarkDataset
-from mocoop.data.fewshot import make_rng
 from mocoop.data.item import Item, Splits, by_label
-from mocoop.data.paths import list_folders, list_images
 from mocoop.errors import DataError
 
+VAL_SHOTS = 4
 TEST_SHARE, VAL_SHARE = 0.3, 0.2  # of own images; CoOp's datasets lend the same share to validation
+
+
+def make_rng(seed: int) -> random.Random:
+    """A generator of its own for `seed`, so that numbers drawn elsewhere change nothing; unseeded when negative."""
+    return random.Random(seed) if seed >= 0 else random.Random()
+
+
+def draw(items: Sequence[Item], shots: int, rng: random.Random) -> list[Item]:
+    """`shots` items of each label without replacement (all of a label that has fewer), labels in order of appearance.
+
+    The draw of Dassl's `DatasetBase.generate_fewshot_dataset`.
+    """
+    drawn = []
+    for members in by_label(items):
+        drawn.extend(rng.sample(members, shots) if len(members) >= shots else members)
+    return drawn
+
+
+def draw_subset(
+    train: Sequence[Item], val: Sequence[Item] | None, shots: int, seed: int
+) -> tuple[list[Item], list[Item] | None]:
+    """Few-shot training items and at most four validation items a class.
+
+    Training is drawn first, validation from what follows of the same generator, as in CoOp's datasets.
+
+    Returns:
+        (train, val), lists of Item; val is None when it was.
+    """
+    rng = make_rng(seed)
+    drawn = draw(train, shots, rng)
+    return drawn, (None if val is None else draw(val, min(shots, VAL_SHOTS), rng))
 
 
 def split_trainval(items: Sequence[Item], rng: random.Random) -> tuple[list[Item], list[Item]]:
@@ -21,7 +47,7 @@ def split_trainval(items: Sequence[Item], rng: random.Random) -> tuple[list[Item
     The draw of CoOp's `OxfordPets.split_trainval`.
     """
     for members in by_label(items):
-        _check(round(len(members) * VAL_SHARE), f"class {members[0].classname!r}", len(members))
+        check_count(round(len(members) * VAL_SHARE), f"class {members[0].classname!r}", len(members))
     return split_off_val(items, rng)
 
 
@@ -37,29 +63,13 @@ def split_classes(classes: Sequence[Sequence[Item]], rng: random.Random) -> Spli
         members = list(members)
         rng.shuffle(members)
         n_train, n_val = round(len(members) * 0.5), round(len(members) * 0.2)
-        _check(min(n_train, n_val, len(members) - n_train - n_val), f"class {members[0].classname!r}", len(members))
+        check_count(
+            min(n_train, n_val, len(members) - n_train - n_val), f"class {members[0].classname!r}", len(members)
+        )
         train.extend(members[:n_train])
         val.extend(members[n_train : n_train + n_val])
         test.extend(members[n_train + n_val :])
     return Splits(train, val, test)
-
-
-class ClassFolders(BenchmarkDataset):
-    """A dataset of one folder for each class, labelled in sorted order, split by `split_classes`."""
-
-    ignored: tuple[str, ...] = ()  # sub-folders that are no classes
-    renamed: dict[str, str] = {}  # class names of sub-folders that are not called like their class
-
-    def read_raw(self) -> Splits:
-        classes = []
-        for label, name in enumerate(name for name in list_folders(self.image_dir) if name not in self.ignored):
-            folder = f"{self.image_dir}/{name}"
-            images = list_images(folder)
-            _check(len(images), folder, len(images))
-            classes.append([Item(f"{folder}/{image}", label, self.renamed.get(name, name)) for image in images])
-        if not classes:
-            raise DataError(f"{self.image_dir}: got no class folder, expected one for each class")
-        return split_classes(classes, make_rng(self.seed))
 
 
 def split_stratified(items: Sequence[Item], rng: random.Random) -> Splits:
@@ -96,6 +106,6 @@ def _share(share: float, total: int, at_least: int) -> int:
     return max(1, round(share * total)) if total >= at_least else 0
 
 
-def _check(smallest: int, name: str, total: int) -> None:
+def check_count(smallest: int, name: str, total: int) -> None:
     if smallest < 1:
         raise DataError(f"{name}: got {total} images, too few to split; put back what is missing or get the split file")

@@ -1,4 +1,4 @@
-"""A user's own images as a dataset: class folders or a csv, read, looked at, split and named."""
+"""A user's own images as a dataset: class folders or a csv, read, inspected, split and named."""
 
 import logging
 import os
@@ -10,15 +10,13 @@ from pathlib import Path
 from yacs.config import CfgNode
 
 from mocoop.data.base import BenchmarkDataset
-from mocoop.data.classes import class_names, code_like_names
 from mocoop.data.config import BAD_IMAGES, add_folder_config
-from mocoop.data.fewshot import make_rng
+from mocoop.data.draws import make_rng, split_off_val, split_stratified
 from mocoop.data.image_csv import label_order, read_class_names, read_image_csv
-from mocoop.data.item import Item, Splits
+from mocoop.data.inspection import about_deep_images, common_range, inspect_images, why_missing
+from mocoop.data.item import Item, Splits, class_names, code_like_names
 from mocoop.data.layout import Row, read_class_folders
-from mocoop.data.look import about_deep_images, common_range, look_at, why_missing
-from mocoop.data.rawsplit import split_off_val, split_stratified
-from mocoop.data.split import read_split, write_split
+from mocoop.data.lists import read_split, write_split
 from mocoop.errors import ConfigError, DataError, one_line, quoted
 from mocoop.images import FULL, MINMAX, own_reading
 
@@ -96,8 +94,8 @@ class OwnImages(BenchmarkDataset):
         node = self.settings
         if node.BAD_IMAGES not in BAD_IMAGES:
             raise ConfigError(f"DATASET.FOLDER.BAD_IMAGES is {node.BAD_IMAGES!r}, expected one of {BAD_IMAGES}")
-        self._looks = look_at(self.dataset_dir, [row.path for row in rows], self.follow_links)
-        self.unreadable = bad = {path: look.problem for path, look in self._looks.items() if look.problem}
+        self._facts = inspect_images(self.dataset_dir, [row.path for row in rows], self.follow_links)
+        self.unreadable = bad = {path: facts.problem for path, facts in self._facts.items() if facts.problem}
         if not bad:
             return rows
         shown = ", ".join(f"{path} ({problem})" for path, problem in list(bad.items())[:SHOWN])
@@ -122,13 +120,13 @@ class OwnImages(BenchmarkDataset):
     def _find_range(self, splits: Splits) -> None:
         """Set DATASET.FOLDER.READ: the range of deep images, one for all that are in the splits."""
         start, node = len(self.image_dir) + 1, self.settings
-        looks = [self._looks[item.impath[start:]] for item in chain(splits.train, splits.val or (), splits.test)]
+        facts = [self._facts[item.impath[start:]] for item in chain(splits.train, splits.val or (), splits.test)]
         node.READ = node.RANGE
         if node.RANGE == MINMAX:
-            found = common_range(looks)
+            found = common_range(facts)
             node.READ = f"{found[0]:.10g},{found[1]:.10g}" if found else FULL
         self.reading = own_reading(node.READ, node.BACKGROUND)
-        self.notes += about_deep_images(looks, self.reading)
+        self.notes += about_deep_images(facts, self.reading)
 
     def _items(self, rows: list[Row]) -> list[Item]:
         names = {label: label for label in label_order(row.label for row in rows)}

@@ -1,6 +1,6 @@
-"""Looking at a user's image files once: which cannot be read, and which values the deep ones have.
+"""Inspecting a user's image files once: which cannot be read, and which values the deep ones have.
 
-What was seen is remembered in `<root>/.mocoop/images.json`, by size and date of each file.
+The results are remembered in `<root>/.mocoop/images.json`, by size and date of each file.
 """
 
 import errno
@@ -33,7 +33,7 @@ OUT = "a link that leads out of the folder; DATASET.FOLLOW_LINKS True follows it
 DARK, FLAT = 0.06, 0.01  # mean and deviation, of 0 to 1, below which a picture shows next to nothing
 
 
-class Look(NamedTuple):
+class ImageFacts(NamedTuple):
     """What one file is: `problem` says why it cannot be read, "" if it can; the rest is of deep pixels, else None.
 
     `low`, `high`, `mean` and `deviation` are in the file's own values, `white` is their full range's end.
@@ -47,41 +47,41 @@ class Look(NamedTuple):
     white: float | None = None
 
 
-def look_at(root: str, paths: Iterable[str], follow_links: bool = False) -> dict[str, Look]:
-    """A look at each file, by its path relative to `root`; links out of `root` count as unreadable unless followed."""
+def inspect_images(root: str, paths: Iterable[str], follow_links: bool = False) -> dict[str, ImageFacts]:
+    """What each file is, by its path relative to `root`; links out of `root` count as unreadable unless followed."""
     known, stamps = _recall(root), {path: _stamp(f"{root}/{path}") for path in paths}
     out = set() if follow_links else linked_out((f"{root}/{path}" for path in stamps), root)
-    looks = {path: Look(OUT) for path in stamps if f"{root}/{path}" in out}
-    inside = [path for path in stamps if path not in looks]
+    all_facts = {path: ImageFacts(OUT) for path in stamps if f"{root}/{path}" in out}
+    inside = [path for path in stamps if path not in all_facts]
     new = [path for path in inside if stamps[path] is None or known.get(path, ("",))[0] != stamps[path]]
     with ThreadPoolExecutor() as pool:
         seen = pool.map(_examine, (f"{root}/{path}" for path in new))
         bar = tqdm(seen, total=len(new), desc="looking at images", disable=None)
-        known |= {path: (stamps[path], look) for path, look in zip(new, bar, strict=True)}
+        known |= {path: (stamps[path], facts) for path, facts in zip(new, bar, strict=True)}
     if new:
         _remember(root, known)
-    return looks | {path: known[path][1] for path in inside}
+    return all_facts | {path: known[path][1] for path in inside}
 
 
-def common_range(looks: Iterable[Look]) -> tuple[float, float] | None:
+def common_range(all_facts: Iterable[ImageFacts]) -> tuple[float, float] | None:
     """The lowest and the highest value of all deep images; None if there is none, or they are all of one value."""
-    low, high = _lowest_and_highest(list(looks))
+    low, high = _lowest_and_highest(list(all_facts))
     return (low, high) if low < high else None
 
 
-def _lowest_and_highest(looks: Sequence[Look]) -> tuple[float, float]:
+def _lowest_and_highest(all_facts: Sequence[ImageFacts]) -> tuple[float, float]:
     """Of all values of deep images; 0 and 0 without one."""
-    lows = [look.low for look in looks if look.low is not None]
-    highs = [look.high for look in looks if look.high is not None]
+    lows = [facts.low for facts in all_facts if facts.low is not None]
+    highs = [facts.high for facts in all_facts if facts.high is not None]
     return min(lows, default=0.0), max(highs, default=0.0)
 
 
-def about_deep_images(looks: Iterable[Look], reading: Reading) -> list[str]:
+def about_deep_images(all_facts: Iterable[ImageFacts], reading: Reading) -> list[str]:
     """A line for each thing that is wrong with the pictures that deep images make: nearly black, nearly white, flat."""
-    deep, faults, lines = [look for look in looks if look.mean is not None], defaultdict(list), []
-    for look in deep:
-        if fault := _fault(look, reading):
-            faults[fault, look.low is None].append(look)
+    deep, faults, lines = [facts for facts in all_facts if facts.mean is not None], defaultdict(list), []
+    for facts in deep:
+        if fault := _fault(facts, reading):
+            faults[fault, facts.low is None].append(facts)
     for (fault, shortened), found in faults.items():
         what = f"{fault}: {len(found)} of the {len(deep)} images with more than 8 bits"
         if shortened:
@@ -97,12 +97,12 @@ def about_deep_images(looks: Iterable[Look], reading: Reading) -> list[str]:
     return lines
 
 
-def _fault(look: Look, reading: Reading) -> str:
+def _fault(facts: ImageFacts, reading: Reading) -> str:
     """What is wrong with the picture that a deep image makes; "" if nothing is, or the image is not deep."""
-    if look.mean is None or look.deviation is None or look.white is None:
+    if facts.mean is None or facts.deviation is None or facts.white is None:
         return ""
-    low, high = (0.0, look.white) if look.low is None else reading.black_and_white(look.white)
-    mean, deviation = (look.mean - low) / (high - low), look.deviation / (high - low)
+    low, high = (0.0, facts.white) if facts.low is None else reading.black_and_white(facts.white)
+    mean, deviation = (facts.mean - low) / (high - low), facts.deviation / (high - low)
     return "nearly black" if mean < DARK else "nearly white" if mean > 1 - DARK else "flat" if deviation < FLAT else ""
 
 
@@ -134,60 +134,60 @@ def _stamp(path: str) -> list[int] | None:
         return None
 
 
-def _examine(path: str) -> Look:
+def _examine(path: str) -> ImageFacts:
     try:
         with open_image(path) as image:
             shortened = any(";16" in str(tile[3]) for tile in image.tile) and not is_deep(image)
             Reading(True, "white").rgb(image)
-            return _values(image, shortened) if shortened or is_deep(image) else Look()
+            return _values(image, shortened) if shortened or is_deep(image) else ImageFacts()
     except FileNotFoundError:
-        return Look(NOT_THERE)
+        return ImageFacts(NOT_THERE)
     except Exception as error:  # PIL's readers fail in many ways on damaged files
-        return Look(reason_of(error))
+        return ImageFacts(reason_of(error))
 
 
-def _values(image: Image.Image, shortened: bool) -> Look:
+def _values(image: Image.Image, shortened: bool) -> ImageFacts:
     """Of colours with 16 bits a channel PIL keeps 8: they are looked at, and no range helps them."""
     values = np.asarray(image.convert("RGB") if shortened else image, dtype=np.float64)
     values = values[np.isfinite(values)]
     if not values.size:
-        return Look("it holds no finite number")
+        return ImageFacts("it holds no finite number")
     statistics = float(values.mean()), float(values.std())
     if shortened:
-        return Look("", None, None, *statistics, 255.0)
-    return Look("", float(values.min()), float(values.max()), *statistics, WHITE[image.mode[0]])
+        return ImageFacts("", None, None, *statistics, 255.0)
+    return ImageFacts("", float(values.min()), float(values.max()), *statistics, WHITE[image.mode[0]])
 
 
-def _recall(root: str) -> dict[str, tuple[list[int] | None, Look]]:
+def _recall(root: str) -> dict[str, tuple[list[int] | None, ImageFacts]]:
     try:
         content = read_json(Path(root, MEMORY))
         entries = content["images"].items() if content["format"] == FORMAT else ()
-        return {path: (stamp, look) for path, (stamp, *values) in entries if _is_look(look := Look(*values))}
+        return {path: (stamp, facts) for path, (stamp, *values) in entries if _is_sound(facts := ImageFacts(*values))}
     except (DataError, AttributeError, TypeError, ValueError, KeyError):
         return {}
 
 
-def _is_look(look: Look) -> bool:
-    span, others = ({type(value) for value in part} for part in (look[1:3], look[3:]))
-    nothing, numbers = {type(None)}, [value for value in look[1:] if value is not None]
-    return isinstance(look.problem, str) and (
+def _is_sound(facts: ImageFacts) -> bool:
+    span, others = ({type(value) for value in part} for part in (facts[1:3], facts[3:]))
+    nothing, numbers = {type(None)}, [value for value in facts[1:] if value is not None]
+    return isinstance(facts.problem, str) and (
         span == others == nothing
         or (
             span in (nothing, {float})
             and others == {float}
             and all(map(math.isfinite, numbers))
-            and (look.white or 0) > 0
+            and (facts.white or 0) > 0
         )
     )
 
 
-def _remember(root: str, known: dict[str, tuple[list[int] | None, Look]]) -> None:
+def _remember(root: str, known: dict[str, tuple[list[int] | None, ImageFacts]]) -> None:
     memory = Path(root, MEMORY)
     try:
         if leads_out(memory.parent, root):  # what is there is not ours
             raise OSError(errno.ELOOP, "a folder on its way is a link that leads out of the data root")
         with atomic_write(memory) as file:
-            images = {path: [stamp, *look] for path, (stamp, look) in known.items() if stamp}
+            images = {path: [stamp, *facts] for path, (stamp, facts) in known.items() if stamp}
             json.dump({"format": FORMAT, "images": images}, file)
     except OSError as error:
         log.warning("the images will be looked at again next time: %s: %s", memory, error.strerror)
