@@ -7,8 +7,8 @@ from pathlib import Path
 LIBRARY = Path(__file__).parents[1] / "mocoop"
 LAYERS = [
     {"errors", "console", "timings", "versions", "__version__"},
-    {"files", "names", "pixels"},
-    {"images", "registry", "config", "protocol", "distributed"},
+    {"files", "names", "pixels", "protocol"},
+    {"images", "registry", "config", "distributed"},
     {"clip", "shapes"},
     {"tiny"},
     {"backbone", "engine"},
