@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from benchmarks.common import VIT_B16, classnames
 from mocoop.checkout import find_checkout, import_datasets
 from mocoop.clip.openai import CLIP
-from mocoop.data.fewshot import VAL_SHOTS
+from mocoop.data.draws import VAL_SHOTS
 from mocoop.engine import DATASET_REGISTRY
 
 WIDTH, HEIGHT, QUALITY = 500, 375, 90
