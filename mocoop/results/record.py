@@ -86,6 +86,7 @@ _OPTIONAL: dict[str, type] = {  # what a record may lack, or have as null
     "zero_shot": dict,  # how the method compares with what it started from
     "command": dict,  # what train.py was asked to do
     "ranks": int,
+    "timings": dict,  # seconds by part, of mocoop.timings
     "routing": dict,  # of mocoop.results.routing, for methods that route
     "error": str,  # why a run failed
 }
@@ -94,6 +95,7 @@ _ITEMS: dict[str, tuple[Kind, str]] = {  # what a list or the values of a dict o
     "precision": (str, "a text for each of train and test"),
     "knowledge": (str, "a list of texts"),
     "zero_shot": (_NUMBER, "numbers"),
+    "timings": (_NUMBER, "numbers"),
     "command": ((str, int, type(None)), "plain values"),
 }
 _CLASS: dict[str, Kind] = {"label": int, "classname": str, "total": int, "correct": int}
