@@ -121,7 +121,7 @@ def remove_resume_files(folder: Path) -> None:
 def newest_state(folder: Path) -> tuple[Path, dict] | None:
     """The file that has seen the most steps and its content; None if the run has left none.
 
-    A damaged file is passed over with a warning, and put aside where the next state would take its place: the last
+    A damaged file is skipped with a warning, and put aside where the next state would take its place: the last
     good one must not be what is written over. Raises CheckpointError if all are damaged.
     """
     best: tuple[Path, dict] | None = None
@@ -134,12 +134,12 @@ def newest_state(folder: Path) -> tuple[Path, dict] | None:
             progress(checkpoint)
         except (CheckpointError, KeyError, TypeError) as error:
             damaged.append(path)
-            logger.warning("passed over, going on from an earlier state: %s", error)
+            logger.warning("skipped, resuming from an earlier state: %s", error)
             continue
         best = max(best, (path, checkpoint), key=lambda found: progress(found[1])) if best else (path, checkpoint)
     if best is None and damaged:
         names = ", ".join(path.name for path in damaged)
-        raise CheckpointError(f"no checkpoint in {folder} is readable ({names}); remove them to start anew")
+        raise CheckpointError(f"no checkpoint in {folder} is readable ({names}); remove them to start over")
     for path in damaged:
         if path.name in (NEWEST, PREVIOUS):
             os.replace(path, path.with_name(path.name + DAMAGED))

@@ -243,7 +243,7 @@ class TrainingLoop:
 
     @contextmanager
     def _saved_if_stopped(self) -> Iterator[None]:
-        """A stop meanwhile leaves the state from before: what has begun is done anew then."""
+        """If stopped inside the block, save the state from before it; the block runs again on resume."""
         state = self._state_within()
         try:
             yield

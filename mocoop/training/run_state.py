@@ -1,4 +1,4 @@
-"""What a run's checkpoint holds: what was learned, what is needed to use it alone, and what is needed to go on.
+"""What a run's checkpoint holds: what was learned, what is needed to use it alone, and what is needed to resume.
 
 Only tensors and plain values, so that it loads with `weights_only=True`; CLIP's frozen weights are not in it.
 """
@@ -92,7 +92,7 @@ def restore(method: PromptMethod, stateful_parts: dict, checkpoint: dict, path: 
     """Take over all that `pack` put into a checkpoint of this method. Raises CheckpointError if it does not fit."""
     made = description(checkpoint, path)
     if made and method.bound_to_classes() and made["classnames"] != method.classnames:
-        raise CheckpointError(f"{path} was trained on other classes or in another order, expected the same to go on")
+        raise CheckpointError(f"{path} was trained on other classes or in another order, expected the same to resume")
     load_weights(method, checkpoint, path)
     for key, part in stateful_parts.items():
         if key not in checkpoint:
@@ -197,7 +197,7 @@ def check_classes(method: PromptMethod, checkpoint: dict, path: str | Path) -> N
             was, got = quoted(value), quoted(dataset.get(key))
             raise CheckpointError(f"{path} has {bound}, and was trained with DATASET.{key} {was}, got {got}")
     if None in known.values():
-        logger.warning("%s has %s, and does not say of which: they are taken for those at hand, in order", path, bound)
+        logger.warning("%s has %s, and does not say of which: the run's own are assumed, in order", path, bound)
 
 
 def unserved(trained: Sequence[str], wanted: Sequence[str]) -> str:

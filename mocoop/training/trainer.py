@@ -40,7 +40,7 @@ from mocoop.training.evaluate import Tester, Weights, reset_peak_memory, too_few
 from mocoop.training.features import RunFeatures, wants_best_epoch
 from mocoop.training.interruptions import StopRequest, stop_requests
 from mocoop.training.journal import Journal
-from mocoop.training.learner import TEST_PRECISIONS, Learner, Precision
+from mocoop.training.learner import Learner, Precision
 from mocoop.training.loop import TrainingLoop
 from mocoop.training.optim import check_length, iterations
 from mocoop.training.run_state import (
@@ -76,10 +76,7 @@ class PromptTrainer(TrainerX):
     # --- building -------------------------------------------------------------------------------------------------
 
     def check_cfg(self, cfg: CfgNode) -> None:
-        problems = limit_problems(cfg) + config_problems(cfg)
-        if cfg.TEST.get("PREC", "peers") not in TEST_PRECISIONS:
-            problems.append(f"TEST.PREC is {cfg.TEST.PREC!r}, expected one of {', '.join(map(repr, TEST_PRECISIONS))}")
-        if problems:
+        if problems := limit_problems(cfg) + config_problems(cfg):
             raise ConfigError("; ".join(problems))
         if cfg.TRAIN.get("DETERMINISTIC", False) and not torch.are_deterministic_algorithms_enabled():
             logger.warning(
@@ -91,15 +88,11 @@ class PromptTrainer(TrainerX):
         """The engine's loaders; the training one depends on the seed alone."""
         with main_first():
             self.dm = DataManager(self.cfg)
-        for name in (
-            "train_loader_x",
-            "train_loader_u",
-            "val_loader",
-            "test_loader",
-            "num_classes",
-            "lab2cname",
-            "num_source_domains",
-        ):
+        loaders, facts = (
+            "train_loader_x train_loader_u val_loader test_loader",
+            "num_classes lab2cname num_source_domains",
+        )
+        for name in f"{loaders} {facts}".split():
             setattr(self, name, getattr(self.dm, name, None))
         if self.cfg.DATASET.get("SPLITS", "") and not hasattr(self.dm.dataset, "manifest_sha256"):
             name, data = self.cfg.DATASET.SPLITS, type(self.dm.dataset).__name__
@@ -150,7 +143,7 @@ class PromptTrainer(TrainerX):
     def train(self) -> None:
         """Train, then test; a method that learns nothing is tested at once.
 
-        Raises Stopped if a signal asks for it; the same command goes on then.
+        Raises Stopped if a signal asks for it; the same command then resumes.
         """
         started = time.time()
         with stop_requests() as self.stop:
