@@ -23,10 +23,9 @@ from torch.utils.checkpoint import checkpoint
 
 from mocoop.clip.backbone import Backbone
 from mocoop.clip.chosen_prompts import Choice, make_choice
-from mocoop.clip.frozen_linear import autocast_dtype, held, without_autocast
 from mocoop.clip.packing import EOT, Attention, Change, Plan, make_plan
 from mocoop.clip.prompts import PromptLayout
-from mocoop.clip.residual_block import Block, layer_norm
+from mocoop.clip.residual_block import Block, autocast_dtype, held, layer_norm, without_autocast
 from mocoop.clip.tower_parts import NOTHING, Rows, TowerParts
 
 CPU_MEMORY_BUDGET = 1 << 30  # bytes of activations kept for the backward pass; more is no faster on a CPU
@@ -59,7 +58,7 @@ class FastTextTower:
         chosen: Tensor | None = None,
     ) -> Tensor:
         """Last states (G, C, R, W), after ln_final, of the positions that are read; of chosen prompts (n,) alone."""
-        layouts, classes = list(layouts), len(layouts[0])
+        layouts, classes = list(layouts), layouts[0].lengths.shape[0]
         prompts = len(layouts) if chosen is None else len(chosen)
         size = self.chunk or self._auto_chunk(layouts)
         self.last_chunk = min(size, prompts * classes)
@@ -170,7 +169,8 @@ class FastTextTower:
             budget = int(torch.cuda.get_device_properties(device).total_memory * CUDA_MEMORY_SHARE)
         # kept of a row by a block: the inputs of two LayerNorms; queries, keys and values, padded, the hidden layer
         per_row = 2 * self.clip_model.dtype.itemsize + 10 * self._computing_dtype(device).itemsize
-        suffixes = sum(layout.count / len(layout) - layout.prefix_length for layout in layouts) / len(layouts)
+        classes, prompts = layouts[0].lengths.shape[0], len(layouts)
+        suffixes = sum(layout.count / classes - layout.prefix_length for layout in layouts) / prompts
         return max(1, int(budget / (len(self.modules) * width * per_row * suffixes)))
 
 

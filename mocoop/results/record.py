@@ -87,6 +87,7 @@ _OPTIONAL: dict[str, tuple[type, Kind | None, str]] = {
     "zero_shot": (dict, _NUMBER, "numbers"),  # how the method compares with what it started from
     "command": (dict, (str, int, type(None)), "plain values"),  # what train.py was asked to do
     "ranks": (int, None, "int"),
+    "timings": (dict, _NUMBER, "numbers"),  # seconds by part, of mocoop.timings
     "routing": (dict, None, "dict"),  # of mocoop.results.routing, for methods that route
     "error": (str, None, "str"),  # why a run failed
 }

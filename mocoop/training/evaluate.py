@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
+from mocoop import timings
 from mocoop.clip.shares import apart, together
 from mocoop.clip.templates import single_template
 from mocoop.distributed import from_main, of_all, own_range, world_size
@@ -36,8 +37,9 @@ from mocoop.results.csv_files import PREDICTIONS, predictions_frame, relative_pa
 from mocoop.results.metrics import Ranking, compute_metrics, compute_sides, concatenate, per_class, rank
 from mocoop.results.record import FILE_NAME, build_record, write_record
 from mocoop.results.routing import RouterTally, summarise_routing
+from mocoop.timings import timed
 from mocoop.training.checkpoint import save_state
-from mocoop.training.feature_batches import feature_batches
+from mocoop.training.features import feature_batches
 from mocoop.training.interruptions import StopRequest
 from mocoop.training.learner import Precision
 
@@ -191,6 +193,7 @@ class Tester:
         self.measurement, self.started = Measurement(), time.time()
         self.zero_shot: dict | None = None
 
+    @timed("tests")
     @torch.no_grad()
     def run(self, loader: DataLoader, with_zero_shot: bool) -> dict[str, float]:
         """Test on a loader's images and print the result, as `print_result`; all is kept for `record`."""
@@ -203,7 +206,7 @@ class Tester:
         return from_main(self._print)
 
     def _predict_all(self, loader: DataLoader, check: "ZeroShotCheck | None") -> None:
-        use_cache = self.cfg.TEST.get("FEATURE_CACHE", False)  # a CoOp checkout's config lacks the key
+        use_cache = self.cfg.TEST.get("FEATURE_CACHE", True)  # a CoOp checkout's config lacks the key
         for features, batch in feature_batches(loader, self.method, self.precision, use_cache):
             self.stop.raise_if_asked()
             label = batch["label"].to(self.precision.device)
@@ -237,6 +240,7 @@ class Tester:
         images = self.cfg.TEST.get("ZERO_SHOT_IMAGES", 0)
         return ZeroShotCheck(self.cfg, self.method, math.ceil(len(dataset) / images)) if images > 0 else None
 
+    @timed("writing")
     def record(
         self,
         split: str,
@@ -274,7 +278,7 @@ class Tester:
             values = (self.zero_shot[key] for key in ("method_accuracy", "accuracy", "images"))
             logger.warning("worse than untrained: %.1f %%, zero-shot CLIP %.1f %% (on %d of the images)", *values)
         write_predictions(folder / PREDICTIONS, self.measurement.predictions(*names, self.cfg.DATASET.ROOT))
-        write_record(folder / FILE_NAME, record)
+        write_record(folder / FILE_NAME, record | {"timings": timings.so_far()})
 
 
 def print_result(metrics: dict[str, float], per_class: list[dict], by_class: bool = False) -> dict[str, float]:

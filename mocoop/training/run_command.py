@@ -13,6 +13,7 @@ import torch
 from PIL import UnidentifiedImageError
 from yacs.config import CfgNode
 
+from mocoop import timings
 from mocoop.config import limit_problems, merge_file, merge_overrides
 from mocoop.console import kept_console, logged
 from mocoop.distributed import check_ranks, first_failure, from_main, is_main, ranks
@@ -112,6 +113,7 @@ def print_config(args: argparse.Namespace, cfg: CfgNode) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train and test, or evaluate, as the command line says; a run that has been done is not done again."""
+    timings.begin()
     cfg = setup_cfg(args)
     if args.no_train and not args.eval_only:  # as in CoOp, an evaluation may say that it trains nothing
         with log_of(writable_folder(cfg.OUTPUT_DIR)):

@@ -13,7 +13,7 @@ from yacs.config import CfgNode
 
 from mocoop.backbone import is_name
 from mocoop.clip.backbone import Backbone
-from mocoop.clip.feature_cache import tensors_sha256
+from mocoop.clip.identity import tensors_sha256
 from mocoop.config import fill
 from mocoop.errors import CheckpointError, quoted
 from mocoop.methods import get_method

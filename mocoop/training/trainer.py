@@ -25,6 +25,7 @@ from mocoop.methods.base import PromptMethod
 from mocoop.methods.class_rows import check_trainable
 from mocoop.protocol import BOTH
 from mocoop.results.record import plain_config
+from mocoop.timings import timed
 from mocoop.training.batches import leave_stopping_to_main, reproducible
 from mocoop.training.checkpoint import (
     BEST_MODEL,
@@ -36,7 +37,7 @@ from mocoop.training.checkpoint import (
     remove_resume_files,
 )
 from mocoop.training.evaluate import Tester, Weights, reset_peak_memory, too_few_images
-from mocoop.training.few_shot_features import RunFeatures, wants_best_epoch
+from mocoop.training.features import RunFeatures, wants_best_epoch
 from mocoop.training.interruptions import StopRequest, stop_requests
 from mocoop.training.journal import Journal
 from mocoop.training.learner import TEST_PRECISIONS, Learner, Precision
@@ -85,6 +86,7 @@ class PromptTrainer(TrainerX):
                 "TRAIN.DETERMINISTIC is True and has no effect: the train.py in use does not ask torch for it"
             )
 
+    @timed("data")
     def build_data_loader(self) -> None:
         """The engine's loaders; the training one depends on the seed alone."""
         with main_first():
@@ -109,11 +111,12 @@ class PromptTrainer(TrainerX):
         for loader in filter(None, (self.val_loader, self.test_loader)):
             loader.worker_init_fn = leave_stopping_to_main
 
+    @timed("method")
     def build_model(self) -> None:
         cfg = self.cfg
         reset_peak_memory(self.device)
         print(f"Loading CLIP (backbone: {cfg.MODEL.BACKBONE.NAME})")
-        with main_first():
+        with main_first(), timed("CLIP"):
             clip_model = load_clip(cfg)
         print(f"CLIP: {clip_model.describe()}")
         check_input(cfg, clip_model)

@@ -1,15 +1,20 @@
 """The features that methods are fitted to: whose they are, their order, their random numbers, and those on the disk."""
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 import train
 from mocoop.backbone import load_clip
 from mocoop.engine import DataManager
+from mocoop.files import file_sha256
 from mocoop.methods import build_method
-from mocoop.training import run_command
+from mocoop.training import features, run_command
 from mocoop.training.batches import reproducible
-from mocoop.training.few_shot_features import RunFeatures
+from mocoop.training.features import RunFeatures, files_sha256, raw_features
 from mocoop.training.interruptions import StopRequest
 from mocoop.training.learner import Precision
 
@@ -29,16 +34,16 @@ def build(runs):
 
 
 def test_views_are_those_of_the_seed_and_no_random_number_is_drawn(build):
-    features, dataset = build()
+    found, dataset = build()
     state = torch.get_rng_state()
-    views, label = features.training(2)
+    views, label = found.training(2)
     assert torch.equal(torch.get_rng_state(), state)
     assert label.tolist() == [item.label for item in dataset.train_x] and views.shape[:2] == (2, len(label))
     assert not torch.equal(views[0], views[1])
     assert torch.equal(build()[0].training(2)[0], views)
-    plain, _ = features.training()
+    plain, _ = found.training()
     assert plain.shape[0] == 1 and (plain.norm(dim=-1) - 1).abs().min() > 1e-3  # not normalised
-    image, label = features.validation()
+    image, label = found.validation()
     assert label.tolist() == [item.label for item in dataset.val] and len(image) == len(label)
 
 
@@ -57,3 +62,32 @@ def test_they_are_kept_on_disk(build, tmp_path, monkeypatch):
     for one, other in zip(found, (again.training(2)[0], again.training()[0], again.validation()[0])):
         assert torch.equal(one, other)
     assert len(list((tmp_path / "views").iterdir())) == 1
+
+
+def test_files_are_hashed_again_only_when_they_have_changed(tmp_path, monkeypatch):
+    monkeypatch.setenv("MOCOOP_CACHE", str(tmp_path / "cache"))
+    paths = [str(tmp_path / name) for name in "ab"]
+    for path in paths:
+        Path(path).write_text(path)
+    hashed = []
+    monkeypatch.setattr(features, "file_sha256", lambda path: hashed.append(path) or file_sha256(path))
+    first = files_sha256(paths)
+    assert first == [file_sha256(path) for path in paths]
+    assert files_sha256(paths) == first and len(hashed) == 4  # they were written just now, and may be again
+    monkeypatch.setattr(features, "SETTLED_SECONDS", 0.0)
+    files_sha256(paths)
+    assert files_sha256(paths) == first and len(hashed) == 6
+    times = os.stat(paths[0])
+    Path(paths[0]).write_text(paths[1])  # as long as before, and with its old time
+    os.utime(paths[0], ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert files_sha256(paths) == [first[1], first[1]]
+    assert files_sha256(paths[::-1]) == [first[1], first[1]]
+
+
+def test_images_in_another_order_than_the_list_are_not_kept(build, tmp_path, monkeypatch):
+    monkeypatch.setenv("MOCOOP_CACHE", str(tmp_path))
+    run, _ = build()
+    loader = DataLoader(run.test_data, batch_size=5, shuffle=True)
+    batches = list(raw_features(loader, run.method, run.precision, use_cache=True))
+    assert sum(len(found) for found, _ in batches) == len(run.test_data)
+    assert not (tmp_path / "images").exists()
