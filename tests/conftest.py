@@ -40,7 +40,7 @@ LONG = (  # tests that train in themselves, start processes, wait, or try many i
     "report/test_write.py",
     "results/figures/",
     "results/test_compare.py",
-    "results/test_paired.py",
+    "results/test_coverage.py",
     "results/test_published_tables.py",
     "scripts/",
     "shapes/test_dataset.py",
