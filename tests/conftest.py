@@ -51,7 +51,7 @@ LONG = (  # tests that train in themselves, start processes, wait, or try many i
     "tools/test_datasets.py",
     "tools/test_run.py",
     "trainers/",
-    "training/test_precision.py",
+    "training/test_learner.py",
     "training/test_ranks.py",
 )
 torch.set_num_threads(1)

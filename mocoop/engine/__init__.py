@@ -9,16 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mocoop.engine.backend import EngineError, choose_backend, import_dassl
-from mocoop.engine.lite.data_loader import DatasetWrapper
-from mocoop.engine.lite.transforms import build_transform
+from mocoop.engine.lite.data import DatasetWrapper, build_transform
 
 BACKEND = choose_backend()
 
 if TYPE_CHECKING or BACKEND == "lite":  # type checkers know the engines by ours
     from mocoop.engine.lite.config import get_cfg_default
-    from mocoop.engine.lite.data_manager import DataManager
-    from mocoop.engine.lite.dataset import DatasetBase, Datum
-    from mocoop.engine.lite.registry import DATASET_REGISTRY, TRAINER_REGISTRY, build_trainer
+    from mocoop.engine.lite.data import DataManager
+    from mocoop.engine.lite.registry import DATASET_REGISTRY, TRAINER_REGISTRY, DatasetBase, Datum, build_trainer
     from mocoop.engine.lite.trainer import TrainerX
 else:
     TRAINER_REGISTRY = import_dassl("dassl.engine").TRAINER_REGISTRY

@@ -86,6 +86,7 @@ _OPTIONAL: dict[str, type] = {  # what a record may lack, or have as null
     "zero_shot": dict,  # how the method compares with what it started from
     "command": dict,  # what train.py was asked to do
     "ranks": int,
+    "timings": dict,  # seconds by part, of mocoop.timings
     "routing": dict,  # of mocoop.results.routing, for methods that route
     "error": str,  # why a run failed
 }
@@ -94,6 +95,7 @@ _ITEMS: dict[str, tuple[Kind, str]] = {  # what a list or the values of a dict o
     "precision": (str, "a text for each of train and test"),
     "knowledge": (str, "a list of texts"),
     "zero_shot": (_NUMBER, "numbers"),
+    "timings": (_NUMBER, "numbers"),
     "command": ((str, int, type(None)), "plain values"),
 }
 _CLASS: dict[str, Kind] = {"label": int, "classname": str, "total": int, "correct": int}
@@ -261,7 +263,7 @@ def config_sha256(config: Mapping, trains: bool = True) -> str:
 
     Of `used_config`, without the seed, where things lie and how the run is watched (CHANGEABLE_KEYS); of any other
     absolute path only its last part counts. Records of earlier versions hold a hash over more keys: whoever compares
-    runs takes it of their `config` anew (`mocoop.results.collect`), so that old and new ones compare.
+    runs takes it of their `config` again (`mocoop.results.runs`), so that old and new ones compare.
     """
     text = json.dumps(portable_config(config, trains), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

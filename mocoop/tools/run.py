@@ -29,9 +29,10 @@ from mocoop.checkout import find_checkout, program
 from mocoop.console import kept_console
 from mocoop.errors import ConfigError, MocoopError
 from mocoop.protocols.configs import COMPARED
+from mocoop.protocols.estimate import estimate
 from mocoop.protocols.execute import run_all, visible_gpus
 from mocoop.protocols.plan import Request, Run, commands, dry_run, find_protocol, indexed, plan_runs
-from mocoop.protocols.schedule import Outcome, Times, estimate
+from mocoop.protocols.schedule import Outcome, Times
 from mocoop.protocols.slurm import Cluster, run_on_slurm
 from mocoop.registry import listed
 from mocoop.tools._arguments import PROTOCOL_NAMES, Names, Numbers
@@ -115,7 +116,7 @@ def _run(args: argparse.Namespace) -> int:
         folder = finish(args.protocol, runs, outcome.lacking(), checkout)
         logger.info("Tables, runs, figures and report: %s (%.0f s)", folder, time.monotonic() - started)
     except (MocoopError, OSError) as error:
-        from mocoop.training.failures import explain  # brings torch along
+        from mocoop.training.interruptions import explain  # brings torch along
 
         if (reason := explain(error)) is None:
             raise

@@ -16,6 +16,7 @@ from yacs.config import CfgNode
 
 from mocoop.backbone import check_classnames, check_input, load_clip
 from mocoop.clip.backbone import Backbone
+from mocoop.config import limit_problems
 from mocoop.distributed import from_main, is_main, main_first
 from mocoop.engine import TRAINER_REGISTRY, DataManager, TrainerX
 from mocoop.errors import CheckpointError, ConfigError
@@ -24,32 +25,35 @@ from mocoop.methods.base import PromptMethod
 from mocoop.methods.class_rows import check_trainable
 from mocoop.protocol import BOTH
 from mocoop.results.record import plain_config
+from mocoop.timings import timed
 from mocoop.training.batches import leave_stopping_to_main, reproducible
-from mocoop.training.checkpoint import BEST_MODEL, load_checkpoint, load_pretrained_weights
-from mocoop.training.evaluation import reset_peak_memory, too_few_images
-from mocoop.training.few_shot_features import RunFeatures, wants_best_epoch
-from mocoop.training.journal import Journal
-from mocoop.training.learner import Learner, load_weights
-from mocoop.training.limits import limit_problems
-from mocoop.training.loop import TrainingLoop
-from mocoop.training.precision import TEST_PRECISIONS, Precision
-from mocoop.training.resume_files import remove_resume_files
-from mocoop.training.run_state import (
+from mocoop.training.checkpoint import (
+    BEST_MODEL,
     MODEL,
+    find_checkpoint,
+    load_checkpoint,
+    load_pretrained_weights,
+    model_folder,
+    remove_resume_files,
+)
+from mocoop.training.evaluate import Tester, Weights, reset_peak_memory, too_few_images
+from mocoop.training.features import RunFeatures, wants_best_epoch
+from mocoop.training.interruptions import StopRequest, stop_requests
+from mocoop.training.journal import Journal
+from mocoop.training.learner import TEST_PRECISIONS, Learner, Precision
+from mocoop.training.loop import TrainingLoop
+from mocoop.training.optim import check_length, iterations
+from mocoop.training.run_state import (
     check_classes,
     check_clip,
     check_made_for,
-    find_checkpoint,
     known_of,
     learned_state,
-    model_folder,
+    load_weights,
     structure_of,
     weights_sha256,
     with_structure,
 )
-from mocoop.training.schedule import check_length, iterations
-from mocoop.training.stopping import StopRequest, stop_requests
-from mocoop.training.tester import Tester, Weights
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +86,7 @@ class PromptTrainer(TrainerX):
                 "TRAIN.DETERMINISTIC is True and has no effect: the train.py in use does not ask torch for it"
             )
 
+    @timed("data")
     def build_data_loader(self) -> None:
         """The engine's loaders; the training one depends on the seed alone."""
         with main_first():
@@ -106,11 +111,12 @@ class PromptTrainer(TrainerX):
         for loader in filter(None, (self.val_loader, self.test_loader)):
             loader.worker_init_fn = leave_stopping_to_main
 
+    @timed("method")
     def build_model(self) -> None:
         cfg = self.cfg
         reset_peak_memory(self.device)
         print(f"Loading CLIP (backbone: {cfg.MODEL.BACKBONE.NAME})")
-        with main_first():
+        with main_first(), timed("CLIP"):
             clip_model = load_clip(cfg)
         print(f"CLIP: {clip_model.describe()}")
         check_input(cfg, clip_model)
@@ -196,7 +202,7 @@ class PromptTrainer(TrainerX):
         print(f"Evaluate on the *{split}* set")
         untrained = self.learner.learns and self.weights is None
         tester = Tester(self.cfg, self.model, self.precision, self.stop)
-        results = tester.run(loader, self.evaluator, with_zero_shot=final and self.weights is not None)
+        results = tester.run(loader, with_zero_shot=final and self.weights is not None)
         self.journal.results(split, results)
         if final and untrained:
             logger.warning("nothing was trained or loaded: no record is written of this test")

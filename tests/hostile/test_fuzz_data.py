@@ -7,15 +7,12 @@ import pickle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mocoop.data.classes import check_labels, class_names
-from mocoop.data.exchange import read_subset
+from mocoop.data.exchange import pickled_subset, read_pickled_subset, read_subset
 from mocoop.data.image_csv import label_order, read_class_names, read_image_csv
-from mocoop.data.index import list_class_folders
-from mocoop.data.item import Item
-from mocoop.data.look import Look, look_at
-from mocoop.data.manifest import encode_manifest, read_manifest, text_sha256
-from mocoop.data.pickled import pickled_subset, read_pickled_subset
-from mocoop.data.split import read_split
+from mocoop.data.imagenet import list_class_folders
+from mocoop.data.inspection import ImageFacts, inspect_images
+from mocoop.data.item import Item, check_labels, class_names
+from mocoop.data.lists import encode_manifest, read_manifest, read_split, text_sha256
 from tests.hostile.fuzz import FUZZ, odd_json, odd_text, spoiled, spoiled_json, value_or_refusal
 from tests.hostile.images import JPEG
 
@@ -150,8 +147,8 @@ def test_what_is_remembered_of_images(folder, value):
         put(folder, name, JPEG)
     (folder / ".mocoop").mkdir(exist_ok=True)
     put(folder, ".mocoop/images.json", json.dumps(value).encode())
-    looks = value_or_refusal("memory of images", look_at, str(folder), ["a.jpg", "b.jpg"])
-    assert looks == {"a.jpg": Look(), "b.jpg": Look()}
+    looks = value_or_refusal("memory of images", inspect_images, str(folder), ["a.jpg", "b.jpg"])
+    assert looks == {"a.jpg": ImageFacts(), "b.jpg": ImageFacts()}
 
 
 @FUZZ

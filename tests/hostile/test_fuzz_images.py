@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mocoop.data.look import look_at
+from mocoop.data.inspection import inspect_images
 from mocoop.images import read_image
 from tests.hostile.fuzz import FUZZ, spoiled, value_or_refusal
 from tests.hostile.images import HARMLESS, PICTURE, encoded, png
@@ -16,7 +16,7 @@ def check(folder, content: bytes) -> None:
     path.write_bytes(content)
     image = value_or_refusal("image", read_image, str(path))
     assert image is None or image.mode == "RGB"
-    problem = look_at(str(folder), ["x.jpg"])["x.jpg"].problem
+    problem = inspect_images(str(folder), ["x.jpg"])["x.jpg"].problem
     assert problem.isprintable() and len(problem) < 400 and (image is None) == bool(problem)
 
 

@@ -13,11 +13,11 @@ from PIL import Image
 import train
 from mocoop.export import export_run
 from mocoop.pixels import Reading
-from mocoop.results.predictions import read_predictions
+from mocoop.results.csv_files import read_predictions
 from mocoop.runs.prediction import Predictor, find_images
 from mocoop.runs.trained_run import load_run
 from mocoop.serve.session import Session
-from mocoop.training.feature_batches import image_key
+from mocoop.training.features import image_key
 from tests.trained import forget_print_handler
 
 ELSEWHERE = """
