@@ -33,8 +33,9 @@ LONG = (  # tests that train in themselves, start processes, wait, or try many i
     "methods/test_mixture.py",
     "methods/test_mixture_runs.py",
     "protocols/test_cluster.py",
-    "protocols/test_runner.py",
+    "protocols/test_execute.py",
     "protocols/test_slurm.py",
+    "protocols/test_soak.py",
     "protocols/test_worker.py",
     "report/test_write.py",
     "results/figures/",
@@ -50,7 +51,7 @@ LONG = (  # tests that train in themselves, start processes, wait, or try many i
     "tools/test_datasets.py",
     "tools/test_run.py",
     "trainers/",
-    "training/test_precision.py",
+    "training/test_learner.py",
     "training/test_ranks.py",
 )
 torch.set_num_threads(1)

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 from mocoop.errors import ConfigError, DataError, one_line, quoted
 from mocoop.names import name_problem
-from mocoop.protocol import BOTH, base_count
+from mocoop.protocol import BOTH, SUBSETS, base_count
 
 LARGEST_LABEL = 2**31 - 1
 _CODE = re.compile(r"(?:n\d{8}|\d+)(?:[._-]+(.*))?|[A-Za-z]{1,5}[_-]?\d+")
-SUBSETS = ("all", "base", "new", BOTH)
 
 
 class Item(NamedTuple):

@@ -5,11 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mocoop.catalog import listed
 from mocoop.checkout import config_names, find_config
-from mocoop.config import read_settings
+from mocoop.config import leaves, read_settings
 from mocoop.errors import ConfigError
-from mocoop.settings import leaves
+from mocoop.registry import listed
 
 FOLDER = "configs/trainers"  # <method>/<cfg>.yaml or <method>/<cfg>/<dataset>.yaml
 COMPARED = ("ZeroshotCLIP", "CoOp", "CoCoOp", "MoCoOp")  # the methods of a protocol where none is named

@@ -25,7 +25,6 @@ import sys
 import time
 from pathlib import Path
 
-from mocoop.catalog import listed
 from mocoop.checkout import find_checkout, program
 from mocoop.console import kept_console
 from mocoop.errors import ConfigError, MocoopError
@@ -34,6 +33,7 @@ from mocoop.protocols.execute import run_all, visible_gpus
 from mocoop.protocols.plan import Request, Run, commands, dry_run, find_protocol, indexed, plan_runs
 from mocoop.protocols.schedule import Outcome, Times, estimate
 from mocoop.protocols.slurm import Cluster, run_on_slurm
+from mocoop.registry import listed
 from mocoop.tools._arguments import PROTOCOL_NAMES, Names, Numbers
 
 TAKES_OVERRIDES = True
@@ -111,7 +111,7 @@ def _run(args: argparse.Namespace) -> int:
         folder = finish(args.protocol, runs, outcome.lacking(), checkout)
         logger.info("Tables, runs, figures and report: %s (%.0f s)", folder, time.monotonic() - started)
     except (MocoopError, OSError) as error:
-        from mocoop.training.failures import explain  # brings torch along
+        from mocoop.training.interruptions import explain  # brings torch along
 
         if (reason := explain(error)) is None:
             raise
@@ -128,9 +128,10 @@ def _execute(runs: list[Run], checkout: Path, args: argparse.Namespace) -> Outco
         options = dict(_option(text) for text in args.slurm_option)
         cluster = Cluster(args.slurm, _minutes(args.time), args.gpus_per_run, args.parallel, options)
         return run_on_slurm(runs, checkout, cluster, args.retries, seconds)
-    if (found := visible_gpus(args.gpus)) < len(args.gpus):
-        raise ConfigError(f"got --gpus {args.gpus[found]}, which this machine does not have")
-    return run_all(runs, checkout, _devices(args), args.retries, seconds)
+    memory = visible_gpus(args.gpus)
+    if absent := [name for name in args.gpus if name not in memory]:
+        raise ConfigError(f"got --gpus {absent[0]}, which this machine does not have")
+    return run_all(runs, checkout, _devices(args), args.retries, seconds, memory)
 
 
 def _run_one(runs: list[Run], index: int, checkout: Path) -> int:

@@ -1,8 +1,9 @@
-"""Training batches that depend on the seed alone: not on the number of loader workers, nor on where a run broke off.
+"""Training batches, and the random numbers of a run. Both depend on the seed alone.
 
-The order of the images is drawn as Dassl draws it, from torch's generator when an epoch starts. The augmentation of an
-image is drawn from generators seeded by (stream, epoch, place in the order), so that any process may load it, and a
-run that goes on in mid-epoch skips batches without loading them.
+They depend neither on the number of loader workers, nor on where a run was interrupted. The order of the images is
+drawn as Dassl draws it, from torch's generator when an epoch starts. The augmentation of an image is drawn from
+generators seeded by (stream, epoch, place in the order), so that any process may load it, and a run that resumes in
+mid-epoch skips batches without loading them. A checkpoint carries the state of all generators.
 """
 
 import random
@@ -116,8 +117,8 @@ def shared_batches(loader: DataLoader) -> DataLoader:
 
 def whole(batch: dict) -> dict:
     """A batch of `shared_batches`, with this rank's images and all else of the whole batch."""
-    if world_size() == 1:
-        return batch
+    if "of" not in batch:
+        return batch  # of a run of one rank
     size = int(batch["of"][0])
     images = {name: value for name, value in batch.items() if name.startswith("img")}
     said = of_all({name: value for name, value in batch.items() if name != "of" and name not in images})
@@ -185,3 +186,35 @@ def generators_seeded(seed: int) -> Iterator[None]:
 def seed_of(*parts: int) -> int:
     """A seed that other parts would not give."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
+
+
+def set_random_seed(seed: int) -> None:
+    """Seed Python's, NumPy's and torch's generators, on every device."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.cuda.manual_seed_all(seed)
+
+
+def random_state() -> dict:
+    """The state of those generators, in tensors, lists and numbers only, so that it loads with `weights_only=True`."""
+    version, words, gauss = random.getstate()
+    numpy = np.random.get_state(legacy=False)
+    keys, position = (numpy["state"][part] for part in ("key", "pos"))
+    return {
+        "python": [version, list(words), gauss],
+        "numpy": [numpy["bit_generator"], keys.tolist(), int(position), int(numpy["has_gauss"]), float(numpy["gauss"])],
+        "torch": torch.get_rng_state(),
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_state(state: dict) -> None:
+    """Put back what `random_state` returned, on CUDA for the device in use."""
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words), gauss))
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(state["torch"].cpu())
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"][0].cpu())

@@ -19,7 +19,7 @@ from mocoop.distributed import from_main, is_main, of_all, own_range, world_size
 from mocoop.files import file_sha256
 from mocoop.methods.base import PromptMethod
 from mocoop.training.batches import merged, shared_batches, whole
-from mocoop.training.precision import Precision
+from mocoop.training.learner import Precision
 
 GPU_IMAGES = 512  # that a GPU is given at once in a test: a loader's batches leave it waiting for the host
 

@@ -13,8 +13,8 @@ from mocoop.files import file_sha256
 from mocoop.methods.base import PromptMethod, keeps
 from mocoop.training.batches import PlacedBatches, SeededDataset, leave_stopping_to_main, seed_of
 from mocoop.training.feature_batches import image_key, raw_features
-from mocoop.training.precision import Precision
-from mocoop.training.stopping import StopRequest
+from mocoop.training.interruptions import StopRequest
+from mocoop.training.learner import Precision
 
 OF_A_VIEW = 1  # tells the seeds of these augmentations from those of training
 

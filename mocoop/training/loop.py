@@ -22,18 +22,15 @@ from mocoop.clip.shares import together
 from mocoop.distributed import from_main, is_main, of_all
 from mocoop.errors import CheckpointError, TrainingError
 from mocoop.results.record import config_differences
-from mocoop.training.batches import PlacedBatches, shared_batches, whole
-from mocoop.training.checkpoint import BEST_MODEL, save_checkpoint
+from mocoop.training.batches import PlacedBatches, random_state, restore_random_state, shared_batches, whole
+from mocoop.training.checkpoint import BEST_MODEL, MODEL, newest_state, progress, save_checkpoint, save_for_resuming
 from mocoop.training.few_shot_features import RunFeatures, wants_best_epoch
-from mocoop.training.journal import Journal
+from mocoop.training.interruptions import Stopped, StopRequest
+from mocoop.training.journal import Journal, Progress
 from mocoop.training.learner import Learner, StepValues
-from mocoop.training.progress import Progress
-from mocoop.training.resume_files import newest_state, progress, save_for_resuming
+from mocoop.training.optim import iterations
 from mocoop.training.run_folder import refuse_other_settings, without_clip
-from mocoop.training.run_state import MODEL, check_clip, check_made_for, known_of, pack, weights_sha256
-from mocoop.training.schedule import iterations
-from mocoop.training.seeding import random_state, restore_random_state
-from mocoop.training.stopping import Stopped, StopRequest
+from mocoop.training.run_state import check_clip, check_made_for, known_of, pack, restore, weights_sha256
 
 CHECKPOINT_MINUTES = 10.0  # if the config, of a CoOp checkout say, lacks TRAIN.CHECKPOINT_MINUTES
 
@@ -211,7 +208,9 @@ class TrainingLoop:
 
     def _save_if_due(self) -> None:
         """Raises Stopped, after saving, if a stop was asked for."""
-        asked = self.stop.is_asked()
+        if self.stop.shared:
+            self.stop.agree()
+        asked = self.stop.signal is not None
         steps = self.cfg.TRAIN.get("CHECKPOINT_STEPS", 0)
         minutes = self.cfg.TRAIN.get("CHECKPOINT_MINUTES", CHECKPOINT_MINUTES)
         by_steps = steps > 0 and self._steps_done() % steps == 0
@@ -282,7 +281,7 @@ class TrainingLoop:
         check_made_for(self.cfg, checkpoint, path)
         check_clip(self.cfg, self.learner.method.clip_model, known_of(checkpoint, path), path)
         self._refuse_beyond_end(path, epoch, batch)
-        self.learner.restore(checkpoint, path)
+        restore(self.learner.method, self.learner.stateful_parts(), checkpoint, path)
         self.best_result = checkpoint["best_result"]
         self.seconds_before = checkpoint.get("train_seconds", 0.0)
         self.order.stream = checkpoint.get("stream", self.order.stream)

@@ -13,17 +13,15 @@ import torch
 from PIL import UnidentifiedImageError
 from yacs.config import CfgNode
 
-from mocoop.config import merge_file, merge_overrides
+from mocoop.config import limit_problems, merge_file, merge_overrides
 from mocoop.console import kept_console, logged
 from mocoop.distributed import check_ranks, first_failure, from_main, is_main, ranks
 from mocoop.engine import BACKEND, DATASET_REGISTRY, TRAINER_REGISTRY, build_trainer, get_cfg_default
 from mocoop.errors import ConfigError, DataError
 from mocoop.methods import extend_cfg, load_plugin
-from mocoop.training.failures import explain
-from mocoop.training.limits import limit_problems
+from mocoop.training.batches import set_random_seed
+from mocoop.training.interruptions import Stopped, explain, stop_requests
 from mocoop.training.run_folder import hold, writable_folder
-from mocoop.training.seeding import set_random_seed
-from mocoop.training.stopping import Stopped, stop_requests
 from mocoop.training.trainer import PromptTrainer, register_trainers
 from mocoop.versions import collect_env_info
 

@@ -23,9 +23,9 @@ from mocoop.results.record import (
     unfinished_record,
     write_record,
 )
-from mocoop.training.checkpoint import load_checkpoint
+from mocoop.training.checkpoint import MODEL, find_checkpoint, load_checkpoint, model_folder
 from mocoop.training.folder_lock import locked
-from mocoop.training.run_state import MODEL, find_checkpoint, learned_state, model_folder, weights_sha256
+from mocoop.training.run_state import learned_state, weights_sha256
 
 SHOWN_DIFFERENCES = 8
 FOLDERS_OF_A_RUN = 7  # <protocol>/<phase>/<dataset>/shots_<n>/<Trainer>/<cfg>/seed<k>

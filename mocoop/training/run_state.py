@@ -19,19 +19,11 @@ from mocoop.errors import CheckpointError, quoted
 from mocoop.methods import get_method
 from mocoop.methods.base import PromptMethod
 from mocoop.results.record import plain_config
-from mocoop.training.checkpoint import BEST_MODEL, epoch_model, last_checkpoint
-from mocoop.training.foreign_run import foreign_description
-from mocoop.training.seeding import random_state
+from mocoop.training.batches import random_state
+from mocoop.training.checkpoint import run_folder
+from mocoop.training.foreign import foreign_description
 
 FORMAT = 1
-MODEL = "prompt_learner"  # the folder of the checkpoints, as CoOp names it
-FOREIGN_MODELS = (  # as MaPLe, IVLP and PromptSRC, MMA, DePT, and MMRL name it
-    "MultiModalPromptLearner",
-    "VLPromptLearner",
-    "adapter_learner",
-    "PromptLearner",
-    "MultiModalRepresentationLearner",
-)
 logger = logging.getLogger(__name__)
 _DESCRIPTION = {"name": str, "backbone": str, "classnames": list, "structure": dict, "config": dict}
 
@@ -94,6 +86,32 @@ def pack(
     return state
 
 
+def restore(method: PromptMethod, stateful_parts: dict, checkpoint: dict, path: Path) -> None:
+    """Take over all that `pack` put into a checkpoint of this method. Raises CheckpointError if it does not fit."""
+    made = description(checkpoint, path)
+    if made and method.bound_to_classes() and made["classnames"] != method.classnames:
+        raise CheckpointError(f"{path} was trained on other classes or in another order, expected the same to go on")
+    load_weights(method, checkpoint, path)
+    for key, part in stateful_parts.items():
+        if key not in checkpoint:
+            raise CheckpointError(f"{path} has no {key} state, expected a checkpoint of this trainer to resume from")
+        try:
+            part.load_state_dict(checkpoint[key])
+        except (KeyError, ValueError) as error:
+            reason = f"the state of its {key} does not fit: {error}"
+            raise CheckpointError(f"{path} was made with other settings: {reason}") from error
+    method.load_extra_state(checkpoint.get("extra_state", {}))
+
+
+def load_weights(method: PromptMethod, checkpoint: dict, path: Path) -> None:
+    """Set what the method learned. Raises CheckpointError, naming the file, if it does not fit."""
+    try:
+        state, made = learned_state(checkpoint, path), description(checkpoint, path)
+        method.load_learned_state(method.rows_of_classes(state, made["classnames"]) if made else state)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
 def learned_state(checkpoint: dict, path: str | Path) -> dict:
     """The learned parameters in a checkpoint of ours, or of CoOp's trainers."""
     state = checkpoint.get("state_dict")
@@ -126,36 +144,6 @@ def description(checkpoint: dict, path: str | Path) -> dict | None:
 def known_of(checkpoint: dict, path: str | Path) -> dict:
     """What a checkpoint says of its method, else what its folder tells (`foreign_description`)."""
     return description(checkpoint, path) or foreign_description(run_folder(path))
-
-
-def model_folder(run: str | Path) -> Path:
-    """Where the checkpoints of a run lie, of ours or of another trainer of CoOp's kind."""
-    found = (Path(run) / name for name in (MODEL, *FOREIGN_MODELS) if (Path(run) / name).is_dir())
-    return next(found, Path(run) / MODEL)
-
-
-def run_folder(path: str | Path) -> Path:
-    """The folder of the run that `path` means: the folder itself, or one of its checkpoints."""
-    path = Path(path).expanduser()
-    folder = path if path.is_dir() else path.parent
-    return folder.parent if folder.name in (MODEL, *FOREIGN_MODELS) else folder
-
-
-def find_checkpoint(folder: Path, epoch: int | None = None) -> Path:
-    """The checkpoint in `folder` after `epoch` epochs, else the best by validation, else the last.
-
-    Raises CheckpointError if there is none.
-    """
-    if epoch is not None:
-        path = folder / epoch_model(epoch)
-    elif (folder / BEST_MODEL).is_file():
-        path = folder / BEST_MODEL
-    else:
-        path = last_checkpoint(folder) or folder / BEST_MODEL
-    if not path.is_file():
-        found = sorted(p.name for p in folder.glob("model*")) if folder.is_dir() else []
-        raise CheckpointError(f"no checkpoint {path}, found {', '.join(found) if found else 'none'} in {folder}")
-    return path
 
 
 def check_made_for(cfg: CfgNode, checkpoint: dict, path: str | Path) -> None:

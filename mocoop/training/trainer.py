@@ -15,6 +15,7 @@ from yacs.config import CfgNode
 
 from mocoop.backbone import check_classnames, check_input, load_clip
 from mocoop.clip.backbone import Backbone
+from mocoop.config import limit_problems
 from mocoop.distributed import from_main, is_main, main_first
 from mocoop.engine import TRAINER_REGISTRY, DataManager, ReadableErrorsLoader, TrainerX
 from mocoop.errors import CheckpointError, ConfigError
@@ -24,31 +25,33 @@ from mocoop.methods.class_rows import check_trainable
 from mocoop.protocol import BOTH
 from mocoop.results.record import plain_config
 from mocoop.training.batches import leave_stopping_to_main, reproducible
-from mocoop.training.checkpoint import BEST_MODEL, load_checkpoint, load_pretrained_weights
-from mocoop.training.evaluation import reset_peak_memory, too_few_images
-from mocoop.training.few_shot_features import RunFeatures, wants_best_epoch
-from mocoop.training.journal import Journal
-from mocoop.training.learner import Learner, load_weights
-from mocoop.training.limits import limit_problems
-from mocoop.training.loop import TrainingLoop
-from mocoop.training.precision import TEST_PRECISIONS, Precision
-from mocoop.training.resume_files import remove_resume_files
-from mocoop.training.run_state import (
+from mocoop.training.checkpoint import (
+    BEST_MODEL,
     MODEL,
+    find_checkpoint,
+    load_checkpoint,
+    load_pretrained_weights,
+    model_folder,
+    remove_resume_files,
+)
+from mocoop.training.evaluate import Tester, Weights, reset_peak_memory, too_few_images
+from mocoop.training.few_shot_features import RunFeatures, wants_best_epoch
+from mocoop.training.interruptions import StopRequest, stop_requests
+from mocoop.training.journal import Journal
+from mocoop.training.learner import TEST_PRECISIONS, Learner, Precision
+from mocoop.training.loop import TrainingLoop
+from mocoop.training.optim import check_length, iterations
+from mocoop.training.run_state import (
     check_classes,
     check_clip,
     check_made_for,
-    find_checkpoint,
     known_of,
     learned_state,
-    model_folder,
+    load_weights,
     structure_of,
     weights_sha256,
     with_structure,
 )
-from mocoop.training.schedule import check_length, iterations
-from mocoop.training.stopping import StopRequest, stop_requests
-from mocoop.training.tester import Tester, Weights
 
 logger = logging.getLogger(__name__)
 
@@ -196,7 +199,7 @@ class PromptTrainer(TrainerX):
         print(f"Evaluate on the *{split}* set")
         untrained = self.learner.learns and self.weights is None
         tester = Tester(self.cfg, self.model, self.precision, self.stop)
-        results = tester.run(loader, self.evaluator, with_zero_shot=final and self.weights is not None)
+        results = tester.run(loader, with_zero_shot=final and self.weights is not None)
         self.journal.results(split, results)
         if final and untrained:
             logger.warning("nothing was trained or loaded: no record is written of this test")

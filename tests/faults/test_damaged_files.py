@@ -9,9 +9,7 @@ import torch
 
 from mocoop.clip.feature_cache import cached_tensor
 from mocoop.errors import CheckpointError
-from mocoop.training.checkpoint import load_checkpoint
-from mocoop.training.resume_files import DAMAGED, NEWEST, PREVIOUS, newest_state, progress
-from mocoop.training.run_state import MODEL
+from mocoop.training.checkpoint import DAMAGED, MODEL, NEWEST, PREVIOUS, load_checkpoint, newest_state, progress
 from tests.faults.moments import Moments, kill, training_steps
 from tests.faults.outcomes import differences
 

@@ -10,8 +10,8 @@ from mocoop.methods import build_method
 from mocoop.training import run_command
 from mocoop.training.batches import reproducible
 from mocoop.training.few_shot_features import RunFeatures
-from mocoop.training.precision import Precision
-from mocoop.training.stopping import StopRequest
+from mocoop.training.interruptions import StopRequest
+from mocoop.training.learner import Precision
 
 
 @pytest.fixture

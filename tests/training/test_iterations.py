@@ -5,11 +5,11 @@ import torch
 
 import train
 from mocoop.errors import ConfigError
-from mocoop.results.history import read_history
+from mocoop.results.csv_files import read_history
 from mocoop.results.record import read_record
 from mocoop.training import run_command
 from mocoop.training.learner import Learner
-from mocoop.training.schedule import check_length, iterations
+from mocoop.training.optim import check_length, iterations
 from tests.trainers.test_train import command
 
 SMALL = ["DATASET.NUM_SHOTS", "1", "DATASET.SUBSAMPLE_CLASSES", "base", "DATALOADER.TRAIN_X.BATCH_SIZE", "12"]

@@ -12,8 +12,7 @@ import torch
 import train
 from mocoop.errors import ConfigError
 from mocoop.training import loop, run_command
-from mocoop.training.checkpoint import load_checkpoint
-from mocoop.training.resume_files import progress
+from mocoop.training.checkpoint import load_checkpoint, progress
 from tests.trainers.test_train import command, refused
 
 LINE = re.compile(

@@ -12,14 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from mocoop.catalog import listed
-from mocoop.results.history import FILE_NAME as HISTORY
-from mocoop.results.history import read_history
-from mocoop.results.predictions import read_predictions
+from mocoop.registry import listed
+from mocoop.results.csv_files import HISTORY, read_history, read_predictions
 from mocoop.results.record import read_record
-from mocoop.training.checkpoint import last_checkpoint, load_checkpoint
-from mocoop.training.resume_files import NEWEST
-from mocoop.training.run_state import MODEL
+from mocoop.training.checkpoint import MODEL, NEWEST, last_checkpoint, load_checkpoint
 from tests.faults.moments import Moments, kill, training_steps
 from tests.faults.runs import BY_STEPS, STEPS
 from tests.faults.victims import training

@@ -24,9 +24,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
-from mocoop.catalog import listed
 from mocoop.files import atomic_write
-from mocoop.results.aggregate import rank
+from mocoop.registry import listed
+from mocoop.results.stats import rank
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType

@@ -1,4 +1,4 @@
-"""What was learned for each class is found by the class's name, in whatever order the classes stand."""
+"""What a checkpoint holds: classes are found by their names, and what does not fit is one line."""
 
 import pytest
 import torch
@@ -6,8 +6,9 @@ from yacs.config import CfgNode
 
 from mocoop.errors import CheckpointError
 from mocoop.methods import build_method, extend_cfg
-from mocoop.training.learner import load_weights
-from mocoop.training.run_state import check_classes, describe_method
+from mocoop.training.checkpoint import load_checkpoint
+from mocoop.training.learner import Learner
+from mocoop.training.run_state import check_classes, describe_method, load_weights, restore
 from tests.small_clip import small_clip
 
 TRAINED, OTHERS = ["cat", "oak tree", "violin"], ["violin", "cat", "oak tree"]
@@ -75,3 +76,39 @@ def test_other_classes_are_named_beside_those_that_were_trained():
     )
     with pytest.raises(CheckpointError, match=expected):
         check_classes(other, checkpoint, "x.pth")
+
+
+@pytest.fixture
+def saved(trained_runs):
+    path = trained_runs.of("coop") / "prompt_learner/model.pth.tar-1"
+    return path, load_checkpoint(path)
+
+
+@pytest.fixture
+def learner(trained_runs) -> Learner:
+    return trained_runs.trainer("coop").learner
+
+
+def test_an_optimiser_of_other_groups_is_one_line(saved, learner):
+    path, checkpoint = saved
+    checkpoint["optimizer"]["param_groups"].append(dict(checkpoint["optimizer"]["param_groups"][0]))
+    with pytest.raises(
+        CheckpointError, match="made with other settings: the state of its optimizer does not"
+    ) as caught:
+        restore(learner.method, learner.stateful_parts(), checkpoint, path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_state_that_training_needs_is_named(saved, learner):
+    path, checkpoint = saved
+    del checkpoint["scheduler"]
+    with pytest.raises(CheckpointError, match="has no scheduler state, expected a checkpoint of this trainer"):
+        restore(learner.method, learner.stateful_parts(), checkpoint, path)
+
+
+def test_weights_of_another_shape_are_one_line(saved, learner):
+    path, checkpoint = saved
+    checkpoint["state_dict"]["ctx"] = checkpoint["state_dict"]["ctx"][:2]
+    with pytest.raises(CheckpointError) as caught:
+        restore(learner.method, learner.stateful_parts(), checkpoint, path)
+    assert str(path) in str(caught.value) and "ctx" in str(caught.value) and "\n" not in str(caught.value)

@@ -1,10 +1,13 @@
+"""What ends a run: requests to stop, and what a machine does."""
+
 import errno
 import os
+import signal
 
 import pytest
 import torch
 
-from mocoop.training.failures import explain
+from mocoop.training.interruptions import Stopped, explain, stop_requests
 
 
 def os_error(number: int) -> OSError:
@@ -42,3 +45,16 @@ def test_what_a_machine_does_is_explained_in_one_line(name):
 )
 def test_what_may_be_a_defect_is_not(error):
     assert explain(error) is None
+
+
+def test_a_second_interrupt_stops_at_once():
+    with stop_requests() as request:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert request.signal == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    with stop_requests() as request:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)  # schedulers may repeat it
+        with pytest.raises(Stopped, match="stopped by SIGTERM"):
+            request.raise_if_asked()

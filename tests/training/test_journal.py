@@ -7,7 +7,7 @@ import pytest
 from yacs.config import CfgNode
 
 from mocoop.errors import ConfigError
-from mocoop.training import wandb_log
+from mocoop.training.journal import start_wandb
 
 
 def config(project=""):
@@ -54,12 +54,12 @@ def notes(monkeypatch):
 @pytest.mark.parametrize("cfg", [config(), CfgNode({"TRAIN": {}})])
 def test_off_by_default_and_not_imported(monkeypatch, tmp_path, cfg):
     monkeypatch.setitem(sys.modules, "wandb", None)  # importing it fails
-    assert wandb_log.start(cfg, tmp_path) is None
+    assert start_wandb(cfg, tmp_path) is None
     assert list(tmp_path.iterdir()) == []
 
 
 def test_values_are_logged_with_a_step_for_each_section(notes, tmp_path):
-    log = wandb_log.start(config("prompts"), tmp_path)
+    log = start_wandb(config("prompts"), tmp_path)
     log.scalar("train/loss", 2.5, 0)
     log.scalar("train/acc", 50.0, 0)
     log.scalar("test/accuracy", 80.0, 5)
@@ -81,8 +81,8 @@ def test_values_are_logged_with_a_step_for_each_section(notes, tmp_path):
 
 def test_a_run_that_goes_on_stays_one_run(notes, tmp_path):
     for _ in range(2):
-        wandb_log.start(config("prompts"), tmp_path / "a").close()
-    wandb_log.start(config("prompts"), tmp_path / "b").close()
+        start_wandb(config("prompts"), tmp_path / "a").close()
+    start_wandb(config("prompts"), tmp_path / "b").close()
     ids = [call[1]["id"] for call in notes.calls if call[0] == "init"]
     assert ids[0] == ids[1] != ids[2]
 
@@ -95,7 +95,7 @@ def test_a_missing_package_and_a_missing_login_are_one_line(notes, monkeypatch, 
     with pytest.raises(
         ConfigError, match=r"cannot be started \(api_key not configured \(no-tty\)\): run `wandb login`"
     ):
-        wandb_log.start(config("prompts"), tmp_path)
+        start_wandb(config("prompts"), tmp_path)
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ConfigError, match='TRAIN.WANDB is "prompts", but wandb cannot be imported .*pip install wandb'):
-        wandb_log.start(config("prompts"), tmp_path)
+        start_wandb(config("prompts"), tmp_path)
