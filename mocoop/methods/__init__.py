@@ -8,7 +8,7 @@ from yacs.config import CfgNode
 
 from mocoop.backbone import add_backbone_config
 from mocoop.clip.backbone import Backbone
-from mocoop.data.config import add_folder_config
+from mocoop.data.config import add_data_config
 from mocoop.errors import ConfigError
 from mocoop.methods.base import PromptMethod
 from mocoop.registry import MethodEntry, get_method, load_plugin, methods, register_method
@@ -36,7 +36,7 @@ def extend_cfg(cfg: CfgNode) -> None:
     if "MODEL" in cfg:
         add_backbone_config(cfg)
     add_trainer_config(cfg)
-    add_folder_config(cfg)
+    add_data_config(cfg)
 
 
 def add_trainer_config(cfg: CfgNode) -> None:

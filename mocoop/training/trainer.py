@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
 from mocoop.backbone import check_classnames, check_input, load_clip
 from mocoop.clip.backbone import Backbone
 from mocoop.config import limit_problems
 from mocoop.distributed import from_main, is_main, main_first
-from mocoop.engine import TRAINER_REGISTRY, DataManager, TrainerX
+from mocoop.engine import TRAINER_REGISTRY, DataManager, ReadableErrorsLoader, TrainerX
 from mocoop.errors import CheckpointError, ConfigError
 from mocoop.methods import build_method, config_problems, get_method, methods
 from mocoop.methods.base import PromptMethod
@@ -70,7 +69,7 @@ class PromptTrainer(TrainerX):
 
     command: dict | None = None
     model: PromptMethod
-    train_loader_x: DataLoader
+    train_loader_x: ReadableErrorsLoader
     weights: Weights | None
 
     # --- building -------------------------------------------------------------------------------------------------
@@ -170,6 +169,7 @@ class PromptTrainer(TrainerX):
         where = (self.train_loader_x, self.journal, self.output_dir, manifest)
         loop = TrainingLoop(self.cfg, self.learner, *where, self.stop, lambda: self.test("val"), features)
         loop.run()
+        self.train_loader_x.end_workers()
         if is_main():
             remove_resume_files(Path(self.output_dir) / MODEL)
         sha256 = weights_sha256(self.model.learned_state())
