@@ -13,8 +13,8 @@ import pandas as pd
 import torch
 
 from mocoop.clip.backbone import Backbone
-from mocoop.clip.frozen_linear import frozen_linear
 from mocoop.clip.openai import CLIP
+from mocoop.clip.residual_block import frozen_linear
 from mocoop.clip.templates import template_groups
 from mocoop.engine import get_cfg_default
 from mocoop.methods import build_method, extend_cfg, get_method

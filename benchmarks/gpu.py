@@ -90,7 +90,7 @@ def _measure(row: Row, device: torch.device, peak: float) -> dict:
         learner.step(batch, "a step")
         times.append(common.now() - started)
     seconds = sorted(times)[len(times) // 2]
-    found = {"ms": 1e3 * seconds, "steps": "one graph" if learner.graph.reason is None else learner.graph.reason}
+    found = {"ms": 1e3 * seconds, "steps": learner.why_eager or learner.graph.reason or "one graph"}
     found |= kernels(lambda: learner.step(batch, "a step")) if device.type == "cuda" else {}
     with FlopCounterMode(display=False) as counter:
         learner._loss_and_gradients(batch["img"], batch["label"])

@@ -15,11 +15,10 @@ from mocoop.data.sources import load_sources
 from mocoop.errors import ConfigError, one_line
 from mocoop.protocol import PROTOCOLS, TRANSFER
 from mocoop.results.agreement import VALIDATION
-from mocoop.results.by_protocol import protocol_tables, runs_of, without_other_models
-from mocoop.results.collect import collect, layout_place, merge
 from mocoop.results.record import FILE_NAME, portable_config, read_record
-from mocoop.results.render import to_markdown
-from mocoop.results.tables import Cell, Table
+from mocoop.results.render import Cell, Table, to_markdown
+from mocoop.results.runs import collect, layout_place, merge, runs_of, without_other_models
+from mocoop.results.tables import protocol_tables
 from mocoop.runs.trained_run import TrainedRun
 from mocoop.training.checkpoint import load_checkpoint
 from mocoop.training.run_state import learned_state, weights_sha256
@@ -144,7 +143,7 @@ def _yaml(values: dict) -> str:
 def results_tables(folder: Path, record: dict) -> list[Table]:
     """The tables of every protocol that the run was trained for, of its method and configuration alone.
 
-    A run outside the layout of `mocoop.results.collect` is its own experiment.
+    A run outside the layout of `mocoop.results.runs` is its own experiment.
     """
     place = layout_place(folder)
     tables = [] if place is None else [table for name in PROTOCOLS for table in _of_protocol(name, folder, place)]

@@ -1,15 +1,20 @@
-"""Which runs can start, in which order, how long they take, and what has become of the others."""
+"""Which runs can start, in which order, what they take, and what has become of the others."""
 
 import bisect
+import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from pathlib import Path
 from statistics import mean, median
 
+from mocoop.errors import DataError
 from mocoop.protocols.plan import Run
-from mocoop.results.record import FILE_NAME, glance
+from mocoop.results.record import FILE_NAME, glance, read_record
+
+CONTEXT_MB = 600.0  # that a process has on a GPU beside what torch counts
+FRAGMENTS = 1.1  # of what is in use, for what lies between
 
 
 @dataclass
@@ -99,6 +104,42 @@ class Times:
         """Of the run with other seeds, else of the method on other datasets, else of other methods; 0 if none is."""
         guesses = (self._alike[key] for key in _alike(run) if key in self._alike)
         return self.done.get(_kind(run)) or next(guesses, 0.0)
+
+
+class GpuMemory:
+    """Whether runs fit beside each other on a GPU, by what runs that are done took there.
+
+    A run alone on its GPU always may start, and so may one of which no other seed has been done yet.
+
+    Args:
+        capacity: megabytes of each GPU, by its name.
+
+    Attributes:
+        alone: runs that ran out of memory beside others, and now get a GPU of their own.
+    """
+
+    def __init__(self, checkout: Path, capacity: Mapping[str, float]):
+        self.checkout, self.capacity = checkout, capacity
+        self.alone: set[Run] = set()
+        self._peaks: dict[str, float] = {}
+
+    def fits(self, gpu: str | None, run: Run, beside: Sequence[Run]) -> bool:
+        """Whether a run may start on a GPU where others go on."""
+        if not beside or gpu is None or gpu not in self.capacity:
+            return True
+        if self.alone.intersection((run, *beside)):
+            return False
+        return sum(map(self.peak, (run, *beside))) <= self.capacity[gpu]
+
+    def peak(self, run: Run) -> float:
+        """Megabytes of the run with another seed, and of its process; 0 if none has been done."""
+        kind = _kind(run)
+        if kind not in self._peaks:
+            for path in (self.checkout / kind).glob(f"seed*/{FILE_NAME}"):
+                with contextlib.suppress(DataError):
+                    if measured := read_record(path).get("peak_memory_mb"):
+                        self._peaks[kind] = max(self._peaks.get(kind, 0.0), FRAGMENTS * measured + CONTEXT_MB)
+        return self._peaks.get(kind, 0.0)
 
 
 def _kind(run: Run) -> str:

@@ -1,6 +1,6 @@
 """What has to agree before two numbers stand side by side: the one list, for tables, reports, cards and comparisons.
 
-CONDITIONS are asked of frames of runs (`mocoop.results.collect`). What a record does not say agrees with everything.
+CONDITIONS are asked of frames of runs (`mocoop.results.runs`). What a record does not say agrees with everything.
 The engine is no condition: both compute the same numbers. Nor are a method's own settings, which are what rows differ
 by, nor what training used beyond images and names, which tables say of each method.
 """

@@ -9,13 +9,15 @@ from mocoop.errors import DataError
 from mocoop.protocol import BASE_NEW, CURVE, PROTOCOLS
 from mocoop.registry import listed
 from mocoop.results import published
-from mocoop.results.aggregate import AVERAGE, ENTRY, SOURCE_MARK
 from mocoop.results.coop_logs import LOG_MARK
 from mocoop.results.published import KNOWLEDGE, Entry, PublishedNumbers, published_method
-from mocoop.results.tables import SPREADS, Cell, Table, best_two, cells, entry_namer, shots_name
+from mocoop.results.render import Cell, Table
+from mocoop.results.runs import ENTRY
+from mocoop.results.stats import AVERAGE, SOURCE_MARK
+from mocoop.results.tables import SPREADS, best_two, cells, entry_namer, shots_name
 
 BACKBONE = "ViT-B/16"
-H_NOTE = "H is that of the base and the new accuracy beside it, unless a line above says otherwise."
+H_NOTE = "H is that of the base and the new accuracy beside it, unless its source says otherwise."
 RERUN_MARK = "†"
 _ACCURACY = [("mean", "std", "Accuracy", "all")]  # a summary's columns, their name, the split of published numbers
 _BASE_NEW = [("base", "base_std", "Base", "base"), ("new", "new_std", "New", "new"), ("h", "h_std", "H", "H")]
@@ -86,7 +88,7 @@ def published_table(
 ) -> Table:
     """The published numbers of a protocol on their own, with averages computed over `datasets` (default: all).
 
-    Where a source states otherwise is said below. Raises DataError if there is nothing, or for an unknown method.
+    Raises DataError if there is nothing, or for an unknown method.
     """
     found = numbers.frame[(numbers.frame["protocol"] == protocol) & (numbers.frame["backbone"] == backbone)]
     names = [_known(numbers, method) for method in methods or _in_order(found["method"].unique())]
@@ -107,8 +109,7 @@ def published_table(
     if found.empty or not rows:
         raise DataError(f"got no published number of {protocol} with {backbone}, expected some; see --published-csv")
     notes = ["Averages are computed of the values per data set. Bold: highest of its block."]
-    notes += [*footnotes.lines(), *numbers.disagreements(protocol, names)]
-    notes += _closing_notes(protocol, names)
+    notes += [*footnotes.lines(), *_closing_notes(protocol, names)]
     return Table(
         f"Published, {protocol}, {backbone}",
         ["Dataset", "Method", *(head for head, *_ in columns), "Source"],

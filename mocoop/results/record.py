@@ -263,7 +263,7 @@ def config_sha256(config: Mapping, trains: bool = True) -> str:
 
     Of `used_config`, without the seed, where things lie and how the run is watched (CHANGEABLE_KEYS); of any other
     absolute path only its last part counts. Records of earlier versions hold a hash over more keys: whoever compares
-    runs takes it of their `config` anew (`mocoop.results.collect`), so that old and new ones compare.
+    runs takes it of their `config` again (`mocoop.results.runs`), so that old and new ones compare.
     """
     text = json.dumps(portable_config(config, trains), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

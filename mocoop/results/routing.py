@@ -15,8 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from mocoop.errors import DataError
-from mocoop.results.predictions import FILE_NAME as PREDICTIONS
-from mocoop.results.predictions import answers_of
+from mocoop.results.csv_files import PREDICTIONS, answers_of
 from mocoop.results.record import FILE_NAME as RECORD_NAME
 from mocoop.results.record import ROUTERS, read_record
 

@@ -4,17 +4,23 @@ Functions that build one take the runs, the seeds that are expected (default: al
 seeds is given: a key of SPREADS.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from mocoop.protocol import TRAINED
+from mocoop.errors import DataError
+from mocoop.protocol import BASE_NEW, PROTOCOLS, TRAINED, TRANSFER
 from mocoop.registry import listed
-from mocoop.results.aggregate import (
+from mocoop.results.agreement import Marks, apart
+from mocoop.results.record import FILE_NAME, read_record
+from mocoop.results.render import Cell, Table
+from mocoop.results.routing import chance_in_top_k
+from mocoop.results.runs import ALL_SHOTS, ENTRY, KNOWLEDGE
+from mocoop.results.stats import (
     AVERAGE,
-    ENTRY,
     SOURCE_MARK,
     base_to_new,
     interval,
@@ -22,11 +28,10 @@ from mocoop.results.aggregate import (
     over_seeds,
     rank,
     seed_matrix,
+    seeds_needed,
+    summarise,
     transfer,
 )
-from mocoop.results.agreement import Marks
-from mocoop.results.collect import ALL_SHOTS, KNOWLEDGE
-from mocoop.results.routing import chance_in_top_k
 
 BASE_NEW_COLUMNS = {"base": "Base", "new": "New", "h": "H"}
 PHASE_NAMES = {"train_base": "base classes", "test_new": "new classes", "test_all": "base and new classes"}
@@ -38,34 +43,36 @@ H_NOTE = "H is the harmonic mean of the mean base and the mean new accuracy. Bol
 ROUTING_NOTE = "How often the expert of an image's true style is among the router's top-k; by chance in {chance} %."
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A mean in percent with its spread over seeds; NaN for what is not there.
+def protocol_tables(
+    runs: pd.DataFrame, protocol: str, seeds: list[int] | None = None, spread: str = "std"
+) -> list[Table]:
+    """The tables of a protocol, of their own for runs that may not share one (`agreement.apart`).
 
-    spread: None for a number that has none, such as one from a paper. rank: 1 best, 2 second, else 0. signed: the
-    number is a difference.
+    Arguments as in `tables`; without `seeds`, each expects those that occur in it.
     """
-
-    mean: float
-    spread: float | None = float("nan")
-    rank: int = 0
-    signed: bool = False
+    parts = [titled(tables_of_part(part, protocol, seeds, spread), what) for what, part in apart(runs)]
+    return [table for tables in parts for table in tables]
 
 
-@dataclass(frozen=True)
-class Table:
-    """rows: a list of labels (str) and Cells for each; a row of None separates blocks. spread: which one cells have."""
+def titled(tables: list[Table], what: str) -> list[Table]:
+    """The tables with what sets their runs apart in their titles, if anything does."""
+    return [replace(table, title=f"{table.title}, {what}") for table in tables] if what else tables
 
-    title: str
-    columns: list[str]
-    rows: Sequence[list | None]
-    notes: list[str] = field(default_factory=list)
-    spread: str = "std"
 
-    @property
-    def has_second(self) -> bool:
-        """Whether a cell is marked as the second best."""
-        return any(isinstance(item, Cell) and item.rank == 2 for row in filter(None, self.rows) for item in row)
+def tables_of_part(
+    runs: pd.DataFrame, protocol: str, seeds: list[int] | None = None, spread: str = "std"
+) -> list[Table]:
+    """`protocol_tables` of runs that may share a table; a curve has one of all numbers of shots, and one of each."""
+    measure, title = PROTOCOLS[protocol].measure, PROTOCOLS[protocol].title
+    seeds = sorted(runs["seed"].unique()) if seeds is None else seeds
+    if measure == BASE_NEW:
+        routes = runs["domain_in_top_k"].notna().any()
+        return [base_new_table(runs, seeds, spread, title), *([routing_table(runs, seeds, spread)] if routes else [])]
+    if measure == TRANSFER:
+        return [transfer_table(runs, seeds, title, spread)]
+    shots = list(runs.groupby("shots"))
+    singles = [accuracy_table(part, seeds, f"Few-shot, {shots_name(number)}", spread) for number, part in shots]
+    return [few_shot_table(runs, seeds, spread), *(singles if len(singles) > 1 else [])]
 
 
 def base_new_table(
@@ -272,3 +279,62 @@ def gaps(summary: pd.DataFrame, columns: dict[str, str] | None = None, unseen: s
                 seeds = ", ".join(map(str, row[column]))
                 lines.append(f"{label}: no {phase} result for seed {seeds}".replace("  ", " "))
     return lines + [line for of_method in bound.values() for line in of_method]
+
+
+def per_class_tables(runs: pd.DataFrame, seeds: list[int] | None = None, spread: str = "std") -> list[Table]:
+    """A row per class in label order, a column per method. Raises DataError if no run says its classes.
+
+    runs: of `collect`; those without a result.json are left out.
+    """
+    recorded = runs[[isinstance(folder, str) and (Path(folder) / FILE_NAME).exists() for folder in runs["folder"]]]
+    if recorded.empty:
+        raise DataError(f"got no run with a {FILE_NAME}, expected one; a log.txt does not say its classes")
+    seeds = sorted(runs["seed"].unique()) if seeds is None else seeds
+    parts = recorded.groupby(["phase", "dataset"], sort=False)
+    return [_per_class_table(f"{dataset}, {phase}, per class", part, seeds, spread) for (phase, dataset), part in parts]
+
+
+def _per_class_table(title: str, runs: pd.DataFrame, seeds: list[int], spread: str) -> Table:
+    classes = pd.DataFrame([row for run in runs.to_dict("records") for row in _rows_of_classes(run)])
+    summary = over_seeds(seed_matrix(classes, seeds, averaged=[]))
+    images = classes.groupby("dataset")["total"].max()
+    name, rows = entry_namer(summary), []
+    for key, block in summary.groupby(level="dataset", sort=False):
+        rows.append([key.partition(" ")[2], str(images[key]), *cells(block, "mean", "std", spread)])
+    names = [name(index[1:]) for index in block.index]
+    notes = [f"{SPREADS[spread]} Bold: highest mean of its row.", *gaps(over_seeds(seed_matrix(runs, seeds)))]
+    return Table(title, ["Class", "Images", *names], rows, notes, spread)
+
+
+def _rows_of_classes(run: dict) -> list[dict]:
+    """A row for each class of the run; what sets it apart, its label and name, stands in place of the data set."""
+    rows = read_record(Path(run["folder"]) / FILE_NAME)["per_class"]
+    return [run | {"dataset": f"{row['label']:06d} {row['classname']}", **row} for row in rows]
+
+
+SEEDS_NOTE = (
+    "Seeds of each of two methods that differ by one point, so that a paired t test over seeds sees it in 80 % of the "
+    "cases (5 %, two-sided). In brackets: the deviation over seeds, of all methods that learn taken together. The test "
+    "images are taken as they are."
+)
+
+
+def seeds_table(runs: pd.DataFrame, protocol: str, seeds: list[int] | None = None) -> Table | None:
+    """How many seeds a difference of one point needs, a row per dataset; None where no method has several seeds."""
+    summary = summarise(runs, protocol, seeds).drop(AVERAGE, level="dataset", errors="ignore")
+    summary = summary[summary.index.get_level_values("shots") != 0]
+    names = {"Base": "base_std", "New": "new_std", "H": "h_std"}
+    columns = names if PROTOCOLS[protocol].measure == BASE_NEW else {"Accuracy": "std"}
+    deviations = (summary[list(columns.values())] ** 2).groupby(level="dataset", sort=False).mean() ** 0.5
+    deviations = deviations.dropna(how="all")
+    if deviations.empty:
+        return None
+    rows = [[dataset, *map(_needed, row)] for dataset, row in zip(deviations.index, deviations.to_numpy())]
+    return Table("Seeds for one point", ["Dataset", *columns], rows, [SEEDS_NOTE])
+
+
+def _needed(deviation: float) -> str:
+    if pd.isna(deviation):
+        return "–"
+    seeds = seeds_needed(deviation)
+    return f"{seeds or 'over 1000'} ({deviation:.2f})"

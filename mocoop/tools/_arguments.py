@@ -46,7 +46,7 @@ class Shots(Numbers):
     """Numbers of images a class, "all" for all images, as in "1,16,all". Raises ConfigError where one is neither."""
 
     def parse(self, option: str, text: str) -> list:
-        from mocoop.results.collect import ALL_SHOTS
+        from mocoop.results.runs import ALL_SHOTS
 
         names = Names.parse(self, option, text)
         numbers = [number for name in names if name != "all" for number in super(Shots, self).parse(option, name)]

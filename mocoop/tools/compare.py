@@ -14,12 +14,9 @@ import pandas as pd
 from mocoop.errors import DataError
 from mocoop.protocol import PROTOCOLS
 from mocoop.protocols.plan import find_protocol
-from mocoop.results.by_protocol import runs_of
-from mocoop.results.collect import collect, place_strays
-from mocoop.results.compare import comparison_table
-from mocoop.results.pairs import named_runs
-from mocoop.results.render import FORMATS
-from mocoop.results.tables import Table
+from mocoop.results.compare import comparison_table, named_runs
+from mocoop.results.render import FORMATS, Table
+from mocoop.results.runs import collect, place_strays, runs_of
 from mocoop.tools._arguments import PROTOCOL_NAMES, Names, Numbers, Shots, only
 
 

@@ -129,9 +129,10 @@ def _execute(runs: list[Run], checkout: Path, args: argparse.Namespace) -> Outco
         options = dict(_option(text) for text in args.slurm_option)
         cluster = Cluster(args.slurm, _minutes(args.time), args.gpus_per_run, args.parallel, options)
         return run_on_slurm(runs, checkout, cluster, args.retries, seconds)
-    if (found := visible_gpus(args.gpus)) < len(args.gpus):
-        raise ConfigError(f"got --gpus {args.gpus[found]}, which this machine does not have")
-    return run_all(runs, checkout, _devices(args), args.retries, seconds)
+    memory = visible_gpus(args.gpus)
+    if absent := [name for name in args.gpus if name not in memory]:
+        raise ConfigError(f"got --gpus {absent[0]}, which this machine does not have")
+    return run_all(runs, checkout, _devices(args), args.retries, seconds, memory)
 
 
 def _run_one(runs: list[Run], index: int, checkout: Path) -> int:

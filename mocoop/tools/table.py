@@ -20,22 +20,14 @@ from mocoop.files import check_unused, write_file
 from mocoop.protocol import PROTOCOLS
 from mocoop.protocols.plan import find_protocol
 from mocoop.results.agreement import apart
-from mocoop.results.by_protocol import (
-    join,
-    per_class_tables,
-    runs_of,
-    summarise,
-    tables_of_part,
-    titled,
-    without_other_models,
-)
-from mocoop.results.collect import Collection, collect, merge, place_strays
 from mocoop.results.compare import tables_against
 from mocoop.results.coop_logs import LOG_MARK, collect_logs, collect_recorded, for_every_seed
 from mocoop.results.published import load_published
 from mocoop.results.published_tables import beside_table, published_table
-from mocoop.results.render import FORMATS
-from mocoop.results.tables import SPREADS, Table
+from mocoop.results.render import FORMATS, Table
+from mocoop.results.runs import Collection, collect, join, merge, place_strays, runs_of, without_other_models
+from mocoop.results.stats import summarise
+from mocoop.results.tables import SPREADS, per_class_tables, tables_of_part, titled
 from mocoop.tools._arguments import PROTOCOL_NAMES, Names, Numbers, Shots, only
 
 OUTPUT = "output"

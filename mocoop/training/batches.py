@@ -112,8 +112,8 @@ def shared_batches(loader: DataLoader) -> DataLoader:
 
 def whole(batch: dict) -> dict:
     """A batch of `shared_batches`, with this rank's images and all else of the whole batch."""
-    if world_size() == 1:
-        return batch
+    if "of" not in batch:
+        return batch  # of a run of one rank
     size = int(batch["of"][0])
     images = {name: value for name, value in batch.items() if name.startswith("img")}
     said = of_all({name: value for name, value in batch.items() if name != "of" and name not in images})

@@ -33,9 +33,8 @@ from mocoop.methods.base import PromptMethod
 from mocoop.methods.contract import check_prediction
 from mocoop.methods.zeroshot import template_features
 from mocoop.protocol import BOTH, base_count
+from mocoop.results.csv_files import PREDICTIONS, predictions_frame, relative_path, write_predictions
 from mocoop.results.metrics import Ranking, compute_metrics, compute_sides, concatenate, per_class, rank
-from mocoop.results.predictions import FILE_NAME as PREDICTIONS
-from mocoop.results.predictions import predictions_frame, relative_path, write_predictions
 from mocoop.results.record import FILE_NAME, build_record, write_record
 from mocoop.results.routing import RouterTally, summarise_routing
 from mocoop.timings import timed

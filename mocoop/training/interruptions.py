@@ -14,7 +14,7 @@ from types import FrameType
 
 import torch
 
-from mocoop.distributed import highest
+from mocoop.distributed import highest, world_size
 from mocoop.errors import MocoopError, reason_of
 
 AGAIN = "run the same command again: it resumes from the last saved state"
@@ -40,15 +40,26 @@ class Stopped(Exception):
 
 
 class StopRequest:
-    """Whether a signal has asked for a stop, this rank or another; all ask after it at the same points."""
+    """Whether a signal has asked for a stop, this rank or another; all ask after it at the same points.
+
+    Attributes:
+        signal: that asked, once all ranks know of it; None before.
+        shared: whether there are other ranks, which have to `agree` first.
+    """
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self.shared = world_size() > 1
+        self._received: int | None = None
 
     def is_asked(self) -> bool:
-        number = highest(self.signal or 0)  # read once: a signal may arrive at any moment
-        self.signal = number or self.signal
-        return number > 0
+        if self.shared:
+            self.agree()
+        return self.signal is not None
+
+    def agree(self) -> None:
+        """Let all ranks know of a signal that one of them has received; one that arrives later counts the next time."""
+        self.signal = self.signal or highest(self._received or 0) or None
 
     def raise_if_asked(self) -> None:
         """Raises Stopped once a stop was asked for."""
@@ -57,14 +68,16 @@ class StopRequest:
 
     def receive(self, number: int, frame: FrameType | None = None) -> None:
         """A signal's handler: note the first; a second Ctrl-C stops at once, without saving."""
-        if self.signal is not None and number == signal.SIGINT:
+        if self._received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.signal = self.signal or number
+        self._received = self._received or number
+        if not self.shared:
+            self.signal = self._received
 
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """SIGTERM and SIGINT become requests meanwhile (in the main thread, the only one that may handle them)."""
+    """Within the block SIGTERM and SIGINT become requests; only the main thread may handle signals."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request

@@ -16,8 +16,7 @@ from yacs.config import CfgNode
 
 from mocoop.distributed import is_main
 from mocoop.errors import ConfigError, reason_of
-from mocoop.results.history import FILE_NAME as HISTORY
-from mocoop.results.history import HistoryWriter
+from mocoop.results.csv_files import HISTORY, HistoryWriter
 from mocoop.results.record import plain_config
 from mocoop.timings import timed
 
@@ -38,21 +37,21 @@ class Journal:
     """
 
     def __init__(self, cfg: CfgNode, folder: str | Path):
-        self.cfg, self.folder = cfg, Path(folder)
+        self.cfg, self.folder, self.silent = cfg, Path(folder), not is_main()
         self.history: HistoryWriter | None = None
         self.tensorboard: SummaryWriter | None = None
         self.wandb: WandbLog | None = None
         self.epoch = 0
 
     def start(self) -> None:
-        if not is_main():
+        if self.silent:
             return
         self.tensorboard = _tensorboard(self.folder / "tensorboard")
         self.wandb = start_wandb(self.cfg, self.folder)
 
     def step(self, step: int, epoch: int, lr: float, values: dict[str, float]) -> None:
         """A row of the history; `step` and `epoch` count from 1."""
-        if not is_main():
+        if self.silent:
             return
         if self.history is None:
             self.history = HistoryWriter(self.folder / HISTORY, steps_done=step - 1)

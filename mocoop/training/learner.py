@@ -101,6 +101,8 @@ class Learner:
     Attributes:
         optimizer, scheduler: of a method with parameters that learn; others have none.
         by_iteration: whether the schedule moves on after each step, not after each epoch.
+        shared: whether several ranks take each step together.
+        graph: what replays steps on a GPU; None where they run eagerly, for the reason in `why_eager`.
     """
 
     optimizer: Optimizer
@@ -113,9 +115,12 @@ class Learner:
         if method.learned_parameters():
             self.optimizer = build_optimizer(method.parameter_groups(cfg.OPTIM.LR), cfg.OPTIM, precision.device)
             self.scheduler = build_lr_scheduler(self.optimizer, cfg.OPTIM, steps, method.stages)
-        reason = why_eager(precision.device, cfg.TRAIN.get("CUDA_GRAPH", "auto"), method.steps_alike)
+        self.shared = world_size() > 1
+        compute = self._loss_and_gradients_of_all if self.shared else self._loss_and_gradients
+        self.why_eager = why_eager(precision.device, cfg.TRAIN.get("CUDA_GRAPH", "auto"), method.steps_alike)
         parameters = list(method.learned_parameters().values())
-        self.graph = StepGraph(self._loss_and_gradients, parameters, precision.device, reason)
+        self.graph = None if self.why_eager else StepGraph(compute, parameters, precision.device)
+        self._compute = self.graph or compute
 
     @property
     def learns(self) -> bool:
@@ -136,12 +141,12 @@ class Learner:
         Args:
             place: where training is, for an error.
         """
-        if self.scheduler.stage != self.method.stage:
+        if self.method.stages and self.scheduler.stage != self.method.stage:
             self.method.start_stage(self.scheduler.stage)
-            self.graph.reset()
+            self._forget_graph()
         device = self.precision.device
         image, label = (batch[name].to(device, non_blocking=True) for name in ("img", "label"))
-        with self.graph.on_stream():
+        with self.graph.on_stream() if self.graph else nullcontext():
             while (parts := self._gradients(image, label)) is None:
                 torch.cuda.empty_cache()
                 logger.warning("out of GPU memory: continuing with half as many prompts per chunk")
@@ -163,19 +168,27 @@ class Learner:
     def _gradients(self, image: Tensor, label: Tensor) -> dict[str, Tensor] | None:
         """Fill the gradients; None after running out of memory, if a smaller chunk of prompts may help."""
         try:
-            return self.graph(image, label)
+            return self._compute(image, label)
         except torch.cuda.OutOfMemoryError:
-            if world_size() > 1 or not self.method.text_encoder.halve_chunk():  # the other ranks wait for this one
+            if self.shared or not self.method.text_encoder.halve_chunk():  # the other ranks wait for this one
                 raise
-            self.graph.reset()
+            self._forget_graph()
             return None
+
+    def _forget_graph(self) -> None:
+        if self.graph is not None:
+            self.graph.reset()
 
     def _loss_and_gradients(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
         self.optimizer.zero_grad()
+        with self.precision.autocast():
+            parts = self.method.loss(image, label)
+        self.precision.backward(self.method, parts)
+        return parts
+
+    def _loss_and_gradients_of_all(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
         with together(len(label)):
-            with self.precision.autocast():
-                parts = self.method.loss(image, label)
-            self.precision.backward(self.method, parts)
+            parts = self._loss_and_gradients(image, label)
         make_alike([p.grad for p in self.method.learned_parameters().values() if p.grad is not None])
         return parts
 
@@ -183,7 +196,7 @@ class Learner:
         """How steps are taken, in one line."""
         device = self.precision.device
         where = f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
-        steps = "as one CUDA graph" if self.graph.reason is None else f"eagerly ({self.graph.reason})"
+        steps = f"eagerly ({self.why_eager})" if self.why_eager else "as one CUDA graph"
         chunk = self.method.text_encoder.tower.chunk or "as many as memory holds"
         return f"Training on {where} in {self.precision.used}; steps run {steps}; prompts at a time: {chunk}"
 

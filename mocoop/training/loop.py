@@ -219,7 +219,9 @@ class TrainingLoop:
 
     def _save_if_due(self) -> None:
         """Raises Stopped, after saving, if a stop was asked for."""
-        asked = self.stop.is_asked()
+        if self.stop.shared:
+            self.stop.agree()
+        asked = self.stop.signal is not None
         steps = self.cfg.TRAIN.get("CHECKPOINT_STEPS", 0)
         minutes = self.cfg.TRAIN.get("CHECKPOINT_MINUTES", CHECKPOINT_MINUTES)
         by_steps = steps > 0 and self._steps_done() % steps == 0

@@ -13,7 +13,7 @@ from mocoop.engine.backend import VARIABLE, dassl_is_installed, import_dassl
 from mocoop.engine.lite import config as lite_config
 from mocoop.engine.lite.data import ON_IMAGE, ON_TENSOR, DataManager, build_transform
 from mocoop.methods import build_method
-from mocoop.results.history import read_history
+from mocoop.results.csv_files import read_history
 from mocoop.training import run_command
 from mocoop.training.batches import set_random_seed
 from mocoop.training.checkpoint import load_checkpoint

@@ -49,10 +49,10 @@ def figure(tree, runs, to):
     to = to.with_suffix(".png")
 
     def draw() -> int:
-        from mocoop.results.aggregate import base_to_new
-        from mocoop.results.collect import collect
         from mocoop.results.figures.by_protocol import base_new_figure
         from mocoop.results.figures.style import save_figure
+        from mocoop.results.runs import collect
+        from mocoop.results.stats import base_to_new
 
         save_figure(base_new_figure(base_to_new(collect(tree).frame, [1])), to)
         return 0
@@ -63,8 +63,8 @@ def figure(tree, runs, to):
 def protocol_tables(tree, runs, to):
     def write() -> int:
         from mocoop.protocols.products import write_tables
-        from mocoop.results.aggregate import base_to_new
-        from mocoop.results.collect import collect
+        from mocoop.results.runs import collect
+        from mocoop.results.stats import base_to_new
         from mocoop.results.tables import base_new_table
 
         found = collect(tree).frame

@@ -24,10 +24,9 @@ from mocoop.engine import DATASET_REGISTRY, get_cfg_default
 from mocoop.errors import ConfigError, DataError
 from mocoop.images import read_image
 from mocoop.methods import build_method, extend_cfg
-from mocoop.results.collect import collect
-from mocoop.results.history import read_history
-from mocoop.results.predictions import read_predictions
+from mocoop.results.csv_files import read_history, read_predictions
 from mocoop.results.record import read_record
+from mocoop.results.runs import collect
 from mocoop.training.checkpoint import find_checkpoint, last_checkpoint, load_checkpoint
 from mocoop.training.run_state import check_made_for, learned_state, with_structure
 from tests.data.toy import ToySet, make_cfg

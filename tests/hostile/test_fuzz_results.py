@@ -5,10 +5,9 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mocoop.results.collect import collect
-from mocoop.results.history import read_history
-from mocoop.results.predictions import read_predictions
+from mocoop.results.csv_files import read_history, read_predictions
 from mocoop.results.record import read_record
+from mocoop.results.runs import collect
 from tests.hostile.fuzz import FUZZ, odd_text, spoiled, spoiled_json, value_or_refusal
 from tests.hostile.results import HISTORY, PREDICTIONS
 from tests.results.runs import make_record

@@ -19,7 +19,7 @@ from mocoop.export import export_run
 from mocoop.images import read_image
 from mocoop.methods import build_method, get_method, methods
 from mocoop.registry import listed
-from mocoop.results.predictions import read_predictions
+from mocoop.results.csv_files import read_predictions
 from mocoop.results.record import read_record
 from mocoop.runs.trained_run import load_run
 from mocoop.training import run_command

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import train
-from mocoop.results.predictions import read_predictions
+from mocoop.results.csv_files import read_predictions
 from mocoop.runs.trained_run import load_run
 from mocoop.training.checkpoint import FOREIGN_MODELS
 

@@ -10,11 +10,11 @@ from mocoop.errors import ConfigError
 from mocoop.export import export_run
 from mocoop.images import read_image
 from mocoop.report.routing_section import MISSING, router_blocks
-from mocoop.results.predictions import read_predictions
+from mocoop.results.csv_files import read_predictions
 from mocoop.results.record import read_record
 from mocoop.runs.interpretation import spans_of
 from mocoop.runs.trained_run import load_run
-from mocoop.serve.answers import ask
+from mocoop.serve.session import ask
 from tests.faults.moments import Moments, kill, training_steps
 from tests.faults.outcomes import differences
 from tests.faults.runs import BY_STEPS

@@ -7,7 +7,7 @@ import pytest
 from mocoop.errors import ConfigError
 from mocoop.protocols.estimate import estimate
 from mocoop.protocols.plan import Request, plan_runs
-from mocoop.protocols.schedule import Schedule, Times, wall_seconds
+from mocoop.protocols.schedule import GpuMemory, Schedule, Times, wall_seconds
 from tests.results.runs import add_run
 from tests.scripts.checkout import Checkout
 
@@ -141,3 +141,24 @@ def test_the_wall_time_of_workers_follows_the_schedule(checkout):
     assert wall_seconds(runs, lambda run: 1 if run.model else 3, 2) == 4
     assert wall_seconds(runs, lambda run: 1 if run.model else 3, 9) == 4
     assert wall_seconds([], lambda run: 1, 3) == 0
+
+
+def test_a_run_shares_a_gpu_if_what_other_seeds_took_fits(checkout):
+    runs = plan(checkout, seeds=(1, 2, 3))
+    first, second, third = (run for run in runs if "/CoOp/" in run.name and not run.model)
+    other = next(run for run in runs if "/MoCoOp/" in run.name)
+    memory = GpuMemory(checkout.root, {"0": 2000.0})
+    assert memory.fits("0", second, [third]), "nothing is known"
+    finish(checkout, first)  # 100 MB by its record, 710 with its process and what lies between
+    assert memory.peak(second) == pytest.approx(710) and memory.peak(other) == 0
+    assert memory.fits("0", second, [third]) and not memory.fits("0", second, [third, first])
+    assert memory.fits("0", other, [second, third])
+    assert GpuMemory(checkout.root, {"0": 700.0}).fits("0", second, []), "alone it has all there is"
+    assert memory.fits(None, second, [third] * 9) and memory.fits("1", second, [third] * 9)
+
+
+def test_a_run_that_ran_out_of_memory_has_its_gpu_alone(checkout):
+    one, two, *_ = plan(checkout)
+    memory = GpuMemory(checkout.root, {"0": 1e6})
+    memory.alone.add(one)
+    assert memory.fits("0", one, []) and not memory.fits("0", one, [two]) and not memory.fits("0", two, [one])

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mocoop.report.protocol_sections import headline
-from mocoop.report.runs import find_runs
+from mocoop.report.content import find_runs
+from mocoop.report.sections import headline
 from tests.results.runs import add_answers
 
 

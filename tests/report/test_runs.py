@@ -1,7 +1,7 @@
 import pytest
 
 from mocoop.errors import DataError
-from mocoop.report.runs import find_runs
+from mocoop.report.content import find_runs
 from tests.results.runs import add_base_new, add_run
 
 

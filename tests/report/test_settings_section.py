@@ -1,6 +1,5 @@
-from mocoop.report.content import Folded, Listing, TableBlock
-from mocoop.report.runs import find_runs
-from mocoop.report.settings_section import as_lines, differences, own_settings, settings_section
+from mocoop.report.content import Folded, Listing, TableBlock, find_runs
+from mocoop.report.sections import as_lines, differences, own_settings, settings_section
 from tests.results.runs import add_base_new
 
 

@@ -10,7 +10,7 @@ import pytest
 from mocoop.errors import ConfigError, DataError
 from mocoop.report import write_report
 from mocoop.report.write import row_groups
-from mocoop.results.tables import Cell, Table
+from mocoop.results.render import Cell, Table
 from tests.results.routed import ROUTING, add_routed_run, counted
 from tests.results.runs import add_base_new, add_run
 

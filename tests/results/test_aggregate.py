@@ -3,17 +3,8 @@ import math
 import pytest
 
 from mocoop.errors import DataError
-from mocoop.results.aggregate import (
-    base_to_new,
-    harmonic_mean,
-    interval,
-    join_cfgs,
-    mixed_settings,
-    over_seeds,
-    seed_matrix,
-    transfer,
-)
-from mocoop.results.collect import collect
+from mocoop.results.runs import collect, join_cfgs
+from mocoop.results.stats import base_to_new, harmonic_mean, interval, mixed_settings, over_seeds, seed_matrix, transfer
 from tests.results.runs import add_base_new, add_run, make_config
 
 

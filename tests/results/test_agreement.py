@@ -8,14 +8,14 @@ import pytest
 
 from mocoop.errors import DataError
 from mocoop.export.card import results_tables
-from mocoop.report.protocol_sections import protocol_section
-from mocoop.report.runs import find_runs
+from mocoop.report.content import find_runs
+from mocoop.report.sections import protocol_section
 from mocoop.results.agreement import APART, CONDITIONS, KEYS, NOTED, UNPAIRED, apart, deviations
-from mocoop.results.by_protocol import protocol_tables
-from mocoop.results.collect import COLUMNS, collect, row_of
 from mocoop.results.compare import compare
 from mocoop.results.record import read_record
 from mocoop.results.render import to_markdown
+from mocoop.results.runs import COLUMNS, collect, row_of
+from mocoop.results.tables import protocol_tables
 from tests.results.runs import add_answers, add_run, make_config, make_record
 
 INPUT = {"SIZE": [224, 224], "INTERPOLATION": "bicubic", "TRANSFORMS": ["normalize"]}

@@ -5,19 +5,11 @@ import pytest
 
 from mocoop.errors import DataError
 from mocoop.protocol import ALIASES, PROTOCOLS
-from mocoop.results.by_protocol import (
-    join,
-    per_class_tables,
-    protocol_tables,
-    runs_of,
-    seeds_table,
-    summarise,
-    without_other_models,
-)
-from mocoop.results.collect import collect
-from mocoop.results.paired import seeds_needed
 from mocoop.results.render import to_markdown
 from mocoop.results.routing import that_route
+from mocoop.results.runs import collect, join, runs_of, without_other_models
+from mocoop.results.stats import seeds_needed, summarise
+from mocoop.results.tables import per_class_tables, protocol_tables, seeds_table
 from tests.results.runs import add_base_new, add_run, make_routing
 
 PHASES = {name: [phase.folder for phase in protocol.phases] for name, protocol in PROTOCOLS.items()}

@@ -4,8 +4,8 @@ import shutil
 import pytest
 
 from mocoop.errors import DataError
-from mocoop.results.collect import COLUMNS, collect
 from mocoop.results.record import unfinished_record, write_record
+from mocoop.results.runs import COLUMNS, collect
 from tests.results.runs import add_run, make_config, make_record, make_routing
 
 

@@ -4,7 +4,6 @@ import pandas as pd
 import pytest
 
 from mocoop.errors import DataError
-from mocoop.results.collect import collect
 from mocoop.results.routing import (
     chosen_shares,
     class_shares,
@@ -15,6 +14,7 @@ from mocoop.results.routing import (
     that_route,
     with_predictions,
 )
+from mocoop.results.runs import collect
 from tests.results.routed import CHOICES, EXPERTS, add_routed_run
 from tests.results.runs import add_run
 

@@ -3,7 +3,7 @@
 import pytest
 
 from mocoop.errors import DataError
-from mocoop.results.history import HistoryWriter, read_history
+from mocoop.results.csv_files import HistoryWriter, read_history
 
 
 def write(path, steps, steps_done=0, loss=1.0):

@@ -5,8 +5,7 @@ import subprocess
 
 import pytest
 
-from mocoop.results.render import to_latex
-from mocoop.results.tables import Cell, Table
+from mocoop.results.render import Cell, Table, to_latex
 
 DOCUMENT = r"""\documentclass{article}
 \usepackage{booktabs,graphicx}

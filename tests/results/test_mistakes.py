@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from mocoop.errors import DataError
+from mocoop.results.csv_files import as_text, predictions_frame, read_mistakes, write_predictions
 from mocoop.results.metrics import compute_metrics, per_class
-from mocoop.results.mistakes import as_text, read_mistakes
-from mocoop.results.predictions import predictions_frame, write_predictions
 from mocoop.results.record import build_record, unfinished_record, write_record
 from tests.results.runs import make_config
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binom, nct, norm, t
 
 from benchmarks.comparisons import coverage
-from mocoop.results.paired import Answers, difference, holm, mcnemar, seeds_needed
+from mocoop.results.stats import Answers, difference, holm, mcnemar, seeds_needed
 
 
 def answers(seeds: int = 4, images: int = 30, seed: int = 0) -> Answers:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mocoop.errors import DataError
-from mocoop.results.predictions import predictions_frame, read_predictions, write_predictions
+from mocoop.results.csv_files import predictions_frame, read_predictions, write_predictions
 
 
 def frame(**more):

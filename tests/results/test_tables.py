@@ -4,11 +4,9 @@ import math
 
 import pytest
 
-from mocoop.results.collect import collect
-from mocoop.results.render import to_csv, to_latex, to_markdown
+from mocoop.results.render import Cell, Table, to_csv, to_latex, to_markdown
+from mocoop.results.runs import collect
 from mocoop.results.tables import (
-    Cell,
-    Table,
     ablation_table,
     accuracy_table,
     base_new_table,

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mocoop.errors import DataError
-from mocoop.runs.expert_similarity import expert_similarity, similarities_by_dataset
+from mocoop.runs.interpretation import expert_similarity, similarities_by_dataset
 from mocoop.runs.trained_run import load_run
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 import train
 from mocoop.export import export_run
 from mocoop.pixels import Reading
-from mocoop.results.predictions import read_predictions
+from mocoop.results.csv_files import read_predictions
 from mocoop.runs.prediction import Predictor, find_images
 from mocoop.runs.trained_run import load_run
 from mocoop.serve.session import Session

@@ -9,10 +9,9 @@ from mocoop.clip.openai import clip
 from mocoop.errors import ConfigError, DataError
 from mocoop.images import read_image
 from mocoop.runs.trained_run import load_run
+from mocoop.serve import page
 from mocoop.serve import session as session_module
-from mocoop.serve import view
-from mocoop.serve.answers import Answer, Expert, ask
-from mocoop.serve.session import Seen, Session
+from mocoop.serve.session import Answer, Expert, Seen, Session, ask
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +99,11 @@ def test_the_page_escapes_names_and_says_who_answered(mocoop, images):
     experts = [Expert("<i>dark", 0.7, 0.6, 0.3), Expert("photo", 0.3, 0.3, 0.1), Expert("small", None, 0.1, 0.2)]
     answers = [Answer([("<b>star", 0.75)], experts), Answer([("circle", 0.5)], [])]
     seen = Seen("<script>.png", read_image(images[0]), answers)
-    html = view.details(seen, [mocoop, mocoop])
+    html = page.details(seen, [mocoop, mocoop])
     assert "<script>" not in html and "<b>star" not in html and "<i>dark" not in html and "&lt;b&gt;star" in html
-    assert "The runs disagree" in html and view.caption(seen).startswith("≠ <b>star 75")
-    assert view.why(answers[0]) == "<i>dark (70 %) and photo (30 %) answered. Nearest by hand-written prompts: " + (
+    assert "The runs disagree" in html and page.caption(seen).startswith("≠ <b>star 75")
+    assert page.why(answers[0]) == "<i>dark (70 %) and photo (30 %) answered. Nearest by hand-written prompts: " + (
         "<i>dark and small."
     )
-    assert view.bar(0.3, experts) == pytest.approx(100) and view.bar(0.1, experts) == 0
-    assert "&lt;b&gt;" in view.notice("<b>") and view.notice("") == "" and "alert" in view.notice("x", is_error=True)
+    assert page.bar(0.3, experts) == pytest.approx(100) and page.bar(0.1, experts) == 0
+    assert "&lt;b&gt;" in page.notice("<b>") and page.notice("") == "" and "alert" in page.notice("x", is_error=True)

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 import train
-from mocoop.results.history import read_history
+from mocoop.results.csv_files import read_history
 from mocoop.results.record import FILE_NAME, read_record
 from mocoop.training.checkpoint import MODEL, NEWEST, PREVIOUS, load_checkpoint, progress
 from mocoop.training.features import RunFeatures

@@ -4,7 +4,7 @@ import json
 
 import train
 from mocoop.methods.parts import OnePrompt
-from mocoop.results.history import read_history
+from mocoop.results.csv_files import read_history
 from mocoop.results.record import FILE_NAME, read_record
 from mocoop.training.checkpoint import MODEL, NEWEST, load_checkpoint, progress
 from mocoop.training.learner import Precision

@@ -5,7 +5,7 @@ import torch
 
 import train
 from mocoop.errors import ConfigError
-from mocoop.results.history import read_history
+from mocoop.results.csv_files import read_history
 from mocoop.results.record import read_record
 from mocoop.training import run_command
 from mocoop.training.learner import Learner

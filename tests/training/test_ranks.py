@@ -13,9 +13,7 @@ from pathlib import Path
 import pytest
 
 from mocoop.registry import listed
-from mocoop.results.history import FILE_NAME as HISTORY
-from mocoop.results.history import read_history
-from mocoop.results.predictions import read_predictions
+from mocoop.results.csv_files import HISTORY, read_history, read_predictions
 from mocoop.results.record import read_record
 from mocoop.training.checkpoint import MODEL, NEWEST, last_checkpoint, load_checkpoint
 from tests.faults.moments import Moments, kill, training_steps

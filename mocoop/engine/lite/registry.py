@@ -3,6 +3,7 @@
 import difflib
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from yacs.config import CfgNode
@@ -71,42 +72,23 @@ def build_trainer(cfg: CfgNode) -> "TrainerX":
     return TRAINER_REGISTRY.build("TRAINER.NAME", cfg.TRAINER.NAME, cfg)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Datum:
     """One labelled image, read-only: its file, class label, domain label and class name.
 
     Raises DataError if there is no such file.
     """
 
-    __slots__ = ("_impath", "_label", "_domain", "_classname")
+    impath: str = ""
+    label: int = 0
+    domain: int = 0
+    classname: str = ""
 
-    def __init__(self, impath: str = "", label: int = 0, domain: int = 0, classname: str = ""):
-        if not isinstance(impath, str):
-            raise TypeError(f"impath: got {type(impath).__name__}, expected str")
-        if not os.path.isfile(impath):
-            raise DataError(f'no image file "{impath}"; check DATASET.ROOT and the dataset\'s split file')
-        self._impath = impath
-        self._label = label
-        self._domain = domain
-        self._classname = classname
-
-    @property
-    def impath(self) -> str:
-        return self._impath
-
-    @property
-    def label(self) -> int:
-        return self._label
-
-    @property
-    def domain(self) -> int:
-        return self._domain
-
-    @property
-    def classname(self) -> str:
-        return self._classname
-
-    def __repr__(self) -> str:
-        return f"Datum({self.impath!r}, label={self.label}, domain={self.domain}, classname={self.classname!r})"
+    def __post_init__(self) -> None:
+        if not isinstance(self.impath, str):
+            raise TypeError(f"impath: got {type(self.impath).__name__}, expected str")
+        if not os.path.isfile(self.impath):
+            raise DataError(f'no image file "{self.impath}"; check DATASET.ROOT and the dataset\'s split file')
 
 
 Images = list[Datum]

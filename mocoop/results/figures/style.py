@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike
 
 from mocoop.files import atomic_write
 from mocoop.registry import listed
-from mocoop.results.aggregate import rank
+from mocoop.results.stats import rank
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from mocoop.registry import listed
-from mocoop.results.aggregate import base_to_new
-from mocoop.results.collect import collect
 from mocoop.results.figures.by_protocol import base_new_figure, base_new_scatter
 from mocoop.results.figures.style import COLOURS, save_figure
+from mocoop.results.runs import collect
+from mocoop.results.stats import base_to_new
 from tests.results.runs import add_base_new
 
 

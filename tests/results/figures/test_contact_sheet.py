@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mocoop.results.figures.contact_sheet import RIGHT, WRONG, Tile, contact_sheet, contact_tiles, read_small
+from mocoop.results.figures.routing import RIGHT, WRONG, Tile, contact_sheet, contact_tiles, read_small
 from tests.results.routed import EXPERTS, routed_predictions
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mocoop.results.figures.heatmap import expert_similarity_figure, hundredths
+from mocoop.results.figures.routing import expert_similarity_figure, hundredths
 from mocoop.results.routing import over_seeds
 
 

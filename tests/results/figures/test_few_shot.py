@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from mocoop.errors import DataError
-from mocoop.results.collect import collect
 from mocoop.results.figures.by_protocol import few_shot_figure, shot_position
+from mocoop.results.runs import collect
 from tests.results.runs import add_run
 
 SHOTS = (1, 2, 4, 8, 16)

@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 
 from mocoop.errors import DataError
-from mocoop.results.collect import collect
 from mocoop.results.figures.routing import routing_by_class_figure, routing_by_dataset_figure, routing_figure
 from mocoop.results.routing import over_seeds
+from mocoop.results.runs import collect
 from tests.results.runs import add_run
 
 

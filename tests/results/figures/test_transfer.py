@@ -1,8 +1,8 @@
 import pytest
 
 from mocoop.errors import DataError
-from mocoop.results.collect import collect
-from mocoop.results.figures.transfer import transfer_figure
+from mocoop.results.figures.by_protocol import transfer_figure
+from mocoop.results.runs import collect
 from tests.results.runs import add_run
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from mocoop.errors import DataError
-from mocoop.protocol import BOTH, PROTOCOLS, SHIFTED, TRAINED, config_name
+from mocoop.protocol import BOTH, PROTOCOLS, SHIFTED, TRAINED, TRANSFER, config_name
 from mocoop.registry import listed
 from mocoop.results import agreement
 from mocoop.results.record import FILE_NAME, OWN_IMAGES, config_sha256, read_record, trains
@@ -36,7 +36,6 @@ COLUMNS = (
     IDENTITY + METRICS + _FROM_RECORD + ["peak_memory_mb"] + _HASHES + [SETTINGS, WEIGHTS, "clip_sha256"] + _CONDITIONS
 )
 COLUMNS += _DERIVED
-
 _RUN_FOLDER = re.compile(
     r"(?P<protocol>[^/]+)/(?P<phase>[^/]+)/(?P<dataset>[^/]+)/shots_(?P<shots>-?\d+)"
     r"/(?P<method>[^/]+)/(?P<cfg>[^/]+)/seed(?P<seed>\d+)"
@@ -241,3 +240,58 @@ def _place(folder: Path, record: dict) -> dict:
         return {"protocol": "", "phase": "", "dataset": Path(root).name if root else data, "cfg": "", **stated}
     check_place(folder, place, stated | {"subsample_classes": record["subsample_classes"]}, FILE_NAME)
     return place
+
+
+def runs_of(frame: pd.DataFrame, protocol: str) -> pd.DataFrame:
+    """The runs of a protocol. Trainings that lie with another protocol are its own if their models were tested.
+
+    So are those of methods that cannot be tested on other classes: what they lack is a gap with a reason.
+    """
+    runs = frame[(frame["protocol"] + "/" + frame["phase"]).isin([p.folder for p in PROTOCOLS[protocol].phases])]
+    own, entries = runs["protocol"] == protocol, pd.MultiIndex.from_frame(runs[ENTRY])
+    bound = runs["method"].isin([method.name for method in listed().values() if not method.new_classes])
+    return runs[own | entries.isin(entries[own]) | (bound & own.any())]
+
+
+def without_other_models(runs: pd.DataFrame, protocol: str) -> tuple[pd.DataFrame, list[str]]:
+    """The runs, those without results that tested another model than lies with their training; a line about each.
+
+    Base and new accuracy, or source and target, are joined for one model alone: where the training was repeated, the
+    older test has to be, too. Records that do not say which weights they tested are taken as they are.
+    """
+    runs, problems = runs.copy(), []
+    for phase, training in [(phase, phase.model) for phase in PROTOCOLS[protocol].phases if phase.model]:
+        same = [*ENTRY, "seed"] if training.on_source else ["dataset", *ENTRY, "seed"]
+        trained = runs[runs["phase"] == training.name].groupby(same)[WEIGHTS].agg(set)
+        for row in runs[(runs["phase"] == phase.name) & runs[WEIGHTS].notna()].itertuples():
+            models = trained.get(tuple(getattr(row, name) for name in same), set())
+            if models and row.weights_sha256 not in models and all(isinstance(model, str) for model in models):
+                runs.loc[row.Index, METRICS + ROUTING] = None
+                problems.append(f"{row.folder}: tested another model than the one of {training.folder}; test again")
+    return runs, problems
+
+
+def join(runs: pd.DataFrame, protocol: str) -> tuple[pd.DataFrame, list[str]]:
+    """The runs with configurations joined (`join_cfgs`) where each data set is trained on, and a line about each."""
+    return (runs, []) if PROTOCOLS[protocol].measure == TRANSFER else join_cfgs(runs)
+
+
+ENTRY = ["method", "cfg", "shots"]
+
+
+def join_cfgs(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Makes one entry of a method's configurations where each data set and number of shots has but one.
+
+    For runs that are trained and tested on one data set: published schedules differ by data set and shots, and are
+    one method nevertheless. The backbone has to be the same. Returns the frame with the joined names in column cfg,
+    and one line for each method that was joined.
+    """
+    frame, notes = frame.copy(), []
+    for method, runs in frame.groupby("method"):
+        cfgs = sorted(runs["cfg"].unique())
+        meet = runs.groupby(["dataset", "shots"])["cfg"].nunique().max() > 1
+        if len(cfgs) < 2 or meet or runs["backbone"].nunique() > 1:
+            continue
+        frame.loc[runs.index, "cfg"] = "+".join(cfgs)
+        notes.append(f"{method}: its configurations differ by data set or shots ({', '.join(cfgs)})")
+    return frame, notes

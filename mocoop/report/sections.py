@@ -1,5 +1,6 @@
-"""The sections of results: of each protocol its tables and figures, and the training of the main runs."""
+"""The sections of a report on results: tables and figures of each protocol, the training, how the runs were made."""
 
+import json
 import math
 import re
 from collections.abc import Callable
@@ -7,30 +8,34 @@ from pathlib import Path
 
 import pandas as pd
 
-from mocoop.errors import DataError
+from mocoop.config import leaves
+from mocoop.errors import DataError, MocoopError
 from mocoop.protocol import BASE_NEW, PROTOCOLS, TRAINED, TRANSFER
 from mocoop.report.content import (
     Block,
     FigureBlock,
     Folded,
+    Listing,
+    ProtocolRuns,
+    Runs,
     Section,
     TableBlock,
     Text,
     figure_block,
     fold_all_but_first,
 )
-from mocoop.report.runs import ProtocolRuns, Runs
-from mocoop.results.aggregate import AVERAGE, ENTRY
-from mocoop.results.by_protocol import seeds_table, summarise, tables_of_part
 from mocoop.results.compare import NOT_TOLD_APART, compare
+from mocoop.results.csv_files import HISTORY, read_history
 from mocoop.results.figures.by_protocol import drawings
-from mocoop.results.figures.style import curve_names, in_method_order
+from mocoop.results.figures.style import curve_names, in_method_order, shortened
 from mocoop.results.figures.training import training_figure
-from mocoop.results.history import FILE_NAME, read_history
 from mocoop.results.published import load_published
 from mocoop.results.published_tables import beside_table
-from mocoop.results.render import cell_text
-from mocoop.results.tables import Cell, Table, entry_namer
+from mocoop.results.record import FILE_NAME, UNHASHED_KEYS, read_record, used_config
+from mocoop.results.render import Cell, Table, cell_text
+from mocoop.results.runs import ENTRY
+from mocoop.results.stats import AVERAGE, summarise
+from mocoop.results.tables import entry_namer, seeds_table, tables_of_part
 
 TRANSFER_ABOUT = "Accuracy in percent on the source and on each target; the average is that of the targets."
 BASE_NEW_ABOUT = (
@@ -146,7 +151,7 @@ def training_section(runs: Runs) -> Section | None:
     """The training of the main runs, of the most shots, of the first protocol that has histories; None without."""
     for part in runs.protocols:
         trained = part.main[part.main["phase"].isin(TRAINED) & part.main["folder"].notna()]
-        left = [(Path(folder) / FILE_NAME).is_file() for folder in trained["folder"]]
+        left = [(Path(folder) / HISTORY).is_file() for folder in trained["folder"]]
         trained = trained[left]
         if len(trained):
             break
@@ -169,5 +174,126 @@ def _histories(runs: pd.DataFrame) -> dict:
     names = dict(zip(curves, curve_names(curves)))
     histories: dict = {name: {} for name in names.values()}
     for run in runs.itertuples():
-        histories[names[run.method, run.cfg]][run.seed] = read_history(Path(run.folder) / FILE_NAME)
+        histories[names[run.method, run.cfg]][run.seed] = read_history(Path(run.folder) / HISTORY)
     return histories
+
+
+SETTINGS_ABOUT = "The settings that the methods were run with, what they cost, and on what software."
+DIFFERS_ABOUT = (
+    "Every setting that several methods have and that is not the same everywhere. A bar separates values where runs of "
+    "one method differ, by dataset, number of shots or protocol; a dash stands where a method has no such setting."
+)
+COST_ABOUT = "Seconds that a run took to train and to test, and the most memory it held, mean ± std over all runs."
+VERSIONS_ABOUT = "The software that the runs were made with."
+PER_RUN_KEYS = {*UNHASHED_KEYS, "DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "TRAINER.NAME"}
+TRAINING_NODES = ("OPTIM.", "TRAIN.", "DATALOADER.TRAIN_")
+ABSENT = "–"
+BAR = " | "
+LONGEST = 60  # characters of a value
+MOST_VALUES = 4
+
+
+def settings_section(runs: Runs) -> Section:
+    """Tables of differences, cost and versions, and the whole config of each method, folded."""
+    finished = runs.finished
+    records = read_records(finished)
+    settings = {
+        name: [own_settings(records[folder]) for folder in part["folder"] if folder in records]
+        for name, part in _by_method(finished)
+    }
+    settings = {name: found for name, found in settings.items() if found}
+    blocks = [
+        TableBlock(table, about)
+        for table, about in [
+            (differences(settings), DIFFERS_ABOUT),
+            (_cost(finished), COST_ABOUT),
+            (_versions(list(records.values())), VERSIONS_ABOUT),
+        ]
+        if table.rows
+    ]
+    whole = [Folded(f"All settings of {name}", [Listing(as_lines(found[0]))]) for name, found in settings.items()]
+    return Section("settings", "How the runs were made", SETTINGS_ABOUT, [*blocks, *whole])
+
+
+def read_records(runs: pd.DataFrame) -> dict[str, dict]:
+    """{folder: record}, of the runs that have one."""
+    records = {}
+    for folder in runs["folder"].dropna():
+        try:
+            records[folder] = read_record(Path(folder) / FILE_NAME)
+        except MocoopError:
+            continue  # a run that is known by its log only
+    return records
+
+
+def own_settings(record: dict) -> dict[str, str]:
+    """Dotted key and value of what a run's method and data read of its config, without what is particular to one run.
+
+    Nor those of training where nothing was trained.
+    """
+    foreign = () if record["epoch"] is not None else TRAINING_NODES
+    return {
+        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for key, value in leaves(used_config(record["config"]))
+        if key not in PER_RUN_KEYS and not key.startswith(foreign)
+    }
+
+
+def differences(settings: dict[str, list[dict[str, str]]]) -> Table:
+    """A row per key that several have and that is not the same everywhere, a column each; {name: settings of runs}.
+
+    A key that the runs of one have in different values counts too.
+    """
+    keys = list(dict.fromkeys(key for found in settings.values() for one in found for key in one))
+    rows = []
+    for key in keys:
+        values = [_values(found, key) for found in settings.values()]
+        present = [value for value in values if value != ABSENT]
+        if len(set(present)) > 1 or any(BAR in value for value in present):
+            rows.append([key, *values])
+    return Table("What differs", ["Setting", *settings], rows)
+
+
+def as_lines(settings: dict[str, str]) -> str:
+    """One `KEY value` per line, as train.py takes them."""
+    return "\n".join(f"{key} {value}" for key, value in settings.items())
+
+
+def _values(found: list[dict[str, str]], key: str) -> str:
+    values = [shortened(value, LONGEST) for value in dict.fromkeys(one.get(key, ABSENT) for one in found)]
+    more = [f"and {len(values) - MOST_VALUES} more"] if len(values) > MOST_VALUES else []
+    return BAR.join(values[:MOST_VALUES] + more)
+
+
+def _by_method(runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Name and runs of each method and cfg."""
+    parts = dict(list(runs.groupby(["method", "cfg"])))
+    return [(" ".join(entry), parts[entry]) for entry in in_method_order(parts)]
+
+
+def _cost(runs: pd.DataFrame) -> Table:
+    rows = []
+    for name, part in _by_method(runs):
+        training = part.loc[part["phase"].isin(TRAINED), "train_seconds"]
+        numbers = [training, part["test_seconds"], part["peak_memory_mb"]]
+        rows.append([name, str(len(part)), *map(_spread, numbers)])
+    return Table("Cost", ["Method", "Runs", "Training (s)", "Test (s)", "Memory (MB)"], rows)
+
+
+def _spread(values: pd.Series) -> str:
+    values = values.dropna().astype(float)
+    if values.empty:
+        return ABSENT
+    return f"{values.mean():.1f}" if len(values) < 2 else f"{values.mean():.1f} ± {values.std():.1f}"
+
+
+def _versions(records: list[dict]) -> Table:
+    found: dict[str, list[str]] = {}
+    for record in records:
+        stated = {"engine": record["engine"], "backbone": record["backbone"], **record["versions"]}
+        for name, version in stated.items():
+            found.setdefault(name, []).append(str(version))
+    rows = [[name, BAR.join(dict.fromkeys(versions))] for name, versions in found.items()]
+    days = sorted(record["finished"][:10] for record in records)
+    rows += [["finished", " to ".join(dict.fromkeys([days[0], days[-1]]))]] if days else []
+    return Table("Versions", ["Software", "Version"], rows)
