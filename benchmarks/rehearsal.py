@@ -29,7 +29,7 @@ from benchmarks.rehearsal_data import CLIPS, SHAPES, make_clip, make_data
 from mocoop.files import check_empty
 from mocoop.protocols.configs import last_epoch
 from mocoop.protocols.plan import Request, Run, plan_runs
-from mocoop.results.predictions import read_predictions
+from mocoop.results.csv_files import read_predictions
 from mocoop.results.record import read_record
 from mocoop.training.loop import FIRST_STEPS
 
