@@ -44,7 +44,7 @@ MEAN_OF_H, H_OF_MEANS = "H is the mean of the datasets' H", "H is that of the me
 # what the published runs used beyond images and names of the trained classes
 KNOWLEDGE = {
     **dict.fromkeys(
-        ("CLIP-Adapter", "Tip-Adapter-F", "ProGrad", "KgCoOp", "TCP", "TaskRes", "ProLIP", "DeKg"),
+        ("CLIP-Adapter", "Tip-Adapter-F", "ProGrad", "KgCoOp", "TCP", "TaskRes", "ProLIP", "DeKg", "CLAP"),
         "template of the dataset",
     ),
     **dict.fromkeys(("MMRL", "MMRL++"), "template of the dataset, settings chosen for the dataset"),

@@ -41,6 +41,7 @@ LEARN_PER_CLASS = {
     "TipAdapterF": 16 * 512,
     "LPPlusPlus": 514,
     "TaskRes": 512,
+    "CLAP": 512,
     "GDA": 16 * 10 * 512,
     "TwoSFS": 512,
     "DePT": 513,
