@@ -14,7 +14,6 @@ from yacs.config import CfgNode
 from mocoop.errors import ConfigError, DataError, one_line, quoted, reason_of
 from mocoop.files import read_text
 from mocoop.names import odd_character
-from mocoop.settings import leaves
 
 AUTO = "auto"  # for a list that is found when it is needed
 LARGEST = 1 << 20  # bytes of a config file
@@ -112,6 +111,15 @@ def fill(cfg: CfgNode, plain: dict, source: str, prefix: str = "") -> None:
         except ValueError as error:
             raise ConfigError(f"{source}: {prefix}{key} cannot be {quoted(value)}: {error}") from error
         cfg[key] = tuple(value) if isinstance(known, tuple) else value
+
+
+def leaves(settings: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Dotted key and value of every setting."""
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def _leaves(node: dict, cfg: CfgNode | None, prefix: str = "") -> Iterator[tuple[str, object]]:

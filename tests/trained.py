@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 
 import train
-from mocoop.catalog import listed
 from mocoop.engine import build_trainer
+from mocoop.registry import listed
 from mocoop.shapes.sets import SETS
 from mocoop.shapes.writer import ensure_set
 from mocoop.training import run_command

@@ -11,7 +11,7 @@ from mocoop.clip.backbone import Backbone
 from mocoop.data.config import add_folder_config
 from mocoop.errors import ConfigError
 from mocoop.methods.base import PromptMethod
-from mocoop.methods.registry import MethodEntry, get_method, load_plugin, methods, register_method
+from mocoop.registry import MethodEntry, get_method, load_plugin, methods, register_method
 
 __all__ = [
     "MethodEntry",

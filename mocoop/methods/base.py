@@ -45,7 +45,7 @@ from mocoop.methods.contract import check_built, check_final, check_prediction, 
 
 if TYPE_CHECKING:
     from mocoop.methods.on_features import FewShotFeatures
-    from mocoop.methods.registry import MethodEntry
+    from mocoop.registry import MethodEntry
 
 
 class PromptMethod(nn.Module):

@@ -9,7 +9,7 @@ from mocoop.clip.hard_prompts import hard_features
 from mocoop.clip.templates import ensemble_templates, single_template
 from mocoop.clip.text_encoder import TextEncoder
 from mocoop.methods.base import PromptMethod
-from mocoop.methods.registry import register_method
+from mocoop.registry import register_method
 
 
 def template_features(text_encoder: TextEncoder, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import yaml
 
-from mocoop.catalog import listed
 from mocoop.checkout import config_names, find_config
+from mocoop.config import leaves
 from mocoop.errors import ConfigError, DataError, reason_of
 from mocoop.files import read_text
-from mocoop.settings import leaves
+from mocoop.registry import listed
 
 FOLDER = "configs/trainers"  # <method>/<cfg>.yaml or <method>/<cfg>/<dataset>.yaml
 COMPARED = ("ZeroshotCLIP", "CoOp", "CoCoOp", "MoCoOp")  # the methods of a protocol where none is named

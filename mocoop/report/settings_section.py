@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from mocoop.config import leaves
 from mocoop.errors import MocoopError
 from mocoop.protocol import TRAINED
 from mocoop.report.content import Folded, Listing, Section, TableBlock
@@ -12,7 +13,6 @@ from mocoop.report.runs import Runs
 from mocoop.results.figures.style import in_method_order, shortened
 from mocoop.results.record import FILE_NAME, UNHASHED_KEYS, read_record, used_config
 from mocoop.results.tables import Table
-from mocoop.settings import leaves
 
 ABOUT = "The settings that the methods were run with, what they cost, and on what software."
 DIFFERS_ABOUT = (

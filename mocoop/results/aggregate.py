@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mocoop.catalog import listed
 from mocoop.errors import DataError
 from mocoop.protocol import in_dataset_order
+from mocoop.registry import listed
 from mocoop.results.collect import SIDES
 
 ENTRY = ["method", "cfg", "shots"]

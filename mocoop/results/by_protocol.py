@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from mocoop.catalog import listed
 from mocoop.errors import DataError
 from mocoop.protocol import BASE_NEW, CURVE, PROTOCOLS, TRANSFER
+from mocoop.registry import listed
 from mocoop.results.aggregate import AVERAGE, ENTRY, base_to_new, join_cfgs, over_seeds, seed_matrix, transfer
 from mocoop.results.agreement import apart
 from mocoop.results.collect import METRICS, ROUTING, WEIGHTS

@@ -13,9 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from mocoop.catalog import listed
 from mocoop.errors import DataError
 from mocoop.protocol import BOTH, PROTOCOLS, SHIFTED, TRAINED, config_name
+from mocoop.registry import listed
 from mocoop.results import agreement
 from mocoop.results.record import FILE_NAME, OWN_IMAGES, config_sha256, read_record, trains
 

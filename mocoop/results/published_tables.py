@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection
 
 import pandas as pd
 
-from mocoop.catalog import listed
 from mocoop.errors import DataError
 from mocoop.protocol import BASE_NEW, CURVE, PROTOCOLS
+from mocoop.registry import listed
 from mocoop.results import published
 from mocoop.results.aggregate import AVERAGE, ENTRY, SOURCE_MARK
 from mocoop.results.coop_logs import LOG_MARK

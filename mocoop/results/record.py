@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from mocoop import __version__
-from mocoop.catalog import listed
+from mocoop.config import leaves
 from mocoop.errors import DataError, one_line, quoted
 from mocoop.files import read_json, write_file
-from mocoop.settings import leaves
+from mocoop.registry import listed
 from mocoop.versions import installed_versions
 
 FORMAT = 1

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from mocoop.catalog import listed
 from mocoop.protocol import TRAINED
+from mocoop.registry import listed
 from mocoop.results.aggregate import (
     AVERAGE,
     ENTRY,

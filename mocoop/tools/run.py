@@ -25,7 +25,6 @@ import sys
 import time
 from pathlib import Path
 
-from mocoop.catalog import listed
 from mocoop.checkout import find_checkout, program
 from mocoop.console import kept_console
 from mocoop.errors import ConfigError, MocoopError
@@ -34,6 +33,7 @@ from mocoop.protocols.execute import run_all, visible_gpus
 from mocoop.protocols.plan import Request, Run, commands, dry_run, find_protocol, indexed, plan_runs
 from mocoop.protocols.schedule import Outcome, Times, estimate
 from mocoop.protocols.slurm import Cluster, run_on_slurm
+from mocoop.registry import listed
 from mocoop.tools._arguments import PROTOCOL_NAMES, Names, Numbers
 
 TAKES_OVERRIDES = True

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from mocoop.methods.registry import MethodEntry, methods
+from mocoop.registry import MethodEntry, methods
 from mocoop.results.coop_logs import log_place, logged_config
 
 # what names of CoOp's config files begin with, such as vit_b16_ep50_ctxv1

@@ -13,12 +13,12 @@ import torch
 import train
 from mocoop import cli
 from mocoop.backbone import load_clip
-from mocoop.catalog import listed
 from mocoop.engine import DataManager
 from mocoop.errors import ConfigError
 from mocoop.export import export_run
 from mocoop.images import read_image
 from mocoop.methods import build_method, get_method, methods
+from mocoop.registry import listed
 from mocoop.results.predictions import read_predictions
 from mocoop.results.record import read_record
 from mocoop.runs.trained_run import load_run

@@ -7,9 +7,9 @@ import pytest
 import torch
 from yacs.config import CfgNode
 
-from mocoop.catalog import listed
 from mocoop.clip.openai import CLIP
 from mocoop.methods import build_method, extend_cfg, get_method
+from mocoop.registry import listed
 from mocoop.results.published import AVERAGE, load_published, published_method
 
 TEXT = (Path(__file__).parents[2] / "METHODS.md").read_text(encoding="utf-8")

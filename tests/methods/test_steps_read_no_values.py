@@ -6,9 +6,10 @@ import pytest
 import torch
 from yacs.config import CfgNode
 
-from mocoop.methods import build_method, registry
+from mocoop import registry
+from mocoop.methods import build_method
 from mocoop.methods.base import PromptMethod
-from mocoop.methods.registry import load_plugin
+from mocoop.registry import load_plugin
 from mocoop.training.optimizer import build_optimizer
 from mocoop.training.precision import Precision
 from tests.methods.test_coop_and_cocoop import SMALL, config

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mocoop.catalog import listed
+from mocoop.registry import listed
 from mocoop.results.history import FILE_NAME as HISTORY
 from mocoop.results.history import read_history
 from mocoop.results.predictions import read_predictions

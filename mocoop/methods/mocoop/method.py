@@ -22,7 +22,7 @@ from mocoop.methods.mocoop.config import KEYS, mocoop_problems
 from mocoop.methods.mocoop.losses import routing_loss, text_supervision_loss
 from mocoop.methods.mocoop.routed import RoutedMethod
 from mocoop.methods.parts import LayerNorms, module_list
-from mocoop.methods.registry import register_method
+from mocoop.registry import register_method
 
 logger = logging.getLogger(__name__)
 

@@ -24,8 +24,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
-from mocoop.catalog import listed
 from mocoop.files import atomic_write
+from mocoop.registry import listed
 from mocoop.results.aggregate import rank
 
 if TYPE_CHECKING:

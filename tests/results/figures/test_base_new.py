@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mocoop.catalog import listed
+from mocoop.registry import listed
 from mocoop.results.aggregate import base_to_new
 from mocoop.results.collect import collect
 from mocoop.results.figures.by_protocol import base_new_figure, base_new_scatter

@@ -1,4 +1,4 @@
-"""What the methods' files say, read without importing them, is what the registry holds."""
+"""The registry: what the methods' files say, read without importing them, is what is registered."""
 
 import subprocess
 import sys
@@ -6,11 +6,11 @@ from importlib import metadata
 
 import pytest
 
-from mocoop import catalog
-from mocoop.catalog import DECLARED, ENTRY_POINTS, listed
+from mocoop import registry
 from mocoop.errors import ConfigError
 from mocoop.methods import PromptMethod, methods, register_method
 from mocoop.methods.keys import Key
+from mocoop.registry import DECLARED, ENTRY_POINTS, listed
 
 PLUGIN = """
 from mocoop.methods import PromptMethod, register_method
@@ -28,7 +28,7 @@ def test_it_is_the_registry():
 
 
 def test_torch_is_not_imported():
-    code = "import sys; from mocoop.catalog import listed; listed(); sys.exit('torch' in sys.modules)"
+    code = "import sys; from mocoop.registry import listed; listed(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -67,7 +67,7 @@ def test_an_entry_point_of_a_package_that_is_gone_is_named(monkeypatch):
     gone = metadata.EntryPoint("later", "gone.methods", ENTRY_POINTS)
     monkeypatch.setattr(metadata, "entry_points", lambda group: [gone])
     with pytest.raises(ConfigError, match=r"entry point later of mocoop.methods \(gone.methods\) fails: No module"):
-        list(catalog._own_files())
+        list(registry._own_files())
 
 
 def test_the_decorator_may_be_named_by_its_module(tmp_path):
