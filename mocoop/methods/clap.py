@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from mocoop.clip.hard_prompts import hard_features
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.on_features import ClassifierMethod, FewShotFeatures, at_least_fp32
-from mocoop.methods.registry import register_method
 from mocoop.methods.taskres import base_templates
+from mocoop.registry import register_method
 
 NONE, CLASSES, ADAPTIVE = "none", "classes", "adaptive"
 KEYS = (

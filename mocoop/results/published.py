@@ -49,6 +49,7 @@ KNOWLEDGE = {
     ),
     **dict.fromkeys(("MMRL", "MMRL++"), "template of the dataset, settings chosen for the dataset"),
     "GDA": "template of the dataset, validation images",
+    "PromptKD": "a teacher on ViT-L/14, unlabelled images of all classes, the best epoch on test images",
     "ATPrompt": "attributes that a language model named",
     **dict.fromkeys(("LinearProbe", "LP++"), "validation images"),
     "Tip-Adapter": "template of the dataset, validation images",
