@@ -31,14 +31,10 @@ KEYS = (
 )  # fmt: skip
 
 
-@register_method(
-    "PromptKD", node="PROMPTKD", keys=KEYS, published="2024-03", title="unlabelled distillation", export=None
-)
+@register_method("PromptKD", node="PROMPTKD", keys=KEYS, published="2024-03", title="unlabelled distillation",
+                 export=None)  # fmt: skip
 class PromptKD(PromptMethod):
-    """Learns `visual_prompts`, as VPT, and `project`, which leads from the image feature to the teacher's features.
-
-    Of a finished run that taught it keeps `vectors` (T, D'), its features of the classes. Raises ConfigError as VPT.
-    """
+    """Learns `visual_prompts`, as VPT, and `project`, to a teacher's features; keeps `vectors` (T, D'), its classes'."""
 
     vectors: Tensor
     taught_rows: Tensor
