@@ -34,7 +34,7 @@ KEYS = (
 @register_method("PromptKD", node="PROMPTKD", keys=KEYS, published="2024-03", title="unlabelled distillation",
                  export=None)  # fmt: skip
 class PromptKD(PromptMethod):
-    """Learns `visual_prompts`, as VPT, and `project`, to a teacher's features; keeps its classes' as `vectors` (T, D')."""
+    """Learns `visual_prompts`, as VPT, and `project`, to a teacher's features; keeps `vectors` (T, D'), its texts'."""
 
     vectors: Tensor
     taught_rows: Tensor
