@@ -15,7 +15,8 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, Sampler
+from yacs.config import CfgNode
 
 from mocoop.distributed import of_all, own_places, world_size
 from mocoop.engine import ReadableErrorsLoader
@@ -82,6 +83,15 @@ def reproducible(loader: DataLoader, stream: int, keep_last: bool = False) -> Re
     # forked where that can be, so that the workers share the images that were decoded
     forked = {"multiprocessing_context": "fork"} if stays and sys.platform == "linux" else {}
     return _loader_like(loader, dataset, PlacedBatches(batches, stream), persistent_workers=stays, **forked)
+
+
+def of_other_images(loader: DataLoader, cfg: CfgNode, images: list) -> DataLoader:
+    """A training loader of other images, a list of Datum, in an order drawn as Dassl draws it."""
+    given: Any = loader.dataset  # the engine's
+    batches = cast(BatchSampler, loader.batch_sampler)
+    size = batches.batch_size
+    ordered = BatchSampler(RandomSampler(images), size, drop_last=len(images) >= size)
+    return _loader_like(loader, type(given)(cfg, images, transform=given.transform, is_train=True), ordered)
 
 
 class OwnShares(Sampler):
