@@ -85,7 +85,7 @@ def reproducible(loader: DataLoader, stream: int, keep_last: bool = False) -> Re
     return _loader_like(loader, dataset, PlacedBatches(batches, stream), persistent_workers=stays, **forked)
 
 
-def of_other_images(loader: DataLoader, cfg: CfgNode, images: list) -> DataLoader:
+def of_other_images(loader: DataLoader, cfg: CfgNode, images: list) -> ReadableErrorsLoader:
     """A training loader of other images, a list of Datum, in an order drawn as Dassl draws it."""
     given: Any = loader.dataset  # the engine's
     batches = cast(BatchSampler, loader.batch_sampler)

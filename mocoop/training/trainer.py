@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
 from mocoop.backbone import check_classnames, check_input, load_clip
@@ -107,7 +106,7 @@ class PromptTrainer(TrainerX):
         for loader in filter(None, (self.val_loader, self.test_loader)):
             loader.worker_init_fn = leave_stopping_to_main
 
-    def _images_of_all_classes(self) -> DataLoader:
+    def _images_of_all_classes(self) -> ReadableErrorsLoader:
         """The training loader, of the images of classes that are not trained, too, and without labels."""
         if not hasattr(self.dm.dataset, "unlabelled"):
             name, data = self.cfg.TRAINER.NAME, type(self.dm.dataset).__name__
