@@ -49,6 +49,7 @@ def setup_cfg(args: argparse.Namespace) -> CfgNode:
     register_trainers()
     cfg = get_cfg_default()
     extend_cfg(cfg)
+    cfg.DATALOADER.NUM_WORKERS = -1  # chosen from the cores, unless it is given
     for path in (args.dataset_config_file, args.config_file):
         if path:
             merge_file(cfg, path)

@@ -1,13 +1,107 @@
-"""A hand-made test of six images in three classes; two classes bear one name."""
+"""predictions.csv and history.csv: written, read back, refused where damaged; and what a test got wrong."""
 
 import numpy as np
 import pytest
 
 from mocoop.errors import DataError
-from mocoop.results.csv_files import as_text, predictions_frame, read_mistakes, write_predictions
+from mocoop.results.csv_files import (
+    HistoryWriter,
+    as_text,
+    predictions_frame,
+    read_history,
+    read_mistakes,
+    read_predictions,
+    write_predictions,
+)
 from mocoop.results.metrics import compute_metrics, per_class
 from mocoop.results.record import build_record, unfinished_record, write_record
 from tests.results.runs import make_config
+
+
+def frame(**more):
+    paths = ["/data/set/a b/é.png", "/elsewhere/c.png"]
+    known = (np.array([0, 1]), np.array([1, 1]), np.array([0.25, 0.9999999]), ["photo", ""])
+    return predictions_frame(paths, *known, root="/data", **more)
+
+
+def test_round_trip_with_experts(tmp_path):
+    table = frame(experts=[["photo", "dark"], ["dark", "photo"]], gates=np.array([[0.75, 0.25], [0.5, 0.5]]))
+    write_predictions(tmp_path / "predictions.csv", table)
+    read = read_predictions(tmp_path / "predictions.csv")
+    assert read["path"].tolist() == ["set/a b/é.png", "/elsewhere/c.png"]
+    assert read["label"].tolist() == [0, 1] and read["prediction"].tolist() == [1, 1]
+    assert read["confidence"].tolist() == [0.25, 1.0] and read["domain"].tolist() == ["photo", ""]
+    assert read["experts"].tolist() == [["photo", "dark"], ["dark", "photo"]]
+    assert read["gates"].tolist() == [[0.75, 0.25], [0.5, 0.5]]
+
+
+def test_without_experts_there_are_no_such_columns(tmp_path):
+    write_predictions(tmp_path / "predictions.csv", frame())
+    assert "experts" not in read_predictions(tmp_path / "predictions.csv").columns
+
+
+DAMAGED = {
+    "missing": (None, "cannot be read"),
+    "empty": ("", "damaged"),
+    "columns": ("path,label\na,1\n", "no column prediction"),
+    "value": ("path,label,prediction,confidence,domain\na,1,cat,0.5,\n", "damaged"),
+    "gates": ("path,label,prediction,confidence,domain,experts,gates\na,1,1,0.5,,x,heavy\n", "damaged"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damage_is_one_clear_line(tmp_path, name):
+    text, message = DAMAGED[name]
+    path = tmp_path / "predictions.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(DataError, match=message) as caught:
+        read_predictions(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def write(path, steps, steps_done=0, loss=1.0):
+    history = HistoryWriter(path, steps_done)
+    for step in steps:
+        history.add(step, (step - 1) // 3 + 1, 0.002, {"loss": loss, "acc": 50.0})
+    history.close()
+
+
+def test_rows_of_a_history(tmp_path):
+    write(tmp_path / "history.csv", [1, 2, 3, 4])
+    frame = read_history(tmp_path / "history.csv")
+    assert list(frame.columns) == ["step", "epoch", "lr", "loss", "acc"]
+    assert frame["step"].tolist() == [1, 2, 3, 4] and frame["epoch"].tolist() == [1, 1, 1, 2]
+    assert frame["lr"].tolist() == [0.002] * 4
+
+
+def test_going_on_drops_what_is_computed_again(tmp_path):
+    path = tmp_path / "history.csv"
+    write(path, [1, 2, 3, 4])
+    with open(path, "a") as file:
+        file.write("5,2,0.0")  # cut short by a crash
+    write(path, [3, 4, 5], steps_done=2, loss=2.0)
+    frame = read_history(path)
+    assert frame["step"].tolist() == [1, 2, 3, 4, 5] and frame["loss"].tolist() == [1.0, 1.0, 2.0, 2.0, 2.0]
+
+
+def test_a_fresh_start_begins_a_fresh_history(tmp_path):
+    write(tmp_path / "history.csv", [1, 2])
+    write(tmp_path / "history.csv", [1])
+    assert read_history(tmp_path / "history.csv")["step"].tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "a,b\n1,2\n", "step,epoch,lr,loss\n1,1,fast,2\n", "step,epoch,lr\n1,2,3,4,5\n1\n"]
+)
+def test_damage_of_a_history_is_one_clear_line(tmp_path, text):
+    path = tmp_path / "history.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(DataError) as caught:
+        read_history(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
 
 NAMES = ["cat", "dog", "crane", "crane"]
 LABELS = np.array([0, 0, 0, 1, 2, 3])

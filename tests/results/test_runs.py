@@ -1,3 +1,5 @@
+"""An output tree as a table of runs."""
+
 import json
 import shutil
 
