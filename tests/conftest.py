@@ -41,6 +41,7 @@ LONG = (  # tests that train in themselves, start processes, wait, or try many i
     "results/figures/",
     "results/test_compare.py",
     "results/test_coverage.py",
+    "results/test_planning.py",
     "results/test_published_tables.py",
     "scripts/",
     "shapes/test_dataset.py",

@@ -22,6 +22,7 @@ from mocoop.versions import installed_versions
 
 FORMAT = 1
 FILE_NAME = "result.json"
+TRANSDUCED = "transduced"  # the folder in a run's of what was put on top of it
 EDGE = 1024  # bytes of a record's beginning and end that say its status and times
 STATUSES = ("running", "done", "failed")
 # What may change when a run goes on in its folder: where things lie, and how it is watched.
@@ -32,6 +33,7 @@ CHANGEABLE_KEYS = (
     "DATASET.FOLDER.READ",
     "VERBOSE",
     "DATALOADER.NUM_WORKERS",
+    "DATALOADER.DECODED_MB",
     "TRAIN.PRINT_FREQ",
     "TRAIN.CHECKPOINT_FREQ",
     "TRAIN.CHECKPOINT_STEPS",
@@ -89,6 +91,7 @@ _OPTIONAL: dict[str, tuple[type, Kind | None, str]] = {
     "ranks": (int, None, "int"),
     "timings": (dict, _NUMBER, "numbers"),  # seconds by part, of mocoop.timings
     "routing": (dict, None, "dict"),  # of mocoop.results.routing, for methods that route
+    "transduction": (dict, None, "dict"),  # what saw test images together (mocoop.transduce), and which
     "error": (str, None, "str"),  # why a run failed
 }
 _CLASS: dict[str, Kind] = {"label": int, "classname": str, "total": int, "correct": int}
@@ -100,6 +103,9 @@ _ROUTING: dict[str, Kind] = {
     "chosen_by_domain": dict,
     "domain_in_top_k": _NUMBER,
 }
+
+
+_TRANSDUCTION: dict[str, Kind] = {"with": str, "label": str, "seen": str, "settings": dict, "batch": int}
 
 
 def build_record(config: Mapping, **measured: Any) -> dict:
@@ -180,6 +186,8 @@ def validate_record(record: object, where: str | Path) -> None:
     if record.get("routing") is not None:
         _check_fields(record["routing"], _ROUTING, f"{where}: routing: ", "a method that routes")
         _check_routers(record["routing"], f"{where}: routing: ")
+    if record.get("transduction") is not None:
+        _check_fields(record["transduction"], _TRANSDUCTION, f"{where}: transduction: ", "a run of mocoop transduce")
     _check_fields(record["metrics"], {"accuracy": _NUMBER}, f"{where}: metrics: ", "a run that is done")
     for name, value in record["metrics"].items():
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 100 + 1e-9:
