@@ -245,6 +245,7 @@ def _neighbours(path: Path) -> str:
 # --- bounds of the keys that the engine and every trainer read, checked before anything is built ------------------
 
 MOST_WORKERS = 1024
+MOST_MEGABYTES = 1 << 20
 MOST_EPOCHS = 1_000_000
 MOST_ITERATIONS = 100_000_000
 SEEDS = 2**32  # of NumPy's generator
@@ -258,7 +259,8 @@ LIMITS = {
     "INPUT.RANDAUGMENT_N": Limits(0, 100),
     "DATASET.NUM_SHOTS": Limits(-1),
     "DATASET.SUBSAMPLE_CLASSES": Limits(choices=SUBSETS),
-    "DATALOADER.NUM_WORKERS": Limits(0, MOST_WORKERS),
+    "DATALOADER.NUM_WORKERS": Limits(-1, MOST_WORKERS),
+    "DATALOADER.DECODED_MB": Limits(0, MOST_MEGABYTES),
     "DATALOADER.K_TRANSFORMS": Limits(1, 1),
     "DATALOADER.TRAIN_X.BATCH_SIZE": Limits(1),
     "DATALOADER.TEST.BATCH_SIZE": Limits(1),
@@ -279,6 +281,7 @@ LIMITS = {
     "TRAIN.PRINT_FREQ": Limits(1),
     "TRAIN.CUDA_GRAPH": Limits(choices=("auto", "off")),
     "TEST.EVALUATOR": Limits(choices=("Classification",)),
+    "TEST.PREC": Limits(choices=("peers", "train")),
     "TEST.SPLIT": Limits(choices=("test", "val")),
     "TEST.FINAL_MODEL": Limits(choices=("last_step", "best_val")),
 }

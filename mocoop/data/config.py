@@ -17,16 +17,20 @@ from mocoop.names import name_problem
 BAD_IMAGES = ("skip", "error")
 
 
-def add_folder_config(cfg: CfgNode) -> None:
-    """Add DATASET.FOLDER, and DATASET.FOLLOW_LINKS for all data sets, to a config."""
+def add_data_config(cfg: CfgNode) -> None:
+    """Add to a config what data sets and loaders here read beside Dassl's keys; a key that it has keeps its value."""
     cfg.DATASET.setdefault("FOLDER", folder_defaults())
     cfg.DATASET.setdefault("FOLLOW_LINKS", False)  # read images behind links that lead out of the data root
+    if "DATALOADER" in cfg:
+        cfg.DATALOADER.setdefault(
+            "DECODED_MB", 1024
+        )  # memory for decoded few-shot training images; 0: decode each time
 
 
 def dataset_defaults() -> CfgNode:
     """A node DATASET that has what own images and links need, for tools."""
     cfg = CfgNode({"DATASET": {}})
-    add_folder_config(cfg)
+    add_data_config(cfg)
     return cfg.DATASET
 
 

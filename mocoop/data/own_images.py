@@ -10,7 +10,7 @@ from pathlib import Path
 from yacs.config import CfgNode
 
 from mocoop.data.base import BenchmarkDataset
-from mocoop.data.config import BAD_IMAGES, add_folder_config
+from mocoop.data.config import BAD_IMAGES, add_data_config
 from mocoop.data.draws import make_rng, split_off_val, split_stratified
 from mocoop.data.image_csv import label_order, read_class_names, read_image_csv
 from mocoop.data.inspection import about_deep_images, common_range, inspect_images, why_missing
@@ -34,7 +34,7 @@ class OwnImages(BenchmarkDataset):
     def __init__(self, cfg: CfgNode):
         was_frozen = cfg.is_frozen()
         cfg.defrost()  # DATASET.FOLDER.READ is set
-        add_folder_config(cfg)
+        add_data_config(cfg)
         try:
             super().__init__(cfg)
         finally:

@@ -33,6 +33,7 @@ from mocoop.methods.base import PromptMethod
 from mocoop.methods.contract import check_prediction
 from mocoop.methods.zeroshot import template_features
 from mocoop.protocol import BOTH, base_count
+from mocoop.results.calibration import Margins, join_margins
 from mocoop.results.csv_files import PREDICTIONS, predictions_frame, relative_path, write_predictions
 from mocoop.results.metrics import Ranking, compute_metrics, compute_sides, concatenate, per_class, rank
 from mocoop.results.record import FILE_NAME, build_record, write_record
@@ -65,7 +66,9 @@ class Weights:
 class Measurement:
     """Collects predictions batch by batch; only what the metrics need is kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, base: int | None = None) -> None:
+        """base: how many of the classes are base ones, the first, in a test of base and new ones."""
+        self.base, self.margins = base, list[Margins]()
         self.routers = RouterTally()
         self.rankings: list[Ranking] = []
         self.paths: list[str] = []
@@ -78,6 +81,8 @@ class Measurement:
         """`prediction` as `PromptMethod.predict` returns it, for a batch of the test loader."""
         self.rankings.append(rank(prediction["logits"].float().cpu()))
         self.labels.append(batch["label"].cpu())
+        if self.base is not None:
+            self.margins.append(Margins.of(prediction["logits"].float().cpu(), self.labels[-1], self.base))
         self.domains.append(batch["domain"].cpu())
         self.paths += batch["impath"]
         if "experts" in prediction:
@@ -90,8 +95,8 @@ class Measurement:
             )
             self.routers.add(**scores, chosen=chosen, gates=gates, labels=labels, domains=domains)
 
-    def summary(self, classnames: list[str], base: int | None = None) -> dict:
-        """`metrics` and `per_class` of the run's record; with those of both sides where the first `base` are base.
+    def summary(self, classnames: list[str]) -> dict:
+        """`metrics` and `per_class` of the run's record; of a test of base and new classes with those of both sides.
 
         Raises DataError if there was no image.
         """
@@ -99,8 +104,9 @@ class Measurement:
             raise DataError("the test set has no image, expected at least one")
         ranking, labels = concatenate(self.rankings), torch.cat(self.labels).numpy()
         metrics = compute_metrics(ranking, labels)
-        if base is not None:
-            metrics |= compute_sides(ranking, labels, base)
+        if self.base is not None:
+            metrics |= compute_sides(ranking, labels, self.base)
+            metrics |= {"base_new_area": join_margins(self.margins).area()}
         return {"metrics": metrics, "per_class": per_class(ranking, labels, classnames)}
 
     def confusion_matrix(self) -> Tensor:
@@ -190,7 +196,9 @@ class Tester:
 
     def __init__(self, cfg: CfgNode, method: PromptMethod, precision: Precision, stop: StopRequest):
         self.cfg, self.method, self.precision, self.stop = cfg, method, precision, stop
-        self.measurement, self.started = Measurement(), time.time()
+        both = cfg.DATASET.get("SUBSAMPLE_CLASSES") == BOTH
+        self.measurement = Measurement(base_count(len(method.classnames)) if both else None)
+        self.started = time.time()
         self.zero_shot: dict | None = None
 
     @timed("tests")
@@ -200,9 +208,7 @@ class Tester:
         self.method.eval()
         with together():
             self._predict_all(loader, self._zero_shot_check(loader) if with_zero_shot else None)
-        classnames = self.method.classnames
-        base = base_count(len(classnames)) if self.cfg.DATASET.get("SUBSAMPLE_CLASSES") == BOTH else None
-        self.summary = self.measurement.summary(classnames, base)
+        self.summary = self.measurement.summary(self.method.classnames)
         return from_main(self._print)
 
     def _predict_all(self, loader: DataLoader, check: "ZeroShotCheck | None") -> None:

@@ -23,7 +23,7 @@ from mocoop.timings import timed
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-ID_FILE = "wandb.id"  # in a run's folder, so that a run that goes on after a break stays one run there
+ID_FILE = "wandb.id"  # in a run's folder, so that a run that resumes stays one run there
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Journal:
 
     Attributes:
         history: None before the first step.
-        epoch: the one that goes on, from 0.
+        epoch: the one in progress, from 0.
     """
 
     def __init__(self, cfg: CfgNode, folder: str | Path):

@@ -23,7 +23,7 @@ from mocoop.distributed import from_main, is_main, of_all
 from mocoop.errors import CheckpointError, TrainingError
 from mocoop.results.record import config_differences
 from mocoop.timings import timed
-from mocoop.training.batches import PlacedBatches, random_state, restore_random_state, shared_batches, whole
+from mocoop.training.batches import PlacedBatches, shared_batches, whole
 from mocoop.training.checkpoint import BEST_MODEL, MODEL, newest_state, progress, save_checkpoint, save_for_resuming
 from mocoop.training.features import RunFeatures, wants_best_epoch
 from mocoop.training.interruptions import Stopped, StopRequest
@@ -31,7 +31,16 @@ from mocoop.training.journal import Journal, Progress
 from mocoop.training.learner import Learner, StepValues
 from mocoop.training.optim import iterations
 from mocoop.training.run_folder import refuse_other_settings, without_clip
-from mocoop.training.run_state import check_clip, check_made_for, known_of, pack, restore, weights_sha256
+from mocoop.training.run_state import (
+    check_clip,
+    check_made_for,
+    known_of,
+    pack,
+    random_state,
+    restore,
+    restore_random_state,
+    weights_sha256,
+)
 
 FIRST_STEPS = 5  # of a process, in which plans are made and a graph is captured
 CHECKPOINT_MINUTES = 10.0  # if the config, of a CoOp checkout say, lacks TRAIN.CHECKPOINT_MINUTES
@@ -234,7 +243,7 @@ class TrainingLoop:
 
     @contextmanager
     def _saved_if_stopped(self) -> Iterator[None]:
-        """A stop meanwhile leaves the state from before: what has begun is done anew then."""
+        """If stopped inside the block, save the state from before it; the block runs again on resume."""
         state = self._state_within()
         try:
             yield

@@ -20,9 +20,9 @@ from mocoop.distributed import check_ranks, first_failure, from_main, is_main, r
 from mocoop.engine import BACKEND, DATASET_REGISTRY, TRAINER_REGISTRY, build_trainer, get_cfg_default
 from mocoop.errors import ConfigError, DataError
 from mocoop.methods import extend_cfg, load_plugin
-from mocoop.training.batches import set_random_seed
 from mocoop.training.interruptions import Stopped, explain, stop_requests
 from mocoop.training.run_folder import hold, writable_folder
+from mocoop.training.run_state import set_random_seed
 from mocoop.training.trainer import PromptTrainer, register_trainers
 from mocoop.versions import collect_env_info
 
@@ -49,6 +49,7 @@ def setup_cfg(args: argparse.Namespace) -> CfgNode:
     register_trainers()
     cfg = get_cfg_default()
     extend_cfg(cfg)
+    cfg.DATALOADER.NUM_WORKERS = -1  # chosen from the cores, unless it is given
     for path in (args.dataset_config_file, args.config_file):
         if path:
             merge_file(cfg, path)

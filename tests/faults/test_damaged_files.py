@@ -61,7 +61,7 @@ def test_a_truncated_file(runs, copy, ledger, file, length):
         assert ending.status == 0, ending.err
         found = differences(copy.out, runs.reference("CoOp"))
         if file.endswith(NEWEST):
-            assert f'passed over, going on from an earlier state: cannot load "{copy.out / file}"' in ending.out
+            assert f'skipped, resuming from an earlier state: cannot load "{copy.out / file}"' in ending.out
             assert (copy.out / (file + DAMAGED)).is_file()
             assert f"{PREVIOUS} (will resume training after epoch 2, batch 2)" in ending.out
             found = [line for line in found if not line.startswith("/files")]

@@ -3,6 +3,8 @@
 A batch is a dictionary with the keys img, label, domain, impath and index; img is float, (B, 3, H, W).
 """
 
+import logging
+import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -25,15 +27,19 @@ from torchvision.transforms import (
 )
 from yacs.config import CfgNode
 
+from mocoop.engine.lite.decoded import DecodedImages
 from mocoop.engine.lite.registry import DATASET_REGISTRY, Datum
 from mocoop.errors import ConfigError, DataError
 from mocoop.images import read_image, reading_of
+
+log = logging.getLogger(__name__)
 
 INTERPOLATION_MODES = {
     "bilinear": InterpolationMode.BILINEAR,
     "bicubic": InterpolationMode.BICUBIC,
     "nearest": InterpolationMode.NEAREST,
 }
+MOST_WORKERS = 8  # that are chosen from the cores
 MAX_MAGNITUDE = 30  # of torchvision's RandAugment, as of Dassl's
 Step = tuple[str, Callable]  # a line of the log, and the transform
 
@@ -141,32 +147,66 @@ def _size(node: CfgNode) -> str:
 class DatasetWrapper(Dataset):
     """Reads and transforms the images of a list of Datum. Raises DataError naming a file that is unreadable.
 
-    The data set of `cfg`, which has been built, says how they are read. The arguments are those of Dassl's.
+    The data set of `cfg`, which has been built, says how they are read. The arguments are those of Dassl's. Images of a
+    few-shot training set are decoded once, as far as DATALOADER.DECODED_MB lets them be kept.
     """
 
     def __init__(self, cfg: CfgNode, data_source: Sequence[Datum], transform: Transform, is_train: bool = False):
         self.data_source = data_source
         self.transform = transform
         self.reading = reading_of(cfg)
+        self.decoded = _room_for_decoded(cfg, len(data_source)) if is_train else None
 
     def __len__(self) -> int:
         return len(self.data_source)
 
     def __getitem__(self, idx: int) -> dict[str, Any]:
         item = self.data_source[idx]
-        image = self.transform(read_image(item.impath, self.reading))
+        image = self.transform(self._image(idx))
         return {"label": item.label, "domain": item.domain, "impath": item.impath, "index": idx, "img": image}
+
+    def _image(self, idx: int) -> Image.Image:
+        image = self.decoded.get(idx) if self.decoded else None
+        if image is None:
+            image = read_image(self.data_source[idx].impath, self.reading)
+            if self.decoded:
+                self.decoded.keep(idx, image)
+        return image
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "decoded": None}  # a process that is not forked shares no memory
+
+
+def _room_for_decoded(cfg: CfgNode, count: int) -> DecodedImages | None:
+    megabytes = cfg.DATALOADER.get("DECODED_MB", 0)
+    if megabytes < 1 or cfg.DATASET.NUM_SHOTS < 1 or not count:
+        return None
+    try:
+        return DecodedImages(count, megabytes << 20)
+    except (OSError, OverflowError) as error:
+        log.warning("training images are decoded in every epoch: no room for DATALOADER.DECODED_MB (%s)", error)
+        return None
 
 
 class ReadableErrorsLoader(DataLoader):
-    """A DataLoader in which a DataError raised by a worker process arrives as the one line it was."""
+    """A DataLoader in which a DataError raised by a worker process arrives as the one line it was.
+
+    With `persistent_workers` it draws the same random numbers as without.
+    """
+
+    _iterator: Any  # of persistent workers, torch's name
 
     def __iter__(self) -> Batches:  # type: ignore[override]  # torch promises an iterator of a private class
+        if self._iterator is not None:
+            torch.empty((), dtype=torch.int64).random_(generator=self.generator)  # torch draws it for new workers alone
         batches = super().__iter__()  # at once, since it draws a random number
         return self._iterate(batches)
 
-    @staticmethod
-    def _iterate(batches: Batches) -> Batches:
+    def end_workers(self) -> None:
+        """End persistent workers; the next iteration starts others."""
+        self._iterator = None
+
+    def _iterate(self, batches: Batches) -> Batches:
         try:
             yield from batches
             return
@@ -175,8 +215,20 @@ class ReadableErrorsLoader(DataLoader):
             if not isinstance(error, DataError):
                 raise
             message = _message_from_worker(error)
-        del batches  # ends the workers now
+        del batches
+        self.end_workers()
         raise DataError(message)
+
+
+def settle_workers(cfg: CfgNode) -> None:
+    """Set a DATALOADER.NUM_WORKERS of -1 to one for each core that this process may use, at most MOST_WORKERS."""
+    if cfg.DATALOADER.NUM_WORKERS < 0:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        was_frozen = cfg.is_frozen()
+        cfg.defrost()
+        cfg.DATALOADER.NUM_WORKERS = min(cores, MOST_WORKERS) if cores > 1 else 0
+        if was_frozen:
+            cfg.freeze()
 
 
 def build_data_loader(
@@ -221,6 +273,7 @@ class DataManager:
     """
 
     def __init__(self, cfg: CfgNode):
+        settle_workers(cfg)
         self.dataset = DATASET_REGISTRY.build("DATASET.NAME", cfg.DATASET.NAME, cfg)
         transforms = {is_train: build_transform(cfg, is_train=is_train) for is_train in (True, False)}
 
