@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from mocoop import cli
-from mocoop.catalog import listed
+from mocoop.config import leaves
 from mocoop.engine import get_cfg_default
 from mocoop.methods import extend_cfg
 from mocoop.protocols.plan import completed, list_runs, plan_runs
 from mocoop.protocols.script import read_request
-from mocoop.settings import leaves
+from mocoop.registry import listed
 from mocoop.tools import run as run_tool
 from mocoop.train import parse_args
 

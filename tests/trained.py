@@ -9,12 +9,12 @@ from functools import cache
 from pathlib import Path
 
 import train
-from mocoop.catalog import listed
 from mocoop.engine import build_trainer
+from mocoop.registry import listed
 from mocoop.shapes.sets import SETS
 from mocoop.shapes.writer import ensure_set
 from mocoop.training import run_command
-from mocoop.training.seeding import set_random_seed
+from mocoop.training.run_state import set_random_seed
 from tests.shipped import small_config
 
 ROOT = Path(__file__).parents[1]

@@ -11,9 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mocoop.clip.backbone import Backbone
-from mocoop.clip.frozen_linear import held
 from mocoop.clip.prompts import PromptLayout
-from mocoop.clip.residual_block import Block
+from mocoop.clip.residual_block import Block, held
 from mocoop.clip.tower_parts import NOTHING, TowerParts, with_weights
 
 

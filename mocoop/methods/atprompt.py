@@ -9,7 +9,7 @@ from mocoop.errors import quoted
 from mocoop.methods.coop import log_context, noise_context, without_class_embeddings
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.parts import OnePrompt
-from mocoop.methods.registry import register_method
+from mocoop.registry import register_method
 
 KEYS = (
     Key("N_CTX", 2, "context vectors before the class name", at_least=1, at_most=75, structural=True),

@@ -45,7 +45,7 @@ from mocoop.methods.contract import check_built, check_final, check_prediction, 
 
 if TYPE_CHECKING:
     from mocoop.methods.on_features import FewShotFeatures
-    from mocoop.methods.registry import MethodEntry
+    from mocoop.registry import MethodEntry
 
 
 class PromptMethod(nn.Module):
@@ -60,6 +60,7 @@ class PromptMethod(nn.Module):
         classnames: C class names in label order.
         clip_model: from `mocoop.backbone.load_clip`.
         all_classnames: names of all classes, base and new, in label order, for methods whose training may use them.
+        teacher: a finished run's method over the classes `taught_names`, for a method that learns from one.
 
     Attributes:
         settings: the method's own keys.
@@ -90,9 +91,15 @@ class PromptMethod(nn.Module):
             cls.loss = checked_loss(cls.loss)  # type: ignore[method-assign]  # the same, checked
 
     def __init__(
-        self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames: Sequence[str] | None = None
+        self,
+        cfg: CfgNode,
+        classnames: Sequence[str],
+        clip_model: Backbone,
+        all_classnames: Sequence[str] | None = None,
+        teacher: "PromptMethod | None" = None,
     ):
         super().__init__()
+        self._teacher = (teacher,)  # no part of this module: nothing of it is saved, moved or trained
         self.cfg, self.settings = cfg, self.entry.settings(cfg)
         self.classnames, self.all_classnames = list(classnames), all_classnames
         if self.entry.trained_classes:
@@ -110,6 +117,23 @@ class PromptMethod(nn.Module):
 
     def setup(self) -> None:
         """Make what is learned. Raises ConfigError for settings or a CLIP that the method cannot work with."""
+
+    # --- what others give -----------------------------------------------------------------------------------------
+
+    @classmethod
+    def wants_all_images(cls, cfg: CfgNode) -> bool:
+        """Whether training is given the images of all the dataset's classes, base and new, each with the label -1."""
+        return False
+
+    @property
+    def teaching_run(self) -> "PromptMethod | None":
+        """The finished run's method that was given; None where there is none, as in tests."""
+        return self._teacher[0]
+
+    @property
+    def taught_names(self) -> list[str]:
+        """The classes that a teacher has to know."""
+        return self.classnames
 
     # --- features -------------------------------------------------------------------------------------------------
 

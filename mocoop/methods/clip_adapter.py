@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.on_features import FeatureMethod, at_least_fp32
-from mocoop.methods.registry import register_method
+from mocoop.registry import register_method
 
 KEYS = (
     Key("RATIO", 0.2, "share of the adapter's output in the image feature (released: 0.2)", at_least=0.0, at_most=1.0,

@@ -9,7 +9,7 @@ from mocoop.clip.tower_parts import TowerParts
 from mocoop.methods.deep_prompts import image_tower, text_tower
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.parts import TunedTowers, module_list
-from mocoop.methods.registry import register_method
+from mocoop.registry import register_method
 
 KEYS = (
     Key("RANK", 2, "rank of each update", at_least=1, at_most=1024, structural=True),

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.coop import coop_layout, start_context, without_class_embeddings
 from mocoop.methods.keys import Key, common_keys
-from mocoop.methods.registry import register_method
+from mocoop.registry import register_method
 
 KEYS = (
     Key("N_CTX", 16, "number of context vectors, if CTX_INIT is empty", at_least=1, at_most=75, structural=True),

@@ -16,7 +16,7 @@ from mocoop.errors import ConfigError, TrainingError, quoted, reason_of
 
 if TYPE_CHECKING:
     from mocoop.methods.base import PromptMethod
-    from mocoop.methods.registry import MethodEntry
+    from mocoop.registry import MethodEntry
 
 _TRANSFORM = "override transform_image, which is given what the image tower gives"
 FINAL = {  # what no method overrides, and what it does instead

@@ -13,7 +13,7 @@ from mocoop.clip.prompts import Context, PromptLayout, embed_words, readable
 from mocoop.clip.tokenizer import Tokenizer
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.parts import OnePrompt
-from mocoop.methods.registry import register_method
+from mocoop.registry import register_method
 
 POSITIONS = ("end", "middle", "front")
 KEYS = (

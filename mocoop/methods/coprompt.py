@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mocoop.clip.hard_prompts import hard_features, sentence_features
+from mocoop.clip.features import hard_features, sentence_features
 from mocoop.clip.prompts import readable
 from mocoop.clip.templates import ensemble_templates
 from mocoop.errors import ConfigError, quoted
@@ -18,7 +18,7 @@ from mocoop.methods.kgcoop import anchor_distance
 from mocoop.methods.maple import KEYS as MAPLE_KEYS
 from mocoop.methods.maple import MaPLe
 from mocoop.methods.on_features import at_least_fp32
-from mocoop.methods.registry import register_method
+from mocoop.registry import register_method
 
 KEYS = (
     *MAPLE_KEYS,

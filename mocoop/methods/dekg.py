@@ -7,9 +7,9 @@ from mocoop.methods.keys import Key
 from mocoop.methods.kgcoop import KEYS as KGCOOP_KEYS
 from mocoop.methods.kgcoop import KgCoOp
 from mocoop.methods.on_features import at_least_fp32
-from mocoop.methods.registry import register_method
 from mocoop.methods.tcp import KEYS as TCP_KEYS
 from mocoop.methods.tcp import TCP
+from mocoop.registry import register_method
 
 
 def own_keys(unit: bool) -> tuple[Key, ...]:

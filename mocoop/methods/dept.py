@@ -12,7 +12,7 @@ from mocoop.errors import quoted
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.parts import OnePrompt
-from mocoop.methods.registry import get_method, methods, register_method
+from mocoop.registry import get_method, methods, register_method
 
 KEYS = (
     Key("BASE", "KgCoOp", "the method that it is added to; the keys of that one's node count", structural=True),

@@ -1,9 +1,7 @@
 """Config keys, declared once: default, meaning, bounds, and whether learned tensors depend on them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-
-from yacs.config import CfgNode
 
 from mocoop.clip.text_encoder import KINDS
 from mocoop.config import Limits
@@ -65,15 +63,13 @@ def common_keys(prec: str) -> tuple[Key, ...]:
     )
 
 
-def add_keys(cfg: CfgNode, node_name: str, keys: Sequence[Key]) -> None:
-    """Add TRAINER.<node_name>.* with the keys' defaults to a config; a key that it has keeps its value."""
-    node = cfg.TRAINER.setdefault(node_name, CfgNode())
-    for key in keys:
-        node.setdefault(key.name, key.default)
-
-
-def key_problems(cfg: CfgNode, node_name: str, keys: Sequence[Key]) -> list[str]:
-    """What is wrong with the values of the keys under TRAINER.<node_name>, one line each."""
-    node = cfg.TRAINER[node_name]
-    problems = (key.problem(node_name, node[key.name]) for key in keys)
-    return [problem for problem in problems if problem]
+def keys_of(method: str, node: str | None, keys: Sequence[Key], about: Mapping[str, object]) -> tuple[Key, ...]:
+    """All keys of a method that is registered with these. Raises ConfigError for what cannot be its keys."""
+    keys = (*keys, *([HEAD_CLASSES] if about.get("trained_classes") is True else []))
+    if wrong := next((key for key in keys if not isinstance(key, Key)), None):
+        raise ConfigError(f"{method} has {quoted(wrong)} among its keys, expected each to be a Key")
+    if keys and node is None:
+        raise ConfigError(f'{method} has keys and no node, expected node="...", the name of theirs under TRAINER')
+    if doubled := next((key.name for i, key in enumerate(keys) if key.name in [k.name for k in keys[:i]]), None):
+        raise ConfigError(f"{method} has two keys called {doubled}, expected one")
+    return keys

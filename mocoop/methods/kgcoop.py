@@ -8,8 +8,8 @@ from mocoop.methods.base import batch_accuracy
 from mocoop.methods.coop import coop_layout, only_ctx, start_context
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.parts import OnePrompt
-from mocoop.methods.registry import register_method
 from mocoop.methods.zeroshot import template_features
+from mocoop.registry import register_method
 
 KEYS = (
     Key("N_CTX", 4, "number of context vectors, if CTX_INIT is empty", at_least=1, at_most=75, structural=True),

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mocoop.clip.hard_prompts import hard_features
+from mocoop.clip.features import hard_features
 from mocoop.clip.prompts import PromptLayout
 from mocoop.clip.templates import template_bank
 from mocoop.clip.tower_parts import TowerParts
@@ -13,7 +13,7 @@ from mocoop.methods.class_rows import taught_classes
 from mocoop.methods.coop import coop_layout, renamed, start_context
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.parts import LayerNorms
-from mocoop.methods.registry import register_method
+from mocoop.registry import register_method
 
 SHARED_KEYS = (  # with MoCoOp
     Key("FINETUNE_VIT_LN", True, "learn every ln_1 and ln_2 of the image transformer (released)", structural=True),

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.on_features import ClassifierMethod, FewShotFeatures, at_least_fp32, tip_templates
-from mocoop.methods.registry import register_method
+from mocoop.registry import register_method
 
 KEYS = (
     Key("ITERATIONS", 300, "steps on all training images at once (released: 300)", at_least=1, at_most=1_000_000),

@@ -17,7 +17,7 @@ from mocoop.methods.deep_prompts import (
 )
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.parts import OnePrompt
-from mocoop.methods.registry import register_method
+from mocoop.registry import register_method
 
 KEYS = (
     Key("N_CTX", 2, "context vectors of a prompt, and rows of each deeper block in both towers", at_least=1,

@@ -11,7 +11,7 @@ from mocoop.clip.tower_parts import TowerParts
 from mocoop.methods.deep_prompts import blocks_from, image_tower, text_tower
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.parts import TunedTowers
-from mocoop.methods.registry import register_method
+from mocoop.registry import register_method
 
 KEYS = (
     Key("FIRST_BLOCK", 4, "the first block, from 0, that has an adapter; all above it have, too", at_least=0,

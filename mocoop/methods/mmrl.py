@@ -16,8 +16,8 @@ from mocoop.methods.deep_prompts import STD, blocks_from, image_tower, text_towe
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.kgcoop import anchor_distance
 from mocoop.methods.parts import OnePrompt
-from mocoop.methods.registry import register_method
 from mocoop.methods.zeroshot import template_features
+from mocoop.registry import register_method
 
 KEYS = (
     Key("ALPHA", 0.7, "share of the class token in loss and scores; the representation tokens have the rest",

@@ -14,7 +14,7 @@ from mocoop.errors import ConfigError
 from mocoop.methods.keys import Key
 from mocoop.methods.mmrl import KEYS as MMRL_KEYS
 from mocoop.methods.mmrl import MMRL
-from mocoop.methods.registry import register_method
+from mocoop.registry import register_method
 
 KEYS = (
     *MMRL_KEYS,

@@ -12,8 +12,8 @@ from mocoop.methods.coop import log_context, noise_context, only_ctx, words_cont
 from mocoop.methods.deep_prompts import worded_layout
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.parts import OnePrompt
-from mocoop.methods.registry import register_method
 from mocoop.methods.zeroshot import template_features
+from mocoop.registry import register_method
 
 KEYS = (
     Key("N_CTX", 16, "number of context vectors", at_least=1, at_most=75, structural=True),

@@ -12,7 +12,7 @@ from mocoop.methods.base import batch_accuracy
 from mocoop.methods.deep_prompts import image_tower
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.on_features import FeatureMethod, at_least_fp32, tip_templates
-from mocoop.methods.registry import register_method
+from mocoop.registry import register_method
 
 KEYS = (
     Key("REG_WEIGHT", -1.0, "weight of the squared distance to CLIP's projection; -1: 1 / shots (released)",

@@ -5,14 +5,14 @@ import math
 from torch import Tensor
 from torch.nn import functional as F
 
-from mocoop.clip.hard_prompts import hard_features
+from mocoop.clip.features import hard_features
 from mocoop.clip.templates import template_bank
 from mocoop.errors import CheckpointError
 from mocoop.methods.base import batch_accuracy
 from mocoop.methods.ivlp import IVLP
 from mocoop.methods.ivlp import KEYS as IVLP_KEYS
 from mocoop.methods.keys import Key
-from mocoop.methods.registry import register_method
+from mocoop.registry import register_method
 
 _RELEASED = {"N_CTX_TEXT": 4, "N_CTX_VISION": 4, "PROMPT_DEPTH_TEXT": 9, "PROMPT_DEPTH_VISION": 9}
 KEYS = (

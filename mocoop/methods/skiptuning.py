@@ -16,8 +16,8 @@ from mocoop.methods.coop import renamed
 from mocoop.methods.deep_prompts import blocks_from, image_tower, text_tower
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.parts import OnePrompt, TowerWeights, of_upper_blocks
-from mocoop.methods.registry import register_method
 from mocoop.methods.zeroshot import template_features
+from mocoop.registry import register_method
 
 KEYS = (
     Key("FIRST_BLOCK", 6, "the first block, from 0, that learns; all above it do, too", at_least=0, structural=True),

@@ -12,7 +12,7 @@ from mocoop.errors import ConfigError
 from mocoop.methods.deep_prompts import text_tower
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.kgcoop import KgCoOp
-from mocoop.methods.registry import register_method
+from mocoop.registry import register_method
 
 KEYS = (
     Key("N_CTX", 4, "number of context vectors, and of class-specific rows", at_least=1, at_most=75, structural=True),

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.on_features import FeatureMethod, FewShotFeatures, at_least_fp32, tip_templates
-from mocoop.methods.registry import register_method
+from mocoop.registry import register_method
 
 KEYS = (
     Key(

@@ -11,7 +11,7 @@ from mocoop.errors import CheckpointError
 from mocoop.methods.deep_prompts import image_tower, text_tower
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.parts import LayerNorms, TunedTowers
-from mocoop.methods.registry import register_method
+from mocoop.registry import register_method
 
 KEYS = (
     Key("FIRST_STAGE", 0.6, "share of the training that is given to the LayerNorms", at_least=0.0, at_most=1.0),

@@ -7,8 +7,8 @@ from mocoop.methods.base import PromptMethod
 from mocoop.methods.coop import renamed
 from mocoop.methods.deep_prompts import beside_patches, check_depth, deep_rows, image_tower, released_rows
 from mocoop.methods.keys import Key, common_keys
-from mocoop.methods.registry import register_method
 from mocoop.methods.zeroshot import template_features
+from mocoop.registry import register_method
 
 KEYS = (
     Key("N_CTX_VISION", 8, "rows beside an image's patches", at_least=1, at_most=1024, structural=True),

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 from torch.nn import functional as F
 
-from mocoop.clip.hard_prompts import hard_features
+from mocoop.clip.features import hard_features
 from mocoop.clip.templates import ensemble_templates, single_template
 from mocoop.clip.text_encoder import TextEncoder
 from mocoop.methods.base import PromptMethod
-from mocoop.methods.registry import register_method
+from mocoop.registry import register_method
 
 
 def template_features(text_encoder: TextEncoder, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:

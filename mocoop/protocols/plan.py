@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
-from mocoop.catalog import Listed, listed
 from mocoop.checkout import config_names, find_config, program
 from mocoop.errors import ConfigError
 from mocoop.names import check_path_word
@@ -28,6 +27,7 @@ from mocoop.protocols.configs import (
     setting,
     shapes_config,
 )
+from mocoop.registry import MethodEntry, listed
 from mocoop.results.record import FILE_NAME, glance
 
 DATASETS = "configs/datasets"
@@ -251,7 +251,7 @@ def list_runs(request: Request, checkout: Path) -> list[Run]:
     shapes = shapes_config(find_config(checkout, folder) for folder in folders.values())
     runs: dict[Run, None] = {}  # each once, in their order
     for name, phase in product(request.methods, request.phases):
-        method = methods.get(name, Listed(name, file=checkout))
+        method = methods.get(name, MethodEntry(name, file=checkout))
         if phase.has_new_classes and not method.new_classes:
             continue
         configs = Configs(checkout, folders[name], shapes, request.cfg)
@@ -263,14 +263,14 @@ def list_runs(request: Request, checkout: Path) -> list[Run]:
     return list(runs)
 
 
-def _places(request: Request, method: Listed, phase: Phase) -> Iterator[Place]:
+def _places(request: Request, method: MethodEntry, phase: Phase) -> Iterator[Place]:
     shots, targets = request.shots if method.learns else (0,), request.targets(phase)
     pairs = product(targets, shots) if request.is_curve else ((name, number) for number in shots for name in targets)
     return ((phase, *pair, seed) for pair in pairs for seed in request.seeds)
 
 
 def _make_run(
-    request: Request, configs: Configs, epoch_of: Callable[[str, tuple], str | None], method: Listed, place: Place
+    request: Request, configs: Configs, epoch_of: Callable[[str, tuple], str | None], method: MethodEntry, place: Place
 ) -> Run:
     phase, dataset, shots, seed = place
     trained = phase.model or phase if method.learns else phase

@@ -7,8 +7,8 @@ mocoop methods Mine --plugin mine.py  those of a method of one's own
 
 import argparse
 
-from mocoop.catalog import listed
 from mocoop.errors import ConfigError
+from mocoop.registry import listed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,7 @@
 from functools import cache
 from pathlib import Path
 
-from mocoop.catalog import listed
+from mocoop.registry import listed
 from mocoop.shapes.sets import ShapesSet
 from mocoop.shapes.writer import write_set
 from tests.faults.outcomes import differences

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from mocoop.catalog import listed
 from mocoop.clip.openai import CLIP
 from mocoop.config import merge_file
 from mocoop.engine import get_cfg_default
 from mocoop.errors import ConfigError
 from mocoop.methods import PromptMethod, build_method, extend_cfg
+from mocoop.registry import listed
 from tests.methods.test_methods_md import learned
 from tests.small_open_clip import Small
 

@@ -4,15 +4,15 @@ import pytest
 import torch
 from torch import nn
 
+from mocoop import registry
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.engine import get_cfg_default
 from mocoop.errors import ConfigError, TrainingError
-from mocoop.methods import PromptMethod, build_method, extend_cfg, get_method, registry
+from mocoop.methods import PromptMethod, build_method, extend_cfg, get_method
 from mocoop.methods.keys import common_keys
 from mocoop.methods.mocoop.routed import RoutedMethod
-from mocoop.methods.registry import register_method
-from mocoop.training.learner import Learner
-from mocoop.training.precision import Precision
+from mocoop.registry import register_method
+from mocoop.training.learner import Learner, Precision
 from tests.methods.test_coop_and_cocoop import config
 from tests.small_clip import small_clip
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from yacs.config import CfgNode
 
-from mocoop.catalog import listed
 from mocoop.clip.openai import CLIP
 from mocoop.methods import build_method, extend_cfg, get_method
+from mocoop.registry import listed
 from mocoop.results.published import AVERAGE, load_published, published_method
 
 TEXT = (Path(__file__).parents[2] / "METHODS.md").read_text(encoding="utf-8")
@@ -34,6 +34,7 @@ LEARN = {  # ViT-B/16, from the released codes
     "MMRL": 4_992_256,
     "MMRLpp": 5 * 512 + 512 * (512 + 768) + 7 * (4 * (2 * 512 + 512 + 768) + 512 + 768) + 64 * (768 + 512),
     "ProLIP": 768 * 512,
+    "PromptKD": 9 * 4 * 768 + 2 * (512 * 512 + 512) + 2 * 2 * 512,
     "TwoSFS": 61_440,
     "DePT": 2_048 + 2 * 2 * 512,
 }
@@ -43,6 +44,7 @@ LEARN_PER_CLASS = {
     "TipAdapterF": 16 * 512,
     "LPPlusPlus": 514,
     "TaskRes": 512,
+    "CLAP": 512,
     "GDA": 16 * 10 * 512,
     "TwoSFS": 512,
     "DePT": 513,

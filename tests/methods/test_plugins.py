@@ -5,9 +5,10 @@ import sys
 
 import pytest
 
-from mocoop.catalog import listed
+from mocoop import registry
 from mocoop.errors import ConfigError
-from mocoop.methods import load_plugin, registry
+from mocoop.methods import load_plugin
+from mocoop.registry import listed
 from tests.plugins import MAP, write_plugin
 
 

@@ -2,10 +2,9 @@
 
 from yacs.config import CfgNode
 
-from mocoop.config import merge_overrides
+from mocoop.config import leaves, merge_overrides
 from mocoop.engine import get_cfg_default
 from mocoop.methods import extend_cfg
-from mocoop.settings import leaves
 from trainers.mocoop import add_mocoop_config
 
 

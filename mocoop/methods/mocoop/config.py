@@ -7,7 +7,7 @@ from yacs.config import CfgNode
 
 from mocoop.clip.templates import split_template, template_groups, template_problem
 from mocoop.errors import one_line, quoted
-from mocoop.methods.keys import Key, add_keys
+from mocoop.methods.keys import Key
 from mocoop.methods.lasp import SHARED_KEYS
 from mocoop.methods.mocoop.auto_groups import wants_auto
 from mocoop.names import SEPARATOR, name_problem
@@ -48,11 +48,6 @@ KEYS = (
         "as ln C; released: chosen if the batch size is below 4, else all", _TEXT_EXPERTS),
     *SHARED_KEYS,
 )  # fmt: skip
-
-
-def add_mocoop_config(cfg: CfgNode) -> None:
-    """Add TRAINER.MOCOOP to a config."""
-    add_keys(cfg, "MOCOOP", KEYS)
 
 
 def resolve_groups(cfg: CfgNode, node_name: str = "MOCOOP") -> dict[str, list[str]]:

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from mocoop.catalog import listed
+from mocoop.registry import listed
 from mocoop.results.figures.style import (
     COLOURS,
     accuracy_label,
