@@ -183,10 +183,10 @@ def _names(method: Callable) -> tuple[str, str]:
 
 
 def methods() -> dict[str, MethodEntry]:
-    """All registered methods by name, in the order of their papers: the package's, installed packages', plugins'."""
+    """All registered methods by name, in the order of their papers, then of their files, those of others last."""
     importlib.import_module("mocoop.methods")
     _load_entry_points()
-    return {entry.name: entry for entry in _in_order(_ENTRIES.values())}
+    return {entry.name: entry for entry in _in_order(sorted(_ENTRIES.values(), key=_by_file))}
 
 
 def get_method(name: str) -> MethodEntry:
@@ -196,6 +196,11 @@ def get_method(name: str) -> MethodEntry:
         expected = f"{', '.join(known)}, or that of a file which --plugin names"
         raise ConfigError(f"TRAINER.NAME is {name!r}, expected one of {expected}")
     return known[name]
+
+
+def _by_file(entry: MethodEntry) -> str:
+    module = entry.build.__module__
+    return module if module.startswith("mocoop.methods.") else "~"
 
 
 def _in_order(entries: Iterable[MethodEntry]) -> list[MethodEntry]:

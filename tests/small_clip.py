@@ -11,7 +11,7 @@ from mocoop.clip.openai import CLIP, clip_modules
 def plain_image_features(method, image):
     """Normalised image features (B, D) by CLIP's own image tower, with the LayerNorms that a method learns."""
     parts = method.image_parts()
-    norms = dict(parts.norms) if parts else {}
+    norms = dict(parts.weights) if parts else {}
     return F.normalize(functional_call(method.clip_model.visual, norms, (image,)), dim=-1)
 
 

@@ -1,6 +1,6 @@
 """What the library asks of a CLIP, whoever made it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mocoop.clip.tokenizer import Tokenizer
 
 T = TypeVar("T")
+NO_WEIGHTS: Mapping[str, Tensor] = {}
 
 
 def computed(compute: Callable[[Any], T]) -> T:
@@ -119,8 +120,12 @@ class Backbone(nn.Module):
         """Unnormalised features (C, D) of tokens (C, L), by its own modules."""
         raise NotImplementedError
 
-    def project_text(self, states: Tensor) -> Tensor:
-        """Unnormalised features (..., D) of last states (..., W) at EOT, for a text tower that is not opaque."""
+    def project_text(self, states: Tensor, weights: Mapping[str, Tensor] = NO_WEIGHTS) -> Tensor:
+        """Unnormalised features (..., D) of last states (..., W) at EOT, for a text tower that is not opaque.
+
+        Args:
+            weights: {name of one of the text tower's own parameters: what takes its place}.
+        """
         raise NotImplementedError
 
     def halve(self) -> None:

@@ -25,8 +25,8 @@ from mocoop.clip.backbone import Backbone
 from mocoop.clip.chosen_prompts import Choice, make_choice
 from mocoop.clip.packing import EOT, Attention, Change, Plan, make_plan
 from mocoop.clip.prompts import PromptLayout
-from mocoop.clip.residual_block import Block, autocast_dtype, held, layer_norm, without_autocast
-from mocoop.clip.tower_parts import NOTHING, Rows, TowerParts
+from mocoop.clip.residual_block import Block, autocast_dtype, held, without_autocast
+from mocoop.clip.tower_parts import NOTHING, Rows, TowerParts, with_weights
 
 CPU_MEMORY_BUDGET = 1 << 30  # bytes of activations kept for the backward pass; more is no faster on a CPU
 CUDA_MEMORY_SHARE = 0.4  # of the device's memory
@@ -119,7 +119,7 @@ class FastTextTower:
         own = normed.index_select(0, plan.ends)
         mixed = attend(block.keys_values(normed), plan.last, block.queries(own))
         x = block.finish(x.index_select(0, plan.ends), mixed, own)
-        return layer_norm(self.clip_model.ln_final, "ln_final", parts)(x).view(*plan.shape, -1)
+        return with_weights(self.clip_model.ln_final, "ln_final.", parts.weights)(x).view(*plan.shape, -1)
 
     def _embed(self, plan: Plan, contexts: Contexts) -> Tensor:
         """Input of the first block, (T, W)."""

@@ -38,7 +38,6 @@ _CPU_INFO = Path("/proc/cpuinfo")
 logger = logging.getLogger(__name__)
 
 
-@torch.no_grad()
 def hard_features(
     encoder: TextEncoder, templates: Sequence[str], classnames: Sequence[str], normalised: bool = True
 ) -> Tensor:
@@ -46,9 +45,17 @@ def hard_features(
 
     Raises ConfigError for a class name that makes a template too long for CLIP's context.
     """
+    return sentence_features(encoder, [[fill(one, name) for name in classnames] for one in templates], normalised)
+
+
+@torch.no_grad()
+def sentence_features(encoder: TextEncoder, texts: Sequence[Sequence[str]], normalised: bool = True) -> Tensor:
+    """Features (T, C, D) of T sentences for each of C classes, normalised by default.
+
+    Raises ConfigError for one that is too long for CLIP's context.
+    """
     clip_model = encoder.clip_model
     device = clip_model.logit_scale.device
-    texts = [[fill(template, name) for name in classnames] for template in templates]
 
     def compute() -> Tensor:
         layouts = [hard_prompts(row, clip_model.tokenizer).to(device) for row in texts]

@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.func import functional_call
 
 from mocoop.clip.backbone import Backbone, VisionTransformer
-from mocoop.clip.residual_block import Block, attend, layer_norm
+from mocoop.clip.residual_block import Block, attend
 from mocoop.clip.shares import encode_images, sharing
-from mocoop.clip.tower_parts import NOTHING, TowerParts, put_in
+from mocoop.clip.tower_parts import NOTHING, TowerParts, put_in, with_weights
 from mocoop.errors import ConfigError
 
 CLASS_TOKEN = (0,)
@@ -53,11 +53,11 @@ class ImageEncoder:
         return project(self.clip_model.vision_transformer, states)
 
     def _features(self, image: Tensor, parts: TowerParts) -> Tensor:
-        if not self.is_fast and parts.only_norms:
+        if not self.is_fast and parts.only_weights:
             visual = self.clip_model.visual
-            return functional_call(visual, dict(parts.norms), (image,)) if parts.norms else visual(image)
+            return functional_call(visual, dict(parts.weights), (image,)) if parts.weights else visual(image)
         self._need_transformer("prompts, adapters and LoRA cannot be put into it")
-        return self.project(self._states(image, parts, CLASS_TOKEN)[:, 0])
+        return project(self.clip_model.vision_transformer, self._states(image, parts, CLASS_TOKEN)[:, 0], parts)
 
     def _states(self, image: Tensor, parts: TowerParts, read: tuple[int, ...]) -> Tensor:
         encode = fast_states if self.is_fast else plain_states
@@ -86,7 +86,7 @@ def fast_states(visual: VisionTransformer, image: Tensor, parts: TowerParts, rea
     own = rows_at(normed, read)
     k, v = (last.by_head(t) for t in last.keys_values(normed).chunk(2, -1))
     mixed = attend(last.by_head(last.queries(own)), k, v)
-    return layer_norm(visual.ln_post, "ln_post", parts)(last.finish(rows_at(x, read), mixed, own))
+    return with_weights(visual.ln_post, "ln_post.", parts.weights)(last.finish(rows_at(x, read), mixed, own))
 
 
 def plain_states(visual: VisionTransformer, image: Tensor, parts: TowerParts, read: tuple[int, ...]) -> Tensor:
@@ -94,17 +94,17 @@ def plain_states(visual: VisionTransformer, image: Tensor, parts: TowerParts, re
     x = embed(visual, image, parts)
     for i, module in enumerate(visual.transformer.resblocks):
         x = Block(module, i, parts).plain(before_block(x, i, parts), mask=None)
-    return layer_norm(visual.ln_post, "ln_post", parts)(rows_at(x, read))
+    return with_weights(visual.ln_post, "ln_post.", parts.weights)(rows_at(x, read))
 
 
 def plain_features(visual: VisionTransformer, image: Tensor, parts: TowerParts) -> Tensor:
     """Features (B, D) by CLIP's own modules over all positions."""
-    return project(visual, plain_states(visual, image, parts, CLASS_TOKEN)[:, 0])
+    return project(visual, plain_states(visual, image, parts, CLASS_TOKEN)[:, 0], parts)
 
 
-def project(visual: VisionTransformer, states: Tensor) -> Tensor:
+def project(visual: VisionTransformer, states: Tensor, parts: TowerParts = NOTHING) -> Tensor:
     """Features (..., D) of last states (..., W)."""
-    return states if visual.proj is None else states @ visual.proj
+    return states if visual.proj is None else states @ parts.weights.get("proj", visual.proj)
 
 
 def embed(visual: VisionTransformer, image: Tensor, parts: TowerParts) -> Tensor:
@@ -114,7 +114,7 @@ def embed(visual: VisionTransformer, image: Tensor, parts: TowerParts) -> Tensor
     x = torch.cat([first, patches], dim=1) + visual.positional_embedding.to(patches.dtype)
     if parts.tokens is not None:
         x = torch.cat([x, parts.tokens.to(x.dtype).expand(x.shape[0], -1, -1)], dim=1)
-    return layer_norm(visual.ln_pre, "ln_pre", parts)(x)
+    return with_weights(visual.ln_pre, "ln_pre.", parts.weights)(x)
 
 
 def before_block(x: Tensor, index: int, parts: TowerParts) -> Tensor:

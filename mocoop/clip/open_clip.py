@@ -1,14 +1,16 @@
 """Models of open_clip as backbones, by its own modules. The package is optional: nothing here imports it unasked."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from mocoop.clip.backbone import Backbone, Preprocessing, Transformer, computed
+from mocoop.clip.backbone import NO_WEIGHTS, Backbone, Preprocessing, Transformer, computed
 from mocoop.clip.openai import is_quick_gelu
 from mocoop.clip.tokenizer import Tokenizer, byte_pairs
+from mocoop.clip.tower_parts import with_weights
 from mocoop.errors import ConfigError
 
 
@@ -82,11 +84,13 @@ class OpenCLIP(Backbone):
         model: Any = self.model
         return model.encode_text(tokens, normalize=False)
 
-    def project_text(self, states: Tensor) -> Tensor:
-        projection = self.text.text_projection
+    def project_text(self, states: Tensor, weights: Mapping[str, Tensor] = NO_WEIGHTS) -> Tensor:
+        projection = weights.get("text_projection", self.text.text_projection)
         if projection is None:
             return states
-        return projection(states) if isinstance(projection, nn.Module) else states @ projection
+        if isinstance(projection, nn.Module):
+            return cast(Tensor, with_weights(projection, "text_projection.", weights)(states))
+        return states @ projection
 
     def halve(self) -> None:
         from open_clip.transformer import LayerNorm, LayerNormFp32

@@ -8,12 +8,12 @@ import importlib
 import importlib.util
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from torch import Tensor, nn
 
-from mocoop.clip.backbone import Backbone, Preprocessing, computed
+from mocoop.clip.backbone import NO_WEIGHTS, Backbone, Preprocessing, computed
 from mocoop.clip.tokenizer import byte_pairs
 
 
@@ -77,8 +77,8 @@ class CLIP(_OpenAI, Backbone):
     def anatomy(self) -> str:
         return self.activation
 
-    def project_text(self, states: Tensor) -> Tensor:
-        return states.to(self.dtype) @ self.text_projection
+    def project_text(self, states: Tensor, weights: Mapping[str, Tensor] = NO_WEIGHTS) -> Tensor:
+        return states.to(self.dtype) @ weights.get("text_projection", self.text_projection)
 
     def use_gelu(self) -> None:
         """Compute GELU in the MLPs, as most models of LAION do, from now on."""

@@ -8,20 +8,18 @@ round alike in size, not bit by bit.
 
 import contextlib
 import platform
-from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.func import functional_call
 from torch.nn import functional as F
 from torch.utils.weak import WeakIdKeyDictionary
 
 from mocoop.clip.backbone import ResidualBlock
 from mocoop.clip.openai import is_quick_gelu
-from mocoop.clip.tower_parts import TowerParts
+from mocoop.clip.tower_parts import TowerParts, with_weights
 
 _X86 = platform.machine().lower() in ("x86_64", "amd64")
 _held: WeakIdKeyDictionary = WeakIdKeyDictionary()  # {weight: {dtype: (its state, the weight in that dtype)}}
@@ -36,10 +34,12 @@ class Block:
     """
 
     def __init__(self, module: ResidualBlock, index: int, parts: TowerParts):
-        self.module, self.index = module, index
+        self.module = cast(
+            ResidualBlock, with_weights(cast(nn.Module, module), f"transformer.resblocks.{index}.", parts.weights)
+        )
+        self.index = index
         self.lora, self.adapter = parts.lora.get(index), parts.adapters.get(index)
-        self.ln_1 = layer_norm(module.ln_1, f"transformer.resblocks.{index}.ln_1", parts)
-        self.ln_2 = layer_norm(module.ln_2, f"transformer.resblocks.{index}.ln_2", parts)
+        self.ln_1, self.ln_2 = self.module.ln_1, self.module.ln_2
         self.ls_1, self.ls_2 = getattr(module, "ls_1", _same), getattr(module, "ls_2", _same)  # open_clip's LayerScale
 
     @property
@@ -92,12 +92,6 @@ class Block:
         added = 0 if self.adapter is None else self.adapter(normed)
         x = x + self.ls_1(mixed)
         return x + self.ls_2(self.module.mlp(self.ln_2(x))) + added
-
-
-def layer_norm(module: nn.Module, name: str, parts: TowerParts) -> Callable[[Tensor], Tensor]:
-    """A LayerNorm of a tower by its name there, with what takes the place of its parameters."""
-    own = {key: parts.norms[f"{name}.{key}"] for key in ("weight", "bias") if f"{name}.{key}" in parts.norms}
-    return (lambda x: functional_call(module, own, (x,))) if own else module
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

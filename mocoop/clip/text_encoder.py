@@ -16,9 +16,9 @@ from mocoop.clip.backbone import Backbone
 from mocoop.clip.fast_text import Contexts, FastTextTower, Layouts
 from mocoop.clip.packing import EOT
 from mocoop.clip.prompts import PromptLayout
-from mocoop.clip.residual_block import Block, layer_norm
+from mocoop.clip.residual_block import Block
 from mocoop.clip.shares import encode_prompts, sharing
-from mocoop.clip.tower_parts import NOTHING, TowerParts, put_in
+from mocoop.clip.tower_parts import NOTHING, TowerParts, put_in, with_weights
 from mocoop.errors import ConfigError
 
 KINDS = ("fast", "plain")
@@ -101,13 +101,16 @@ class TextEncoder:
         self, contexts: Contexts, layouts: Layouts, parts: TowerParts, chosen: Tensor | None = None
     ) -> Tensor:
         if self.kind == "fast":
-            return self.project(self.tower(contexts, layouts, parts, EOT, chosen)[:, :, 0])
+            return self._project(self.tower(contexts, layouts, parts, EOT, chosen)[:, :, 0], parts)
         if chosen is not None:
             numbers = chosen.tolist()
             contexts, layouts = [contexts[g] for g in numbers], [layouts[g] for g in numbers]
         if parts is NOTHING:
             return torch.stack([encode_plain(self.clip_model, *prompt) for prompt in zip(contexts, layouts)])
-        return self.project(self._states(contexts, layouts, parts, EOT)[:, :, 0])
+        return self._project(self._states(contexts, layouts, parts, EOT)[:, :, 0], parts)
+
+    def _project(self, states: Tensor, parts: TowerParts) -> Tensor:
+        return self.clip_model.project_text(states, parts.weights)
 
     def _states(self, contexts: Contexts, layouts: Layouts, parts: TowerParts, read: tuple[int, ...]) -> Tensor:
         if self.kind == "fast":
@@ -134,7 +137,7 @@ def plain_states(
             x = put_in(x, replace(rows, value=rows.value[0]))
         mask = torch.full((x.shape[1], x.shape[1]), float("-inf"), dtype=x.dtype, device=x.device).triu(1)
         x = Block(module, index, parts).plain(x, mask)
-    x = layer_norm(clip_model.ln_final, "ln_final", parts)(x)
+    x = with_weights(clip_model.ln_final, "ln_final.", parts.weights)(x)
     places = torch.stack([ends + place if place < 0 else torch.full_like(ends, place) for place in read], dim=1)
     return x.gather(1, places[..., None].expand(-1, -1, x.shape[-1]))
 

@@ -3,13 +3,14 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from mocoop.clip.lora import LoRA
 
+M = TypeVar("M", bound=nn.Module)
 HOW = ("replace", "insert", "replace_last", "append")
 
 
@@ -62,14 +63,14 @@ class TowerParts:
         rows: {block: rows that are put in before it}.
         adapters: {block: module}, whose output for ln_1's output (..., W) is added to that of the block.
         lora: {block: low-rank update of queries, keys and values}.
-        norms: LayerNorms that learn, {name of a parameter in the tower: what takes its place}.
+        weights: {name of one of the tower's own parameters: what takes its place}.
     """
 
     tokens: Tensor | None = None
     rows: Mapping[int, Rows] = field(default_factory=dict)
     adapters: Mapping[int, Callable[[Tensor], Tensor]] = field(default_factory=dict)
     lora: Mapping[int, LoRA] = field(default_factory=dict)
-    norms: Mapping[str, Tensor] = field(default_factory=dict)
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def learns(self) -> bool:
@@ -82,7 +83,7 @@ class TowerParts:
         return any(update.drops_out for update in self.lora.values())
 
     @property
-    def only_norms(self) -> bool:
+    def only_weights(self) -> bool:
         """Whether the tower's own forward pass can be taken, with other values of some parameters."""
         return self.tokens is None and not (self.rows or self.adapters or self.lora)
 
@@ -113,7 +114,7 @@ def side_by_side(parts: Sequence[TowerParts | None]) -> TowerParts | None:
     shapes = [{block: (rows.how, _of_prompts(rows).shape) for block, rows in one.rows.items()} for one in each]
     only_rows = all(
         one.tokens is None
-        and not (one.adapters or one.lora or one.norms)
+        and not (one.adapters or one.lora or one.weights)
         and all(rows.mix is None and len(_of_prompts(rows)) == 1 for rows in one.rows.values())
         for one in each
     )
@@ -154,6 +155,22 @@ def _with_tensors(value: Any, taken: Mapping[int, Tensor]) -> Any:
         made._modules = _with_tensors(value._modules, taken)
         return made
     return taken.get(id(value), value)
+
+
+def with_weights(module: M, prefix: str, weights: Mapping[str, Tensor]) -> M:
+    """A module of a tower with what takes the place of its parameters: the module itself where nothing does.
+
+    Args:
+        prefix: of its parameters' names in the tower.
+        weights: of the tower (`TowerParts.weights`).
+    """
+    own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    if not own:
+        return module
+    made = copy.copy(module)  # not deeply: all but these parameters is shared
+    made._parameters = {name: own.get(name, value) for name, value in module._parameters.items()}  # type: ignore
+    made._modules = {name: child and with_weights(child, f"{name}.", own) for name, child in module._modules.items()}
+    return made
 
 
 def put_in(x: Tensor, rows: Rows) -> Tensor:

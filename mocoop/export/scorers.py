@@ -34,7 +34,7 @@ def tuned_state(method: PromptMethod) -> dict[str, Tensor]:
     for tower, parts in (("visual.", method.image_parts()), (method.clip_model.text_prefix, method.text_parts())):
         if parts is None:
             continue
-        tuned |= {f"{tower}{name}": value for name, value in parts.norms.items()}
+        tuned |= {f"{tower}{name}": value for name, value in parts.weights.items()}
         for block, update in parts.lora.items():
             name = f"{tower}transformer.resblocks.{block}.attn.in_proj_weight"
             tuned[name] = own[name] + update.weight_update()

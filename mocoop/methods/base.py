@@ -77,6 +77,8 @@ class PromptMethod(nn.Module):
     class_rows: tuple[str, ...] = ()  # the learned tensors that have one row for each class, in label order
     stages: tuple[float, ...] = ()  # shares of the training at which later stages start; the schedule starts anew there
     stage = 0
+    views = 1  # of each training image; `loss` is given (B, V, 3, H, W) where there are several
+    one_class_batches = False  # whether the images of a training batch are of one class, where shots allow
     extra_vectors = 0  # of an image, behind its feature
     image_rows: tuple[int, ...] = ()  # in an image's sequence, that `features_of_rows` reads (ImageEncoder.states)
     rows: Tensor

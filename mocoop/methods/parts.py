@@ -1,6 +1,7 @@
 """What methods are put together from: one prompt, both towers under a fixed prompt, LayerNorms that learn."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar, cast
 
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from mocoop.clip.tower_parts import TowerParts
 from mocoop.methods.base import PromptMethod, batch_accuracy
 
 TEMPLATE = "a photo of a {}."
+_UPPER = re.compile(r"transformer\.resblocks\.(\d+)\.|ln_final\.|text_projection|ln_post\.|proj$")
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -62,20 +64,19 @@ class TunedTowers(OnePrompt):
         self.layout = hard_prompts([fill(TEMPLATE, name) for name in self.classnames], self.clip_model.tokenizer)
 
 
-class LayerNorms(nn.Module):
-    """LayerNorms that learn: copies of every ln_1 and ln_2 of a tower, held under their names with "/" for ".".
+class TowerWeights(nn.Module):
+    """Parameters of a tower that learn: copies, held under their names with "/" for ".".
 
     Args:
-        tower: CLIP's, it is not changed; None: none learn.
-        prefix: of the tower's names, where its blocks are put together.
+        own: the tower's, by their names in it; they are not changed.
+        prefix: of the names in the tower, where these are of a part of it.
     """
 
-    def __init__(self, tower: nn.Module | None, prefix: str = ""):
+    def __init__(self, own: Iterable[tuple[str, Tensor]], prefix: str = ""):
         super().__init__()
         self.prefix = prefix
-        for name, value in tower.named_parameters() if tower is not None else ():
-            if ".ln_1." in name or ".ln_2." in name:
-                self.register_parameter(name.replace(".", "/"), nn.Parameter(value.detach().clone()))
+        for name, value in own:
+            self.register_parameter(name.replace(".", "/"), nn.Parameter(value.detach().clone()))
 
     def __len__(self) -> int:
         return len(self._parameters)
@@ -83,5 +84,24 @@ class LayerNorms(nn.Module):
     def parts(self, learn: bool = True) -> TowerParts | None:
         """What a pass is handed, without a gradient unless they `learn`; None if the tower keeps its own."""
         own = self.named_parameters(recurse=False)
-        norms = {self.prefix + name.replace("/", "."): p if learn else p.detach() for name, p in own}
-        return TowerParts(norms=norms) if norms else None
+        weights = {self.prefix + name.replace("/", "."): p if learn else p.detach() for name, p in own}
+        return TowerParts(weights=weights) if weights else None
+
+
+def of_upper_blocks(own: Iterable[tuple[str, Tensor]], first: int) -> Iterator[tuple[str, Tensor]]:
+    """Of a tower's parameters those of its blocks from `first` on, and of what follows these."""
+    for name, value in own:
+        if (found := _UPPER.match(name)) and (found[1] is None or int(found[1]) >= first):
+            yield name, value
+
+
+class LayerNorms(TowerWeights):
+    """LayerNorms that learn: every ln_1 and ln_2 of a tower.
+
+    Args:
+        tower: CLIP's; None: none learn.
+    """
+
+    def __init__(self, tower: nn.Module | None, prefix: str = ""):
+        every = tower.named_parameters() if tower is not None else ()
+        super().__init__(((name, p) for name, p in every if ".ln_1." in name or ".ln_2." in name), prefix)

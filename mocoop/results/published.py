@@ -37,6 +37,7 @@ _METHODS = {
     "CLIPLoRA": "CLIP-LoRA",
     "TwoSFS": "2SFS",
     "MMRLpp": "MMRL++",
+    "SkipTuning": "SkipT",
 }
 _TIERS = {"quoted_in_later_paper": "quoted by a later paper"}
 RERUN = "rerun"
@@ -44,10 +45,11 @@ H_OF_MEANS = "H is that of the mean base and new"
 # what the published runs used beyond images and names of the trained classes
 KNOWLEDGE = {
     **dict.fromkeys(
-        ("CLIP-Adapter", "Tip-Adapter-F", "ProGrad", "KgCoOp", "TCP", "TaskRes", "ProLIP", "DeKg", "CLAP"),
+        ("CLIP-Adapter", "Tip-Adapter-F", "ProGrad", "KgCoOp", "TCP", "TaskRes", "ProLIP", "DeKg", "CLAP", "SkipT"),
         "template of the dataset",
     ),
     **dict.fromkeys(("MMRL", "MMRL++"), "template of the dataset, settings chosen for the dataset"),
+    "CoPrompt": "sentences that a language model wrote for each class, settings chosen for the dataset",
     "GDA": "template of the dataset, validation images",
     "PromptKD": "a teacher on ViT-L/14, unlabelled images of all classes, the best epoch on test images",
     "ATPrompt": "attributes that a language model named",

@@ -8,6 +8,7 @@ run that resumes in mid-epoch skips batches without loading them.
 import random
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -31,7 +32,7 @@ class PlacedBatches(Sampler):
         stream: what tells this run's random numbers from those of other seeds.
     """
 
-    def __init__(self, batch_sampler: BatchSampler, stream: int):
+    def __init__(self, batch_sampler: "BatchSampler | OneClassBatches", stream: int):
         self.batch_sampler, self.stream = batch_sampler, stream
         self.epoch = self.skip = 0
         self.end: int | None = None
@@ -62,24 +63,76 @@ class Wrapped(Dataset):
 
 
 class SeededDataset(Wrapped):
-    """Items of a dataset by (index, seed), each made with generators of that seed."""
+    """Items of a dataset by (index, seed), each made with generators of that seed.
+
+    Args:
+        views: how many are drawn of each image; several are stacked, (V, 3, H, W), and the first is as without others.
+    """
+
+    def __init__(self, dataset: Dataset, views: int = 1):
+        super().__init__(dataset)
+        self.views = views
 
     def __getitem__(self, item: tuple[int, int]) -> dict:
         index, seed = item
         with generators_seeded(seed):
-            return self.dataset[index]
+            first, *others = [self.dataset[index] for _ in range(self.views)]
+        return first | {"img": torch.stack([each["img"] for each in (first, *others)])} if others else first
 
 
-def reproducible(loader: DataLoader, stream: int, keep_last: bool = False) -> ReadableErrorsLoader:
+class OneClassBatches(Sampler):
+    """Batches of images of one class each: of those that still have enough, a class is drawn, and then its images.
+
+    What is left of a class is passed over in this epoch; a class with fewer images than a batch is one short batch.
+
+    Args:
+        labels: of all images.
+    """
+
+    def __init__(self, labels: Sequence[int], batch_size: int):
+        self.batch_size = batch_size
+        self._classes: dict[int, list[int]] = {}
+        for place, label in enumerate(labels):
+            self._classes.setdefault(label, []).append(place)
+
+    def _batches_of(self, images: int) -> int:
+        return max(images // self.batch_size, 1)
+
+    def __len__(self) -> int:
+        return sum(self._batches_of(len(places)) for places in self._classes.values())
+
+    def __iter__(self) -> Iterator[list[int]]:
+        left = []
+        for places in self._classes.values():
+            order = [places[i] for i in torch.randperm(len(places)).tolist()]
+            cuts = range(0, self._batches_of(len(places)) * self.batch_size, self.batch_size)
+            left.append([order[start : start + self.batch_size] for start in cuts])
+        while left:
+            drawn = int(torch.randint(len(left), ()))
+            yield left[drawn].pop()
+            if not left[drawn]:
+                del left[drawn]
+
+
+def reproducible(
+    loader: DataLoader, stream: int, keep_last: bool = False, views: int = 1, one_class: bool = False
+) -> ReadableErrorsLoader:
     """A loader of the same batches, whose `batch_sampler` is `PlacedBatches` and whose workers stay for all epochs.
 
     Args:
         keep_last: whether a last batch that is short is kept, if the loader drops it.
+        views: of each image, drawn one after the other.
+        one_class: whether the images of a batch are of one class, if there is one with as many.
     """
-    batches = cast(BatchSampler, loader.batch_sampler)  # the loader may not load single items
+    loaded = cast(BatchSampler, loader.batch_sampler)  # the loader may not load single items
+    batches: BatchSampler | OneClassBatches = loaded
     if keep_last:
-        batches = BatchSampler(batches.sampler, batches.batch_size, drop_last=False)
-    dataset, stays = SeededDataset(loader.dataset), loader.num_workers > 0
+        batches = BatchSampler(loaded.sampler, loaded.batch_size, drop_last=False)
+    if one_class:
+        labels = [item.label for item in cast(Any, loader.dataset).data_source]
+        if max(Counter(labels).values()) >= loaded.batch_size:
+            batches = OneClassBatches(labels, loaded.batch_size)
+    dataset, stays = SeededDataset(loader.dataset, views), loader.num_workers > 0
     # forked where that can be, so that the workers share the images that were decoded
     forked = {"multiprocessing_context": "fork"} if stays and sys.platform == "linux" else {}
     return _loader_like(loader, dataset, PlacedBatches(batches, stream), persistent_workers=stays, **forked)

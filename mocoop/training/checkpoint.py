@@ -23,12 +23,13 @@ from mocoop.files import read_text, write_file
 from mocoop.training.foreign import STAND_INS
 
 MODEL = "prompt_learner"  # the folder of the checkpoints, as CoOp names it
-FOREIGN_MODELS = (  # as MaPLe, IVLP and PromptSRC, MMA, DePT, and MMRL name it
+FOREIGN_MODELS = (  # as MaPLe, IVLP and PromptSRC, MMA, DePT, MMRL, and SkipTuning name it
     "MultiModalPromptLearner",
     "VLPromptLearner",
     "adapter_learner",
     "PromptLearner",
     "MultiModalRepresentationLearner",
+    "learnable_params",
 )
 POINTER = "checkpoint"
 BEST_MODEL = "model-best.pth.tar"

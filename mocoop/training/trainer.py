@@ -102,7 +102,10 @@ class PromptTrainer(TrainerX):
         if get_method(self.cfg.TRAINER.NAME).build.wants_all_images(self.cfg):
             self.train_loader_x = self._images_of_all_classes()
         stream = self.cfg.SEED if self.cfg.SEED >= 0 else secrets.randbits(32)
-        self.train_loader_x = reproducible(self.train_loader_x, stream, keep_last=iterations(self.cfg) > 0)
+        method, keep_last = get_method(self.cfg.TRAINER.NAME).build, iterations(self.cfg) > 0
+        self.train_loader_x = reproducible(
+            self.train_loader_x, stream, keep_last, method.views, method.one_class_batches
+        )
         for loader in filter(None, (self.val_loader, self.test_loader)):
             loader.worker_init_fn = leave_stopping_to_main
 

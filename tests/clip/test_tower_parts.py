@@ -27,6 +27,15 @@ VIT_NORMS = [
     "ln_post.weight",
 ]
 
+BLOCK_WEIGHTS = [
+    "transformer.resblocks.1.attn.in_proj_weight",
+    "transformer.resblocks.1.attn.out_proj.bias",
+    "transformer.resblocks.1.mlp.c_fc.bias",
+    "transformer.resblocks.1.mlp.c_proj.weight",
+]
+VIT_WEIGHTS = [*BLOCK_WEIGHTS, "ln_post.weight", "proj"]
+TEXT_WEIGHTS = [*BLOCK_WEIGHTS, "ln_final.bias", "text_projection"]
+
 
 class Adapter(nn.Module):
     def __init__(self, width):
@@ -68,7 +77,7 @@ def lora(width, blocks, dropout=0.0):
     return made
 
 
-def norms(tower, names):
+def copied(tower, names):
     own = dict(tower.named_parameters())
     return {name: nn.Parameter(own[name].detach() + 0.2 * torch.randn_like(own[name])) for name in names}
 
@@ -92,7 +101,8 @@ def text_parts(kind, width, model, prompts):
         "mixed with more than the shared prefix": lambda: dict(rows={0: mixed(5, width), last: mixed(1, C, N, width)}),
         "adapters": lambda: dict(adapters={i: Adapter(width) for i in (0, last)}),
         "lora": lambda: dict(lora=lora(width, (0, 1, last))),
-        "norms": lambda: dict(norms=norms(model, TEXT_NORMS)),
+        "norms": lambda: dict(weights=copied(model, TEXT_NORMS)),
+        "weights": lambda: dict(weights=copied(model, TEXT_WEIGHTS)),
     }
     made["all but inserted"] = lambda: dict(
         rows=rows({0: learned(N, width), last: learned(1, C, N, width)}),
@@ -120,7 +130,8 @@ def image_parts(kind, width, visual):
         "inserted": lambda: dict(rows=rows({1: learned(2, width)}, "insert")),
         "adapters": lambda: dict(adapters={0: Adapter(width), last: Adapter(width)}),
         "lora": lambda: dict(lora=lora(width, (0, last))),
-        "norms": lambda: dict(norms=norms(visual, VIT_NORMS)),
+        "norms": lambda: dict(weights=copied(visual, VIT_NORMS)),
+        "weights": lambda: dict(weights=copied(visual, VIT_WEIGHTS)),
     }
     made["all but inserted"] = lambda: made["deep"]() | made["adapters"]() | made["lora"]() | made["norms"]()
     return TowerParts(**made[kind]()) if kind else list(made)
@@ -198,7 +209,7 @@ def hooked_copy(model, tower, parts, replace=None):
     clone = copy.deepcopy(model)
     own = clone if tower == "text" else clone.visual
     with torch.no_grad():
-        for name, value in parts.norms.items():
+        for name, value in parts.weights.items():
             dict(own.named_parameters())[name].copy_(value)
         for i, update in parts.lora.items():
             own.transformer.resblocks[i].attn.in_proj_weight.add_(update.weight_update())
@@ -211,7 +222,9 @@ def hooked_copy(model, tower, parts, replace=None):
     return clone
 
 
-@pytest.mark.parametrize("kind", ["deep", "deep of each class", "adapters", "lora", "norms", "all but inserted"])
+@pytest.mark.parametrize(
+    "kind", ["deep", "deep of each class", "adapters", "lora", "norms", "weights", "all but inserted"]
+)
 def test_plain_text_is_what_hooks_on_clips_blocks_do(kind):
     model = small_clip(double=True)
     layout = hard_prompts([f"a photo of a {name}." for name in NAMES])
@@ -229,7 +242,7 @@ def test_plain_text_is_what_hooks_on_clips_blocks_do(kind):
     assert (found - bare).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("kind", ["adapters", "lora", "norms"])
+@pytest.mark.parametrize("kind", ["adapters", "lora", "norms", "weights"])
 def test_plain_images_are_what_hooks_on_clips_blocks_do(kind):
     model = small_clip(double=True)
     parts = image_parts(kind, 64, model.visual)
@@ -302,7 +315,7 @@ def test_learning_is_seen():
         and TowerParts(rows={1: mixed(2, 4)}).learns
         and TowerParts(lora=lora(4, (0,))).learns
     )
-    assert TowerParts(adapters={0: Adapter(4)}).learns and TowerParts(norms={"ln_pre.bias": learned(4)}).learns
+    assert TowerParts(adapters={0: Adapter(4)}).learns and TowerParts(weights={"ln_pre.bias": learned(4)}).learns
     assert not TowerParts(tokens=torch.zeros(2, 4)).learns and not TowerParts().learns
 
 

@@ -42,7 +42,14 @@ for folder, paths, out in json.load(open(sys.argv[1])):
     torch.save(torch.cat(parts), out)
 """
 NEW = ["black plain ring", "white_striped star"]
-REFUSED = ("mma", "dept", "mmrl", "mmrlpp", "prolip")  # more than other weights in CLIP and a product of features
+REFUSED = (
+    "mma",
+    "dept",
+    "coprompt",
+    "mmrl",
+    "mmrlpp",
+    "prolip",
+)  # more than other weights in CLIP and a product of features
 EXPORTED = [name for name in METHODS if name not in REFUSED]
 
 

@@ -12,7 +12,7 @@ from mocoop.methods.coop import coop_layout
 from mocoop.methods.keys import PRECISIONS
 from mocoop.training.checkpoint import load_checkpoint
 from mocoop.training.learner import Learner, Precision
-from tests.methods.naive import REFERENCES
+from tests.methods.test_against_naive import REFERENCES
 from tests.methods.test_coop_and_cocoop import config
 from tests.shipped import STEPPING
 from tests.small_clip import small_clip

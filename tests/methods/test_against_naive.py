@@ -8,10 +8,11 @@ import torch
 
 from mocoop.methods import build_method, get_method
 from mocoop.methods.prograd import without_conflict
-from tests.methods.naive import REFERENCES
+from tests.methods import naive, naive_recent
 from tests.methods.test_coop_and_cocoop import config
 from tests.small_clip import small_clip
 
+REFERENCES = naive.REFERENCES | naive_recent.REFERENCES
 NAMES, MORE = ["cat", "hot air balloon", "oak tree"], ["violin", "old shoe"]
 
 
@@ -51,7 +52,10 @@ def gradients(value, method):
 @pytest.mark.parametrize("name", REFERENCES)
 def test_losses_and_gradients(batch, name, encoder):
     method, reference = build(name, TEXT_ENCODER=encoder), REFERENCES[name][0]
-    expected, found = reference(method, *batch, NAMES, MORE), method.loss(*batch)
+    image, label = batch
+    if method.views > 1:
+        image = torch.stack([image, *(image.roll(i, 3) for i in range(1, method.views))], 1)
+    expected, found = reference(method, image, label, NAMES, MORE), method.loss(image, label)
     assert found.keys() - {"acc"} == expected.keys()
     for part, value in expected.items():
         assert abs(found[part].item() - value.item()) < 1e-9 * max(1, abs(value.item())), part

@@ -23,6 +23,8 @@ SMALL = {  # of methods with rows deep in a tower: blocks that the small CLIP ha
     "IVLP": {"PROMPT_DEPTH_TEXT": 3, "PROMPT_DEPTH_VISION": 2},
     "VPT": {"PROMPT_DEPTH_VISION": 2},
     "MaPLe": {"PROMPT_DEPTH": 2},
+    "CoPrompt": {"PROMPT_DEPTH": 2},
+    "SkipTuning": {"FIRST_BLOCK": 1},
     "PromptSRC": {"PROMPT_DEPTH_TEXT": 2, "PROMPT_DEPTH_VISION": 2},
     "MMA": {"FIRST_BLOCK": 1},
     "MMRL": {"FIRST_BLOCK": 1},

@@ -169,7 +169,9 @@ def test_a_loop_of_ones_own_makes_the_same_run(runs, name):
     cfg = run_command.setup_cfg(train.parse_args(runs.new(name).argv()))
     set_random_seed(cfg.SEED)
     data = DataManager(cfg)
-    loader = reproducible(data.train_loader_x, cfg.SEED, keep_last=iterations(cfg) > 0)
+    kind = get_method(name).build
+    batches = (iterations(cfg) > 0, kind.views, kind.one_class_batches)
+    loader = reproducible(data.train_loader_x, cfg.SEED, *batches)
     dataset, epochs, steps = data.dataset, cfg.OPTIM.MAX_EPOCH, iterations(cfg, len(loader))
     method = build_method(cfg, dataset.classnames, load_clip(cfg), dataset.all_classnames).train()
     precision = Precision("fp32", torch.device("cpu"))

@@ -32,6 +32,20 @@ def as_maple(state):
     return {f"prompt_learner.{name}": value for name, value in as_coop(state).items()}
 
 
+def as_coprompt(state):
+    """The adapters' layers lie in `fc`, beside the prompt learner."""
+    adapters = {name: value for name, value in state.items() if name.startswith("adapter_")}
+    prompts = {name: value for name, value in state.items() if name not in adapters}
+    return as_maple(prompts) | {name.replace(".", ".fc.", 1): value for name, value in adapters.items()}
+
+
+def as_skip_tuning(state):
+    """Parameters of CLIP's towers, under their names there."""
+    kinds = {"text_weights.": "text_encoder.", "image_weights.": "image_encoder."}
+    parts = ((start, name) for name in state for start in kinds if name.startswith(start))
+    return {name.replace(start, kinds[start]).replace("/", "."): state[name] for start, name in parts}
+
+
 def as_ivlp(state):
     found = {f"prompt_learner.{name}": torch.zeros(6, 3, 128) for name in BUFFERS}
     for name, value in state.items():
@@ -82,6 +96,8 @@ RELEASES = {
     "TCP": ("prompt_learner", as_coop),
     "LASP": ("prompt_learner", as_lasp),
     "MaPLe": ("MultiModalPromptLearner", as_maple),
+    "CoPrompt": ("MultiModalPromptLearner", as_coprompt),
+    "SkipTuning": ("learnable_params", as_skip_tuning),
     "IVLP": ("VLPromptLearner", as_ivlp),
     "PromptSRC": ("VLPromptLearner", as_ivlp),
     "VPT": ("prompt_learner", as_ivlp),

@@ -19,6 +19,8 @@ LEARN = {  # ViT-B/16, from the released codes
     "ProGrad": 8_192,
     "LASP": 39_424,
     "MaPLe": 3_555_072,
+    "CoPrompt": 3_555_072 + 262_144,
+    "SkipTuning": 62_099_456,
     "IVLP": 30_720,
     "VPT": 73_728,
     "PromptSRC": 46_080,

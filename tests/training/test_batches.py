@@ -1,8 +1,12 @@
-"""Batches of a test side by side."""
+"""Training batches of one class, several views of an image, and batches of a test side by side."""
+
+from collections import Counter
+from types import SimpleNamespace
 
 import torch
+from torch.utils.data import DataLoader, Dataset
 
-from mocoop.training.batches import merged
+from mocoop.training.batches import merged, reproducible
 
 
 def batch(*labels):
@@ -22,3 +26,67 @@ def test_batches_are_merged_until_there_are_enough_images():
 
 def test_a_large_enough_batch_stays_alone():
     assert [each["label"].tolist() for each in merged([batch(0, 1, 2), batch(3)], least=3)] == [[0, 1, 2], [3]]
+
+
+class Pictures(Dataset):
+    """Items of as many images as there are labels, each drawn anew."""
+
+    def __init__(self, labels):
+        self.data_source = [SimpleNamespace(label=label) for label in labels]
+
+    def __len__(self):
+        return len(self.data_source)
+
+    def __getitem__(self, index):
+        return {"img": index + torch.rand(1), "label": self.data_source[index].label, "impath": str(index)}
+
+
+def loader_of(labels, size, **kinds):
+    made = DataLoader(Pictures(labels), batch_size=size, shuffle=True, drop_last=len(labels) >= size)
+    return reproducible(made, stream=1, **kinds)
+
+
+def test_views_of_an_image_stand_side_by_side_and_the_first_is_the_only_one_of_others():
+    found = []
+    for views in (1, 3):
+        torch.manual_seed(0)
+        found.append(torch.cat([batch["img"] for batch in loader_of([0] * 8, 4, views=views)]))
+    one, three = found
+    assert one.shape == (8, 1) and three.shape == (8, 3, 1) and torch.equal(three[:, 0], one)
+    assert (three.floor() == one.floor()[:, None]).all() and len({*three.flatten().tolist()}) == 24
+
+
+def of_one_class(labels, size, epochs=1):
+    loader = loader_of(labels, size, one_class=True)
+    epochs = [[batch["impath"] for batch in loader] for _ in range(epochs)]
+    assert all(len(loader) == len(batches) for batches in epochs)
+    return [[list(map(int, batch)) for batch in batches] for batches in epochs]
+
+
+def test_batches_of_one_class_hold_each_image_at_most_once_and_no_short_rest():
+    labels = [0] * 9 + [1] * 4 + [2] * 7
+    first, second = of_one_class(labels, 4, epochs=2)
+    for batches in (first, second):
+        assert sorted(labels[batch[0]] for batch in batches) == [0, 0, 1, 2]
+        assert all(len(batch) == 4 and len({labels[i] for i in batch}) == 1 for batch in batches)
+        assert len({i for batch in batches for i in batch}) == 16
+    assert first != second
+
+
+def test_a_class_with_too_few_images_is_one_short_batch():
+    batches = of_one_class([0] * 5 + [1] * 2, 4)[0]
+    assert sorted(map(len, batches)) == [2, 4] and [5, 6] in map(sorted, batches)
+
+
+def test_classes_are_mixed_where_none_has_as_many_images_as_a_batch():
+    labels = [label for label in range(8) for _ in range(2)]
+    batches = of_one_class(labels, 4)[0]
+    assert [len(batch) for batch in batches] == [4] * 4
+    assert any(len({labels[i] for i in batch}) > 2 for batch in batches)
+
+
+def test_which_class_comes_when_is_drawn_anew_and_by_its_chance():
+    torch.manual_seed(0)
+    order = [tuple(batch[0] // 4 for batch in epoch) for epoch in of_one_class([0] * 4 + [1] * 4 + [2] * 4, 4, 600)]
+    counts = Counter(order)
+    assert len(counts) == 6 and min(counts.values()) > 60  # of 100 each

@@ -7,7 +7,7 @@ import torch
 
 from mocoop.methods import build_method
 from mocoop.training.learner import Precision
-from tests.methods.naive import REFERENCES
+from tests.methods.test_against_naive import REFERENCES
 from tests.methods.test_coop_and_cocoop import config
 from tests.shipped import STEPPING
 from tests.small_clip import small_clip
