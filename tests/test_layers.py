@@ -16,7 +16,7 @@ LAYERS = [
     {"methods", "results"},
     {"training"},
     {"runs", "train"},
-    {"export", "report", "serve"},
+    {"export", "report", "serve", "transduce"},
     {"protocols"},
     {"tools"},
     {"cli"},
