@@ -182,22 +182,25 @@ def at_full_size(run: Run, record: dict, args: argparse.Namespace) -> dict[str, 
 
 def compared(runs: list[Run], output: Path) -> str:
     """How far the results of both trees agree."""
-    lines, same, worst, farthest = [], 0, 0.0, 0.0
+    lines, same, learned, worst, farthest = [], 0, [], 0.0, 0.0
     for run in runs:
-        now = CHECKOUT / run.folder
-        before = output / "before" / now.relative_to(output / "now")
-        if (now / "predictions.csv").read_bytes() == (before / "predictions.csv").read_bytes():
+        folders = [output / tree / run.name for tree in ("before", "now")]
+        records = [read_record(folder / "result.json") for folder in folders]
+        if run.model is None and records[1].get("weights_sha256"):
+            learned.append(records[0].get("weights_sha256") == records[1]["weights_sha256"])
+        before, now = (folder / "predictions.csv" for folder in folders)
+        if before.read_bytes() == now.read_bytes():
             same += 1
             continue
-        accuracies = [read_record(folder / "result.json")["metrics"]["accuracy"] for folder in (before, now)]
-        tables = [read_predictions(folder / "predictions.csv") for folder in (before, now)]
-        distance = (tables[0]["confidence"] - tables[1]["confidence"]).abs().max()
+        accuracies = [record["metrics"]["accuracy"] for record in records]
+        distance = (read_predictions(before)["confidence"] - read_predictions(now)["confidence"]).abs().max()
         worst, farthest = max(worst, abs(accuracies[0] - accuracies[1])), max(farthest, distance)
-        lines.append(
-            f"{run.name}: accuracy {accuracies[0]:.2f} and {accuracies[1]:.2f}, confidences up to {distance:.1e}"
-        )
-    about = f"{same} of {len(runs)} runs predict the same to the bit; of the others accuracies differ by up to "
-    return "\n".join([f"{about}{worst:.2f}, confidences by up to {farthest:.1e}", *lines])
+        shown = " and ".join(f"{accuracy:.2f}" for accuracy in accuracies)
+        lines.append(f"{run.name}: accuracy {shown}, confidences differ by up to {distance:.1e}")
+    about = (
+        f"{same} of {len(runs)} runs predict the same to the bit, {sum(learned)} of {len(learned)} learned the same; "
+    )
+    return "\n".join([f"{about}accuracies differ by up to {worst:.2f}, confidences by up to {farthest:.1e}", *lines])
 
 
 def _processor_seconds() -> float:

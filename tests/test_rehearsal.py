@@ -94,5 +94,7 @@ def test_trees_are_compared_by_their_predictions(tmp_path):
                 f"path,label,prediction,confidence,domain\na.jpg,0,0,{confidence},\n"
             )
     text = rehearsal.compared(runs, tmp_path)
-    assert text.startswith("1 of 2 runs predict the same to the bit; of the others accuracies differ by up to 0.00")
+    assert text.startswith(
+        "1 of 2 runs predict the same to the bit, 0 of 0 learned the same; accuracies differ by up to 0.00"
+    )
     assert "confidences by up to 2.5e-01" in text.splitlines()[0] and len(text.splitlines()) == 2

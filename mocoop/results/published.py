@@ -200,7 +200,7 @@ class PublishedNumbers:
         source += f"; {H_OF_MEANS}" if "base" in means else ""
         if printed and any(abs(printed.values.get(split, mean) - mean) > ROUNDING for split, mean in means.items()):
             values = ", ".join(f"{split} {value:.2f}" for split, value in printed.values.items())
-            source += f"; {printed.source} states {values}"
+            source += f"; {printed.source.partition(';')[0]} states {values}"
         return Entry(means, source, any(one.rerun for one in stated))
 
 

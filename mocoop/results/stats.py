@@ -39,6 +39,7 @@ from mocoop.results.runs import AREA, ENTRY, SIDES
 
 AVERAGE = "average"
 SOURCE_MARK = " (source)"
+BASE_NEW_COLUMNS = {"base": "Base", "new": "New", "h": "H"}
 
 
 def harmonic_mean(base: Any, new: Any) -> Any:
@@ -168,6 +169,16 @@ def transfer(frame: pd.DataFrame, seeds: list[int] | None = None) -> pd.DataFram
     matrix = seed_matrix(runs, seeds, averaged=list(runs.loc[~sources, "dataset"].unique()))
     is_source = matrix.index.get_level_values("dataset").isin(runs.loc[sources, "dataset"])
     return over_seeds(pd.concat([matrix[is_source], matrix[~is_source]]))
+
+
+def measured(protocol: str) -> dict[str, str]:
+    """What `summarise` holds of a protocol: {column: name}; the deviation of `mean` is in `std`, of others in *_std."""
+    return BASE_NEW_COLUMNS if PROTOCOLS[protocol].measure == BASE_NEW else {"mean": "Accuracy"}
+
+
+def std_of(column: str) -> str:
+    """The column of a summary with the deviation of another."""
+    return "std" if column == "mean" else f"{column}_std"
 
 
 def summarise(runs: pd.DataFrame, protocol: str, seeds: list[int] | None = None) -> pd.DataFrame:

@@ -22,19 +22,21 @@ from mocoop.results.routing import chance_in_top_k
 from mocoop.results.runs import ALL_SHOTS, ENTRY, KNOWLEDGE, WEIGHTS
 from mocoop.results.stats import (
     AVERAGE,
+    BASE_NEW_COLUMNS,
     SOURCE_MARK,
     base_to_new,
     interval,
+    measured,
     mixed_settings,
     over_seeds,
     rank,
     seed_matrix,
     seeds_needed,
+    std_of,
     summarise,
     transfer,
 )
 
-BASE_NEW_COLUMNS = {"base": "Base", "new": "New", "h": "H"}
 PHASE_NAMES = {"train_base": "base classes", "test_new": "new classes", "test_all": "base and new classes"}
 SPREADS = {
     "std": "Mean ± sample standard deviation over seeds, in percent.",
@@ -317,12 +319,12 @@ def too_few_notes(runs: pd.DataFrame) -> list[str]:
 
 def knowledge_notes(runs: pd.DataFrame) -> list[str]:
     """One line for each method whose training used more than images and names of the trained classes: what that is."""
-    told = runs[runs["phase"].isin(TRAINED)].dropna(subset=KNOWLEDGE)  # a test on new classes does not know
-    told = {entry: part[KNOWLEDGE].unique() for entry, part in told.groupby(["method", "cfg"])}
-    several = pd.Series([method for method, _ in told]).duplicated(keep=False)
+    trained = runs[runs["phase"].isin(TRAINED)].dropna(subset=KNOWLEDGE)  # a test on new classes does not know
+    used = {entry: part[KNOWLEDGE].unique() for entry, part in trained.groupby(["method", "cfg"])}
+    several = pd.Series([method for method, _ in used]).duplicated(keep=False)
     return [
-        f"{method}{f' {cfg}' if twice else ''} also uses: {' or '.join(told[method, cfg])}"
-        for (method, cfg), twice in sorted(zip(told, several), key=lambda item: rank(item[0]))
+        f"{method}{f' {cfg}' if twice else ''} also uses: {' or '.join(used[method, cfg])}"
+        for (method, cfg), twice in sorted(zip(used, several), key=lambda item: rank(item[0]))
     ]
 
 
@@ -396,14 +398,13 @@ def seeds_table(runs: pd.DataFrame, protocol: str, seeds: list[int] | None = Non
     """How many seeds a difference of one point needs, a row per dataset; None where no method has several seeds."""
     summary = summarise(runs, protocol, seeds).drop(AVERAGE, level="dataset", errors="ignore")
     summary = summary[summary.index.get_level_values("shots") != 0]
-    names = {"Base": "base_std", "New": "new_std", "H": "h_std"}
-    columns = names if PROTOCOLS[protocol].measure == BASE_NEW else {"Accuracy": "std"}
-    deviations = (summary[list(columns.values())] ** 2).groupby(level="dataset", sort=False).mean() ** 0.5
+    columns = measured(protocol)
+    deviations = (summary[list(map(std_of, columns))] ** 2).groupby(level="dataset", sort=False).mean() ** 0.5
     deviations = deviations.dropna(how="all")
     if deviations.empty:
         return None
     rows = [[dataset, *map(_needed, row)] for dataset, row in zip(deviations.index, deviations.to_numpy())]
-    return Table("Seeds for one point", ["Dataset", *columns], rows, [SEEDS_NOTE])
+    return Table("Seeds for one point", ["Dataset", *columns.values()], rows, [SEEDS_NOTE])
 
 
 def _needed(deviation: float) -> str:

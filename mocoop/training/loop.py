@@ -196,6 +196,8 @@ class TrainingLoop:
             is_last = found[0] + 1 == self._batches_of_epoch(self.epoch)
             with timed("first batch" if is_last else "loader"):
                 found = next(batches, None)
+        with timed("first batch"):
+            del batches  # its workers end
 
     def _batches_of_epoch(self, epoch: int) -> int:
         return min(len(self.loader), self.steps - epoch * len(self.loader))

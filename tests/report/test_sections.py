@@ -108,7 +108,7 @@ def test_one_seed_is_said_to_tell_nothing(opening):
     assert opening(0.8, 0.6, seeds=[1]).endswith("CoOp 60.00. One seed does not tell whether that is chance.")
 
 
-@pytest.mark.parametrize("b, end", [(0.6, "Their runs are no pairs."), (0.81, "less than their deviations.")])
+@pytest.mark.parametrize("b, end", [(0.6, "The runs cannot be paired."), (0.81, "less than their deviations.")])
 def test_other_images_are_no_pairs(opening, b, end):
     assert opening(0.8, b, offset=1).endswith(end)
 
