@@ -13,9 +13,8 @@ from yacs.config import CfgNode
 
 from mocoop import tiny
 from mocoop.clip.backbone import Backbone
-from mocoop.clip.feature_cache import tensors_sha256
 from mocoop.clip.hugging_face import described, is_hugging_face, openai_names, siglip_names
-from mocoop.clip.identity import copied, files_key, found_sha256, kept_sha256, module_sha256
+from mocoop.clip.identity import copied, files_key, found_sha256, kept_sha256, module_sha256, tensors_sha256
 from mocoop.clip.open_clip_names import FOLDER, PREFIX, load_open_clip, local_files, open_clip_of
 from mocoop.clip.openai import CLIP, CONTEXT_LENGTH, MODEL_URLS, build_clip, clip_modules
 from mocoop.clip.weights import is_published, read_weights, weights_in

@@ -281,6 +281,7 @@ LIMITS = {
     "TRAIN.PRINT_FREQ": Limits(1),
     "TRAIN.CUDA_GRAPH": Limits(choices=("auto", "off")),
     "TEST.EVALUATOR": Limits(choices=("Classification",)),
+    "TEST.PREC": Limits(choices=("peers", "train")),
     "TEST.SPLIT": Limits(choices=("test", "val")),
     "TEST.FINAL_MODEL": Limits(choices=("last_step", "best_val")),
 }

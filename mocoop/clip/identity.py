@@ -6,22 +6,39 @@ inode): it is computed once for each file, and anew when another takes its place
 """
 
 import copy
+import hashlib
+import json
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
 
-from mocoop.clip.feature_cache import cache_folder, key_of, tensors_sha256
-from mocoop.files import write_file
+from mocoop.files import cache_folder, file_states, write_file
 
 T = TypeVar("T", bound=nn.Module)
 FORMAT = 1  # of what is hashed; another loader of the same files may give tensors of other names
 
 logger = logging.getLogger(__name__)
 _known: dict[str, str] = {}  # in this process, by key
+
+
+def key_of(*parts: object) -> str:
+    """SHA-256 over plain values."""
+    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
+
+
+def tensors_sha256(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """SHA-256 over names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name, value in tensors:
+        value = value.detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def module_sha256(module: nn.Module, without: str = "") -> str:
@@ -85,8 +102,7 @@ def found_sha256(files: Sequence[Path], kind: str) -> str | None:
 
 def files_key(files: Sequence[Path], kind: str) -> str:
     """What the system says of files, the times that no copying program can set too."""
-    found = [(str(path.resolve()), path.stat()) for path in files]
-    return key_of(FORMAT, kind, [[name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino] for name, s in found])
+    return key_of(FORMAT, kind, file_states([str(path.resolve()) for path in files]))
 
 
 def _path(key: str) -> Path | None:

@@ -79,6 +79,7 @@ class BenchmarkDataset(DatasetBase):
                 splits = few_shot_subset(splits, shots, self.seed, *place)
         self.manifest_sha256 = text_sha256(encode_manifest(splits.train, splits.val, self.image_dir))
         print(f"Manifest of the training and validation images: sha256 {self.manifest_sha256}")
+        self._of_all_classes = splits.train
         splits = subsample_classes(splits, classes)
         if classes != "all":
             print(f"SUBSAMPLE {classes.upper()} CLASSES!")
@@ -94,6 +95,10 @@ class BenchmarkDataset(DatasetBase):
         dataset._configure(node if node is not None else dataset_defaults())
         dataset._open(root, seed)
         return dataset
+
+    def unlabelled(self) -> list[Datum]:
+        """The training images of all classes, base and new, with the label -1 and no class name."""
+        return self._data([item._replace(label=-1, classname="") for item in self._of_all_classes])
 
     @property
     def subset_folder(self) -> Path:

@@ -56,7 +56,7 @@ def add_trainer_config(cfg: CfgNode) -> None:
     train("CUDA_GRAPH", "auto")  # auto: replay steps as one CUDA graph where that can be; off
     train("DETERMINISTIC", False)  # on CUDA: only algorithms that give the same bits every time
     train("WANDB", "")  # a project at Weights & Biases to log to, empty: none
-    test("FEATURE_CACHE", False)  # keep the test images' features on disk, for all runs with this image tower
+    test("FEATURE_CACHE", True)  # keep the test images' features on disk, for all runs with this image tower
     test("PREC", "peers")  # peers: as CoOp and its kin test, CLIP's weights without autocast; train: as in training
     test("ZERO_SHOT_IMAGES", 1000)  # compare a trained method with zero-shot CLIP on up to so many, 0: do not
 
@@ -67,7 +67,11 @@ def config_problems(cfg: CfgNode) -> list[str]:
 
 
 def build_method(
-    cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames: Sequence[str] | None = None
+    cfg: CfgNode,
+    classnames: Sequence[str],
+    clip_model: Backbone,
+    all_classnames: Sequence[str] | None = None,
+    teacher: PromptMethod | None = None,
 ) -> PromptMethod:
     """The method that TRAINER.NAME names, over the given classes.
 
@@ -75,6 +79,7 @@ def build_method(
         classnames: C names in label order.
         clip_model: from `mocoop.backbone.load_clip`; shared, and not changed.
         all_classnames: names of all classes, base and new, in label order, for the text losses of LASP and MoCoOp.
+        teacher: of a method with the key TEACHER in training, the method of that run.
 
     Raises:
         ConfigError: with all that is wrong with the method's keys, or for a class name too long for CLIP's context.
@@ -82,4 +87,5 @@ def build_method(
     problems = config_problems(cfg)
     if problems:
         raise ConfigError("; ".join(problems))
-    return get_method(cfg.TRAINER.NAME).build(cfg, classnames, clip_model, all_classnames)
+    given = {} if teacher is None else {"teacher": teacher}
+    return get_method(cfg.TRAINER.NAME).build(cfg, classnames, clip_model, all_classnames, **given)

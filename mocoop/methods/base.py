@@ -60,6 +60,7 @@ class PromptMethod(nn.Module):
         classnames: C class names in label order.
         clip_model: from `mocoop.backbone.load_clip`.
         all_classnames: names of all classes, base and new, in label order, for methods whose training may use them.
+        teacher: a finished run's method over the classes `taught_names`, for a method that learns from one.
 
     Attributes:
         settings: the method's own keys.
@@ -88,9 +89,15 @@ class PromptMethod(nn.Module):
             cls.loss = checked_loss(cls.loss)  # type: ignore[method-assign]  # the same, checked
 
     def __init__(
-        self, cfg: CfgNode, classnames: Sequence[str], clip_model: Backbone, all_classnames: Sequence[str] | None = None
+        self,
+        cfg: CfgNode,
+        classnames: Sequence[str],
+        clip_model: Backbone,
+        all_classnames: Sequence[str] | None = None,
+        teacher: "PromptMethod | None" = None,
     ):
         super().__init__()
+        self._teacher = (teacher,)  # no part of this module: nothing of it is saved, moved or trained
         self.cfg, self.settings = cfg, self.entry.settings(cfg)
         self.classnames, self.all_classnames = list(classnames), all_classnames
         if self.entry.trained_classes:
@@ -108,6 +115,23 @@ class PromptMethod(nn.Module):
 
     def setup(self) -> None:
         """Make what is learned. Raises ConfigError for settings or a CLIP that the method cannot work with."""
+
+    # --- what others give -----------------------------------------------------------------------------------------
+
+    @classmethod
+    def wants_all_images(cls, cfg: CfgNode) -> bool:
+        """Whether training is given the images of all the dataset's classes, base and new, each with the label -1."""
+        return False
+
+    @property
+    def teaching_run(self) -> "PromptMethod | None":
+        """The finished run's method that was given; None where there is none, as in tests."""
+        return self._teacher[0]
+
+    @property
+    def taught_names(self) -> list[str]:
+        """The classes that a teacher has to know."""
+        return self.classnames
 
     # --- features -------------------------------------------------------------------------------------------------
 

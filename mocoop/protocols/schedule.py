@@ -5,18 +5,16 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from heapq import heappop, heappush
 from pathlib import Path
 from statistics import mean, median
 
-from mocoop.errors import ConfigError, DataError
+from mocoop.errors import DataError
 from mocoop.protocols.plan import Run
 from mocoop.results.record import FILE_NAME, glance, read_record
 
 CONTEXT_MB = 600.0  # that a process has on a GPU beside what torch counts
 FRAGMENTS = 1.1  # of what is in use, for what lies between
-SHOWN_WORKERS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 @dataclass
@@ -158,24 +156,3 @@ def _alike(run: Run) -> Iterator[tuple[bool, str]]:
 def _seconds(path: Path) -> float | None:
     status, seconds = glance(path)
     return seconds if status == "done" else None
-
-
-def estimate(runs: list[Run], checkout: Path, workers: int) -> Iterator[str]:
-    """What the runs that are left take, in lines: together, and until the last one ends on so many workers.
-
-    Raises ConfigError where no such run has been done.
-    """
-    seconds = Times(runs, checkout)
-    left = [run for run in runs if not run.finished(checkout)]
-    if left and not seconds.done:
-        raise ConfigError(
-            f"{len(left)} runs to do, and none done yet whose time could tell how long they take; do some (--index I, "
-            "or one seed of one dataset) and ask again"
-        )
-    known = sum(_kind(run) in seconds.done for run in left)
-    yield f"{len(runs)} runs, {len(left)} to do: {sum(map(seconds, left)) / 3600:.2f} hours of one worker"
-    yield f"{known} as long as the same run of another seed, {len(left) - known} as long as runs on other datasets"
-    for number in sorted({*SHOWN_WORKERS, workers}):
-        if number == workers or number < 2 * len(left):
-            wall = timedelta(seconds=round(wall_seconds(left, seconds, number)))
-            yield f"{number:5} worker{'s' if number > 1 else ' '} {str(wall):>18}"

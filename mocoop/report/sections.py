@@ -34,7 +34,7 @@ from mocoop.results.published_tables import beside_table
 from mocoop.results.record import FILE_NAME, UNHASHED_KEYS, read_record, used_config
 from mocoop.results.render import Cell, Table, cell_text
 from mocoop.results.runs import ENTRY
-from mocoop.results.stats import AVERAGE, summarise
+from mocoop.results.stats import AVERAGE, measured, std_of, summarise
 from mocoop.results.tables import entry_namer, seeds_table, tables_of_part
 
 TRANSFER_ABOUT = "Accuracy in percent on the source and on each target; the average is that of the targets."
@@ -95,8 +95,8 @@ def headline(runs: ProtocolRuns) -> str:
     """The two best methods of a protocol, and whether one is better than the other; empty if nothing is complete."""
     summary = summarise(runs.main, runs.protocol, runs.seeds)
     name = entry_namer(summary)
-    protocol = PROTOCOLS[runs.protocol]
-    mean, std, what = ("h", "h_std", "H") if protocol.measure == BASE_NEW else ("mean", "std", "accuracy")
+    mean = list(measured(runs.protocol))[-1]
+    std, what = std_of(mean), "H" if mean == "h" else "accuracy"
     averaged = AVERAGE in summary.index.unique("dataset")
     where = AVERAGE if averaged else summary.index.unique("dataset")[-1]
     ranked = summary.loc[where].dropna(subset=mean).sort_values(mean, ascending=False)
@@ -124,7 +124,7 @@ def _verdict(
         row = next(row for row in rows if row.dataset == where and row.measure == ("H" if mean == "h" else "all"))
     except (DataError, StopIteration):
         near = best[mean].iloc[0] - best[mean].iloc[1] < best[std].sum()
-        return f"Their runs are no pairs{', and they differ by less than their deviations' if near else ''}."
+        return f"The runs cannot be paired{', and they differ by less than their deviations' if near else ''}."
     if math.isnan(row.p):
         return "One seed does not tell whether that is chance."
     points = [

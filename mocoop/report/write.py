@@ -109,7 +109,7 @@ def is_gap(cell: Cell) -> bool:
 
 DEFAULT_NAME = "report.html"
 # what these say of each model that is loaded belongs to training
-QUIET = ("mocoop.backbone", "mocoop.methods", "mocoop.runs.trained_run", "mocoop.training.learner")
+QUIET = ("mocoop.backbone", "mocoop.methods", "mocoop.training.finished", "mocoop.training.learner")
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 from mocoop.errors import DataError
 from mocoop.protocol import BOTH, PROTOCOLS, TRANSFER, base_count, in_dataset_order
-from mocoop.results.agreement import apart, identified, noted_differences, refuse
+from mocoop.results.agreement import ALONE, apart, identified, noted_differences, refuse
 from mocoop.results.coop_logs import LOG_MARK
 from mocoop.results.csv_files import answers_of
 from mocoop.results.record import FILE_NAME, read_record
@@ -57,6 +57,8 @@ def runs_named(name: str, runs: pd.DataFrame, protocol: str, folder: bool) -> tu
     whole, short = runs["method"] + "/" + runs["cfg"], runs["method"]
     if not folder:
         runs = runs[(whole == name) if (whole == name).any() else short == name]
+        alone = runs["seen_together"].fillna(ALONE) == ALONE
+        runs = runs[alone] if alone.any() and (whole != name).all() else runs  # a method's name alone means no other
     covered = runs.groupby(["method", "cfg"])["dataset"].nunique().sort_values(ascending=False)
     if runs["accuracy"].isna().all():
         found = f"none of {', '.join(sorted(set(whole)))}" if len(whole) and not folder else "no finished run"
@@ -178,7 +180,7 @@ class Row:
     """What was found on one dataset, or on their average.
 
     family: the rows that are tested together. measure: of MEASURES. a, b: accuracies or H. p: adjusted over the family.
-    answers: what it was found from; None for H and the average.
+    answers: what it was found from; None for H and the average. tests: as `difference` takes them.
     """
 
     family: str
@@ -189,6 +191,7 @@ class Row:
     difference: Difference
     p: float
     answers: Answers | None
+    tests: list
 
     @property
     def verdict(self) -> str:
@@ -221,9 +224,9 @@ def tables_against(name: str, runs: pd.DataFrame, protocol: str) -> list[Table]:
     """
     runs = runs[~runs["method"].str.endswith(LOG_MARK)]
     runs_named(name, runs, protocol, folder=False)
-    several = runs.groupby("method")["cfg"].nunique() > 1
     tables = []
     for what, alike in apart(runs):
+        several = alike.groupby("method")["cfg"].nunique() > 1
         try:
             _, base = runs_named(name, alike, protocol, folder=False)
         except DataError as error:
@@ -358,9 +361,12 @@ def _row(dataset: str, measure: str, models: list[list[PairedTest]], one_model: 
     slopes = dict(zip(sides, zip(slopes_a, slopes_b)))
     weights = {side: (of_a / len(models), of_b / len(models)) for side, (of_a, of_b) in slopes.items()}
     parts = [[(test.answers, *weights[test.side]) for test in tests if test.side in sides] for tests in models]
-    found = difference(a - b, [sum(parts, [])] if one_model else parts)
+    tests = [sum(parts, [])] if one_model else parts
+    found = difference(a - b, tests)
     alone = measure != "H" and len(models) == 1
-    return Row(MEASURES[measure] + suffix, dataset, measure, a, b, found, found.p, of_side[0][0] if alone else None)
+    return Row(
+        MEASURES[measure] + suffix, dataset, measure, a, b, found, found.p, of_side[0][0] if alone else None, tests
+    )
 
 
 def _value(accuracies: tuple[float, ...]) -> tuple[float, tuple[float, ...]]:

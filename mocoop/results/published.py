@@ -44,11 +44,12 @@ H_OF_MEANS = "H is that of the mean base and new"
 # what the published runs used beyond images and names of the trained classes
 KNOWLEDGE = {
     **dict.fromkeys(
-        ("CLIP-Adapter", "Tip-Adapter-F", "ProGrad", "KgCoOp", "TCP", "TaskRes", "ProLIP", "DeKg"),
+        ("CLIP-Adapter", "Tip-Adapter-F", "ProGrad", "KgCoOp", "TCP", "TaskRes", "ProLIP", "DeKg", "CLAP"),
         "template of the dataset",
     ),
     **dict.fromkeys(("MMRL", "MMRL++"), "template of the dataset, settings chosen for the dataset"),
     "GDA": "template of the dataset, validation images",
+    "PromptKD": "a teacher on ViT-L/14, unlabelled images of all classes, the best epoch on test images",
     "ATPrompt": "attributes that a language model named",
     **dict.fromkeys(("LinearProbe", "LP++"), "validation images"),
     "Tip-Adapter": "template of the dataset, validation images",
@@ -199,7 +200,7 @@ class PublishedNumbers:
         source += f"; {H_OF_MEANS}" if "base" in means else ""
         if printed and any(abs(printed.values.get(split, mean) - mean) > ROUNDING for split, mean in means.items()):
             values = ", ".join(f"{split} {value:.2f}" for split, value in printed.values.items())
-            source += f"; {printed.source} states {values}"
+            source += f"; {printed.source.partition(';')[0]} states {values}"
         return Entry(means, source, any(one.rerun for one in stated))
 
 

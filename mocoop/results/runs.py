@@ -17,13 +17,15 @@ from mocoop.errors import DataError
 from mocoop.protocol import BOTH, PROTOCOLS, SHIFTED, TRAINED, TRANSFER, config_name
 from mocoop.registry import listed
 from mocoop.results import agreement
-from mocoop.results.record import FILE_NAME, OWN_IMAGES, config_sha256, read_record, trains
+from mocoop.results.record import FILE_NAME, OWN_IMAGES, TRANSDUCED, config_sha256, read_record, trains
 
 ALL_SHOTS = 10**9  # of what trained on all images (DATASET.NUM_SHOTS 0 or less): behind every number of shots
 LAYOUT = "<protocol>/<phase>/<dataset>/shots_<n>/<Trainer>/<cfg>/seed<k>"
 IDENTITY = ["protocol", "phase", "dataset", "shots", "method", "cfg", "seed"]
 SIDES = ["base_accuracy", "new_accuracy"]  # of one test on base and new images
-METRICS = ["accuracy", "macro_f1", "top5", "per_class_mean", "ece", *SIDES]
+AREA = "base_new_area"  # of such a test, under the trade-off between both (mocoop.results.calibration)
+METRICS = ["accuracy", "macro_f1", "top5", "per_class_mean", "ece", *SIDES, AREA]
+ORDERS = ["orders", "orders_std"]  # of test images, that metrics are means over, and the deviation of accuracy
 _FROM_RECORD = ["subsample_classes", "backbone", "epoch", "selection", "num_classes", "num_test", "engine"]
 _HASHES = ["manifest_sha256", "config_sha256"]
 WEIGHTS = "weights_sha256"  # of what was tested; None for what learns nothing and for records that do not say it
@@ -31,7 +33,7 @@ KNOWLEDGE = "knowledge"  # what training used beyond images and names of the tra
 ROUTING = ["domain_in_top_k", "routing"]  # of methods that route
 SETTINGS = "settings_sha256"  # of the configuration without data and seed
 _CONDITIONS = [key for key in agreement.KEYS if key not in _FROM_RECORD]
-_DERIVED = [KNOWLEDGE, "train_seconds", "test_seconds", *ROUTING, "evaluation", "folder"]
+_DERIVED = [KNOWLEDGE, "train_seconds", "test_seconds", *ROUTING, "evaluation", *ORDERS, "folder"]
 COLUMNS = (
     IDENTITY + METRICS + _FROM_RECORD + ["peak_memory_mb"] + _HASHES + [SETTINGS, WEIGHTS, "clip_sha256"] + _CONDITIONS
 )
@@ -74,6 +76,42 @@ def collect(root: str | Path) -> Collection:
     """
     folders = run_folders(Path(root), FILE_NAME.__eq__, _SEED_FOLDER)
     return collect_folders(root, folders, lambda folder: row_of(read_done(folder), folder), layout_place)
+
+
+def collect_transduced(root: str | Path) -> Collection:
+    """What `mocoop transduce` left in the runs of LAYOUT below `root`: a row for each run and method on top of it.
+
+    Its configuration is called CFG+LABEL. Metrics are means over the orders of the test images, and `folder` is that of
+    the first.
+    """
+    rows, problems = [], []
+    for folder in run_folders(Path(root), FILE_NAME.__eq__, _SEED_FOLDER):
+        for kept in sorted((folder / TRANSDUCED).glob("*")):
+            try:
+                rows.append(_transduced_row(folder, kept))
+            except DataError as error:
+                problems.append(str(error))
+    return Collection(pd.DataFrame(rows, columns=COLUMNS), problems)
+
+
+def _transduced_row(folder: Path, kept: Path) -> dict:
+    """Raises DataError for records that are not of the run as it is now."""
+    run, orders = read_done(folder), sorted(path for path in kept.iterdir() if path.is_dir())
+    records = [read_done(path) for path in orders]
+    if layout_place(folder) is None:
+        raise DataError(f"{kept}: tables show what is on top of runs in {LAYOUT} alone")
+    for path, record in zip(orders, records):
+        if not record.get("transduction"):
+            raise DataError(f"{path}: got no transduction in {FILE_NAME}, expected a record of mocoop transduce")
+        if any(record.get(key) != run.get(key) for key in (WEIGHTS, "test_sha256")):
+            raise DataError(f"{path}: is of another model or test than its run now is; run mocoop transduce again")
+    if not records:
+        raise DataError(f"{kept}: no {FILE_NAME} below it, expected one of each order")
+    row = row_of(records[0], folder)
+    metrics = pd.DataFrame([record["metrics"] for record in records], columns=METRICS).astype(float)
+    counted = {"orders": len(records), "orders_std": float(metrics["accuracy"].std())}
+    cfg = f"{row['cfg']}+{records[0]['transduction']['label']}"
+    return row | metrics.mean().to_dict() | counted | {"cfg": cfg, "folder": str(orders[0])}
 
 
 def collect_folders(
@@ -283,11 +321,11 @@ def join_cfgs(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Makes one entry of a method's configurations where each data set and number of shots has but one.
 
     For runs that are trained and tested on one data set: published schedules differ by data set and shots, and are
-    one method nevertheless. The backbone has to be the same. Returns the frame with the joined names in column cfg,
-    and one line for each method that was joined.
+    one method nevertheless. The backbone has to be the same, and what is on top of them. Returns the frame with the
+    joined names in column cfg, and one line for each method that was joined.
     """
     frame, notes = frame.copy(), []
-    for method, runs in frame.groupby("method"):
+    for (method, _), runs in frame.groupby(["method", frame["seen_together"].fillna(agreement.ALONE)]):
         cfgs = sorted(runs["cfg"].unique())
         meet = runs.groupby(["dataset", "shots"])["cfg"].nunique().max() > 1
         if len(cfgs) < 2 or meet or runs["backbone"].nunique() > 1:

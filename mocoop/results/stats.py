@@ -35,10 +35,11 @@ import pandas as pd
 from mocoop.errors import DataError
 from mocoop.protocol import BASE_NEW, CURVE, PROTOCOLS, in_dataset_order
 from mocoop.registry import listed
-from mocoop.results.runs import ENTRY, SIDES
+from mocoop.results.runs import AREA, ENTRY, SIDES
 
 AVERAGE = "average"
 SOURCE_MARK = " (source)"
+BASE_NEW_COLUMNS = {"base": "Base", "new": "New", "h": "H"}
 
 
 def harmonic_mean(base: Any, new: Any) -> Any:
@@ -93,11 +94,15 @@ def base_to_new(frame: pd.DataFrame, seeds: list[int] | None = None) -> pd.DataF
     """Base, new and H of the runs of protocol base2new or base2new_all, with rows as in `seed_matrix`.
 
     H is the harmonic mean of the mean base and the mean new accuracy, as the papers compute it, also in the rows of
-    the average; `h_std` is the deviation of the seeds' own H. `base_lacking` and `new_lacking` list missing seeds.
-    Raises DataError if there is no such run.
+    the average; `h_std` is the deviation of the seeds' own H. `mean_h` is the mean of H: over the seeds, and in the
+    average over the data sets too. `base_lacking` and `new_lacking` list missing seeds. `area` is that of tests of both
+    sides at once (`mocoop.results.calibration`), else NaN. Raises DataError if there is no such run.
     """
     base_runs, new_runs = side_matrices(frame, seeds)
     base, new = over_seeds(base_runs), over_seeds(new_runs)
+    each = harmonic_mean(base_runs, new_runs)
+    mean_h = _averaged_again(each)
+    area = _areas(frame, seeds, base_runs)
     return pd.DataFrame(
         {
             "base": base["mean"],
@@ -105,11 +110,34 @@ def base_to_new(frame: pd.DataFrame, seeds: list[int] | None = None) -> pd.DataF
             "new": new["mean"],
             "new_std": new["std"],
             "h": harmonic_mean(base["mean"], new["mean"]),
-            "h_std": harmonic_mean(base_runs, new_runs).std(axis=1, skipna=False),
+            "h_std": each.std(axis=1, skipna=False),
+            "mean_h": mean_h.mean(axis=1, skipna=False),
+            "mean_h_std": mean_h.std(axis=1, skipna=False),
+            "area": area.mean(axis=1, skipna=False),
+            "area_std": area.std(axis=1, skipna=False),
             "seeds": base["seeds"],
             "base_lacking": base["lacking"],
             "new_lacking": new["lacking"],
         }
+    )
+
+
+def _averaged_again(matrix: pd.DataFrame) -> pd.DataFrame:
+    """A matrix whose rows of the average are the means of the data sets' rows."""
+    own = matrix.drop(AVERAGE, level="dataset", errors="ignore")
+    if len(own) == len(matrix):
+        return matrix
+    average = own.groupby(level=ENTRY).apply(lambda rows: rows.mean(skipna=False))
+    return pd.concat([own, pd.concat({AVERAGE: average}, names=["dataset"])]).reindex(matrix.index)
+
+
+def _areas(frame: pd.DataFrame, seeds: list[int] | None, like: pd.DataFrame) -> pd.DataFrame:
+    """The area of each test of both sides, in the rows and columns of `like`."""
+    together = frame[frame["phase"] == "test_all"]
+    return (
+        seed_matrix(together, seeds, AREA).reindex(index=like.index, columns=like.columns)
+        if len(together)
+        else like * np.nan
     )
 
 
@@ -141,6 +169,16 @@ def transfer(frame: pd.DataFrame, seeds: list[int] | None = None) -> pd.DataFram
     matrix = seed_matrix(runs, seeds, averaged=list(runs.loc[~sources, "dataset"].unique()))
     is_source = matrix.index.get_level_values("dataset").isin(runs.loc[sources, "dataset"])
     return over_seeds(pd.concat([matrix[is_source], matrix[~is_source]]))
+
+
+def measured(protocol: str) -> dict[str, str]:
+    """What `summarise` holds of a protocol: {column: name}; the deviation of `mean` is in `std`, of others in *_std."""
+    return BASE_NEW_COLUMNS if PROTOCOLS[protocol].measure == BASE_NEW else {"mean": "Accuracy"}
+
+
+def std_of(column: str) -> str:
+    """The column of a summary with the deviation of another."""
+    return "std" if column == "mean" else f"{column}_std"
 
 
 def summarise(runs: pd.DataFrame, protocol: str, seeds: list[int] | None = None) -> pd.DataFrame:
@@ -218,7 +256,7 @@ def difference(mean: float, tests: Sequence[Sequence[tuple[Answers, float, float
     """
     from scipy.special import stdtrit  # half a second to import
 
-    parts = [_variances(of_model) for of_model in tests]
+    parts = [variance_parts(of_model) for of_model in tests]
     of_images, rest, of_seeds, _ = map(sum, zip(*parts))
     variance = of_images + max(of_seeds, rest)
     if math.isnan(variance):
@@ -257,7 +295,7 @@ def _bounded_p(mean: float, of_images: float, rest: float, of_seeds: float, free
     return SMALLEST_P if beyond(lowest) > 0 else math.exp(brentq(beyond, lowest, 0.0))
 
 
-def _variances(tests: Sequence[tuple[Answers, float, float]]) -> tuple[float, float, float, int]:
+def variance_parts(tests: Sequence[tuple[Answers, float, float]]) -> tuple[float, float, float, int]:
     """Of one model: the variance of images, of what is not explained, of the means of seeds; and seeds less one."""
     points = [100.0 * (weight_a * one.a - weight_b * one.b) for one, weight_a, weight_b in tests]  # (S, N) each
     seeds = len(points[0])

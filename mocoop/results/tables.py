@@ -15,31 +15,46 @@ from mocoop.errors import DataError
 from mocoop.protocol import BASE_NEW, PROTOCOLS, TRAINED, TRANSFER
 from mocoop.registry import listed
 from mocoop.results.agreement import Marks, apart
+from mocoop.results.calibration import read_calibration
 from mocoop.results.record import FILE_NAME, read_record
 from mocoop.results.render import Cell, Table
 from mocoop.results.routing import chance_in_top_k
-from mocoop.results.runs import ALL_SHOTS, ENTRY, KNOWLEDGE
+from mocoop.results.runs import ALL_SHOTS, ENTRY, KNOWLEDGE, WEIGHTS
 from mocoop.results.stats import (
     AVERAGE,
+    BASE_NEW_COLUMNS,
     SOURCE_MARK,
     base_to_new,
     interval,
+    measured,
     mixed_settings,
     over_seeds,
     rank,
     seed_matrix,
     seeds_needed,
+    std_of,
     summarise,
     transfer,
 )
 
-BASE_NEW_COLUMNS = {"base": "Base", "new": "New", "h": "H"}
 PHASE_NAMES = {"train_base": "base classes", "test_new": "new classes", "test_all": "base and new classes"}
 SPREADS = {
     "std": "Mean ± sample standard deviation over seeds, in percent.",
     "ci95": "Mean ± half the 95 % confidence interval over seeds (Student's t), in percent.",
 }
 H_NOTE = "H is the harmonic mean of the mean base and the mean new accuracy. Bold: highest mean of its block."
+AREA_NOTE = (
+    "Area: under the trade-off of base against new accuracy as one number is added to the scores of all new classes, "
+    "in percent of the square."
+)
+AVERAGES_NOTE = (
+    "H of means: the harmonic mean of the average base and the average new accuracy, as in most papers. Mean of H: the "
+    "average over data sets and seeds of each one's H. Spread over sets: the standard deviation of their H."
+)
+CALIBRATION_NOTE = (
+    "ECE: expected calibration error, as it is, and with logits divided by a temperature that was fitted on the "
+    "training images (and is no percentage)."
+)
 ROUTING_NOTE = "How often the expert of an image's true style is among the router's top-k; by chance in {chance} %."
 
 
@@ -81,14 +96,60 @@ def base_new_table(
     """Base, new and H of each dataset and of their average, for runs of protocol base2new or base2new_all."""
     summary = base_to_new(runs, seeds)
     name, marks = _marked_namer(summary, runs)
+    shown = BASE_NEW_COLUMNS | ({"area": "Area"} if summary["area"].notna().any() else {})
     rows: list[list | None] = []
     for dataset, block in summary.groupby(level="dataset", sort=False):
-        columns = [cells(block, column, f"{column}_std", spread, marks) for column in BASE_NEW_COLUMNS]
+        columns = [cells(block, column, f"{column}_std", spread, marks) for column in shown]
         names = [name(index[1:], dataset) for index in block.index]
         rows += [None] if rows else []
         rows += [[dataset, *row] for row in zip(names, *columns)]
-    notes = _notes(runs, f"{SPREADS[spread]} {H_NOTE}", base_new_gaps(summary), marks)
-    return Table(title, ["Dataset", "Method", *BASE_NEW_COLUMNS.values()], rows, notes, spread)
+    first = f"{SPREADS[spread]} {H_NOTE}" + f" {AREA_NOTE}" * ("area" in shown)
+    notes = _notes(runs, first, base_new_gaps(summary), marks)
+    return Table(title, ["Dataset", "Method", *shown.values()], rows, notes, spread)
+
+
+def averages_table(runs: pd.DataFrame, seeds: list[int] | None = None, spread: str = "std") -> Table | None:
+    """Both averages of H over the data sets, and how far these lie apart; None for runs of a single one."""
+    summary = base_to_new(runs, seeds)
+    if AVERAGE not in summary.index.unique("dataset") or summary.xs(AVERAGE, level="dataset")["h"].isna().all():
+        return None
+    (name, marks), average = _marked_namer(summary, runs), summary[summary.index.get_level_values("dataset") == AVERAGE]
+    columns = [cells(average, column, f"{column}_std", spread, marks) for column in ("h", "mean_h")]
+    own = summary.drop(AVERAGE, level="dataset")
+    found = [own.xs(index[1:], level=ENTRY)["h"] for index in average.index]
+    spreads = [Cell(float(h.std(skipna=False)), None) for h in found]
+    ends = [_ends(h) for h in found]
+    rows = [list(row) for row in zip([name(index[1:]) for index in average.index], *columns, spreads, ends)]
+    sets = own.index.unique("dataset")
+    heads = ["Method", "H of means", "Mean of H", "Spread over sets", "Lowest and highest"]
+    return Table(f"Averages over {len(sets)} data sets", heads, rows, [f"{SPREADS[spread]} {AVERAGES_NOTE}"], spread)
+
+
+def _ends(h: pd.Series) -> str:
+    if h.isna().any():
+        return "–"
+    return f"{h.idxmin()} {h.min():.2f}, {h.idxmax()} {h.max():.2f}"
+
+
+def calibration_table(runs: pd.DataFrame, seeds: list[int] | None = None, spread: str = "std") -> Table:
+    """Expected calibration errors of tests, before and after the temperature that `mocoop calibrate` kept."""
+    found = [read_calibration(folder, weights) for folder, weights in zip(runs["folder"].fillna(""), runs[WEIGHTS])]
+    runs = runs.assign(
+        ece_scaled=[one.ece_scaled if one else np.nan for one in found],
+        temperature=[one.temperature if one else np.nan for one in found],
+    )
+    columns = {"ece": "ECE", "ece_scaled": "ECE scaled", "temperature": "Temperature"}
+    rows: list[list | None] = []
+    for phase, part in runs.groupby("phase", sort=False):
+        parts = [over_seeds(seed_matrix(part, seeds, column, averaged=[])) for column in columns]
+        name = entry_namer(parts[0])
+        for index in parts[0].index:
+            values = [unranked(summary.loc[[index]], spread)[0] for summary in parts]
+            rows.append([index[0], PHASE_NAMES.get(phase, phase), name(index[1:]), *values])
+    lacking = sum(one is None for one in found)
+    notes = [f"{SPREADS[spread]} {CALIBRATION_NOTE}"]
+    notes += [f"{lacking} of {len(found)} runs have no temperature: mocoop calibrate RUN fits one"] if lacking else []
+    return Table("Calibration", ["Dataset", "Images", "Method", *columns.values()], rows, notes, spread)
 
 
 def ablation_table(runs: pd.DataFrame, labels: dict, seeds: list[int] | None = None, spread: str = "std") -> Table:
@@ -168,7 +229,21 @@ def _columns_of_datasets(summary: pd.DataFrame, runs: pd.DataFrame, title: str, 
 
 
 def _notes(runs: pd.DataFrame, first: str, gaps: list[str], marks: Marks) -> list[str]:
-    return [first, *marks.lines(), *gaps, *too_few_notes(runs), *mixed_settings(runs), *knowledge_notes(runs)]
+    known = [*too_few_notes(runs), *mixed_settings(runs), *knowledge_notes(runs), *_orders_notes(runs)]
+    return [first, *marks.lines(), *gaps, *known]
+
+
+def _orders_notes(runs: pd.DataFrame) -> list[str]:
+    """One line on the orders of test images that numbers are means over."""
+    several = runs[runs["orders"] > 1]
+    if several.empty:
+        return []
+    counts = " or ".join(str(int(count)) for count in sorted(several["orders"].unique()))
+    deviation = float((several["orders_std"].astype(float) ** 2).mean() ** 0.5)
+    return [
+        f"Each seed's number is the mean over {counts} orders of its test images, whose accuracies have a standard "
+        f"deviation of {deviation:.2f}."
+    ]
 
 
 def _marked_namer(summary: pd.DataFrame, runs: pd.DataFrame) -> tuple[Callable[..., str], Marks]:
@@ -244,12 +319,12 @@ def too_few_notes(runs: pd.DataFrame) -> list[str]:
 
 def knowledge_notes(runs: pd.DataFrame) -> list[str]:
     """One line for each method whose training used more than images and names of the trained classes: what that is."""
-    told = runs[runs["phase"].isin(TRAINED)].dropna(subset=KNOWLEDGE)  # a test on new classes does not know
-    told = {entry: part[KNOWLEDGE].unique() for entry, part in told.groupby(["method", "cfg"])}
-    several = pd.Series([method for method, _ in told]).duplicated(keep=False)
+    trained = runs[runs["phase"].isin(TRAINED)].dropna(subset=KNOWLEDGE)  # a test on new classes does not know
+    used = {entry: part[KNOWLEDGE].unique() for entry, part in trained.groupby(["method", "cfg"])}
+    several = pd.Series([method for method, _ in used]).duplicated(keep=False)
     return [
-        f"{method}{f' {cfg}' if twice else ''} also uses: {' or '.join(told[method, cfg])}"
-        for (method, cfg), twice in sorted(zip(told, several), key=lambda item: rank(item[0]))
+        f"{method}{f' {cfg}' if twice else ''} also uses: {' or '.join(used[method, cfg])}"
+        for (method, cfg), twice in sorted(zip(used, several), key=lambda item: rank(item[0]))
     ]
 
 
@@ -323,14 +398,13 @@ def seeds_table(runs: pd.DataFrame, protocol: str, seeds: list[int] | None = Non
     """How many seeds a difference of one point needs, a row per dataset; None where no method has several seeds."""
     summary = summarise(runs, protocol, seeds).drop(AVERAGE, level="dataset", errors="ignore")
     summary = summary[summary.index.get_level_values("shots") != 0]
-    names = {"Base": "base_std", "New": "new_std", "H": "h_std"}
-    columns = names if PROTOCOLS[protocol].measure == BASE_NEW else {"Accuracy": "std"}
-    deviations = (summary[list(columns.values())] ** 2).groupby(level="dataset", sort=False).mean() ** 0.5
+    columns = measured(protocol)
+    deviations = (summary[list(map(std_of, columns))] ** 2).groupby(level="dataset", sort=False).mean() ** 0.5
     deviations = deviations.dropna(how="all")
     if deviations.empty:
         return None
     rows = [[dataset, *map(_needed, row)] for dataset, row in zip(deviations.index, deviations.to_numpy())]
-    return Table("Seeds for one point", ["Dataset", *columns], rows, [SEEDS_NOTE])
+    return Table("Seeds for one point", ["Dataset", *columns.values()], rows, [SEEDS_NOTE])
 
 
 def _needed(deviation: float) -> str:

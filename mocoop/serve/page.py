@@ -16,7 +16,7 @@ import jinja2
 from mocoop.errors import ConfigError, MocoopError, one_line
 from mocoop.images import IMAGE_SUFFIXES
 from mocoop.runs.trained_run import TrainedRun
-from mocoop.serve.session import Answer, Expert, Seen, Session
+from mocoop.serve.session import Answer, AnsweredImage, Expert, Session
 
 if TYPE_CHECKING:
     from gradio import Blocks
@@ -60,13 +60,13 @@ def notice(text: str, is_error: bool = False) -> str:
     return _ENVIRONMENT.get_template("notice.html").render(text=one_line(text, 500), is_error=is_error) if text else ""
 
 
-def caption(seen: Seen) -> str:
+def caption(seen: AnsweredImage) -> str:
     """What stands below a picture among others."""
     name, probability = seen.answers[0].classes[0]
     return f"{'' if seen.agreed else '≠ '}{one_line(name, 40)} {100 * probability:.0f}\u00a0%"
 
 
-def summary(images: Sequence[Seen]) -> str:
+def summary(images: Sequence[AnsweredImage]) -> str:
     """How many images there are, and for two runs, on how many they agree."""
     if len(images) == 1:
         return "1 image."
@@ -74,7 +74,7 @@ def summary(images: Sequence[Seen]) -> str:
     return f"{len(images)} images{agreed if len(images[0].answers) > 1 else ''}. Choose one to see why."
 
 
-def details(seen: Seen, runs: Sequence[TrainedRun]) -> str:
+def details(seen: AnsweredImage, runs: Sequence[TrainedRun]) -> str:
     """The answers to one image, a card for each run."""
     cards = [(title(run), facts(run), answer, why(answer)) for run, answer in zip(runs, seen.answers)]
     return _ENVIRONMENT.get_template("answers.html").render(seen=seen, cards=cards, bar=bar)
@@ -189,14 +189,14 @@ def build(session: Session) -> "Blocks":
         if not paths:
             return paths, [], gr.Gallery(visible=False), notice(HINT), ""
         try:
-            images, left_out = session.look(paths, session.names_in(text))
+            images, left_out = session.answer(paths, session.names_in(text))
         except MocoopError as error:
             return paths, [], gr.Gallery(visible=False), notice(str(error), is_error=True), ""
         gallery = gr.Gallery([(seen.picture, caption(seen)) for seen in images], visible=True, selected_index=0)
         line = f"{summary(images)} {left_out}"
         return paths, images, gallery, notice(line), details(images[0], session.runs)
 
-    def choose(images: list[Seen], event: gr.SelectData) -> str:
+    def choose(images: list[AnsweredImage], event: gr.SelectData) -> str:
         return details(images[event.index], session.runs)
 
     with gr.Blocks(title="mocoop", analytics_enabled=False) as page:

@@ -42,7 +42,7 @@ class Answer:
 
 
 @torch.no_grad()
-def ask(run: TrainedRun, images: Sequence[Image.Image]) -> list[Answer]:
+def answer_images(run: TrainedRun, images: Sequence[Image.Image]) -> list[Answer]:
     """An answer for each image. Raises MocoopError where the weights give no numbers."""
     output = run.predict(torch.stack([run.transform(image) for image in images]))
     best = probabilities(run, output["logits"]).sort(dim=-1, descending=True, stable=True)
@@ -72,7 +72,7 @@ THUMBNAIL = (480, 480)  # pixels
 
 
 @dataclass(frozen=True)
-class Seen:
+class AnsweredImage:
     """One image: its file's name, a picture for the page, and each run's answer."""
 
     name: str
@@ -111,7 +111,7 @@ class Session:
             raise ConfigError(f"got {len(names):,} class names, expected at most {MOST_NAMES:,}")
         return check_names(names)
 
-    def look(self, paths: Sequence[str], names: Sequence[str]) -> tuple[list[Seen], str]:
+    def answer(self, paths: Sequence[str], names: Sequence[str]) -> tuple[list[AnsweredImage], str]:
         """What the runs say of image files, in the order of their names, and a line about what was left out, or "".
 
         Raises ConfigError for names that cannot be used, DataError where no file is a readable image.
@@ -121,12 +121,16 @@ class Session:
         left_out = [f"{len(paths) - len(files)} that are no images"] if len(paths) > len(files) else []
         if len(files) > MOST_IMAGES:
             left_out.append(f"{len(files) - MOST_IMAGES} beyond the first {MOST_IMAGES}")
-        seen: list[Seen] = []
+        seen: list[AnsweredImage] = []
         unreadable: list[str] = []
         for start in range(0, min(len(files), MOST_IMAGES), BATCH):
             read = _read(runs, files[start : min(start + BATCH, MOST_IMAGES)], unreadable)
-            answers = [ask(run, images) for run, *images in zip(runs, *(images for _, images in read)) if images]
-            seen += [Seen(name, _thumbnail(images[0]), list(row)) for (name, images), *row in zip(read, *answers)]
+            answers = [
+                answer_images(run, images) for run, *images in zip(runs, *(images for _, images in read)) if images
+            ]
+            seen += [
+                AnsweredImage(name, _thumbnail(images[0]), list(row)) for (name, images), *row in zip(read, *answers)
+            ]
         if unreadable:
             left_out.append(f"{len(unreadable)} that cannot be read ({unreadable[0]})")
         if not seen:

@@ -1,9 +1,8 @@
-"""Training batches, and the random numbers of a run. Both depend on the seed alone.
+"""Training batches that depend on the seed alone: not on the number of loader workers, nor on interruptions.
 
-They depend neither on the number of loader workers, nor on where a run was interrupted. The order of the images is
-drawn as Dassl draws it, from torch's generator when an epoch starts. The augmentation of an image is drawn from
-generators seeded by (stream, epoch, place in the order), so that any process may load it, and a run that resumes in
-mid-epoch skips batches without loading them. A checkpoint carries the state of all generators.
+The order of the images is drawn as Dassl draws it, from torch's generator when an epoch starts. The augmentation of an
+image is drawn from generators seeded by (stream, epoch, place in the order), so that any process may load it, and a
+run that resumes in mid-epoch skips batches without loading them.
 """
 
 import random
@@ -16,7 +15,8 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, Sampler
+from yacs.config import CfgNode
 
 from mocoop.distributed import of_all, own_places, world_size
 from mocoop.engine import ReadableErrorsLoader
@@ -83,6 +83,15 @@ def reproducible(loader: DataLoader, stream: int, keep_last: bool = False) -> Re
     # forked where that can be, so that the workers share the images that were decoded
     forked = {"multiprocessing_context": "fork"} if stays and sys.platform == "linux" else {}
     return _loader_like(loader, dataset, PlacedBatches(batches, stream), persistent_workers=stays, **forked)
+
+
+def of_other_images(loader: DataLoader, cfg: CfgNode, images: list) -> ReadableErrorsLoader:
+    """A training loader of other images, a list of Datum, in an order drawn as Dassl draws it."""
+    given: Any = loader.dataset  # the engine's
+    batches = cast(BatchSampler, loader.batch_sampler)
+    size = batches.batch_size
+    ordered = BatchSampler(RandomSampler(images), size, drop_last=len(images) >= size)
+    return _loader_like(loader, type(given)(cfg, images, transform=given.transform, is_train=True), ordered)
 
 
 class OwnShares(Sampler):
@@ -186,35 +195,3 @@ def generators_seeded(seed: int) -> Iterator[None]:
 def seed_of(*parts: int) -> int:
     """A seed that other parts would not give."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
-
-
-def set_random_seed(seed: int) -> None:
-    """Seed Python's, NumPy's and torch's generators, on every device."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-    torch.cuda.manual_seed_all(seed)
-
-
-def random_state() -> dict:
-    """The state of those generators, in tensors, lists and numbers only, so that it loads with `weights_only=True`."""
-    version, words, gauss = random.getstate()
-    numpy = np.random.get_state(legacy=False)
-    keys, position = (numpy["state"][part] for part in ("key", "pos"))
-    return {
-        "python": [version, list(words), gauss],
-        "numpy": [numpy["bit_generator"], keys.tolist(), int(position), int(numpy["has_gauss"]), float(numpy["gauss"])],
-        "torch": torch.get_rng_state(),
-        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
-    }
-
-
-def restore_random_state(state: dict) -> None:
-    """Put back what `random_state` returned, on CUDA for the device in use."""
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(words), gauss))
-    name, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
-    torch.set_rng_state(state["torch"].cpu())
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"][0].cpu())

@@ -11,6 +11,7 @@ import logging
 import os
 import re
 from collections import OrderedDict
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ from torch import nn
 from mocoop.clip.weights import load_plain, why_unreadable
 from mocoop.errors import CheckpointError, DataError, quoted
 from mocoop.files import read_text, write_file
-from mocoop.training.foreign import stand_ins
+from mocoop.training.foreign import STAND_INS
 
 MODEL = "prompt_learner"  # the folder of the checkpoints, as CoOp names it
 FOREIGN_MODELS = (  # as MaPLe, IVLP and PromptSRC, MMA, DePT, and MMRL name it
@@ -120,7 +121,7 @@ def remove_resume_files(folder: Path) -> None:
 def newest_state(folder: Path) -> tuple[Path, dict] | None:
     """The file that has seen the most steps and its content; None if the run has left none.
 
-    A damaged file is passed over with a warning, and put aside where the next state would take its place: the last
+    A damaged file is skipped with a warning, and put aside where the next state would take its place: the last
     good one must not be what is written over. Raises CheckpointError if all are damaged.
     """
     best: tuple[Path, dict] | None = None
@@ -133,12 +134,12 @@ def newest_state(folder: Path) -> tuple[Path, dict] | None:
             progress(checkpoint)
         except (CheckpointError, KeyError, TypeError) as error:
             damaged.append(path)
-            logger.warning("passed over, going on from an earlier state: %s", error)
+            logger.warning("skipped, resuming from an earlier state: %s", error)
             continue
         best = max(best, (path, checkpoint), key=lambda found: progress(found[1])) if best else (path, checkpoint)
     if best is None and damaged:
         names = ", ".join(path.name for path in damaged)
-        raise CheckpointError(f"no checkpoint in {folder} is readable ({names}); remove them to start anew")
+        raise CheckpointError(f"no checkpoint in {folder} is readable ({names}); remove them to start over")
     for path in damaged:
         if path.name in (NEWEST, PREVIOUS):
             os.replace(path, path.with_name(path.name + DAMAGED))
@@ -171,13 +172,20 @@ def load_checkpoint(fpath: str | Path) -> dict:
     if not path.is_file():
         raise CheckpointError(f'no checkpoint file "{path}"; check the folder and the epoch')
     try:
-        with stand_ins():
+        with _foreign_objects_stood_in():
             checkpoint = load_plain(path)
     except Exception as error:
         raise CheckpointError(f'cannot load "{path}": {why_unreadable(error)}') from error
     if not isinstance(checkpoint, dict) or not all(isinstance(key, str) for key in checkpoint):
         raise CheckpointError(f'"{path}" holds a {type(checkpoint).__name__}, expected a dictionary with words as keys')
     return checkpoint
+
+
+def _foreign_objects_stood_in() -> AbstractContextManager:
+    if hasattr(torch.serialization, "safe_globals"):
+        return torch.serialization.safe_globals(STAND_INS)
+    torch.serialization.add_safe_globals(STAND_INS)  # torch 2.4 cannot take them back
+    return nullcontext()
 
 
 def load_pretrained_weights(model: nn.Module, weight_path: str | Path) -> None:

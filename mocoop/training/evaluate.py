@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
+from mocoop import timings
 from mocoop.clip.shares import apart, together
 from mocoop.clip.templates import single_template
 from mocoop.distributed import from_main, of_all, own_range, world_size
@@ -32,12 +33,14 @@ from mocoop.methods.base import PromptMethod
 from mocoop.methods.contract import check_prediction
 from mocoop.methods.zeroshot import template_features
 from mocoop.protocol import BOTH, base_count
+from mocoop.results.calibration import Margins, join_margins
 from mocoop.results.csv_files import PREDICTIONS, predictions_frame, relative_path, write_predictions
 from mocoop.results.metrics import Ranking, compute_metrics, compute_sides, concatenate, per_class, rank
 from mocoop.results.record import FILE_NAME, build_record, write_record
 from mocoop.results.routing import RouterTally, summarise_routing
+from mocoop.timings import timed
 from mocoop.training.checkpoint import save_state
-from mocoop.training.feature_batches import feature_batches
+from mocoop.training.features import feature_batches
 from mocoop.training.interruptions import StopRequest
 from mocoop.training.learner import Precision
 
@@ -63,7 +66,9 @@ class Weights:
 class Measurement:
     """Collects predictions batch by batch; only what the metrics need is kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, base: int | None = None) -> None:
+        """base: how many of the classes are base ones, the first, in a test of base and new ones."""
+        self.base, self.margins = base, list[Margins]()
         self.routers = RouterTally()
         self.rankings: list[Ranking] = []
         self.paths: list[str] = []
@@ -76,6 +81,8 @@ class Measurement:
         """`prediction` as `PromptMethod.predict` returns it, for a batch of the test loader."""
         self.rankings.append(rank(prediction["logits"].float().cpu()))
         self.labels.append(batch["label"].cpu())
+        if self.base is not None:
+            self.margins.append(Margins.of(prediction["logits"].float().cpu(), self.labels[-1], self.base))
         self.domains.append(batch["domain"].cpu())
         self.paths += batch["impath"]
         if "experts" in prediction:
@@ -88,8 +95,8 @@ class Measurement:
             )
             self.routers.add(**scores, chosen=chosen, gates=gates, labels=labels, domains=domains)
 
-    def summary(self, classnames: list[str], base: int | None = None) -> dict:
-        """`metrics` and `per_class` of the run's record; with those of both sides where the first `base` are base.
+    def summary(self, classnames: list[str]) -> dict:
+        """`metrics` and `per_class` of the run's record; of a test of base and new classes with those of both sides.
 
         Raises DataError if there was no image.
         """
@@ -97,8 +104,9 @@ class Measurement:
             raise DataError("the test set has no image, expected at least one")
         ranking, labels = concatenate(self.rankings), torch.cat(self.labels).numpy()
         metrics = compute_metrics(ranking, labels)
-        if base is not None:
-            metrics |= compute_sides(ranking, labels, base)
+        if self.base is not None:
+            metrics |= compute_sides(ranking, labels, self.base)
+            metrics |= {"base_new_area": join_margins(self.margins).area()}
         return {"metrics": metrics, "per_class": per_class(ranking, labels, classnames)}
 
     def confusion_matrix(self) -> Tensor:
@@ -188,22 +196,23 @@ class Tester:
 
     def __init__(self, cfg: CfgNode, method: PromptMethod, precision: Precision, stop: StopRequest):
         self.cfg, self.method, self.precision, self.stop = cfg, method, precision, stop
-        self.measurement, self.started = Measurement(), time.time()
+        both = cfg.DATASET.get("SUBSAMPLE_CLASSES") == BOTH
+        self.measurement = Measurement(base_count(len(method.classnames)) if both else None)
+        self.started = time.time()
         self.zero_shot: dict | None = None
 
+    @timed("tests")
     @torch.no_grad()
     def run(self, loader: DataLoader, with_zero_shot: bool) -> dict[str, float]:
         """Test on a loader's images and print the result, as `print_result`; all is kept for `record`."""
         self.method.eval()
         with together():
             self._predict_all(loader, self._zero_shot_check(loader) if with_zero_shot else None)
-        classnames = self.method.classnames
-        base = base_count(len(classnames)) if self.cfg.DATASET.get("SUBSAMPLE_CLASSES") == BOTH else None
-        self.summary = self.measurement.summary(classnames, base)
+        self.summary = self.measurement.summary(self.method.classnames)
         return from_main(self._print)
 
     def _predict_all(self, loader: DataLoader, check: "ZeroShotCheck | None") -> None:
-        use_cache = self.cfg.TEST.get("FEATURE_CACHE", False)  # a CoOp checkout's config lacks the key
+        use_cache = self.cfg.TEST.get("FEATURE_CACHE", True)  # a CoOp checkout's config lacks the key
         for features, batch in feature_batches(loader, self.method, self.precision, use_cache):
             self.stop.raise_if_asked()
             label = batch["label"].to(self.precision.device)
@@ -237,6 +246,7 @@ class Tester:
         images = self.cfg.TEST.get("ZERO_SHOT_IMAGES", 0)
         return ZeroShotCheck(self.cfg, self.method, math.ceil(len(dataset) / images)) if images > 0 else None
 
+    @timed("writing")
     def record(
         self,
         split: str,
@@ -274,7 +284,7 @@ class Tester:
             values = (self.zero_shot[key] for key in ("method_accuracy", "accuracy", "images"))
             logger.warning("worse than untrained: %.1f %%, zero-shot CLIP %.1f %% (on %d of the images)", *values)
         write_predictions(folder / PREDICTIONS, self.measurement.predictions(*names, self.cfg.DATASET.ROOT))
-        write_record(folder / FILE_NAME, record)
+        write_record(folder / FILE_NAME, record | {"timings": timings.so_far()})
 
 
 def print_result(metrics: dict[str, float], per_class: list[dict], by_class: bool = False) -> dict[str, float]:

@@ -1,33 +1,20 @@
 """What runs of CoOp, Dassl and their kin left: objects in their checkpoints, and what only their folders tell.
 
 With a warm-up, Dassl's scheduler state contains a whole scheduler and, through it, a whole optimiser; some forks store
-NumPy numbers. `torch.load(weights_only=True)` refuses such files. Under `stand_ins()` it reads them, with an inert
-object in the place of each of the objects named here: nothing from the file is run, and no real class is built.
+NumPy numbers. `torch.load(weights_only=True)` refuses such files. With STAND_INS as safe globals it reads them, with an
+inert object in the place of each of the objects named here: nothing from the file is run, no real class is built.
 """
 
 import re
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from types import FunctionType
+from typing import Any
 
 import numpy as np
-import torch
 import yaml
 
 from mocoop.registry import MethodEntry, methods
 from mocoop.results.coop_logs import log_place, logged_config
-
-INERT_CLASSES = (
-    "torch.optim.lr_scheduler.CosineAnnealingLR",
-    "torch.optim.lr_scheduler.MultiStepLR",
-    "torch.optim.lr_scheduler.StepLR",
-    "torch.optim.adam.Adam",
-    "torch.optim.adamw.AdamW",
-    "torch.optim.rmsprop.RMSprop",
-    "torch.optim.sgd.SGD",
-    "dassl.optim.radam.RAdam",
-)
 
 
 class Inert:
@@ -49,45 +36,37 @@ class NumberType:
         self.dtype = self.dtype.newbyteorder(state[1])
 
 
-def python_number(number_type: NumberType, data: bytes) -> bool | int | float:
-    """In place of NumPy's scalar constructor: a plain Python number."""
-    return np.frombuffer(data, number_type.dtype)[0].item()
+class PythonNumber:
+    """In place of NumPy's constructor of scalars; what it makes is a plain Python number."""
+
+    def __new__(cls, number_type: NumberType, data: bytes) -> Any:
+        return np.frombuffer(data, number_type.dtype)[0].item()
 
 
-def plain_dict(*default_factory: object) -> dict:
-    """In place of `collections.defaultdict`, whose factory is dropped."""
-    return {}
+class PlainDict:
+    """In place of `collections.defaultdict`, whose factory is dropped; what it makes is a plain dict."""
+
+    def __new__(cls, *default_factory: object) -> Any:
+        return {}
 
 
-def stand_ins() -> AbstractContextManager:
-    """A context in which `torch.load(weights_only=True)` knows the stand-ins."""
-    if hasattr(torch.serialization, "safe_globals"):
-        return torch.serialization.safe_globals(STAND_INS)
-    torch.serialization.add_safe_globals(STAND_INS)  # torch 2.4 cannot take them back
-    return nullcontext()
+def _named(path: str, stand_in: type) -> type:
+    """A copy of the stand-in under another's name: torch 2.4 knows a safe global by its own name alone."""
+    module, _, name = path.rpartition(".")
+    return type(name, (stand_in,), {"__module__": module})
 
 
-def _named(path: str, stand_in: Callable) -> Callable:
-    """The stand-in under another's name; a copy, since one stands in for several."""
-    copy: type | FunctionType
-    if isinstance(stand_in, type):
-        copy = type(stand_in.__name__, (stand_in,), {})
-    else:
-        copy = FunctionType(stand_in.__code__, stand_in.__globals__)
-    copy.__module__, _, copy.__name__ = path.rpartition(".")
-    copy.__qualname__ = copy.__name__
-    return copy
-
-
+_SCHEDULERS = ("CosineAnnealingLR", "MultiStepLR", "StepLR")
+_OPTIMIZERS = ("torch.optim.adam.Adam", "torch.optim.adamw.AdamW", "torch.optim.rmsprop.RMSprop", "torch.optim.sgd.SGD")
 STAND_INS: list[Callable | tuple[Callable, str]] = [
     dict,
-    *(_named(path, Inert) for path in INERT_CLASSES),
+    *(_named(f"torch.optim.lr_scheduler.{name}", Inert) for name in _SCHEDULERS),
+    *(_named(path, Inert) for path in (*_OPTIMIZERS, "dassl.optim.radam.RAdam")),
     _named("numpy.dtype", NumberType),
-    _named("numpy.core.multiarray.scalar", python_number),
-    _named("numpy._core.multiarray.scalar", python_number),
-    _named("collections.defaultdict", plain_dict),
+    _named("numpy.core.multiarray.scalar", PythonNumber),
+    _named("numpy._core.multiarray.scalar", PythonNumber),
+    _named("collections.defaultdict", PlainDict),
 ]
-
 
 # what names of CoOp's config files begin with, such as vit_b16_ep50_ctxv1
 _BACKBONES = {"rn50": "RN50", "rn101": "RN101", "vit_b32": "ViT-B/32", "vit_b16": "ViT-B/16", "vit_l14": "ViT-L/14"}

@@ -28,7 +28,7 @@ ADVICE = {
 
 
 class Stopped(Exception):
-    """The run was asked to stop; what it needs to go on is saved.
+    """The run was asked to stop; what it needs to resume is saved.
 
     Attributes:
         signal: the signal that asked.

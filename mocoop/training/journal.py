@@ -18,11 +18,12 @@ from mocoop.distributed import is_main
 from mocoop.errors import ConfigError, reason_of
 from mocoop.results.csv_files import HISTORY, HistoryWriter
 from mocoop.results.record import plain_config
+from mocoop.timings import timed
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-ID_FILE = "wandb.id"  # in a run's folder, so that a run that goes on after a break stays one run there
+ID_FILE = "wandb.id"  # in a run's folder, so that a run that resumes stays one run there
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class Journal:
 
     Attributes:
         history: None before the first step.
-        epoch: the one that goes on, from 0.
+        epoch: the one in progress, from 0.
     """
 
     def __init__(self, cfg: CfgNode, folder: str | Path):
@@ -67,6 +68,7 @@ class Journal:
         for name, value in values.items():
             self.scalar(f"{split}/{name}", value, self.epoch)
 
+    @timed("writing")
     def flush(self) -> None:
         """Hand the history to the disk."""
         if self.history is not None:
@@ -80,7 +82,8 @@ class Journal:
 
 def _tensorboard(folder: Path) -> "SummaryWriter | None":
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        with timed("imports"):
+            from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         logger.warning("no TensorBoard log is written; to have one: pip install tensorboard")
         return None

@@ -21,8 +21,6 @@ from mocoop.training.optim import EpochScheduler, build_lr_scheduler, build_opti
 
 ADVICE = "lower OPTIM.LR or use a higher PREC; the last saved state is kept"
 
-TEST_PRECISIONS = ("peers", "train")
-
 logger = logging.getLogger(__name__)
 
 
@@ -134,7 +132,7 @@ class Learner:
     def step(self, batch: dict, place: str) -> "StepValues":
         """One step on a batch of the training loader; the loss, its parts and the accuracy, once they are read.
 
-        The host waits for nothing: it may go on before the device is done, and a loss that is not finite is noticed
+        The host waits for nothing: it may continue before the device is done, and a loss that is not finite is noticed
         when the values are read. Among several ranks it is the step of the whole batch, of which `batch` holds this
         rank's images and all labels.
 

@@ -95,7 +95,7 @@ def cosine(epoch: int, total: int) -> float:
 def after_warmup(epoch: int, length: int, decay: Decay, recount: bool) -> float:
     """The share of the base rate left at `epoch` >= `length`, the end of the warm-up, where it is 1.
 
-    `decay` is a schedule in epochs. It starts there anew if `recount`, and else goes on as if it had run all along,
+    `decay` is a schedule in epochs. It restarts there if `recount`, and else continues as if it had run all along,
     scaled so that the rate is the base rate when the warm-up ends.
     """
     if recount:
@@ -126,7 +126,7 @@ def build_schedule(optim_cfg: CfgNode, total: int) -> Schedule:
 
 
 def in_stages(optim_cfg: CfgNode, total: int, ends: Sequence[int]) -> Schedule:
-    """The schedule that starts anew at each of some epochs, and reaches its end there."""
+    """The schedule that restarts at each of some epochs, and reaches its end there."""
     starts = [0, *ends]
     schedules = [build_schedule(optim_cfg, end - start) for start, end in zip(starts, [*ends, total])]
 
@@ -209,7 +209,7 @@ def build_lr_scheduler(
 
     Args:
         total: of the iterations, for a run that trains by them: then `step` once per iteration.
-        stages: shares of the training at which the schedule starts anew.
+        stages: shares of the training at which the schedule restarts.
     """
     total = total or optim_cfg.MAX_EPOCH
     ends = [int(total * share) for share in stages]

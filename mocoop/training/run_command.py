@@ -13,15 +13,16 @@ import torch
 from PIL import UnidentifiedImageError
 from yacs.config import CfgNode
 
+from mocoop import timings
 from mocoop.config import limit_problems, merge_file, merge_overrides
 from mocoop.console import kept_console, logged
 from mocoop.distributed import check_ranks, first_failure, from_main, is_main, ranks
 from mocoop.engine import BACKEND, DATASET_REGISTRY, TRAINER_REGISTRY, build_trainer, get_cfg_default
 from mocoop.errors import ConfigError, DataError
 from mocoop.methods import extend_cfg, load_plugin
-from mocoop.training.batches import set_random_seed
 from mocoop.training.interruptions import Stopped, explain, stop_requests
 from mocoop.training.run_folder import hold, writable_folder
+from mocoop.training.run_state import set_random_seed
 from mocoop.training.trainer import PromptTrainer, register_trainers
 from mocoop.versions import collect_env_info
 
@@ -113,6 +114,7 @@ def print_config(args: argparse.Namespace, cfg: CfgNode) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train and test, or evaluate, as the command line says; a run that has been done is not done again."""
+    timings.begin()
     cfg = setup_cfg(args)
     if args.no_train and not args.eval_only:  # as in CoOp, an evaluation may say that it trains nothing
         with log_of(writable_folder(cfg.OUTPUT_DIR)):

@@ -53,7 +53,7 @@ class RunFolder:
         try:
             record = read_record(self.result)
         except DataError:
-            return False  # cut short by a full disk, say: the run makes it anew
+            return False  # cut short by a full disk, say: the run writes it again
         if record["status"] != "done" and not any((self.path / MODEL).glob("*")):
             return False  # it ended before anything was saved
         refuse_other_settings(
@@ -81,7 +81,7 @@ class RunFolder:
         return without_clip(differences) + (other if before != now else [])
 
     def _tested_others(self, record: dict) -> bool:
-        """Whether the model that was evaluated has been trained anew since; False if that cannot be said."""
+        """Whether the model that was evaluated has been trained again since; False if that cannot be said."""
         folder, tested = self.command.get("model_dir"), record.get("weights_sha256")
         if not self.command.get("eval_only") or not folder or tested is None:
             return False

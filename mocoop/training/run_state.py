@@ -1,25 +1,27 @@
-"""What a run's checkpoint holds: what was learned, what is needed to use it alone, and what is needed to go on.
+"""What a run's checkpoint holds: what was learned, what is needed to use it alone, and what is needed to resume.
 
 Only tensors and plain values, so that it loads with `weights_only=True`; CLIP's frozen weights are not in it.
 """
 
 import logging
+import random
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
 from mocoop.backbone import is_name
 from mocoop.clip.backbone import Backbone
-from mocoop.clip.feature_cache import tensors_sha256
+from mocoop.clip.identity import tensors_sha256
 from mocoop.config import fill
 from mocoop.errors import CheckpointError, quoted
 from mocoop.methods import get_method
 from mocoop.methods.base import PromptMethod
 from mocoop.results.record import plain_config
-from mocoop.training.batches import random_state
 from mocoop.training.checkpoint import run_folder
 from mocoop.training.foreign import foreign_description
 
@@ -90,7 +92,7 @@ def restore(method: PromptMethod, stateful_parts: dict, checkpoint: dict, path: 
     """Take over all that `pack` put into a checkpoint of this method. Raises CheckpointError if it does not fit."""
     made = description(checkpoint, path)
     if made and method.bound_to_classes() and made["classnames"] != method.classnames:
-        raise CheckpointError(f"{path} was trained on other classes or in another order, expected the same to go on")
+        raise CheckpointError(f"{path} was trained on other classes or in another order, expected the same to resume")
     load_weights(method, checkpoint, path)
     for key, part in stateful_parts.items():
         if key not in checkpoint:
@@ -195,7 +197,7 @@ def check_classes(method: PromptMethod, checkpoint: dict, path: str | Path) -> N
             was, got = quoted(value), quoted(dataset.get(key))
             raise CheckpointError(f"{path} has {bound}, and was trained with DATASET.{key} {was}, got {got}")
     if None in known.values():
-        logger.warning("%s has %s, and does not say of which: they are taken for those at hand, in order", path, bound)
+        logger.warning("%s has %s, and does not say of which: the run's own are assumed, in order", path, bound)
 
 
 def unserved(trained: Sequence[str], wanted: Sequence[str]) -> str:
@@ -226,3 +228,38 @@ def with_structure(cfg: CfgNode, structure: dict) -> CfgNode:
     fill(cfg.TRAINER, {get_method(cfg.TRAINER.NAME).node: structure, **nodes}, "structure of the checkpoint")
     cfg.freeze()
     return cfg
+
+
+# --- random numbers ----------------------------------------------------------------------------------------------
+
+
+def set_random_seed(seed: int) -> None:
+    """Seed Python's, NumPy's and torch's generators, on every device."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.cuda.manual_seed_all(seed)
+
+
+def random_state() -> dict:
+    """The state of those generators, in tensors, lists and numbers only, so that it loads with `weights_only=True`."""
+    version, words, gauss = random.getstate()
+    numpy = np.random.get_state(legacy=False)
+    keys, position = (numpy["state"][part] for part in ("key", "pos"))
+    return {
+        "python": [version, list(words), gauss],
+        "numpy": [numpy["bit_generator"], keys.tolist(), int(position), int(numpy["has_gauss"]), float(numpy["gauss"])],
+        "torch": torch.get_rng_state(),
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_state(state: dict) -> None:
+    """Put back what `random_state` returned, on CUDA for the device in use."""
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words), gauss))
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(state["torch"].cpu())
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"][0].cpu())

@@ -23,8 +23,9 @@ from mocoop.methods import build_method, config_problems, get_method, methods
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.class_rows import check_trainable
 from mocoop.protocol import BOTH
-from mocoop.results.record import plain_config
-from mocoop.training.batches import leave_stopping_to_main, reproducible
+from mocoop.results.record import FILE_NAME, glance, plain_config
+from mocoop.timings import timed
+from mocoop.training.batches import leave_stopping_to_main, of_other_images, reproducible
 from mocoop.training.checkpoint import (
     BEST_MODEL,
     MODEL,
@@ -35,10 +36,11 @@ from mocoop.training.checkpoint import (
     remove_resume_files,
 )
 from mocoop.training.evaluate import Tester, Weights, reset_peak_memory, too_few_images
-from mocoop.training.few_shot_features import RunFeatures, wants_best_epoch
+from mocoop.training.features import RunFeatures, wants_best_epoch
+from mocoop.training.finished import load_finished, same_input
 from mocoop.training.interruptions import StopRequest, stop_requests
 from mocoop.training.journal import Journal
-from mocoop.training.learner import TEST_PRECISIONS, Learner, Precision
+from mocoop.training.learner import Learner, Precision
 from mocoop.training.loop import TrainingLoop
 from mocoop.training.optim import check_length, iterations
 from mocoop.training.run_state import (
@@ -74,45 +76,49 @@ class PromptTrainer(TrainerX):
     # --- building -------------------------------------------------------------------------------------------------
 
     def check_cfg(self, cfg: CfgNode) -> None:
-        problems = limit_problems(cfg) + config_problems(cfg)
-        if cfg.TEST.get("PREC", "peers") not in TEST_PRECISIONS:
-            problems.append(f"TEST.PREC is {cfg.TEST.PREC!r}, expected one of {', '.join(map(repr, TEST_PRECISIONS))}")
-        if problems:
+        if problems := limit_problems(cfg) + config_problems(cfg):
             raise ConfigError("; ".join(problems))
         if cfg.TRAIN.get("DETERMINISTIC", False) and not torch.are_deterministic_algorithms_enabled():
             logger.warning(
                 "TRAIN.DETERMINISTIC is True and has no effect: the train.py in use does not ask torch for it"
             )
 
+    @timed("data")
     def build_data_loader(self) -> None:
         """The engine's loaders; the training one depends on the seed alone."""
         with main_first():
             self.dm = DataManager(self.cfg)
-        for name in (
-            "train_loader_x",
-            "train_loader_u",
-            "val_loader",
-            "test_loader",
-            "num_classes",
-            "lab2cname",
-            "num_source_domains",
-        ):
+        loaders, facts = (
+            "train_loader_x train_loader_u val_loader test_loader",
+            "num_classes lab2cname num_source_domains",
+        )
+        for name in f"{loaders} {facts}".split():
             setattr(self, name, getattr(self.dm, name, None))
         if self.cfg.DATASET.get("SPLITS", "") and not hasattr(self.dm.dataset, "manifest_sha256"):
             name, data = self.cfg.DATASET.SPLITS, type(self.dm.dataset).__name__
             raise ConfigError(
                 f"DATASET.SPLITS is {name!r}, which {data} of this checkout does not read: leave it empty"
             )
+        if get_method(self.cfg.TRAINER.NAME).build.wants_all_images(self.cfg):
+            self.train_loader_x = self._images_of_all_classes()
         stream = self.cfg.SEED if self.cfg.SEED >= 0 else secrets.randbits(32)
         self.train_loader_x = reproducible(self.train_loader_x, stream, keep_last=iterations(self.cfg) > 0)
         for loader in filter(None, (self.val_loader, self.test_loader)):
             loader.worker_init_fn = leave_stopping_to_main
 
+    def _images_of_all_classes(self) -> ReadableErrorsLoader:
+        """The training loader, of the images of classes that are not trained, too, and without labels."""
+        if not hasattr(self.dm.dataset, "unlabelled"):
+            name, data = self.cfg.TRAINER.NAME, type(self.dm.dataset).__name__
+            raise ConfigError(f"{name} wants images of all classes, which {data} of this checkout does not give")
+        return of_other_images(self.train_loader_x, self.cfg, self.dm.dataset.unlabelled())
+
+    @timed("method")
     def build_model(self) -> None:
         cfg = self.cfg
         reset_peak_memory(self.device)
         print(f"Loading CLIP (backbone: {cfg.MODEL.BACKBONE.NAME})")
-        with main_first():
+        with main_first(), timed("CLIP"):
             clip_model = load_clip(cfg)
         print(f"CLIP: {clip_model.describe()}")
         check_input(cfg, clip_model)
@@ -121,19 +127,36 @@ class PromptTrainer(TrainerX):
         prec = get_method(cfg.TRAINER.NAME).settings(cfg).get("PREC", "fp32")
         self.precision = Precision(prec, self.device, cfg.TEST.get("PREC", "peers"))
         self._build_method(cfg, self.precision.prepare(clip_model))
-        if cfg.MODEL.INIT_WEIGHTS:
-            self._start_from(Path(cfg.MODEL.INIT_WEIGHTS))
-        learned = sum(t.numel() for t in self.model.learned_tensors().values() if t.is_floating_point())
-        print(f"Building {cfg.TRAINER.NAME}: {learned:,} parameters learn")
+        self._start_from(cfg.MODEL.INIT_WEIGHTS)
+        self._say_what_learns()
 
-    def _build_method(self, cfg: CfgNode, clip_model: Backbone) -> None:
+    def _say_what_learns(self) -> None:
+        learned = sum(t.numel() for t in self.model.learned_tensors().values() if t.is_floating_point())
+        print(f"Building {self.cfg.TRAINER.NAME}: {learned:,} parameters learn")
+
+    def _build_method(self, cfg: CfgNode, clip_model: Backbone, teacher: PromptMethod | None = None) -> None:
         dataset = self.dm.dataset
         all_classnames = getattr(dataset, "all_classnames", None)
-        self.model = build_method(cfg, dataset.classnames, clip_model, all_classnames).to(self.device)
+        self.model = build_method(cfg, dataset.classnames, clip_model, all_classnames, teacher).to(self.device)
         self.learner = Learner(cfg, self.model, self.precision, len(self.train_loader_x))
 
-    def _start_from(self, path: Path) -> None:
-        """Take what fits of MODEL.INIT_WEIGHTS; prompts of another CLIP may be a start, which is said."""
+    def _meet_teacher(self, folder: str) -> None:
+        """Build the method anew, with the finished run at hand from which it learns; a test does without."""
+        if not folder:
+            return
+        if glance(Path(folder).expanduser() / FILE_NAME)[0] != "done":
+            raise CheckpointError(f"no finished run in {folder}, expected its folder, with a {FILE_NAME} that is done")
+        run = load_finished(folder, device=str(self.device))
+        same_input(self.cfg, run.cfg, folder)
+        self._build_method(self.cfg, self.model.clip_model, run.method_over(self.model.taught_names))
+        self._start_from(self.cfg.MODEL.INIT_WEIGHTS)
+        self._say_what_learns()
+
+    def _start_from(self, name: str) -> None:
+        """Take what fits of MODEL.INIT_WEIGHTS, if there is one; prompts of another CLIP may be a start, as is said."""
+        if not name:
+            return
+        path = Path(name)
         known = known_of(load_checkpoint(path), path)
         try:
             check_clip(self.cfg, self.model.clip_model, known, path)
@@ -146,7 +169,7 @@ class PromptTrainer(TrainerX):
     def train(self) -> None:
         """Train, then test; a method that learns nothing is tested at once.
 
-        Raises Stopped if a signal asks for it; the same command goes on then.
+        Raises Stopped if a signal asks for it; the same command then resumes.
         """
         started = time.time()
         with stop_requests() as self.stop:
@@ -163,6 +186,7 @@ class PromptTrainer(TrainerX):
         """Train to the end; the seconds that took, in all processes that worked on it."""
         check_length(self.cfg)
         check_trainable(self.model)
+        self._meet_teacher(self.model.settings.get("TEACHER", ""))
         if warning := too_few_images(self.dm.dataset.train_x, self.cfg.DATASET.NUM_SHOTS):
             logger.warning(warning)
         if self.cfg.DATASET.get("SUBSAMPLE_CLASSES") == BOTH:

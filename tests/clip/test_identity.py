@@ -11,8 +11,8 @@ from yacs.config import CfgNode
 
 import mocoop.backbone
 from mocoop.backbone import clip_sha256, load_clip
-from mocoop.clip import feature_cache, hard_prompts, identity
-from mocoop.clip.hard_prompts import hard_features
+from mocoop.clip import features, identity
+from mocoop.clip.features import hard_features
 from mocoop.clip.identity import module_sha256
 from mocoop.clip.text_encoder import TextEncoder
 from tests.small_clip import small_clip
@@ -30,7 +30,7 @@ def write(path, seed=0):
 @pytest.fixture
 def hashed(tmp_path, monkeypatch):
     """What was hashed so far: names of tensors, a list for each call; hashes are kept in a cache of this test."""
-    calls, real = [], feature_cache.tensors_sha256
+    calls, real = [], identity.tensors_sha256
 
     def counted(tensors):
         tensors = list(tensors)
@@ -114,7 +114,7 @@ def test_hard_features_of_another_torch_are_not_taken(tmp_path, monkeypatch):
     monkeypatch.setenv("MOCOOP_CACHE", str(tmp_path))
     encoder = TextEncoder(small_clip())
     hard_features(encoder, ["a {}."], ["cat"])
-    monkeypatch.setattr(hard_prompts.torch, "__version__", "0.0")
+    monkeypatch.setattr(features.torch, "__version__", "0.0")
     before = encoder.calls
     hard_features(encoder, ["a {}."], ["cat"])
     assert encoder.calls == before + 1

@@ -15,10 +15,10 @@ from mocoop.engine.lite.data import ON_IMAGE, ON_TENSOR, DataManager, build_tran
 from mocoop.methods import build_method
 from mocoop.results.csv_files import read_history
 from mocoop.training import run_command
-from mocoop.training.batches import set_random_seed
 from mocoop.training.checkpoint import load_checkpoint
 from mocoop.training.evaluate import Measurement, print_result
 from mocoop.training.optim import build_lr_scheduler, build_optimizer
+from mocoop.training.run_state import set_random_seed
 from tests.engine import toy
 from tests.engine.test_backend import open_bridge
 

@@ -4,7 +4,7 @@ import torch
 from mocoop.engine.lite.data import DataManager, DatasetWrapper, build_data_loader, build_transform
 from mocoop.engine.lite.registry import Datum
 from mocoop.errors import ConfigError, DataError
-from mocoop.training.batches import set_random_seed
+from mocoop.training.run_state import set_random_seed
 
 
 def test_batches(cfg):

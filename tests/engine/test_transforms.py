@@ -7,7 +7,7 @@ from torchvision.transforms import functional as F
 from mocoop.engine.lite.config import get_cfg_default
 from mocoop.engine.lite.data import ON_IMAGE, ON_TENSOR, build_transform
 from mocoop.errors import ConfigError
-from mocoop.training.batches import set_random_seed
+from mocoop.training.run_state import set_random_seed
 
 
 @pytest.fixture

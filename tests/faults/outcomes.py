@@ -9,7 +9,7 @@ from mocoop.results import csv_files, record
 from mocoop.training.checkpoint import MODEL
 from mocoop.training.folder_lock import LOCK
 
-OF_THE_PROCESS = ("seconds", "peak_memory_mb", "finished", "train_seconds")
+OF_THE_PROCESS = ("seconds", "timings", "peak_memory_mb", "finished", "train_seconds")
 WRITTEN_ANEW = ("log.txt", "tensorboard", "out.txt", "err.txt")
 
 

@@ -102,14 +102,15 @@ def content(path):
     return TIME.sub(b"", path.read_bytes())
 
 
-def test_killed_while_an_export_is_written(runs, tmp_path, ledger):
+@pytest.mark.parametrize("every", [25, pytest.param(9, marks=slow)])
+def test_killed_while_an_export_is_written(runs, tmp_path, ledger, every):
     """A folder is whole once model.json is there, and an unfinished one is not written over unasked."""
     to, folder, journal = tmp_path / "export", tmp_path / "victim", tmp_path / "journal"
     command = ["export", str(runs.reference("CoOp")), "--to", str(to), "--no-onnx"]
     assert run(tool(*command), folder, file_operations(Moments(journal=journal))).status == 0
     whole = {path.name: path.read_bytes() for path in to.iterdir()}
     count = len(read_journal(journal))
-    for moment in range(2, count, 9):
+    for moment in range(2, count, every):
         shutil.rmtree(to, ignore_errors=True)
         with ledger.fault("kill while a tool writes"):
             ending = run(tool(*command), folder, file_operations(Moments(kill, at=moment)))

@@ -116,18 +116,19 @@ def _template_file(box: Box, path: Path):
     return read_template_groups(groups)
 
 
-def _checkpoint(box: Box, path: Path):
+def use_checkpoint(path: Path):
     cfg, checkpoint = config(), load_checkpoint(path)
     check_made_for(cfg, checkpoint, path)
     method = build_method(with_structure(cfg, (checkpoint.get("method") or {}).get("structure", {})), ["a", "b"], CLIP)
     method.load_learned_state(learned_state(checkpoint, path))
+    return method
 
 
 def _pointer(box: Box, path: Path):
     return find_checkpoint(path.parent)
 
 
-def _clip(box: Box, path: Path):
+def use_clip(path: Path):
     cfg = config()
     cfg.MODEL.BACKBONE.NAME = str(path)
     return load_clip(cfg)
@@ -203,10 +204,14 @@ READERS: dict[str, list[Reader]] = {
         lambda box, path: _command_line(box, *json.loads(path.read_text())),
     ],
     "image": [_looked_at, _image],
-    "checkpoint": [lambda box, path: load_checkpoint(path), _clip, _checkpoint],
+    "checkpoint": [
+        lambda box, path: load_checkpoint(path),
+        lambda box, path: use_clip(path),
+        lambda box, path: use_checkpoint(path),
+    ],
     "pointer": [lambda box, path: last_checkpoint(path.parent), _pointer],
-    "clip": [lambda box, path: load_checkpoint(path), _clip],
-    "safetensors": [_clip],
+    "clip": [lambda box, path: load_checkpoint(path), lambda box, path: use_clip(path)],
+    "safetensors": [lambda box, path: use_clip(path)],
     "result": [_collected, lambda box, path: read_record(path)],
     "history": [lambda box, path: read_history(path)],
     "predictions": [lambda box, path: read_predictions(path)],

@@ -26,9 +26,10 @@ SMALL = {  # of methods with rows deep in a tower: blocks that the small CLIP ha
     "PromptSRC": {"PROMPT_DEPTH_TEXT": 2, "PROMPT_DEPTH_VISION": 2},
     "MMA": {"FIRST_BLOCK": 1},
     "MMRL": {"FIRST_BLOCK": 1},
+    "PromptKD": {"PROMPT_DEPTH_VISION": 2},
     "MMRLpp": {"FIRST_BLOCK": 0},
 }
-FIXED_TEXT = ("VPT", "CLIPAdapter", "TipAdapterF", "TaskRes", "ProLIP")
+FIXED_TEXT = ("VPT", "CLIPAdapter", "TipAdapterF", "TaskRes", "ProLIP", "PromptKD")
 READABLE = ["cat", "hot air balloon", "oak tree"]
 
 

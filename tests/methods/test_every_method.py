@@ -23,12 +23,13 @@ from mocoop.results.csv_files import read_predictions
 from mocoop.results.record import read_record
 from mocoop.runs.trained_run import load_run
 from mocoop.training import run_command
-from mocoop.training.batches import reproducible, set_random_seed
+from mocoop.training.batches import reproducible
 from mocoop.training.checkpoint import MODEL, load_checkpoint
-from mocoop.training.few_shot_features import RunFeatures
+from mocoop.training.features import RunFeatures
 from mocoop.training.interruptions import StopRequest
 from mocoop.training.learner import Precision
 from mocoop.training.optim import build_lr_scheduler, build_optimizer, iterations
+from mocoop.training.run_state import set_random_seed
 from tests.faults.outcomes import differences
 
 ROOT = Path(__file__).parents[2]

@@ -32,6 +32,7 @@ LEARN = {  # ViT-B/16, from the released codes
     "MMRL": 4_992_256,
     "MMRLpp": 5 * 512 + 512 * (512 + 768) + 7 * (4 * (2 * 512 + 512 + 768) + 512 + 768) + 64 * (768 + 512),
     "ProLIP": 768 * 512,
+    "PromptKD": 9 * 4 * 768 + 2 * (512 * 512 + 512) + 2 * 2 * 512,
     "TwoSFS": 61_440,
     "DePT": 2_048 + 2 * 2 * 512,
 }
@@ -41,6 +42,7 @@ LEARN_PER_CLASS = {
     "TipAdapterF": 16 * 512,
     "LPPlusPlus": 514,
     "TaskRes": 512,
+    "CLAP": 512,
     "GDA": 16 * 10 * 512,
     "TwoSFS": 512,
     "DePT": 513,

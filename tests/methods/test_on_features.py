@@ -17,7 +17,7 @@ from tests.small_clip import small_clip
 NAMES, SHOTS, SIZE = ["cat", "hot air balloon", "oak tree"], 4, 32
 
 
-FEW = {"LinearProbe": {"SEARCH_STEPS": 0}, "LPPlusPlus": {"ITERATIONS": 20}}
+FEW = {"LinearProbe": {"SEARCH_STEPS": 0}, "LPPlusPlus": {"ITERATIONS": 20}, "CLAP": {"EPOCHS": 2, "VIEWS": 2}}
 
 
 class Given:
@@ -35,6 +35,10 @@ class Given:
     def _around(self, label, generator):
         noise = torch.randn(len(label), SIZE, dtype=torch.float64, generator=generator)
         return self.centres[label] + 2.0 * noise
+
+    def val_like(self):
+        """Features (6, D) of other images than those of training."""
+        return self._around(torch.arange(3).repeat(2), torch.Generator().manual_seed(6))
 
     def training(self, views=0):
         self.asked.append(views)
@@ -265,10 +269,69 @@ def test_lp_plus_plus_ends_where_gradients_by_hand_do(validation):
         assert torch.allclose(own, torch.from_numpy(value), rtol=1e-8, atol=1e-9)
 
 
+# --- CLAP -------------------------------------------------------------------------------------------------------------
+
+
+def clap(given, text, constraint, scale, epochs, size):
+    """Prototypes after all steps, by hand-written gradients."""
+    image, label = unit(given.views).flatten(0, 1).numpy(), given.label.repeat(10).numpy()
+    start, w, speed = text.numpy(), text.numpy().copy(), 0.0
+    target, growth, steps = np.eye(3)[label], np.zeros(3), max(len(given.label) // size, 1)
+
+    def probabilities(rows, w):
+        e = np.exp(scale * image[rows] @ (w / np.linalg.norm(w, axis=1)[:, None]).T)
+        return e / e.sum(1)[:, None]
+
+    right = (probabilities(slice(None), w) * target).sum(1)
+    held = np.array([0.0 if constraint == "none" else right[label == c].mean() for c in range(3)])
+    for epoch in range(epochs):
+        order, rate = torch.randperm(len(label)).numpy(), 0.1 * (1 + math.cos(math.pi * (epoch - 1) / epochs)) / 2
+        for rows in [order[i * size : (i + 1) * size] for i in range(steps)]:
+            length = np.linalg.norm(w, axis=1)[:, None]
+            along = scale * (probabilities(rows, w) - target[rows]).T @ image[rows] / len(rows)
+            along = (along - (along * w).sum(1)[:, None] * w / length**2) / length
+            speed = 0.9 * speed + along + 2 * held[:, None] * (w - start) / 3
+            w = w - (rate if epoch else 1e-5) * speed
+        distance = ((w - start) ** 2).sum(1)
+        if constraint == "adaptive":
+            held, growth = held + growth * distance, distance
+    return w
+
+
+@pytest.mark.parametrize("constraint", ["none", "classes", "adaptive"])
+@pytest.mark.parametrize("size", [4, 256])
+def test_clap_ends_where_gradients_by_hand_do(constraint, size):
+    given = Given(validation=False)
+    method = build("CLAP", given=given, CONSTRAINT=constraint, VIEWS=10, EPOCHS=20, BATCH_SIZE=size)
+    assert given.asked == [10]
+    torch.manual_seed(1)
+    text = method.text_features()
+    expected = torch.from_numpy(clap(given, text, constraint, method.logit_scale.item(), 20, size))
+    assert (method.prototypes - expected).abs().max() < 1e-9 < 1e-3 < (method.prototypes - text).abs().max()
+    logits = method.logit_scale * unit(given.val_like()) @ unit(expected).t()
+    assert torch.allclose(method.predict_features(unit(given.val_like()))["logits"], logits, rtol=1e-9)
+
+
+def test_claps_losses_and_gradients():
+    given = Given(validation=False)
+    method = build("CLAP", EPOCHS=1, VIEWS=1)
+    text, weight = method.text_features(), torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)
+    learned = (text + 0.05 * torch.randn_like(text)).requires_grad_()
+    image = unit(given.views[0])
+    expected = (
+        cross_entropy(torch.stack([method.logit_scale * unit(learned) @ f for f in image]), given.label),
+        sum(w * (a - b).square().sum() for w, a, b in zip(weight, learned, text)) / 3,
+    )
+    for found, value in zip(method.losses(image, given.label, learned, text, weight), expected):
+        assert abs(found.item() - value.item()) < 1e-9
+        ours, theirs = (torch.autograd.grad(part, learned, retain_graph=True)[0] for part in (found, value))
+        assert (ours - theirs).abs().max() < 1e-9 < ours.abs().max()
+
+
 # --- what is bound to the trained classes -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["LinearProbe", "LPPlusPlus"])
+@pytest.mark.parametrize("name", ["LinearProbe", "LPPlusPlus", "CLAP"])
 def test_some_of_the_trained_classes_keep_their_rows_and_others_are_refused(name):
     given = Given()
     method, feature = build(name, given=given, **FEW.get(name, {})), unit(given.val)
@@ -290,7 +353,7 @@ def test_classes_of_one_name_have_rows_of_their_own():
     assert build("TipAdapter", ["crane", "violin", "crane"], HEAD_CLASSES=names).rows.tolist() == [0, -1, 2]
 
 
-@pytest.mark.parametrize("name", ["TipAdapter", "TipAdapterF", "LinearProbe", "LPPlusPlus", "GDA"])
+@pytest.mark.parametrize("name", ["TipAdapter", "TipAdapterF", "LinearProbe", "LPPlusPlus", "GDA", "CLAP"])
 def test_nothing_is_chosen_without_validation_images(name):
     given = Given(validation=False)
     method = build(name, given=given, **FEW.get(name, {}))

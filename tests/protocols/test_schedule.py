@@ -1,12 +1,17 @@
 """In which order runs start, and how long they take."""
 
+import json
+
 import pytest
 
 from mocoop.errors import ConfigError
+from mocoop.protocols.estimate import estimate
 from mocoop.protocols.plan import Request, plan_runs
-from mocoop.protocols.schedule import GpuMemory, Schedule, Times, estimate, wall_seconds
+from mocoop.protocols.schedule import GpuMemory, Schedule, Times, wall_seconds
 from tests.results.runs import add_run
 from tests.scripts.checkout import Checkout
+
+OTHER = ("MODEL.BACKBONE.NAME", "other.pt")
 
 
 @pytest.fixture
@@ -75,6 +80,35 @@ def test_an_estimate_says_what_it_rests_on(checkout):
         "0 as long as the same run of another seed, 0 as long as runs on other datasets",
         "    1 worker             0:00:00",
     ]
+
+
+def test_an_estimate_counts_what_is_known_and_names_what_is_not(checkout):
+    """Neither another method's time is taken, nor that of another CLIP."""
+    runs = plan(checkout, seeds=(1,))
+    of = {tuple(run.name.split("/")[i] for i in (1, 4)): run for run in runs}
+    finish(checkout, of["train_base", "CoOp"], 3600.5)
+    lines = list(estimate(plan(checkout), checkout.root, 1))
+    assert lines[:3] == [
+        "8 runs, 7 to do: 1.00 hours of one worker",
+        "1 as long as the same run of another seed, 0 as long as runs on other datasets",
+        "not counted: 6 of CoOp, MoCoOp: nothing was measured yet; do one of each and ask again",
+    ]
+    other = plan_runs(
+        Request("base2new", ("CoOp",), ("shapes_both",), (1, 2), cfg="tiny", overrides=OTHER), checkout.root
+    )
+    with pytest.raises(ConfigError, match="3 runs to do, and none done yet with other.pt whose time could tell"):
+        list(estimate(other, checkout.root, 1))
+
+
+def test_an_estimate_shows_where_the_time_went(checkout):
+    runs = plan(checkout, methods=("CoOp",))
+    finish(checkout, runs[0])
+    path = checkout.root / runs[0].folder / "result.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"timings": {"steps": 30.0, "tests": 9.0, "other": 1.0}}))
+    lines = list(estimate(runs, checkout.root, 1))
+    assert "where the time of those that were done went: steps 75 %, tests 22 %, other 2 %" in lines
+    assert lines[0] == "4 runs, 3 to do: 0.01 hours of one worker"  # 40 s, of the one training
 
 
 def test_a_run_whose_model_is_trained_goes_before_the_next_training(checkout):

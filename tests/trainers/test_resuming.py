@@ -10,7 +10,7 @@ import train
 from mocoop.results.csv_files import read_history
 from mocoop.results.record import FILE_NAME, read_record
 from mocoop.training.checkpoint import MODEL, NEWEST, PREVIOUS, load_checkpoint, progress
-from mocoop.training.few_shot_features import RunFeatures
+from mocoop.training.features import RunFeatures
 from mocoop.training.folder_lock import LOCK
 from tests.faults.moments import Moments, kill, training_steps
 from tests.faults.moments import test_batches as batches_of_the_test

@@ -200,5 +200,5 @@ def test_without_a_readable_state_nothing_is_started_anew(tmp_path):
     states(tmp_path, newest=6)
     (tmp_path / NEWEST).write_bytes(b"")
     for _ in range(2):
-        with pytest.raises(CheckpointError, match=f"is readable \\({NEWEST}\\); remove them to start anew"):
+        with pytest.raises(CheckpointError, match=f"is readable \\({NEWEST}\\); remove them to start over"):
             newest_state(tmp_path)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mocoop.errors import DataError
+from mocoop.results.calibration import Margins
 from mocoop.training.evaluate import Measurement, images_per_class, print_result, too_few_images
 
 
@@ -77,6 +78,18 @@ def test_the_printed_result_has_dassls_lines(capsys):
 
 def test_the_confusion_matrix_has_rows_that_sum_to_one():
     assert scored([0, 0, 1, 1], [0, 1, 1, 1]).confusion_matrix().tolist() == [[0.5, 0.5], [0.0, 1.0]]
+
+
+def test_a_test_of_base_and_new_classes_has_the_area_under_their_trade_off():
+    logits, labels = torch.randn(50, 4, generator=torch.Generator().manual_seed(0)), torch.arange(50) % 4
+    found = Measurement(base=2)
+    for batch in torch.arange(50).split(7):
+        label = labels[batch]
+        found.add({"logits": logits[batch]}, {"label": label, "domain": label, "impath": [f"{i}.png" for i in batch]})
+    metrics = found.summary(ANIMALS)["metrics"]
+    assert metrics["base_new_area"] == Margins.of(logits, labels, 2).area()
+    assert {"base_accuracy", "new_accuracy"} <= set(metrics)
+    assert "base_new_area" not in scored([0, 1, 2], [0, 1, 2]).summary(ANIMALS)["metrics"]
 
 
 def test_without_an_image_there_is_no_result():

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mocoop.clip.hard_prompts import hard_features
+from mocoop.clip.features import hard_features
 from mocoop.errors import ConfigError
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.class_rows import taught_classes

@@ -31,8 +31,8 @@ from mocoop.results.figures.style import (
     wrapped,
 )
 from mocoop.results.runs import ALL_SHOTS
-from mocoop.results.stats import AVERAGE, SOURCE_MARK, over_seeds, seed_matrix, summarise, transfer
-from mocoop.results.tables import BASE_NEW_COLUMNS, entry_namer
+from mocoop.results.stats import AVERAGE, BASE_NEW_COLUMNS, SOURCE_MARK, over_seeds, seed_matrix, summarise, transfer
+from mocoop.results.tables import entry_namer
 
 CURVE_STEP = 5  # H between two curves of equal H
 LEGEND_WIDTH = 24  # characters
