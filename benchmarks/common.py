@@ -13,12 +13,12 @@ import pandas as pd
 import torch
 
 from mocoop.clip.backbone import Backbone
-from mocoop.clip.frozen_linear import frozen_linear
 from mocoop.clip.openai import CLIP
+from mocoop.clip.residual_block import frozen_linear
 from mocoop.clip.templates import template_groups
 from mocoop.engine import get_cfg_default
 from mocoop.methods import build_method, extend_cfg, get_method
-from mocoop.training.evaluation import peak_memory_mb
+from mocoop.training.evaluate import peak_memory_mb
 
 VIT_B16 = dict(
     embed_dim=512, image_resolution=224, vision_layers=12, vision_width=768, vision_patch_size=16, context_length=77,

@@ -14,9 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from mocoop.results.compare import VERDICTS, Row, compared
-from mocoop.results.paired import Answers
-from mocoop.results.pairs import PairedTest
+from mocoop.results.compare import VERDICTS, PairedTest, Row, compared
+from mocoop.results.stats import Answers
 
 IMAGE, METHOD_ON_IMAGE, NOISE = 1.5, 0.5, 0.7  # deviations of the parts of a score
 REST = IMAGE**2 + METHOD_ON_IMAGE**2 + NOISE**2

@@ -8,7 +8,7 @@ import torch
 from benchmarks import common
 from benchmarks.train_step import NAMES
 from mocoop.engine import get_cfg_default
-from mocoop.training.zero_shot_check import ZeroShotCheck
+from mocoop.training.evaluate import ZeroShotCheck
 
 
 def child(args) -> dict:
@@ -23,7 +23,7 @@ def child(args) -> dict:
     cfg.DATASET.NAME = "ImageNet"
 
     def loop(images) -> None:
-        """What `mocoop.training.tester` does with each batch."""
+        """What `mocoop.training.evaluate` does with each batch."""
         for x in images:
             raw = method.raw_image_features(x) if method.takes_clip_features else None
             prediction = method.predict(x) if raw is None else method.predict_features(method.of_encoded(raw))

@@ -22,8 +22,7 @@ from benchmarks.train_step import NAMES
 from mocoop.errors import one_line
 from mocoop.methods.base import PromptMethod
 from mocoop.training.graph import EAGER_STEPS
-from mocoop.training.learner import Learner
-from mocoop.training.precision import Precision
+from mocoop.training.learner import Learner, Precision
 
 ROOT = Path(__file__).parents[1]
 
@@ -91,7 +90,7 @@ def _measure(row: Row, device: torch.device, peak: float) -> dict:
         learner.step(batch, "a step")
         times.append(common.now() - started)
     seconds = sorted(times)[len(times) // 2]
-    found = {"ms": 1e3 * seconds, "steps": "one graph" if learner.graph.reason is None else learner.graph.reason}
+    found = {"ms": 1e3 * seconds, "steps": learner.why_eager or learner.graph.reason or "one graph"}
     found |= kernels(lambda: learner.step(batch, "a step")) if device.type == "cuda" else {}
     with FlopCounterMode(display=False) as counter:
         learner._loss_and_gradients(batch["img"], batch["label"])

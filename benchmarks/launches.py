@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks import common
 from benchmarks.train_step import NAMES, step
-from mocoop.training.precision import Precision
+from mocoop.training.learner import Precision
 
 VIEWS = frozenset(
     "view _unsafe_view reshape expand permute transpose t slice select unsqueeze squeeze detach alias as_strided split "

@@ -19,8 +19,8 @@ from mocoop.methods import extend_cfg
 from mocoop.protocols.plan import Request, Run, plan_runs
 from mocoop.protocols.schedule import Times
 from mocoop.protocols.status import add_to_queue
-from mocoop.results.collect import collect
 from mocoop.results.record import build_record, write_record
+from mocoop.results.runs import collect
 
 METHODS = ("ZeroshotCLIP", "CoOp", "CoCoOp", "MoCoOp")
 SEEDS = tuple(range(23))  # 4 methods x 11 datasets x 2 phases x 23 seeds are 2,024 runs

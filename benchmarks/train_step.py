@@ -12,7 +12,7 @@ from mocoop.clip.image_encoder import ImageEncoder
 from mocoop.clip.text_encoder import TextEncoder
 from mocoop.methods import methods
 from mocoop.methods.base import PromptMethod
-from mocoop.training.precision import Precision
+from mocoop.training.learner import Precision
 
 NAMES = {name.lower(): name for name, entry in methods().items() if entry.node and entry.build.takes_steps}
 

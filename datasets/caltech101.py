@@ -1,6 +1,6 @@
 """Caltech-101 (Fei-Fei et al., 2004), without the background and without the second folder of faces: 100 classes."""
 
-from mocoop.data.rawsplit import ClassFolders
+from mocoop.data.base import ClassFolders
 from mocoop.engine import DATASET_REGISTRY
 
 

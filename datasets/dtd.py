@@ -1,6 +1,6 @@
 """Describable Textures (Cimpoi et al., CVPR 2014): 47 textures."""
 
-from mocoop.data.rawsplit import ClassFolders
+from mocoop.data.base import ClassFolders
 from mocoop.engine import DATASET_REGISTRY
 
 

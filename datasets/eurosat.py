@@ -1,6 +1,6 @@
 """EuroSAT (Helber et al., arXiv 1709.00029), the RGB images: 10 kinds of land use seen by satellite."""
 
-from mocoop.data.rawsplit import ClassFolders
+from mocoop.data.base import ClassFolders
 from mocoop.engine import DATASET_REGISTRY
 
 CLASS_NAMES = {

@@ -1,8 +1,8 @@
 """FGVC-Aircraft (Maji et al., arXiv 1306.5151): 100 aircraft variants, with the authors' own split."""
 
-from mocoop.data.annotations import parse_lines
 from mocoop.data.base import BenchmarkDataset
 from mocoop.data.item import Item, Splits
+from mocoop.data.lists import parse_lines
 from mocoop.engine import DATASET_REGISTRY
 
 

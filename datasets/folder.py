@@ -1,6 +1,6 @@
 """Your own images: class folders or a csv under --root, without a line of Python. DATASETS.md tells the layouts."""
 
-from mocoop.data.own_dataset import OwnImages
+from mocoop.data.own_images import OwnImages
 from mocoop.engine import DATASET_REGISTRY
 
 

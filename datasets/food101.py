@@ -1,6 +1,6 @@
 """Food-101 (Bossard et al., ECCV 2014)."""
 
-from mocoop.data.rawsplit import ClassFolders
+from mocoop.data.base import ClassFolders
 from mocoop.engine import DATASET_REGISTRY
 
 

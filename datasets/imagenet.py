@@ -1,9 +1,8 @@
 """ImageNet-1k (Russakovsky et al., arXiv 1409.0575). Its validation images are the test set, as is standard."""
 
 from mocoop.data.base import BenchmarkDataset
-from mocoop.data.index import list_class_folders
+from mocoop.data.imagenet import list_class_folders, synset_items
 from mocoop.data.item import Splits
-from mocoop.data.synsets import synset_items
 from mocoop.engine import DATASET_REGISTRY
 from mocoop.errors import DataError
 

@@ -1,6 +1,6 @@
 """ImageNet-A (Hendrycks et al., arXiv 1907.07174): photographs that classifiers get wrong, for testing only."""
 
-from mocoop.data.synsets import SynsetTestSet
+from mocoop.data.imagenet import SynsetTestSet
 from mocoop.engine import DATASET_REGISTRY
 
 

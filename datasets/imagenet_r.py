@@ -1,6 +1,6 @@
 """ImageNet-R (Hendrycks et al., arXiv 2006.16241): art, cartoons, toys and other renditions, for testing only."""
 
-from mocoop.data.synsets import SynsetTestSet
+from mocoop.data.imagenet import SynsetTestSet
 from mocoop.engine import DATASET_REGISTRY
 
 

@@ -1,6 +1,6 @@
 """ImageNet-Sketch (Wang et al., arXiv 1905.13549): sketches of ImageNet's classes, for testing only."""
 
-from mocoop.data.synsets import SynsetTestSet
+from mocoop.data.imagenet import SynsetTestSet
 from mocoop.engine import DATASET_REGISTRY
 
 

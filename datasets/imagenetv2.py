@@ -1,9 +1,9 @@
 """ImageNetV2, matched frequency (Recht et al., arXiv 1902.10811): ImageNet's test set made anew, for testing only."""
 
 from mocoop.data.base import BenchmarkDataset
+from mocoop.data.imagenet import read_classnames
 from mocoop.data.item import Item, Splits
 from mocoop.data.paths import list_images
-from mocoop.data.synsets import read_classnames
 from mocoop.engine import DATASET_REGISTRY
 from mocoop.errors import DataError
 

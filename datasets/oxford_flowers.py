@@ -1,10 +1,9 @@
 """Oxford Flowers 102 (Nilsback and Zisserman, ICVGIP 2008)."""
 
-from mocoop.data.annotations import read_mat_row
 from mocoop.data.base import BenchmarkDataset
-from mocoop.data.fewshot import make_rng
+from mocoop.data.draws import make_rng, split_classes
 from mocoop.data.item import Item, Splits
-from mocoop.data.rawsplit import split_classes
+from mocoop.data.lists import read_mat_row
 from mocoop.engine import DATASET_REGISTRY
 from mocoop.errors import DataError
 from mocoop.files import read_json

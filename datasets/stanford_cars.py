@@ -1,10 +1,9 @@
 """Stanford Cars (Krause et al., 2013): 196 makes, models and years."""
 
-from mocoop.data.annotations import read_mat_row
 from mocoop.data.base import BenchmarkDataset
-from mocoop.data.fewshot import make_rng
+from mocoop.data.draws import make_rng, split_trainval
 from mocoop.data.item import Item, Splits
-from mocoop.data.rawsplit import split_trainval
+from mocoop.data.lists import read_mat_row
 from mocoop.engine import DATASET_REGISTRY
 from mocoop.errors import DataError
 

@@ -1,10 +1,9 @@
 """SUN397 (Xiao et al., CVPR 2010): 397 scenes, with the first of the authors' partitions."""
 
-from mocoop.data.annotations import parse_lines
 from mocoop.data.base import BenchmarkDataset
-from mocoop.data.fewshot import make_rng
+from mocoop.data.draws import make_rng, split_trainval
 from mocoop.data.item import Item, Splits
-from mocoop.data.rawsplit import split_trainval
+from mocoop.data.lists import parse_lines
 from mocoop.engine import DATASET_REGISTRY
 
 

@@ -13,9 +13,8 @@ from yacs.config import CfgNode
 
 from mocoop import tiny
 from mocoop.clip.backbone import Backbone
-from mocoop.clip.feature_cache import tensors_sha256
 from mocoop.clip.hugging_face import described, is_hugging_face, openai_names, siglip_names
-from mocoop.clip.identity import found_sha256, kept_sha256
+from mocoop.clip.identity import copied, files_key, found_sha256, kept_sha256, module_sha256, tensors_sha256
 from mocoop.clip.open_clip_names import FOLDER, PREFIX, load_open_clip, local_files, open_clip_of
 from mocoop.clip.openai import CLIP, CONTEXT_LENGTH, MODEL_URLS, build_clip, clip_modules
 from mocoop.clip.weights import is_published, read_weights, weights_in
@@ -49,6 +48,71 @@ def load_clip(cfg: CfgNode) -> Backbone:
         ConfigError: for a name that is none of these, or an unknown activation.
         CheckpointError: for a file that is damaged, unsafe or not a CLIP, or a download that fails.
     """
+    return _read(cfg) if _kept is None else _kept.load(cfg)
+
+
+def keep_loaded() -> None:
+    """From now on in this process, the CLIP that was loaded last is kept, and whoever asks for it gets a copy."""
+    global _kept
+    _kept = _kept or KeptClip()
+
+
+class KeptClip:
+    """The CLIP that was loaded last. To a run, a copy of it is as good as a CLIP that was just read, to the bit.
+
+    Attributes:
+        lines: what was logged when it was read, and is logged again for each copy.
+        drawn: the state of torch's random generator after it was read, by that before: weights may be drawn before
+            they are set. Empty where none are; a state that was never met is met by reading the files again.
+    """
+
+    def __init__(self) -> None:
+        self.key: tuple[str, ...] = ()
+        self.model: Backbone | None = None
+        self.lines: list[logging.LogRecord] = []
+        self.drawn: dict[bytes, Tensor] = {}
+
+    def load(self, cfg: CfgNode) -> Backbone:
+        name, before = cfg.MODEL.BACKBONE.NAME, torch.get_rng_state()
+        key = (name, cfg.MODEL.BACKBONE.get("ACTIVATION", "auto"), files_key(weight_files(name), _kind(name)))
+        if self.key != key:
+            self.key, self.model, self.drawn = key, None, {}
+        if self.model is None or self.drawn and before.numpy().tobytes() not in self.drawn:
+            self._read(cfg, before)
+        else:
+            for line in self.lines:
+                logging.getLogger(line.name).handle(line)
+            torch.set_rng_state(self.drawn.get(before.numpy().tobytes(), before))
+        return copied(cast(Backbone, self.model))
+
+    def _read(self, cfg: CfgNode, before: Tensor) -> None:
+        lines, library = _Lines(), logging.getLogger("mocoop")
+        library.addHandler(lines)
+        try:
+            model = _read(cfg)
+        finally:
+            library.removeHandler(lines)
+        if not torch.equal(after := torch.get_rng_state(), before):
+            self.drawn[before.numpy().tobytes()] = after
+        if self.model is None:
+            self.model, self.lines = model, lines.records
+            for part, without in ((model, "visual."), (model.visual, "")):
+                module_sha256(part, without)  # which each copy has, too
+
+
+class _Lines(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+_kept: KeptClip | None = None
+
+
+def _read(cfg: CfgNode) -> Backbone:
     model = _load(cfg).float().eval().requires_grad_(False)
     name = cfg.MODEL.BACKBONE.NAME
     state = model.model.state_dict().items()

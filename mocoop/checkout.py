@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from mocoop.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mocoop.engine.lite.dataset import DatasetBase
-    from mocoop.engine.lite.registry import Registry
+    from mocoop.engine.lite.registry import DatasetBase, Registry
 
 LIBRARY = Path(__file__).absolute().parent
 SHIPPED = LIBRARY / "_shipped"  # absent in a checkout

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        from mocoop.training.failures import explain  # brings torch along
+        from mocoop.training.interruptions import explain  # brings torch along
 
         if (reason := explain(error)) is None:
             raise

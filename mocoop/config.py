@@ -1,7 +1,8 @@
-"""Merging yaml files and KEY VALUE overrides into a yacs config, with all that is wrong reported at once."""
+"""Merging yaml files and KEY VALUE overrides into a yacs config, and bounds of its keys: all that is wrong at once."""
 
 import difflib
 import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from yacs.config import CfgNode
 from mocoop.errors import ConfigError, DataError, one_line, quoted, reason_of
 from mocoop.files import read_text
 from mocoop.names import odd_character
+from mocoop.protocol import SUBSETS
 
+BASE = "_BASE_"  # in a yaml file, the path from it to another one, which is merged first
 AUTO = "auto"  # for a list that is found when it is needed
 LARGEST = 1 << 20  # bytes of a config file
 MOST_PROBLEMS = 8  # that one message names
@@ -68,7 +71,51 @@ class Limits:
 
 
 def merge_file(cfg: CfgNode, path: str) -> None:
-    """Merge a yaml file. Raises ConfigError naming the file and every key or value of it that cannot be used."""
+    """Merge a yaml file, and first the one that its `_BASE_` names.
+
+    Raises ConfigError naming the file and every key or value of it that cannot be used.
+    """
+    for file, settings in _with_bases(path):
+        _merge(cfg, _leaves(settings, cfg), file)
+
+
+def read_settings(path: str | Path) -> dict:
+    """The settings of a yaml file over those of its bases, as nested dictionaries. Raises ConfigError."""
+    merged: dict = {}
+    for _, settings in _with_bases(str(path)):
+        _update(merged, settings)
+    return merged
+
+
+def _update(settings: dict, others: dict) -> None:
+    for key, value in others.items():
+        known = settings.get(key)
+        if isinstance(known, dict) and isinstance(value, dict):
+            _update(known, value)
+        else:
+            settings[key] = value
+
+
+def _with_bases(path: str) -> list[tuple[str, dict]]:
+    """(file, its own settings) of a yaml file, after those that it is based on."""
+    files: list[tuple[str, dict]] = []
+    seen: dict[Path, str] = {}
+    while path:
+        if (known := Path(path).resolve()) in seen:
+            raise ConfigError(f"{BASE} goes in a circle: {' -> '.join([*seen.values(), path])}")
+        seen[known] = path
+        if files and not Path(path).is_file():
+            raise ConfigError(f"{files[0][0]}: no file {path}, which {BASE} names{_neighbours(Path(path))}")
+        settings = _load(path)
+        base = settings.pop(BASE, "")
+        if not isinstance(base, str) or Path(base).is_absolute() or odd_character(base):
+            raise ConfigError(f"{path}: {BASE} is {quoted(base)}, expected the path from it to another yaml file")
+        files.insert(0, (path, settings))
+        path = os.path.normpath(Path(path).parent / base) if base else ""
+    return files
+
+
+def _load(path: str) -> dict:
     if not Path(path).is_file():
         raise ConfigError(f"no config file {path}{_neighbours(Path(path))}")
     try:
@@ -77,11 +124,9 @@ def merge_file(cfg: CfgNode, path: str) -> None:
         raise ConfigError(str(error)) from error
     except Exception as error:  # what a tag makes of its text can fail in any way
         raise ConfigError(f"{path} is not valid yaml: {reason_of(error, 300)}") from error
-    if loaded is None:
-        return
-    if not isinstance(loaded, dict):
+    if not isinstance(loaded, (dict, type(None))):
         raise ConfigError(f"{path} holds a {type(loaded).__name__}, expected keys such as DATASET")
-    _merge(cfg, _leaves(loaded, cfg), path)
+    return loaded or {}
 
 
 def merge_overrides(cfg: CfgNode, opts: Sequence[str]) -> None:
@@ -195,3 +240,72 @@ def _neighbours(path: Path) -> str:
         return f": there is no folder {path.parent}"
     close = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], n=3)
     return f", did you mean {' or '.join(close)}?" if close else ""
+
+
+# --- bounds of the keys that the engine and every trainer read, checked before anything is built ------------------
+
+MOST_WORKERS = 1024
+MOST_MEGABYTES = 1 << 20
+MOST_EPOCHS = 1_000_000
+MOST_ITERATIONS = 100_000_000
+SEEDS = 2**32  # of NumPy's generator
+
+
+LIMITS = {
+    "INPUT.SIZE": Limits(1, 8192),
+    "INPUT.PIXEL_STD": Limits(1e-8),
+    "INPUT.CROP_PADDING": Limits(0, 8192),
+    "INPUT.RRCROP_SCALE": Limits(1e-4, 1),
+    "INPUT.RANDAUGMENT_N": Limits(0, 100),
+    "DATASET.NUM_SHOTS": Limits(-1),
+    "DATASET.SUBSAMPLE_CLASSES": Limits(choices=SUBSETS),
+    "DATALOADER.NUM_WORKERS": Limits(-1, MOST_WORKERS),
+    "DATALOADER.DECODED_MB": Limits(0, MOST_MEGABYTES),
+    "DATALOADER.K_TRANSFORMS": Limits(1, 1),
+    "DATALOADER.TRAIN_X.BATCH_SIZE": Limits(1),
+    "DATALOADER.TEST.BATCH_SIZE": Limits(1),
+    "OPTIM.LR": Limits(0),
+    "OPTIM.WEIGHT_DECAY": Limits(0),
+    "OPTIM.MOMENTUM": Limits(0),
+    "OPTIM.RMSPROP_ALPHA": Limits(0),
+    "OPTIM.ADAM_BETA1": Limits(0, 0.9999999),
+    "OPTIM.ADAM_BETA2": Limits(0, 0.9999999),
+    "OPTIM.EPS": Limits(0),
+    "OPTIM.GAMMA": Limits(0),
+    "OPTIM.MAX_EPOCH": Limits(at_most=MOST_EPOCHS),
+    "OPTIM.MAX_ITER": Limits(0, MOST_ITERATIONS),
+    "OPTIM.ITERS_PER_SHOT": Limits(0, MOST_ITERATIONS),
+    "OPTIM.MIN_LR": Limits(0),
+    "OPTIM.WARMUP_CONS_LR": Limits(0),
+    "OPTIM.WARMUP_MIN_LR": Limits(0),
+    "TRAIN.PRINT_FREQ": Limits(1),
+    "TRAIN.CUDA_GRAPH": Limits(choices=("auto", "off")),
+    "TEST.EVALUATOR": Limits(choices=("Classification",)),
+    "TEST.PREC": Limits(choices=("peers", "train")),
+    "TEST.SPLIT": Limits(choices=("test", "val")),
+    "TEST.FINAL_MODEL": Limits(choices=("last_step", "best_val")),
+}
+
+
+def limit_problems(cfg: CfgNode) -> list[str]:
+    """What is out of bounds in a config, one line each; keys that a config lacks are passed over."""
+    return [problem for problem in _problems(cfg) if problem]
+
+
+def _problems(cfg: CfgNode) -> Iterator[str | None]:
+    if cfg.SEED >= SEEDS:
+        yield f"SEED is {cfg.SEED}, expected less than {SEEDS}"
+    for key, limits in LIMITS.items():
+        node = cfg
+        *path, name = key.split(".")
+        for part in path:
+            node = node.get(part, {})
+        if name in node:
+            yield limits.problem(key, node[name])
+    if cfg.INPUT.RRCROP_SCALE and len(cfg.INPUT.RRCROP_SCALE) != 2:
+        yield f"INPUT.RRCROP_SCALE is {cfg.INPUT.RRCROP_SCALE}, expected the smallest and the largest share of the area"
+    for key in ("PIXEL_MEAN", "PIXEL_STD"):
+        if len(cfg.INPUT[key]) != 3:
+            yield f"INPUT.{key} is {cfg.INPUT[key]}, expected three numbers, one a channel"
+    if cfg.OPTIM.SGD_NESTEROV and cfg.OPTIM.NAME == "sgd" and (cfg.OPTIM.MOMENTUM <= 0 or cfg.OPTIM.SGD_DAMPNING != 0):
+        yield "OPTIM.SGD_NESTEROV is True, expected an OPTIM.MOMENTUM above 0 and SGD_DAMPNING 0 with it"

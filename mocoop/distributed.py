@@ -4,7 +4,7 @@ All ranks do the same: they hold the same weights, see the same features and los
 are the work of the encoders (mocoop/clip/shares.py) and the reading of images; what stands between the encoders and
 the loss need not know of ranks. In one process, without torchrun, nothing here does anything.
 
-Ranks talk to each other only where all of them come by. What one of them alone knows, such as a signal or the content
+Every collective is reached by all ranks. What one of them alone knows, such as a signal or the content
 of a cache, is agreed on first (`from_main`, `highest`).
 """
 
@@ -45,7 +45,7 @@ def is_main() -> bool:
 
 @contextmanager
 def ranks() -> Iterator[None]:
-    """The processes that torchrun has started, joined meanwhile; all but the main one print nothing.
+    """Join the processes that torchrun has started until the block ends; all but the main one print nothing.
 
     On GPUs each takes the one of its number on its machine.
     """
@@ -102,7 +102,7 @@ def from_main(compute: Callable[[], T]) -> T:
 
 @contextmanager
 def main_first() -> Iterator[None]:
-    """What is done meanwhile, the main rank does before the others: what it writes, they find."""
+    """The main rank runs the block before the others: what it writes, they find."""
     if not is_main():
         highest(0)
     yield

@@ -12,7 +12,7 @@ import re
 import secrets
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -75,6 +75,22 @@ def _sync_folder(folder: Path) -> None:
         pass
     finally:
         os.close(descriptor)
+
+
+def cache_folder() -> Path | None:
+    """Where the library keeps what it can compute again: $MOCOOP_CACHE, by default ~/.cache/mocoop; None if it is off.
+
+    The folder may be deleted at any time.
+    """
+    folder = os.environ.get("MOCOOP_CACHE", "~/.cache/mocoop")
+    return None if folder in ("", "off") else Path(folder).expanduser()
+
+
+def file_states(paths: Sequence[str]) -> list[tuple[str, int, int, int, int]]:
+    """Of each file its path, and what the system says that no copying program can set back: another content, another
+    state. Size, time of the last write and of the last change, inode."""
+    found = ((path, os.stat(path)) for path in paths)
+    return [(path, each.st_size, each.st_mtime_ns, each.st_ctime_ns, each.st_ino) for path, each in found]
 
 
 def file_sha256(path: str | os.PathLike) -> str:

@@ -11,6 +11,7 @@ ELEVEN = "imagenet caltech101 oxford_pets stanford_cars oxford_flowers food101 f
 SHIFTED = "imagenetv2 imagenet_sketch imagenet_a imagenet_r"
 BASE_NEW, CURVE, TRANSFER = "base_new", "curve", "transfer"  # what runs are compared by
 BOTH = "base+new"  # the DATASET.SUBSAMPLE_CLASSES of tests on base and new images among all names
+SUBSETS = ("all", "base", "new", BOTH)  # of the classes, for DATASET.SUBSAMPLE_CLASSES
 
 
 @dataclass(frozen=True)

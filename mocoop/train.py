@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from mocoop.errors import MocoopError
+from mocoop.timings import timed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,11 +46,12 @@ def load(checkout: Path | None = None) -> ModuleType:
     """
     from mocoop.checkout import find_checkout, import_datasets, is_checkout
 
-    checkout = checkout or find_checkout()
-    import_datasets(checkout)
-    if is_checkout(checkout):
-        importlib.import_module("trainers")
-    return importlib.import_module("mocoop.training.run_command")
+    with timed("imports"):
+        checkout = checkout or find_checkout()
+        import_datasets(checkout)
+        if is_checkout(checkout):
+            importlib.import_module("trainers")
+        return importlib.import_module("mocoop.training.run_command")
 
 
 def main(argv: list[str] | None = None, checkout: Path | None = None) -> int:

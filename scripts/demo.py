@@ -19,10 +19,10 @@ from mocoop.errors import MocoopError
 from mocoop.protocols.execute import run_all
 from mocoop.protocols.plan import Request, Run, plan_runs
 from mocoop.protocols.products import protocol_figures, read_runs, write_figures, write_tables
-from mocoop.results.aggregate import base_to_new
-from mocoop.results.by_protocol import protocol_tables
 from mocoop.results.figures.by_protocol import base_new_figure
-from mocoop.results.tables import Table, ablation_table
+from mocoop.results.render import Table
+from mocoop.results.stats import base_to_new
+from mocoop.results.tables import ablation_table, protocol_tables
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 OUTPUT = Path(os.environ.get("OUTPUT", CHECKOUT / "output"))

@@ -14,9 +14,10 @@ import yaml
 
 from mocoop.files import write_file
 from mocoop.protocols.plan import Request, Run
-from mocoop.results.aggregate import AVERAGE, harmonic_mean, side_matrices
-from mocoop.results.collect import collect
-from mocoop.results.tables import SPREADS, Cell, Table
+from mocoop.results.render import Cell, Table
+from mocoop.results.runs import collect
+from mocoop.results.stats import AVERAGE, harmonic_mean, side_matrices
+from mocoop.results.tables import SPREADS
 from scripts.variants import CHECKOUT, differences, in_words, output_of, run_seed_by_seed, variant_runs, write
 
 OUTPUT = output_of("groups")

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mocoop import tiny as store
 from mocoop.clip.openai import CLIP, EOT_TOKEN, SOT_TOKEN, tokenizer
 from mocoop.shapes.captions import draw_pairs, every_caption
 from mocoop.shapes.sets import DATA_VERSION
-from mocoop.tiny import store
 from mocoop.tiny.zeroshot import normalised, zeroshot_report
-from mocoop.training.seeding import set_random_seed
+from mocoop.training.run_state import set_random_seed
 
 log = logging.getLogger("pretrain_tiny")
 

@@ -12,10 +12,9 @@ from pathlib import Path
 from mocoop.files import write_file
 from mocoop.protocols.execute import run_all
 from mocoop.protocols.plan import Request, Run, plan_runs
-from mocoop.results.collect import collect
 from mocoop.results.compare import Row, compare
-from mocoop.results.render import to_markdown
-from mocoop.results.tables import Table
+from mocoop.results.render import Table, to_markdown
+from mocoop.results.runs import collect
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 WORKERS = int(os.environ.get("WORKERS", 1))

@@ -14,10 +14,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mocoop.protocols.plan import Request, Run
-from mocoop.results.collect import collect
 from mocoop.results.figures.style import COLOURS, MARKERS, save_figure, styled
-from mocoop.results.tables import SPREADS, Cell, Table
-from mocoop.shapes.conflict import COUNTS, STRENGTHS
+from mocoop.results.render import Cell, Table
+from mocoop.results.runs import collect
+from mocoop.results.tables import SPREADS
+from mocoop.shapes.sets import COUNTS, STRENGTHS
 from mocoop.shapes.vocabulary import TEMPLATES
 from scripts.variants import differences, in_words, output_of, run_seed_by_seed, variant_runs, write
 

@@ -3,7 +3,7 @@
 import pytest
 from yacs.config import CfgNode
 
-from mocoop.config import fill, merge_file, merge_overrides
+from mocoop.config import fill, merge_file, merge_overrides, read_settings
 from mocoop.engine import get_cfg_default
 from mocoop.errors import ConfigError
 from mocoop.methods import extend_cfg, get_method
@@ -74,6 +74,46 @@ def test_missing_and_malformed_files(tmp_path):
     (tmp_path / "list.yaml").write_text("- 1\n")
     with pytest.raises(ConfigError, match="holds a list"):
         merge_file(default(), str(tmp_path / "list.yaml"))
+
+
+def yaml_files(folder, **texts):
+    for name, text in texts.items():
+        (folder / f"{name}.yaml").write_text(text)
+
+
+def test_a_file_is_merged_over_its_bases(tmp_path, monkeypatch):
+    (tmp_path / "deeper").mkdir()
+    yaml_files(tmp_path, plain="OPTIM: {LR: 1.0, MAX_EPOCH: 5, NAME: sgd}\n")
+    yaml_files(tmp_path, middle="_BASE_: plain.yaml\nOPTIM: {LR: 2.0, MAX_EPOCH: 6}\nSEED: 3\n")
+    yaml_files(tmp_path / "deeper", top="OPTIM:\n  LR: 3.0\n_BASE_: ../middle.yaml\n")
+    expected = {"OPTIM": {"LR": 3.0, "MAX_EPOCH": 6, "NAME": "sgd"}, "SEED": 3}
+    assert read_settings(tmp_path / "deeper/top.yaml") == expected
+    monkeypatch.chdir(tmp_path / "deeper")
+    cfg = default()
+    merge_file(cfg, "top.yaml")  # paths start from the file, wherever the process runs
+    assert (cfg.OPTIM.LR, cfg.OPTIM.MAX_EPOCH, cfg.OPTIM.NAME, cfg.SEED) == (3.0, 6, "sgd", 3)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("_BASE_: b.yaml", "a.yaml: no file .*b.yaml, which _BASE_ names, did you mean bad.yaml"),
+        ("_BASE_: no/b.yaml", "a.yaml: no file .*b.yaml, which _BASE_ names: there is no folder .*no$"),
+        ("_BASE_: a.yaml", "_BASE_ goes in a circle: .*a.yaml -> .*a.yaml$"),
+        ("_BASE_: ../x/c.yaml", "_BASE_ goes in a circle: .*a.yaml -> .*c.yaml -> .*a.yaml$"),
+        ("_BASE_: 3", "a.yaml: _BASE_ is 3, expected the path"),
+        ("_BASE_: /etc/passwd", "a.yaml: _BASE_ is '/etc/passwd', expected the path from it"),
+        ("_BASE_: bad.yaml", "bad.yaml: unknown key OPTIM.LRR"),
+        ("_BASE_: list.yaml", "list.yaml holds a list"),
+    ],
+)
+def test_a_base_that_cannot_be_used_is_one_line(tmp_path, text, message):
+    folder = tmp_path / "x"
+    folder.mkdir()
+    yaml_files(folder, a=text, c="_BASE_: a.yaml", bad="OPTIM: {LRR: 1}", list="- 1")
+    with pytest.raises(ConfigError, match=message) as error:
+        merge_file(default(), str(folder / "a.yaml"))
+    assert "\n" not in str(error.value)
 
 
 def test_yaml_that_would_build_objects_is_refused(tmp_path):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 LIBRARY = Path(__file__).parents[1] / "mocoop"
 LAYERS = [
-    {"errors", "console", "versions", "__version__"},
-    {"files", "names", "macro_f1", "pixels"},
-    {"images", "registry", "config", "protocol", "distributed"},
+    {"errors", "console", "timings", "versions", "__version__"},
+    {"files", "names", "pixels", "protocol"},
+    {"images", "registry", "config", "distributed"},
     {"clip", "shapes"},
     {"tiny"},
     {"backbone", "engine"},
@@ -16,7 +16,7 @@ LAYERS = [
     {"methods", "results"},
     {"training"},
     {"runs", "train"},
-    {"export", "report", "serve"},
+    {"export", "report", "serve", "transduce"},
     {"protocols"},
     {"tools"},
     {"cli"},

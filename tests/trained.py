@@ -14,7 +14,7 @@ from mocoop.registry import listed
 from mocoop.shapes.sets import SETS
 from mocoop.shapes.writer import ensure_set
 from mocoop.training import run_command
-from mocoop.training.seeding import set_random_seed
+from mocoop.training.run_state import set_random_seed
 from tests.shipped import small_config
 
 ROOT = Path(__file__).parents[1]

@@ -13,21 +13,20 @@ gradients are the same.
 """
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from mocoop.clip.backbone import Backbone
 from mocoop.clip.chosen_prompts import Choice, make_choice
-from mocoop.clip.frozen_linear import autocast_dtype, held
-from mocoop.clip.packed_attention import attend, change_rows
-from mocoop.clip.packing import EOT, Plan, make_plan
+from mocoop.clip.packing import EOT, Attention, Change, Plan, make_plan
 from mocoop.clip.prompts import PromptLayout
-from mocoop.clip.residual_block import Block, layer_norm
-from mocoop.clip.tower_parts import NOTHING, TowerParts
+from mocoop.clip.residual_block import Block, autocast_dtype, held, layer_norm, without_autocast
+from mocoop.clip.tower_parts import NOTHING, Rows, TowerParts
 
 CPU_MEMORY_BUDGET = 1 << 30  # bytes of activations kept for the backward pass; more is no faster on a CPU
 CUDA_MEMORY_SHARE = 0.4  # of the device's memory
@@ -59,7 +58,7 @@ class FastTextTower:
         chosen: Tensor | None = None,
     ) -> Tensor:
         """Last states (G, C, R, W), after ln_final, of the positions that are read; of chosen prompts (n,) alone."""
-        layouts, classes = list(layouts), len(layouts[0])
+        layouts, classes = list(layouts), layouts[0].lengths.shape[0]
         prompts = len(layouts) if chosen is None else len(chosen)
         size = self.chunk or self._auto_chunk(layouts)
         self.last_chunk = min(size, prompts * classes)
@@ -170,5 +169,101 @@ class FastTextTower:
             budget = int(torch.cuda.get_device_properties(device).total_memory * CUDA_MEMORY_SHARE)
         # kept of a row by a block: the inputs of two LayerNorms; queries, keys and values, padded, the hidden layer
         per_row = 2 * self.clip_model.dtype.itemsize + 10 * self._computing_dtype(device).itemsize
-        suffixes = sum(layout.count / len(layout) - layout.prefix_length for layout in layouts) / len(layouts)
+        classes, prompts = layouts[0].lengths.shape[0], len(layouts)
+        suffixes = sum(layout.count / classes - layout.prefix_length for layout in layouts) / prompts
         return max(1, int(budget / (len(self.modules) * width * per_row * suffixes)))
+
+
+# --- what a block does to packed rows beside its linear layers: rows are put in, and attend ---------------------------
+
+
+def change_rows(x: Tensor, change: Change, rows: Rows) -> Tensor:
+    """Packed rows (T', W) of x (T, W) and of what is put in."""
+    value = rows.value.to(x.dtype)
+    if change.mixed is not None and rows.mix is not None:
+        there = x.index_select(0, change.mixed.flatten()).view(*change.mixed.shape, -1)
+        value = rows.mix(value, there).expand_as(there)  # (G, C or 1, n, W)
+    value = value.reshape(-1, x.shape[-1])
+    if change.replaced is not None:
+        return x.index_copy(0, change.replaced, value if change.by is None else value.index_select(0, change.by))
+    return torch.cat([x, value]).index_select(0, cast(Tensor, change.source))
+
+
+def attend(states: Tensor, how: Attention, queries: Tensor | None = None) -> Tensor:
+    """What each row is given by causal attention to its prompt's prefix and its own class's suffix.
+
+    Args:
+        states: (T, 3 W) queries, keys and values of all rows; or (T, 2 W) keys and values.
+        queries: then (G C Q, W), of the rows that are read.
+
+    Returns:
+        (T, W), or (G C Q, W).
+    """
+    prompts, heads, classes, _ = how.suffixes
+    own, common = _product(how.suffixes), _product(how.prefixes)
+    parts = 3 if queries is None else 2
+    width = states.shape[-1] // (parts * heads)
+    padded = _Padded.apply(states.reshape(-1, width), how.taken, how.given)
+    padded = padded.split([own] * parts + [common] * parts)
+    suffix = [part.view(*how.suffixes, width) for part in padded[:parts]]
+    prefix = [part.view(*how.prefixes, width) for part in padded[parts:]]
+    prefix_k, prefix_v = prefix[-2:]
+    if queries is not None:
+        suffix.insert(0, queries.view(prompts, classes, -1, heads, width).permute(0, 3, 1, 2, 4))
+    q, k, v = suffix
+    with without_autocast(states.device):
+        mixed = _attend_suffixes(q, k, v, prefix_k, prefix_v, how.mask)  # (G, H, C, Q, w)
+        if queries is not None:
+            return mixed.permute(0, 2, 3, 1, 4).reshape(-1, heads * width)
+        flat = mixed.reshape(-1, width)
+        if common:
+            shared = F.scaled_dot_product_attention(prefix[0], prefix_k, prefix_v, is_causal=True)
+            flat = torch.cat([flat, shared.reshape(-1, width)])
+        return _Packed.apply(flat, how.out).view(-1, heads * width)
+
+
+def _attend_suffixes(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor, mask: Tensor) -> Tensor:
+    """(G, H, C, Q, w) of q (G, H, C, Q, w) over k, v (G, H, C, L, w) and a prefix (G, H, P, w), which is not copied."""
+    scores = q @ k.transpose(-1, -2)  # (G, H, C, Q, L)
+    shared, scale = prefix_k.shape[2], q.shape[-1] ** -0.5
+    if not shared:
+        return torch.add(mask, scores, alpha=scale).softmax(-1) @ v
+    folded = q.reshape(*q.shape[:2], -1, q.shape[-1])  # (G, H, C Q, w)
+    to_prefix = (folded @ prefix_k.transpose(-1, -2)).view(*q.shape[:-1], shared)
+    weights = torch.add(mask, torch.cat([to_prefix, scores], -1), alpha=scale).softmax(-1)
+    from_prefix, from_own = weights.split([shared, k.shape[-2]], -1)
+    return from_own @ v + (from_prefix.flatten(2, 3) @ prefix_v).view_as(q)
+
+
+def _product(shape: Sequence[int]) -> int:
+    return torch.Size(shape).numel()
+
+
+class _Padded(torch.autograd.Function):
+    """Padded copies of rows. What pads gets no gradient, so that the way back is a gather, too."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, taken: Tensor, given: Tensor) -> Tensor:
+        ctx.save_for_backward(given)
+        return x.index_select(0, taken)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return grad.index_select(0, *ctx.saved_tensors), None, None
+
+
+class _Packed(torch.autograd.Function):
+    """Rows of padded ones, each of which is taken at most once."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, out: Tensor) -> Tensor:
+        ctx.save_for_backward(out)
+        ctx.count = len(x)
+        return x.index_select(0, out)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (out,) = ctx.saved_tensors
+        return grad.new_zeros(ctx.count, grad.shape[-1]).index_copy_(0, out, grad), None

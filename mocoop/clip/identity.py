@@ -5,20 +5,40 @@ values are the same CLIP. The hash is kept beside cached features, by what the s
 inode): it is computed once for each file, and anew when another takes its place.
 """
 
+import copy
+import hashlib
+import json
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from mocoop.clip.feature_cache import cache_folder, key_of, tensors_sha256
-from mocoop.files import write_file
+from mocoop.files import cache_folder, file_states, write_file
 
+T = TypeVar("T", bound=nn.Module)
 FORMAT = 1  # of what is hashed; another loader of the same files may give tensors of other names
 
 logger = logging.getLogger(__name__)
 _known: dict[str, str] = {}  # in this process, by key
+
+
+def key_of(*parts: object) -> str:
+    """SHA-256 over plain values."""
+    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
+
+
+def tensors_sha256(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """SHA-256 over names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name, value in tensors:
+        value = value.detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def module_sha256(module: nn.Module, without: str = "") -> str:
@@ -26,20 +46,37 @@ def module_sha256(module: nn.Module, without: str = "") -> str:
 
     Kept with the module, and computed anew only after a tensor was replaced or written to.
     """
-    everything = module.state_dict(keep_vars=True).items()
-    tensors = [(name, value) for name, value in everything if not without or without not in name]
-    state = [(name, value.data_ptr(), value._version, value.dtype) for name, value in tensors]
-    kept = module.__dict__.setdefault("_sha256", {})
+    tensors = _weights(module, without)
+    state, kept = _state(tensors), module.__dict__.setdefault("_sha256", {})
     if without not in kept or kept[without][0] != state:
         kept[without] = state, tensors_sha256(tensors)
     return kept[without][1]
+
+
+def copied(module: T) -> T:
+    """A copy of a module and of its hashes, those of the modules in it too."""
+    twin = copy.deepcopy(module)
+    for original, other in zip(module.modules(), twin.modules()):
+        for without, (state, sha256) in original.__dict__.get("_sha256", {}).items():
+            if state == _state(_weights(original, without)):
+                other.__dict__["_sha256"][without] = _state(_weights(other, without)), sha256
+    return twin
+
+
+def _weights(module: nn.Module, without: str) -> list[tuple[str, Tensor]]:
+    everything = module.state_dict(keep_vars=True).items()
+    return [(name, value) for name, value in everything if not without or without not in name]
+
+
+def _state(tensors: list[tuple[str, Tensor]]) -> list[tuple]:
+    return [(name, value.data_ptr(), value._version, value.dtype) for name, value in tensors]
 
 
 def kept_sha256(files: Sequence[Path], kind: str, compute: Callable[[], str]) -> str:
     """What `compute` gives for these files, which is computed once; without files, each time."""
     if not files:
         return compute()
-    key = _key(files, kind)
+    key = files_key(files, kind)
     sha256 = found_sha256(files, kind) or compute()
     if key not in _known:
         _known[key] = sha256
@@ -53,7 +90,7 @@ def kept_sha256(files: Sequence[Path], kind: str, compute: Callable[[], str]) ->
 
 def found_sha256(files: Sequence[Path], kind: str) -> str | None:
     """What was computed for these files before; None if nothing was, or one has changed since."""
-    key = _key(files, kind)
+    key = files_key(files, kind)
     if key in _known:
         return _known[key]
     try:
@@ -63,10 +100,9 @@ def found_sha256(files: Sequence[Path], kind: str) -> str | None:
     return text if re.fullmatch("[0-9a-f]{64}", text) else None
 
 
-def _key(files: Sequence[Path], kind: str) -> str:
-    """Also of the times that no copying program can set."""
-    found = [(str(path.resolve()), path.stat()) for path in files]
-    return key_of(FORMAT, kind, [[name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino] for name, s in found])
+def files_key(files: Sequence[Path], kind: str) -> str:
+    """What the system says of files, the times that no copying program can set too."""
+    return key_of(FORMAT, kind, file_states([str(path.resolve()) for path in files]))
 
 
 def _path(key: str) -> Path | None:

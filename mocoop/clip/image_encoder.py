@@ -8,7 +8,7 @@ from torch.func import functional_call
 
 from mocoop.clip.backbone import Backbone, VisionTransformer
 from mocoop.clip.residual_block import Block, attend, layer_norm
-from mocoop.clip.shares import encode_images, images_together
+from mocoop.clip.shares import encode_images, sharing
 from mocoop.clip.tower_parts import NOTHING, TowerParts, put_in
 from mocoop.errors import ConfigError
 
@@ -69,7 +69,7 @@ class ImageEncoder:
 
 
 def _shared(encode: Callable[[Tensor, TowerParts], Tensor], image: Tensor, parts: TowerParts) -> Tensor:
-    return encode(image, parts) if images_together() is None else encode_images(encode, image, parts)
+    return encode(image, parts) if sharing.images is None else encode_images(encode, image, parts)
 
 
 def fast_states(visual: VisionTransformer, image: Tensor, parts: TowerParts, read: tuple[int, ...]) -> Tensor:

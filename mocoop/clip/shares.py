@@ -8,6 +8,7 @@ Shares are of equal size: what is left over is encoded by several ranks, and cou
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,18 +19,31 @@ from mocoop.clip.prompts import PromptLayout
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.distributed import rank, summed, world_size
 
-_together, _images = False, None
+
+@dataclass
+class _Sharing:
+    """What this rank's encoders do now.
+
+    Attributes:
+        together: whether each encodes a share of what all encode.
+        images: size of the batch of images that is shared out, None outside of such a context.
+    """
+
+    together: bool = False
+    images: int | None = None
+
+
+sharing = _Sharing()
 
 
 @contextmanager
-def _mode(together: bool, images: int | None) -> Iterator[None]:
-    global _together, _images
-    before = _together, _images
-    _together, _images = together, images
+def _set(together: bool, images: int | None) -> Iterator[None]:
+    before = sharing.together, sharing.images
+    sharing.together, sharing.images = together, images
     try:
         yield
     finally:
-        _together, _images = before
+        sharing.together, sharing.images = before
 
 
 def together(images: int | None = None) -> AbstractContextManager[None]:
@@ -38,21 +52,21 @@ def together(images: int | None = None) -> AbstractContextManager[None]:
     Args:
         images: size of the batch of which this rank holds its share (`own_places`); None: no image is encoded.
     """
-    return _mode(True, images) if world_size() > 1 else contextlib.nullcontext()
+    return _set(True, images) if world_size() > 1 else contextlib.nullcontext()
 
 
 def apart() -> AbstractContextManager[None]:
     """A context in which this rank's encoders work for it alone, as they do outside of `together`."""
-    return _mode(False, None)
+    return _set(False, None)
 
 
 def is_together() -> bool:
-    return _together
+    return sharing.together
 
 
 def images_together() -> int | None:
     """Size of the batch of images that is shared out, None outside of such a context."""
-    return _images
+    return sharing.images
 
 
 def encode_prompts(
@@ -77,7 +91,7 @@ def encode_images(encode: Callable[..., Tensor], image: Tensor, parts: TowerPart
     """Features (B, D) of a whole batch by `encode(image, parts)`, each rank's of its own images."""
     _, parts = _with_summed_gradients([], parts)
     with _own_random_numbers(parts):
-        return _Gathered.apply(encode(image, parts))[: images_together()]
+        return _Gathered.apply(encode(image, parts))[: sharing.images]
 
 
 def encode_some(encode: Callable[[Tensor], Tensor], image: Tensor, places: Tensor) -> Tensor:
@@ -86,7 +100,7 @@ def encode_some(encode: Callable[[Tensor], Tensor], image: Tensor, places: Tenso
     Args:
         image: of the batch, or this rank's share of it. places: in order, the same on all ranks.
     """
-    if images_together() is None:
+    if sharing.images is None:
         return encode(image[places])
     shares = [places[places // len(image) == number] - number * len(image) for number in range(world_size())]
     most, own = max(map(len, shares)), shares[rank()]

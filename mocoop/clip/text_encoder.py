@@ -17,7 +17,7 @@ from mocoop.clip.fast_text import Contexts, FastTextTower, Layouts
 from mocoop.clip.packing import EOT
 from mocoop.clip.prompts import PromptLayout
 from mocoop.clip.residual_block import Block, layer_norm
-from mocoop.clip.shares import encode_prompts, is_together
+from mocoop.clip.shares import encode_prompts, sharing
 from mocoop.clip.tower_parts import NOTHING, TowerParts, put_in
 from mocoop.errors import ConfigError
 
@@ -93,7 +93,7 @@ class TextEncoder:
         self.calls += 1
         _check_tower(self.clip_model, layouts, parts)
         _check_rows(layouts, parts)
-        if is_together():
+        if sharing.together:
             return encode_prompts(encode, contexts, layouts, parts)
         return encode(contexts, layouts, parts)
 

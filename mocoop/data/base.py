@@ -13,12 +13,11 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
-from mocoop.data.classes import check_labels, class_names, same_texts, subsample_classes
 from mocoop.data.config import dataset_defaults
-from mocoop.data.item import Item, Splits
-from mocoop.data.manifest import encode_manifest, text_sha256
-from mocoop.data.paths import doubled_folder, linked_out
-from mocoop.data.split import read_split, write_split
+from mocoop.data.draws import check_count, make_rng, split_classes
+from mocoop.data.item import Item, Splits, check_labels, class_names, same_texts, subsample_classes
+from mocoop.data.lists import encode_manifest, read_split, text_sha256, write_split
+from mocoop.data.paths import doubled_folder, linked_out, list_folders, list_images
 from mocoop.data.subset import FOLDER as SUBSETS
 from mocoop.data.subset import few_shot_subset, subset_made_elsewhere
 from mocoop.engine import DatasetBase, Datum
@@ -47,7 +46,7 @@ class BenchmarkDataset(DatasetBase):
     absolute, `train_x`, `val`, `test` and `classnames` are as in Dassl, and there are also:
 
     - `all_classnames`: class names in label order before classes were subsampled,
-    - `manifest_sha256`: hash of the manifest (mocoop/data/manifest.py) of what is trained and validated on, before
+    - `manifest_sha256`: hash of the manifest (mocoop/data/lists.py) of what is trained and validated on, before
       classes were subsampled,
     - `domains`: names of the domains that `Datum.domain` counts; empty if there is only one.
 
@@ -217,3 +216,21 @@ class BenchmarkDataset(DatasetBase):
 
 def _as_items(items: list) -> list[Item]:
     return items if isinstance(items[0], Item) else [Item.of(item) for item in items]
+
+
+class ClassFolders(BenchmarkDataset):
+    """A dataset of one folder for each class, labelled in sorted order, split by `split_classes`."""
+
+    ignored: tuple[str, ...] = ()  # sub-folders that are no classes
+    renamed: dict[str, str] = {}  # class names of sub-folders that are not called like their class
+
+    def read_raw(self) -> Splits:
+        classes = []
+        for label, name in enumerate(name for name in list_folders(self.image_dir) if name not in self.ignored):
+            folder = f"{self.image_dir}/{name}"
+            images = list_images(folder)
+            check_count(len(images), folder, len(images))
+            classes.append([Item(f"{folder}/{image}", label, self.renamed.get(name, name)) for image in images])
+        if not classes:
+            raise DataError(f"{self.image_dir}: got no class folder, expected one for each class")
+        return split_classes(classes, make_rng(self.seed))

@@ -9,12 +9,11 @@ import logging
 from itertools import chain
 from pathlib import Path
 
-from mocoop.data.exchange import read_subset
-from mocoop.data.fewshot import draw_subset
+from mocoop.data.draws import draw_subset
+from mocoop.data.exchange import read_pickled_subset, read_subset
 from mocoop.data.item import Splits
-from mocoop.data.manifest import Record, encode_manifest, match_records, read_manifest, tails
+from mocoop.data.lists import Record, encode_manifest, match_records, read_manifest, tails
 from mocoop.data.paths import leads_out
-from mocoop.data.pickled import read_pickled_subset
 from mocoop.errors import DataError, one_line, quoted
 from mocoop.files import write_file
 

@@ -5,26 +5,32 @@ classes, the config's defaults) comes from the chosen engine, so that trainers l
 always ours, so that both engines compute the same numbers on any current torch.
 """
 
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from yacs.config import CfgNode
 
 from mocoop.engine.backend import EngineError, choose_backend, import_dassl
-from mocoop.engine.lite.data_loader import DatasetWrapper
-from mocoop.engine.lite.transforms import build_transform
+from mocoop.engine.lite.data import DatasetWrapper, ReadableErrorsLoader, build_transform, settle_workers
 
 BACKEND = choose_backend()
 
+
+def _dassl_data_manager(cfg: CfgNode) -> Any:
+    """Dassl's DataManager, which reads images as `lite` does."""
+    settle_workers(cfg)
+    return import_dassl("dassl.data").DataManager(cfg, dataset_wrapper=DatasetWrapper)
+
+
 if TYPE_CHECKING or BACKEND == "lite":  # type checkers know the engines by ours
     from mocoop.engine.lite.config import get_cfg_default
-    from mocoop.engine.lite.data_manager import DataManager
-    from mocoop.engine.lite.dataset import DatasetBase, Datum
-    from mocoop.engine.lite.registry import DATASET_REGISTRY, TRAINER_REGISTRY, build_trainer
+    from mocoop.engine.lite.data import DataManager
+    from mocoop.engine.lite.registry import DATASET_REGISTRY, TRAINER_REGISTRY, DatasetBase, Datum, build_trainer
     from mocoop.engine.lite.trainer import TrainerX
 else:
     TRAINER_REGISTRY = import_dassl("dassl.engine").TRAINER_REGISTRY
     TrainerX = import_dassl("dassl.engine").TrainerX
     build_trainer = import_dassl("dassl.engine").build_trainer
-    DataManager = partial(import_dassl("dassl.data").DataManager, dataset_wrapper=DatasetWrapper)  # reads as `lite`
+    DataManager = _dassl_data_manager
     DATASET_REGISTRY = import_dassl("dassl.data.datasets").DATASET_REGISTRY
     DatasetBase = import_dassl("dassl.data.datasets").DatasetBase
     Datum = import_dassl("dassl.data.datasets").Datum
@@ -37,6 +43,7 @@ __all__ = [
     "DatasetBase",
     "Datum",
     "EngineError",
+    "ReadableErrorsLoader",
     "TRAINER_REGISTRY",
     "TrainerX",
     "build_trainer",

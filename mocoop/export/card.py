@@ -1,5 +1,6 @@
 """README.md of a model hub's folder: what the model is, what it reaches, how it was made and how to load it."""
 
+import glob
 import inspect
 import re
 import sys
@@ -12,9 +13,12 @@ from mocoop.backbone import EMBEDDED
 from mocoop.clip.openai import MODEL_URLS
 from mocoop.data.sources import load_sources
 from mocoop.errors import ConfigError, one_line
-from mocoop.export.results_tables import results_tables
+from mocoop.protocol import PROTOCOLS, TRANSFER
+from mocoop.results.agreement import VALIDATION
 from mocoop.results.record import FILE_NAME, portable_config, read_record
-from mocoop.results.render import to_markdown
+from mocoop.results.render import Cell, Table, to_markdown
+from mocoop.results.runs import collect, layout_place, merge, runs_of, without_other_models
+from mocoop.results.tables import protocol_tables
 from mocoop.runs.trained_run import TrainedRun
 from mocoop.training.checkpoint import load_checkpoint
 from mocoop.training.run_state import learned_state, weights_sha256
@@ -28,6 +32,8 @@ HUB_NAMES = {
 }
 CLIP_PAPER = "CLIP: https://arxiv.org/abs/2103.00020"
 SELECTIONS = {"best_val": ", with the weights that were best on the validation images"}
+ALONE = "One seed: how far another would lie from it is not known."
+NAMES = {"accuracy": "Accuracy", "macro_f1": "Macro-F1", "top5": "Top-5", "ece": "Calibration error"}
 
 
 def model_card(run: TrainedRun, folder: Path, onnx: bool, with_backbone: bool) -> str:
@@ -132,3 +138,37 @@ def _citations(run: TrainedRun) -> list[str]:
 
 def _yaml(values: dict) -> str:
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
+
+
+def results_tables(folder: Path, record: dict) -> list[Table]:
+    """The tables of every protocol that the run was trained for, of its method and configuration alone.
+
+    A run outside the layout of `mocoop.results.runs` is its own experiment.
+    """
+    place = layout_place(folder)
+    tables = [] if place is None else [table for name in PROTOCOLS for table in _of_protocol(name, folder, place)]
+    return tables or [_of_record(record)]
+
+
+def _of_protocol(name: str, folder: Path, place: dict) -> list[Table]:
+    protocol, output = PROTOCOLS[name], folder.absolute().parents[6]
+    if f"{place['protocol']}/{place['phase']}" not in [phase.folder for phase in protocol.phases]:
+        return []
+    rest = glob.escape("/".join(folder.absolute().parts[-4:-1]))  # shots, method and configuration
+    dataset = "*" if protocol.measure == TRANSFER else glob.escape(place["dataset"])
+    found = [path for phase in protocol.phases for path in sorted(output.glob(f"{phase.folder}/{dataset}/{rest}"))]
+    if name != place["protocol"] and not any(path.is_relative_to(output / name) for path in found):
+        return []  # it shares the training, and tested nothing
+    runs, _ = without_other_models(runs_of(merge(list(map(collect, found))).with_gaps(), name), name)
+    tables = protocol_tables(runs, name)
+    if runs["seed"].nunique() == 1:
+        tables[0].notes.insert(0, ALONE)
+    return tables
+
+
+def _of_record(record: dict) -> Table:
+    cells = [Cell(record["metrics"][name], spread=None) for name in NAMES if name in record["metrics"]]
+    heads = [head for name, head in NAMES.items() if name in record["metrics"]]
+    images = f"{record['dataset']}, {record['subsample_classes']} classes"
+    images += ", validation images" if record["split"] == VALIDATION else ""
+    return Table("Results", ["Images", *heads], [[images, *cells]], [f"In percent. {ALONE}"])

@@ -3,21 +3,30 @@
 import contextlib
 import json
 import logging
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 
+import torch
 from safetensors.torch import save
 
-from mocoop.backbone import load_clip
+from mocoop import __version__
+from mocoop.backbone import EMBEDDED, load_clip
+from mocoop.clip.open_clip import OpenCLIP
 from mocoop.clip.openai import MODEL_URLS
 from mocoop.errors import ConfigError, DataError
 from mocoop.export.card import model_card
-from mocoop.export.check import answers_to_compare, check_alike, folder_logits
-from mocoop.export.clip_weights import BACKBONE, OPEN_CLIP, OPEN_CLIP_CONFIG, backbone_files
-from mocoop.export.description import describe
-from mocoop.export.onnx_file import check_onnx_installed, onnx_file, onnx_logits
-from mocoop.export.scorers import Scorer, scorer_of
+from mocoop.export.onnx_file import (
+    answers_to_compare,
+    check_alike,
+    check_onnx_installed,
+    folder_logits,
+    onnx_file,
+    onnx_logits,
+)
+from mocoop.export.scorers import BACKBONE, OPEN_CLIP, OPEN_CLIP_CONFIG, Scorer, backbone_files, scorer_of
 from mocoop.files import TEMPORARY, check_empty, read_json, write_file
+from mocoop.images import reading_of
 from mocoop.runs.trained_run import TrainedRun
 
 WEIGHTS, ONNX = "model.safetensors", "model.onnx"
@@ -28,6 +37,7 @@ FILES = {WEIGHTS, ONNX, DESCRIPTION, CLASSES, LOADER, EXAMPLE, PIXELS, CARD, BAC
 UNFINISHED = ".export.json"  # what an export is about to write, until it is whole
 
 logger = logging.getLogger(__name__)
+FORMAT = 1
 
 
 def export_run(
@@ -115,3 +125,42 @@ def _example(scorer: Scorer) -> dict[str, bytes]:
 
 def _json(value: object) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def describe(run: TrainedRun, with_backbone: bool) -> dict:
+    """Method, backbone, preprocessing and versions."""
+    cfg = run.cfg
+    name = cfg.MODEL.BACKBONE.NAME
+    described = {
+        "format": FORMAT,
+        "method": cfg.TRAINER.NAME,
+        "dataset": cfg.DATASET.NAME,
+        "seed": cfg.SEED,
+        "backbone": {
+            "name": name if name in (*MODEL_URLS, *EMBEDDED) else Path(name).name,  # not where it lay
+            "kind": "open_clip" if isinstance(run.method.clip_model, OpenCLIP) else "clip",
+            "sha256": run.method.clip_model.sha256,
+            "included": with_backbone,
+            "activation": run.method.clip_model.activation,
+        },
+        "reading": asdict(reading_of(run.cfg)),  # of image files, before `preprocess`: see pixels.py
+        "preprocess": preprocessing(run),
+        "input": "(B, 3, H, W), float32, preprocessed",
+        "output": "logits (B, classes), float32; their softmax is the probability",
+        "versions": {"mocoop": __version__, "torch": torch.__version__},
+    }
+    if run.group_names:
+        described |= {"experts": run.group_names, "top_k": run.method.settings.TOP_K}
+    return described
+
+
+def preprocessing(run: TrainedRun) -> dict:
+    """Resize the smaller edge to the larger of `size`, crop the centre, scale to [0, 1], normalise."""
+    node = run.cfg.INPUT
+    scaled = "normalize" in node.TRANSFORMS
+    return {
+        "size": list(node.SIZE),
+        "interpolation": node.INTERPOLATION,
+        "mean": list(node.PIXEL_MEAN) if scaled else [0.0, 0.0, 0.0],
+        "std": list(node.PIXEL_STD) if scaled else [1.0, 1.0, 1.0],
+    }

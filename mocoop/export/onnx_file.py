@@ -1,20 +1,31 @@
-"""model.onnx: a scorer as one file, for any batch size."""
+"""model.onnx, and the check of an export before it is written: it has to give what the method itself predicts."""
 
 import contextlib
+import importlib
 import importlib.util
 import inspect
 import io
+import logging
+import sys
 import warnings
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from mocoop import pixels
+from mocoop.clip.prompts import hard_prompts
 from mocoop.errors import ConfigError
 from mocoop.export.scorers import Scorer
+from mocoop.methods.contract import check_prediction
+from mocoop.runs.trained_run import TrainedRun
 
 OPSET = 17
+ROUNDING = 1e-4  # largest difference of logits in that of the largest logit, or of 100
+logger = logging.getLogger(__name__)
 
 
 def check_onnx_installed() -> None:
@@ -64,3 +75,60 @@ def onnx_logits(content: bytes, images: Tensor) -> Tensor | None:
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return torch.from_numpy(session.run(None, {"image": images.numpy()})[0])
+
+
+@torch.no_grad()
+def answers_to_compare(run: TrainedRun, count: int) -> tuple[Tensor, Tensor]:
+    """Images (B, 3, H, W), blurred spots of colour, and what the method predicts for them in fp32, logits (B, C)."""
+    spots = torch.randn(count, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    images = F.interpolate(spots, tuple(run.cfg.INPUT.SIZE), mode="bicubic")
+    return images, check_prediction(run.method, run.method.predict(images), len(images))["logits"]
+
+
+@torch.no_grad()
+def folder_logits(scorer: Scorer, tensors: dict[str, Tensor], run: TrainedRun, images: Tensor) -> Tensor:
+    """What the folder's own code makes of its tensors, with CLIP as the folder's code changes it."""
+    example, clip_model = _example_module(scorer.example), scorer.clip_model
+    info = {
+        "classes": run.classnames,
+        "top_k": run.method.settings.get("TOP_K"),
+        "tokenize": lambda texts: hard_prompts(texts, clip_model.tokenizer).tokens,
+    }
+    return example.logits(clip_model.model, tensors, info, images)
+
+
+def _example_module(name: str) -> ModuleType:
+    """A file of example/, which finds load_model, and that pixels, beside it where it is written to."""
+    package = "mocoop.export.example"
+    with _beside(pixels=pixels):
+        loader = importlib.import_module(f"{package}.load_model")
+    with _beside(load_model=loader):
+        return importlib.import_module(f"{package}.{name}")
+
+
+@contextlib.contextmanager
+def _beside(**modules: ModuleType) -> Iterator[None]:
+    """Let modules be imported by these names until the block ends."""
+    before = {name: sys.modules.get(name) for name in modules}
+    sys.modules.update(modules)
+    try:
+        yield
+    finally:
+        for name, module in before.items():
+            del sys.modules[name]
+            if module is not None:
+                sys.modules[name] = module
+
+
+def check_alike(run: TrainedRun, what: str, found: Tensor | None, expected: Tensor) -> None:
+    """Raises ConfigError unless logits (B, C) of an export, None if it was not run, are those of the method."""
+    if found is None:
+        logger.info("%s was not run; with the package onnxruntime it would be compared with the method", what)
+        return
+    difference = float((found - expected).abs().max())
+    if not difference <= ROUNDING * max(100.0, float(expected.abs().max())):
+        raise ConfigError(
+            f"{run.method.entry.name} cannot be exported: the logits of {what} would differ from its own predictions "
+            f"by {difference:.2g}"
+        )
+    logger.info("the logits of %s are those of the method within %.1e", what, difference)

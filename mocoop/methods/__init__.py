@@ -8,7 +8,7 @@ from yacs.config import CfgNode
 
 from mocoop.backbone import add_backbone_config
 from mocoop.clip.backbone import Backbone
-from mocoop.data.config import add_folder_config
+from mocoop.data.config import add_data_config
 from mocoop.errors import ConfigError
 from mocoop.methods.base import PromptMethod
 from mocoop.registry import MethodEntry, get_method, load_plugin, methods, register_method
@@ -36,7 +36,7 @@ def extend_cfg(cfg: CfgNode) -> None:
     if "MODEL" in cfg:
         add_backbone_config(cfg)
     add_trainer_config(cfg)
-    add_folder_config(cfg)
+    add_data_config(cfg)
 
 
 def add_trainer_config(cfg: CfgNode) -> None:
@@ -56,7 +56,7 @@ def add_trainer_config(cfg: CfgNode) -> None:
     train("CUDA_GRAPH", "auto")  # auto: replay steps as one CUDA graph where that can be; off
     train("DETERMINISTIC", False)  # on CUDA: only algorithms that give the same bits every time
     train("WANDB", "")  # a project at Weights & Biases to log to, empty: none
-    test("FEATURE_CACHE", False)  # keep the test images' features on disk, for all runs with this image tower
+    test("FEATURE_CACHE", True)  # keep the test images' features on disk, for all runs with this image tower
     test("PREC", "peers")  # peers: as CoOp and its kin test, CLIP's weights without autocast; train: as in training
     test("ZERO_SHOT_IMAGES", 1000)  # compare a trained method with zero-shot CLIP on up to so many, 0: do not
 

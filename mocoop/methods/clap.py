@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mocoop.clip.hard_prompts import hard_features
+from mocoop.clip.features import hard_features
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.on_features import ClassifierMethod, FewShotFeatures, at_least_fp32
 from mocoop.methods.taskres import base_templates

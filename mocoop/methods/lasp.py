@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mocoop.clip.hard_prompts import hard_features
+from mocoop.clip.features import hard_features
 from mocoop.clip.prompts import PromptLayout
 from mocoop.clip.templates import template_bank
 from mocoop.clip.tower_parts import TowerParts

@@ -17,8 +17,7 @@ from mocoop.errors import ConfigError, quoted
 from mocoop.methods.base import PromptMethod, batch_accuracy
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.mocoop.config import GROUP_KEYS, ROUTER_KEYS, TEXT_LOSS_KEYS, group_problems
-from mocoop.methods.mocoop.losses import routing_loss, text_supervision_loss
-from mocoop.methods.mocoop.routed import RoutedMethod
+from mocoop.methods.mocoop.routed import RoutedMethod, routing_loss, text_supervision_loss
 from mocoop.methods.parts import OnePrompt, module_list
 from mocoop.registry import get_method, methods, register_method
 

@@ -5,7 +5,7 @@ import math
 from torch import Tensor
 from torch.nn import functional as F
 
-from mocoop.clip.hard_prompts import hard_features
+from mocoop.clip.features import hard_features
 from mocoop.clip.templates import template_bank
 from mocoop.errors import CheckpointError
 from mocoop.methods.base import batch_accuracy

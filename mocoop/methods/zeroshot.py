@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 from torch.nn import functional as F
 
-from mocoop.clip.hard_prompts import hard_features
+from mocoop.clip.features import hard_features
 from mocoop.clip.templates import ensemble_templates, single_template
 from mocoop.clip.text_encoder import TextEncoder
 from mocoop.methods.base import PromptMethod

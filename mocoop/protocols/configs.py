@@ -5,12 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from mocoop.checkout import config_names, find_config
-from mocoop.config import leaves
-from mocoop.errors import ConfigError, DataError, reason_of
-from mocoop.files import read_text
+from mocoop.config import leaves, read_settings
+from mocoop.errors import ConfigError
 from mocoop.registry import listed
 
 FOLDER = "configs/trainers"  # <method>/<cfg>.yaml or <method>/<cfg>/<dataset>.yaml
@@ -102,10 +99,9 @@ def setting(file: Path, key: str, default: str = "") -> str:
 @functools.cache
 def _settings(file: Path) -> dict:
     try:
-        found = yaml.load(read_text(file), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (DataError, yaml.YAMLError):
+        return read_settings(file)
+    except ConfigError:
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 @dataclass(frozen=True)
@@ -136,14 +132,10 @@ def last_epoch(checkout: Path, file: str, overrides: Sequence[str]) -> str | Non
     ConfigError for a configuration that says neither.
     """
     try:
-        given = dict(leaves(yaml.safe_load(read_text(find_config(checkout, file), "config file"))))
+        given = dict(leaves(read_settings(find_config(checkout, file))))
         given |= zip(overrides[::2], overrides[1::2])
         by_iterations = any(str(given.get(f"OPTIM.{key}", 0)) != "0" for key in ("MAX_ITER", "ITERS_PER_SHOT"))
         other = by_iterations or given.get("TEST.FINAL_MODEL") == "best_val"
         return None if other else str(given["OPTIM.MAX_EPOCH"])
-    except DataError as error:
-        raise ConfigError(str(error)) from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file} is not valid yaml: {reason_of(error, 300)}") from error
     except (AttributeError, KeyError, TypeError):
         raise ConfigError(f"no OPTIM.MAX_EPOCH in {file}, so the epoch to load is not known") from None

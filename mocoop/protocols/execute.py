@@ -10,20 +10,22 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TextIO, cast
+from typing import Any, TextIO, cast
 
 from tqdm import tqdm
 
 from mocoop.console import interrupted
 from mocoop.errors import ConfigError
 from mocoop.protocols.plan import Run
-from mocoop.protocols.schedule import Outcome, Schedule
+from mocoop.protocols.schedule import GpuMemory, Outcome, Schedule
 from mocoop.protocols.status import add_to_queue
 
+OUT_OF_GPU_MEMORY = "out of GPU memory"  # how train.py reports it
 Devices = set[str | None]  # GPUs; None is a share of the cores
 
 logger = logging.getLogger(__name__)
@@ -68,13 +70,20 @@ class Worker:
     def run(self, run: Run) -> str:
         """Runs train.py; why it failed, or an empty string. Raises WorkerDied; ConfigError if it is not importable."""
         if not self.imported:
-            if reason := self._answer():
+            if reason := self._answer()["reason"]:
                 raise ConfigError(reason)
             self.imported = True
         job = {"argv": run.argv, "console": str(run.console(self.checkout))}
         with contextlib.suppress(BrokenPipeError):  # it has died by now, as its missing answer says
             print(json.dumps(job), file=self.stdin)
-        return self._answer()
+        started, number = time.perf_counter(), cast("subprocess.Popen[str]", self.process).pid
+        answer = self._answer()
+        seconds = time.perf_counter() - started
+        logger.debug("%s: %.2f s; worker %d holds %.0f MB", run.name, seconds, number, answer["held"])
+        if answer["spent"]:
+            logger.warning("another worker takes over after %s: %s", run.name, answer["spent"])
+            self.end()
+        return answer["reason"]
 
     def stop(self) -> None:
         """Asks it to end: at once if it is idle, else when the run has saved its state."""
@@ -93,10 +102,10 @@ class Worker:
             self.stdin.close()
         return process.wait()
 
-    def _answer(self) -> str:
+    def _answer(self) -> dict[str, Any]:
         line = self.stdout.readline()
         if line.endswith("\n"):
-            return json.loads(line)["reason"]
+            return json.loads(line)
         status = self.end()
         raise WorkerDied(signal.Signals(-status).name if status < 0 else f"status {status}")
 
@@ -134,6 +143,10 @@ class WorkerPool:
         worker.start()
         self.running[self._executor.submit(worker.run, run)] = worker, run
 
+    def on(self, device: str | None) -> list[Run]:
+        """The runs that go on on a device."""
+        return [run for worker, run in self.running.values() if worker.device == device]
+
     def ended(self, future: Future[str]) -> tuple[Worker, Run]:
         worker, run = self.running.pop(future)
         self.idle.append(worker)
@@ -146,14 +159,17 @@ def run_all(
     devices: Sequence[str | None] = (None,),
     retries: int = 0,
     seconds: Callable[[Run], float] = lambda run: 0.0,
+    gpu_memory: Mapping[str, float] | None = None,
 ) -> Outcome:
     """Runs what is not finished, with progress on stderr.
 
     The finished ones are given to train.py too, which refuses those that were run with other settings. A run whose
-    process died is tried once more in any case, on another GPU if there is one.
+    process died is tried once more in any case, on another GPU if there is one, and so is one that ran out of memory
+    on a GPU that it shared, alone.
 
     devices: for each run that may go on at a time, the GPU that it has, or None for a share of the cores.
     retries: how often a run that failed is tried again. seconds: how long a run takes; the longest start first.
+    gpu_memory: megabytes of GPUs; beside others a run starts there only if it fits, as far as that is known.
     Raises ConfigError where train.py cannot be imported. Ctrl-C and SIGTERM let the runs save their states and raise
     KeyboardInterrupt; a second one ends them at once.
     """
@@ -163,10 +179,13 @@ def run_all(
     schedule = Schedule(runs, seconds)
     tries: Counter[Run] = Counter()
     died_on: dict[Run, Devices] = defaultdict(set)
+    memory = GpuMemory(checkout, gpu_memory or {})
     with interrupted(), WorkerPool(checkout, devices) as pool, progress_bar(len(left)) as bar:
         while schedule.ready or pool.running:
             for worker in list(pool.idle):
-                if run := _run_for(worker, schedule.ready, died_on, set(devices)):
+                beside = pool.on(worker.device)
+                fitting = (run for run in schedule.ready if memory.fits(worker.device, run, beside))
+                if run := _run_for(worker, fitting, died_on, set(devices)):
                     schedule.ready.remove(run)
                     pool.start(worker, run)
             for future in wait(pool.running, return_when=FIRST_COMPLETED).done:
@@ -174,6 +193,9 @@ def run_all(
                 reason, allowed = _reason(future), retries
                 if isinstance(future.exception(), WorkerDied):
                     died_on[run].add(worker.device)
+                    allowed = max(retries, 1)
+                elif reason.startswith(OUT_OF_GPU_MEMORY) and devices.count(worker.device) > 1:
+                    memory.alone.add(run)
                     allowed = max(retries, 1)
                 tries[run] += 1
                 if reason and tries[run] <= allowed:
@@ -188,7 +210,7 @@ def run_all(
     return schedule.outcome
 
 
-def _run_for(worker: Worker, ready: list[Run], died_on: dict[Run, Devices], devices: Devices) -> Run | None:
+def _run_for(worker: Worker, ready: Iterable[Run], died_on: dict[Run, Devices], devices: Devices) -> Run | None:
     """The first run for a worker. One whose process died there is left to other devices, while there are any."""
     return next((run for run in ready if worker.device not in died_on[run] or devices <= died_on[run]), None)
 
@@ -211,13 +233,15 @@ def state(outcome: Outcome, run: Run) -> str:
     return f"{failed}{method} {dataset} {seed}"
 
 
-def visible_gpus(names: Sequence[str]) -> int:
-    """How many of some GPUs, as CUDA_VISIBLE_DEVICES names them, there are before the first that torch cannot use."""
+def visible_gpus(names: Sequence[str]) -> dict[str, float]:
+    """Megabytes of each of some GPUs, as CUDA_VISIBLE_DEVICES names them, up to the first that torch cannot use."""
     if not names:
-        return 0
-    count = [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"]
+        return {}
+    each = "[cuda.get_device_properties(number).total_memory for number in range(cuda.device_count())]"
+    ask = f"from torch import cuda; print({each})"
     settings = os.environ | {"CUDA_VISIBLE_DEVICES": ",".join(names)}
-    return int(subprocess.run(count, env=settings, stdout=subprocess.PIPE, check=True, text=True).stdout)
+    done = subprocess.run([sys.executable, "-c", ask], env=settings, stdout=subprocess.PIPE, check=True, text=True)
+    return {name: size / 2**20 for name, size in zip(names, json.loads(done.stdout))}
 
 
 def _cores() -> int:

@@ -13,14 +13,13 @@ from mocoop.files import atomic_write, write_file
 from mocoop.protocol import BASE_NEW, PROTOCOLS
 from mocoop.protocols.plan import Run
 from mocoop.results.agreement import apart
-from mocoop.results.by_protocol import join, protocol_tables, without_other_models
-from mocoop.results.collect import ALL_SHOTS, COLUMNS, collect, layout_place, merge
-from mocoop.results.collect import Collection as Collected
 from mocoop.results.figures.by_protocol import drawings
 from mocoop.results.figures.routing import routing_figure
 from mocoop.results.figures.style import save_figure
-from mocoop.results.render import to_markdown
-from mocoop.results.tables import Table
+from mocoop.results.render import Table, to_markdown
+from mocoop.results.runs import ALL_SHOTS, COLUMNS, collect, join, layout_place, merge, without_other_models
+from mocoop.results.runs import Collection as Collected
+from mocoop.results.tables import protocol_tables
 
 logger = logging.getLogger(__name__)
 

@@ -1,19 +1,20 @@
-"""Which runs can start, in which order, how long they take, and what has become of the others."""
+"""Which runs can start, in which order, what they take, and what has become of the others."""
 
 import bisect
+import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from heapq import heappop, heappush
 from pathlib import Path
 from statistics import mean, median
 
-from mocoop.errors import ConfigError
+from mocoop.errors import DataError
 from mocoop.protocols.plan import Run
-from mocoop.results.record import FILE_NAME, glance
+from mocoop.results.record import FILE_NAME, glance, read_record
 
-SHOWN_WORKERS = (1, 2, 4, 8, 16, 32, 64, 128)
+CONTEXT_MB = 600.0  # that a process has on a GPU beside what torch counts
+FRAGMENTS = 1.1  # of what is in use, for what lies between
 
 
 @dataclass
@@ -105,6 +106,42 @@ class Times:
         return self.done.get(_kind(run)) or next(guesses, 0.0)
 
 
+class GpuMemory:
+    """Whether runs fit beside each other on a GPU, by what runs that are done took there.
+
+    A run alone on its GPU always may start, and so may one of which no other seed has been done yet.
+
+    Args:
+        capacity: megabytes of each GPU, by its name.
+
+    Attributes:
+        alone: runs that ran out of memory beside others, and now get a GPU of their own.
+    """
+
+    def __init__(self, checkout: Path, capacity: Mapping[str, float]):
+        self.checkout, self.capacity = checkout, capacity
+        self.alone: set[Run] = set()
+        self._peaks: dict[str, float] = {}
+
+    def fits(self, gpu: str | None, run: Run, beside: Sequence[Run]) -> bool:
+        """Whether a run may start on a GPU where others go on."""
+        if not beside or gpu is None or gpu not in self.capacity:
+            return True
+        if self.alone.intersection((run, *beside)):
+            return False
+        return sum(map(self.peak, (run, *beside))) <= self.capacity[gpu]
+
+    def peak(self, run: Run) -> float:
+        """Megabytes of the run with another seed, and of its process; 0 if none has been done."""
+        kind = _kind(run)
+        if kind not in self._peaks:
+            for path in (self.checkout / kind).glob(f"seed*/{FILE_NAME}"):
+                with contextlib.suppress(DataError):
+                    if measured := read_record(path).get("peak_memory_mb"):
+                        self._peaks[kind] = max(self._peaks.get(kind, 0.0), FRAGMENTS * measured + CONTEXT_MB)
+        return self._peaks.get(kind, 0.0)
+
+
 def _kind(run: Run) -> str:
     return str(Path(run.folder).parent)
 
@@ -119,24 +156,3 @@ def _alike(run: Run) -> Iterator[tuple[bool, str]]:
 def _seconds(path: Path) -> float | None:
     status, seconds = glance(path)
     return seconds if status == "done" else None
-
-
-def estimate(runs: list[Run], checkout: Path, workers: int) -> Iterator[str]:
-    """What the runs that are left take, in lines: together, and until the last one ends on so many workers.
-
-    Raises ConfigError where no such run has been done.
-    """
-    seconds = Times(runs, checkout)
-    left = [run for run in runs if not run.finished(checkout)]
-    if left and not seconds.done:
-        raise ConfigError(
-            f"{len(left)} runs to do, and none done yet whose time could tell how long they take; do some (--index I, "
-            "or one seed of one dataset) and ask again"
-        )
-    known = sum(_kind(run) in seconds.done for run in left)
-    yield f"{len(runs)} runs, {len(left)} to do: {sum(map(seconds, left)) / 3600:.2f} hours of one worker"
-    yield f"{known} as long as the same run of another seed, {len(left) - known} as long as runs on other datasets"
-    for number in sorted({*SHOWN_WORKERS, workers}):
-        if number == workers or number < 2 * len(left):
-            wall = timedelta(seconds=round(wall_seconds(left, seconds, number)))
-            yield f"{number:5} worker{'s' if number > 1 else ' '} {str(wall):>18}"

@@ -14,11 +14,11 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from mocoop.checkout import program
 from mocoop.errors import ConfigError, reason_of
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from submitit import SlurmExecutor
     from submitit.helpers import DelayedSubmission
 
+T = TypeVar("T")
 NAME = "mocoop"  # of the jobs
 ARRAY = 1000  # jobs; SLURM's own bound is one more by default
 POLL_SECONDS = 5.0
@@ -45,19 +46,27 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Cluster:
-    """What is asked of SLURM. minutes: of a job, which is requeued when they are over. parallel: of an array's jobs."""
+    """What is asked of SLURM.
+
+    minutes: of a job, which is requeued when they are over. parallel: of an array's jobs. runs_per_job: how many follow
+    each other in a job; each training with all tests of its model, however many those are.
+    """
 
     partition: str
     minutes: int = 240
     gpus: int = 1
     parallel: int = 32
+    runs_per_job: int = 1
     options: Mapping[str, str] = field(default_factory=dict)
 
 
 class Array(NamedTuple):
-    """Runs that are submitted together. after: a dependency of SLURM's, with {} for the last array without a {}."""
+    """Jobs that are submitted together, each of one run or more that follow each other.
 
-    runs: list[Run]
+    after: a dependency of SLURM's, with {} for the last array without a {}.
+    """
+
+    jobs: list[tuple[Run, ...]]
     after: str = ""
 
     @property
@@ -97,34 +106,53 @@ def submit(left: list[Run], checkout: Path, cluster: Cluster, retries: int, seco
             subprocess.run(["scancel", *hopeless.values()], check=False)
         alive = {folder: job for folder, job in held.items() if folder not in hopeless}
         missing = [run for run in left if run.folder not in alive]
-        for array in arrays(Schedule(missing, seconds), alive):
+        for array in arrays(Schedule(missing, seconds), alive, cluster.runs_per_job):
             if not array.follows:
                 first = None
             executor.update_parameters(dependency=array.after.format(first) or None)
-            ids = _submit(executor, [Job(str(checkout), run, retries) for run in array.runs])
+            ids = _submit(executor, [Job(str(checkout), runs, retries) for runs in array.jobs])
             first = first or ids[0].partition("_")[0]
-            append_jobs(file, {run.name: job for run, job in zip(array.runs, ids)})
+            append_jobs(file, {run.name: job for runs, job in zip(array.jobs, ids) for run in runs})
     return len(missing)
 
 
-def arrays(schedule: Schedule, alive: Mapping[str, str]) -> Iterator[Array]:
+def arrays(schedule: Schedule, alive: Mapping[str, str], runs_per_job: int = 1) -> Iterator[Array]:
     """What to submit, in order: an array of runs that need nothing, then arrays of which each job follows its own.
 
-    alive: jobs of runs that are not in the schedule, by their folders.
+    With several runs a job, those that follow a run are in its job. alive: jobs of runs that are not in the schedule,
+    by their folders.
     """
     waiting = schedule.waiting
     ready: dict[str, list[Run]] = defaultdict(list)
     for run in schedule.ready:
         ready[f"afterok:{alive[run.model]}" if run.model and run.model in alive else ""].append(run)
     for after, runs in ready.items():
+        if runs_per_job > 1:
+            chains = [(run, *waiting.get(run.folder, ())) for run in runs]
+            yield from (Array(jobs, after) for jobs in _parts(_bundles(chains, runs_per_job)))
+            continue
         runs.sort(key=lambda run: -len(waiting.get(run.folder, ())))
         for _, group in groupby(runs, key=lambda run: len(waiting.get(run.folder, ()))):
-            same = list(group)
-            for part in (same[at : at + ARRAY] for at in range(0, len(same), ARRAY)):
-                yield Array(part, after)
+            for part in _parts(list(group)):
+                yield Array([(run,) for run in part], after)
                 corresponding = "aftercorr:{}" if len(part) > 1 else "afterok:{}"
                 for layer in zip(*(waiting.get(run.folder, ()) for run in part)):
-                    yield Array(list(layer), corresponding)
+                    yield Array([(run,) for run in layer], corresponding)
+
+
+def _parts(items: list[T]) -> Iterator[list[T]]:
+    return (items[at : at + ARRAY] for at in range(0, len(items), ARRAY))
+
+
+def _bundles(chains: list[tuple[Run, ...]], size: int) -> list[tuple[Run, ...]]:
+    """Chains one after another in jobs of up to `size` runs; a longer chain is a job of its own."""
+    bundles: list[tuple[Run, ...]] = []
+    for chain in chains:
+        if bundles and len(bundles[-1]) + len(chain) <= size:
+            bundles[-1] += chain
+        else:
+            bundles.append(chain)
+    return bundles
 
 
 def jobs() -> dict[str, tuple[str, str]] | None:
@@ -205,46 +233,57 @@ def _settle(outcome: Outcome, run: Run, checkout: Path, otherwise: str) -> None:
 
 
 class Job:
-    """One run as a job of submitit's: train.py in a process of its own, which saves its state if the job has to end.
+    """Runs as a job of submitit's: train.py in a process of its own, which saves its state if the job has to end.
 
     Before the time is over, and at preemption, submitit gets SIGUSR2, calls `checkpoint` and requeues the job. At a
     SIGTERM alone the job stays until SLURM requeues it or ends it, since one that ended by itself would be over.
     """
 
-    def __init__(self, checkout: str, run: Run, retries: int):
-        self.checkout, self.run, self.retries = Path(checkout), run, retries
+    def __init__(self, checkout: str, runs: Sequence[Run], retries: int):
+        self.checkout, self.runs, self.retries = Path(checkout), tuple(runs), retries
         self.process: subprocess.Popen[bytes] | None = None
 
     def __call__(self) -> None:
-        """Raises RuntimeError where the run fails, so that the job does."""
-        console = self.run.console(self.checkout)
-        self._wait_for_folder()
+        """Runs what is not finished. Raises RuntimeError in the end where a run has failed, so that the job does."""
+        reasons: dict[str, str] = {}  # by the folders of runs without a result
+        for run in self.runs:
+            if run.model in reasons:
+                reasons[run.folder] = "its model was not trained"
+            elif not run.finished(self.checkout) and (reason := self._run(run)):
+                reasons[run.folder] = reason
+        if reasons:
+            raise RuntimeError(next(iter(reasons.values())))
+
+    def _run(self, run: Run) -> str:
+        """Why it failed, or an empty string."""
+        console = run.console(self.checkout)
+        self._wait_for(self.checkout / run.folder)
         for _ in range(self.retries + 1):
-            status = self._train(console)
+            status = self._train(run, console)
             if status == 0:
                 console.unlink(missing_ok=True)
-                return
+                return ""
             if status in (128 + signal.SIGTERM, -signal.SIGTERM):
                 time.sleep(STOP_SECONDS)
-                break
-        raise RuntimeError(last_line(console) or f"train.py ended with status {status}")
+                raise RuntimeError(last_line(console) or "it was asked to stop")
+        return last_line(console) or f"train.py ended with status {status}"
 
     def checkpoint(self) -> "DelayedSubmission":
-        """Has the run save its state and end; what goes on once the job is requeued."""
+        """Has the run in progress save its state and end; what goes on once the job is requeued."""
         from submitit.helpers import DelayedSubmission
 
         if self.process is not None:
             self.process.terminate()
             with contextlib.suppress(ChildProcessError):
                 os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)  # wait() may be what was interrupted
-        return DelayedSubmission(Job(str(self.checkout), self.run, self.retries))
+        return DelayedSubmission(Job(str(self.checkout), self.runs, self.retries))
 
-    def _train(self, console: Path) -> int:
+    def _train(self, run: Run, console: Path) -> int:
         settings = {"OMP_NUM_THREADS": os.environ.get("SLURM_CPUS_PER_TASK", "1")} | os.environ
         console.parent.mkdir(parents=True, exist_ok=True)
         with open(console, "ab") as file:
             self.process = subprocess.Popen(
-                [sys.executable, *program(self.checkout), *self.run.argv],
+                [sys.executable, *program(self.checkout), *run.argv],
                 cwd=self.checkout,
                 env=settings,
                 stdout=file,
@@ -253,8 +292,8 @@ class Job:
             )
         return self.process.wait()
 
-    def _wait_for_folder(self) -> None:
+    def _wait_for(self, folder: Path) -> None:
         """The job may go on while the lock of the machine that it was on, which has died, still seems to be held."""
         end = time.monotonic() + 1.5 * SILENT_SECONDS
-        while holder_of(self.checkout / self.run.folder) and time.monotonic() < end:
+        while holder_of(folder) and time.monotonic() < end:
             time.sleep(5)

@@ -7,6 +7,7 @@ log and its lock, and asked of SLURM if it is installed.
 
 import fcntl
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,10 +83,12 @@ def states(folder: Path, jobs: dict[str, tuple[str, str]]) -> Iterator[State]:
     folder = folder.absolute()
     output = _output_of(folder)
     queued = read_queue(output)
+    shared = {job for job, count in Counter(queued.values()).items() if count > 1}
     started = {"/".join(path.parts[-7:]) for path in output.glob("/".join(LAYOUT))}
     for name in sorted(started | queued.keys()):
         if (output / name).is_relative_to(folder):
-            yield _state(name, output / name, queued.get(name, ""), jobs)
+            job = queued.get(name, "")
+            yield _state(name, output / name, job, jobs, job in shared)
 
 
 def _output_of(folder: Path) -> Path:
@@ -98,16 +101,17 @@ def _output_of(folder: Path) -> Path:
     return next((path for path in above if (path / QUEUE).is_file()), folder)
 
 
-def _state(name: str, folder: Path, job: str, jobs: dict[str, tuple[str, str]]) -> State:
+def _state(name: str, folder: Path, job: str, jobs: dict[str, tuple[str, str]], is_shared: bool) -> State:
+    """is_shared: whether the job has several runs, of which one goes on at a time."""
     status, _ = glance(folder / FILE_NAME)
     if status == "done":
         return State(name, "done")
     if holder_of(folder):
         return State(name, "running", progress(folder))
-    if job in jobs:
-        waiting = jobs[job][0] == "PENDING"
-        return State(name, "queued" if waiting else "running", f"job {job}, {': '.join(filter(None, jobs[job]))}")
     reason = why_failed(folder)
+    if job in jobs and not (is_shared and reason and not reason.startswith(STOPPED)):
+        waiting = is_shared or jobs[job][0] == "PENDING"
+        return State(name, "queued" if waiting else "running", f"job {job}, {': '.join(filter(None, jobs[job]))}")
     if status == "running" or reason.startswith(STOPPED):
         return State(name, "interrupted", progress(folder))
     if job and not reason:

@@ -1,9 +1,14 @@
 """A process that imports the trainers once, which takes seconds, and runs one command line of train.py after another.
 
+It keeps the CLIP that was loaded last, too. What a run leaves behind touches no later one: what it held is freed, and a
+worker that still holds more than LEAKED_MB, or whose GPU no longer answers, says that it is spent; another takes its
+place.
+
 Started in the checkout as `python -m mocoop.protocols.worker`, as the leader of a process group of its own. It reads
-one JSON object per line, {"argv": [...], "console": path}, and answers each with {"reason": ""}, or the line that says
-why the run failed; the first line it writes is such an answer to its own start. While a run goes on, everything that
-is printed goes to `console`; a run that ends well leaves no such file, since its log.txt says the same.
+one JSON object per line, {"argv": [...], "console": path}, and answers each with {"reason": "", "spent": "", "held":
+0}: why the run failed, why no other should follow, and the megabytes that the worker still holds. The first line that
+it writes is an answer to its own start. While a run goes on, everything that is printed goes to `console`; a run that
+ends well leaves no such file, since its log.txt says the same.
 
 When its input ends, which it does with the process at the other end, however that one dies, the worker ends at once
 with all processes that it started: whoever starts the same runs again does not meet it.
@@ -24,6 +29,9 @@ from queue import SimpleQueue
 from typing import TextIO
 
 from mocoop.checkout import is_checkout
+
+LEAKED_MB = 1024.0  # more than a worker held after its first run
+MEMORY = Path("/proc/self/smaps_rollup")
 
 
 def read_lines(source: TextIO, lines: "SimpleQueue[str]") -> None:
@@ -65,7 +73,6 @@ def _run_job(main: Callable[[list[str]], int], argv: list[str], console: Path) -
         except Exception:  # whatever it is, other runs go on and it is named at the end
             traceback.print_exc()
             failed = True
-    _free_memory()
     if failed:
         return last_line(console) or "it failed without a word"
     console.unlink(missing_ok=True)
@@ -92,14 +99,25 @@ def main() -> None:
     except Exception as error:
         _answer(answers, f"train.py cannot be imported: {type(error).__name__}: {error}")
         return
+    if backbone := sys.modules.get("mocoop.backbone"):
+        backbone.keep_loaded()
     _answer(answers, "")
+    first, held = None, 0.0
     while True:
         job = json.loads(lines.get())
-        _answer(answers, run_job(train.main, job["argv"], Path(job["console"])))
+        reason = run_job(train.main, job["argv"], Path(job["console"]))
+        try:
+            held = free_memory()
+            first = held if first is None else first
+            leaked = held - first
+            spent = f"runs left {leaked:,.0f} MB behind" if leaked > LEAKED_MB else ""
+        except RuntimeError as error:  # CUDA's errors stay until the process ends
+            spent = f"its GPU no longer answers: {error}".splitlines()[0]
+        _answer(answers, reason, spent, held)
 
 
-def _answer(answers: TextIO, reason: str) -> None:
-    print(json.dumps({"reason": reason}), file=answers)
+def _answer(answers: TextIO, reason: str, spent: str = "", held: float = 0.0) -> None:
+    print(json.dumps({"reason": reason, "spent": spent, "held": held}), file=answers)
 
 
 def _print_to(descriptor: int) -> None:
@@ -112,12 +130,22 @@ def _print_to_nowhere() -> None:
         _print_to(nothing.fileno())
 
 
-def _free_memory() -> None:
-    """Gives back what the last run held, to the runs beside this one."""
+def free_memory() -> float:
+    """Gives back what the last run held, to the runs beside this one; the megabytes that are held all the same.
+
+    Raises RuntimeError where the GPU has failed.
+    """
     gc.collect()
+    held = 0.0
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
         torch.cuda.empty_cache()
+        held = torch.cuda.memory_allocated() / 2**20
+    if MEMORY.is_file():
+        lines = dict(line.split()[:2] for line in MEMORY.read_text().splitlines()[1:])
+        held += int(lines["Anonymous:"]) / 2**10
+    return held
 
 
 if __name__ == "__main__":

@@ -11,20 +11,21 @@ from matplotlib.figure import Figure
 
 from mocoop.errors import DataError, MocoopError
 from mocoop.images import reading_of
-from mocoop.report.content import Block, FigureBlock, Section, TableBlock, Text, figure_block, fold_all_but_first
-from mocoop.report.runs import Runs
-from mocoop.results.figures.contact_sheet import contact_sheet, contact_tiles
-from mocoop.results.figures.heatmap import expert_similarity_figure
+from mocoop.report.content import Block, FigureBlock, Runs, Section, TableBlock, Text, figure_block, fold_all_but_first
 from mocoop.results.figures.routing import (
     PANELS,
+    contact_sheet,
+    contact_tiles,
+    expert_similarity_figure,
     gate_entropy_figure,
     routing_by_class_figure,
     routing_by_dataset_figure,
     routing_figure,
 )
 from mocoop.results.record import FILE_NAME, ROUTERS, read_record
+from mocoop.results.render import Cell, Table
 from mocoop.results.routing import class_shares, gate_entropies, predictions_of, that_route, with_predictions
-from mocoop.results.tables import PHASE_NAMES, SPREADS, Cell, Table
+from mocoop.results.tables import PHASE_NAMES, SPREADS
 
 HEADS = dict(zip(ROUTERS, ("Own router", "All, equally", "Random", "Best expert", "True style", "Any right")))
 ROUTERS_ABOUT = (
@@ -195,7 +196,7 @@ def _sheet(run: pd.Series, data_root: Path | None) -> FigureBlock:
 
 
 def _similarity(runs: pd.DataFrame) -> FigureBlock | Text:
-    from mocoop.runs.expert_similarity import similarities_by_dataset  # brings torch along
+    from mocoop.runs.interpretation import similarities_by_dataset  # brings torch along
 
     trained = runs[runs["phase"].str.startswith("train")]
     if trained.empty:

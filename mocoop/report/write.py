@@ -14,15 +14,12 @@ import jinja2
 from mocoop import __version__
 from mocoop.files import check_empty, check_unused, write_file
 from mocoop.protocol import PROTOCOLS
-from mocoop.report.content import Section, figures_in
-from mocoop.report.protocol_sections import headline, protocol_section, training_section
+from mocoop.report.content import Runs, Section, figures_in, find_runs
 from mocoop.report.routing_section import routing_section
-from mocoop.report.runs import Runs, find_runs
-from mocoop.report.settings_section import settings_section
+from mocoop.report.sections import headline, protocol_section, settings_section, training_section
 from mocoop.results.figures.style import save_figure
-from mocoop.results.render import cell_text
+from mocoop.results.render import Cell, Table, cell_text
 from mocoop.results.routing import that_route
-from mocoop.results.tables import Cell, Table
 
 ALWAYS = {
     "accuracy": "The share of test images whose class is predicted right, in percent.",
@@ -112,7 +109,7 @@ def is_gap(cell: Cell) -> bool:
 
 DEFAULT_NAME = "report.html"
 # what these say of each model that is loaded belongs to training
-QUIET = ("mocoop.backbone", "mocoop.methods", "mocoop.training.finished", "mocoop.training.precision")
+QUIET = ("mocoop.backbone", "mocoop.methods", "mocoop.training.finished", "mocoop.training.learner")
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """What has to agree before two numbers stand side by side: the one list, for tables, reports, cards and comparisons.
 
-CONDITIONS are asked of frames of runs (`mocoop.results.collect`). What a record does not say agrees with everything.
+CONDITIONS are asked of frames of runs (`mocoop.results.runs`). What a record does not say agrees with everything.
 The engine is no condition: both compute the same numbers. Nor are a method's own settings, which are what rows differ
 by, nor what training used beyond images and names, which tables say of each method.
 """
@@ -21,6 +21,7 @@ from mocoop.results.record import trains
 
 APART, UNPAIRED, NOTED = "apart", "unpaired", "noted"
 VALIDATION = "val"
+ALONE = "each alone"  # test images, of runs and logs that do not say otherwise
 LEARNER = ["method", "cfg"]
 MOST_NAMED = 6  # runs in one line
 
@@ -50,6 +51,12 @@ def _clip(record: dict) -> str:
 
 def _split(record: dict) -> str:
     return record["split"]
+
+
+def _seen_together(record: dict) -> str:
+    """What looked at several test images at once, and at which: numbers of it depend on the other images."""
+    on_top = record.get("transduction")
+    return f"{on_top['label']} (test images {on_top['seen']})" if on_top else ALONE
 
 
 def _input(record: dict) -> str | None:
@@ -102,6 +109,7 @@ _DRAWN = ("phase", "dataset", "shots", "seed")
 CONDITIONS = (
     Condition("clip", "CLIP", APART, _clip),
     Condition("split", "tested split", APART, _split),
+    Condition("seen_together", "way in which test images are seen", APART, _seen_together),
     Condition("input", "preparation of images", UNPAIRED, _input),
     Condition("classnames", "class names", UNPAIRED, _classnames, _TESTED),
     Condition("num_test", "test images", UNPAIRED, lambda record: record["num_test"], _TESTED),
@@ -160,16 +168,16 @@ def apart(runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     (runs,) = identified(runs)
     done = runs["accuracy"].notna() | runs["split"].notna()
     runs["split"] = runs["split"].mask(done, runs["split"].fillna("test"))  # logs of other splits are left out
-    keys = list(zip(runs["clip"].fillna(""), runs["split"]))
+    keys = list(zip(runs["clip"].fillna(""), runs["split"], runs["seen_together"].fillna(ALONE)))
     parts = [key for key, _ in Counter(key for key, has in zip(keys, done) if has).most_common()]
     learners = list(runs[LEARNER].itertuples(index=False, name=None))
     home = {learner: key for part in reversed(parts) for learner, key in zip(learners, keys) if key == part}
     keys = [key if has else home.get(learner, parts[0]) for learner, key, has in zip(learners, keys, done) if parts]
-    several = len({clip for clip, _ in parts}) > 1
+    several = len({clip for clip, *_ in parts}) > 1
     found = []
-    for clip, split in parts:
-        label = [clip] * several + ["validation images"] * (split == VALIDATION)
-        found.append((", ".join(label), runs[[key == (clip, split) for key in keys]]))
+    for clip, split, seen in parts:
+        label = [clip] * several + ["validation images"] * (split == VALIDATION) + [seen] * (seen != ALONE)
+        found.append((", ".join(label), runs[[key == (clip, split, seen) for key in keys]]))
     return found or [("", runs)]
 
 

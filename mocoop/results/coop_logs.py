@@ -23,9 +23,9 @@ import pandas as pd
 from mocoop.errors import DataError
 from mocoop.files import check_plain_file
 from mocoop.protocol import PROTOCOLS
-from mocoop.results.collect import COLUMNS, Collection, check_place, collect_folders, read_done, row_of, run_folders
-from mocoop.results.predictions import damage_named
+from mocoop.results.csv_files import damage_named
 from mocoop.results.record import FILE_NAME
+from mocoop.results.runs import COLUMNS, Collection, check_place, collect_folders, read_done, row_of, run_folders
 
 LOG_NAME = "log.txt"
 LOG_MARK = " (from log.txt)"

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mocoop.errors import MocoopError
-from mocoop.macro_f1 import macro_f1
 
 TOP_K = 5
 ECE_BINS = 15
@@ -80,6 +79,20 @@ def compute_metrics(predicted: Ranking | ArrayLike, labels: ArrayLike) -> dict[s
         "per_class_mean": float(100.0 * (hits[totals > 0] / totals[totals > 0]).mean()),
         "ece": 100.0 * calibration_error(ranking.confidence, correct),
     }
+
+
+def macro_f1(labels: ArrayLike, predictions: ArrayLike) -> float:
+    """The mean of 2 TP / (2 TP + FP + FN) over the classes present in `labels`, in [0, 1], as Dassl computes it.
+
+    Args:
+        labels, predictions: (N,) class numbers.
+    """
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    size = max(labels.max(), predictions.max()) + 1
+    hits = np.bincount(labels[labels == predictions], minlength=size)
+    truths, guesses = np.bincount(labels, minlength=size), np.bincount(predictions, minlength=size)
+    present = truths > 0
+    return float((2 * hits[present] / (truths + guesses)[present]).mean())
 
 
 def compute_sides(predicted: Ranking | ArrayLike, labels: ArrayLike, base: int) -> dict[str, float]:

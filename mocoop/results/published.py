@@ -17,7 +17,7 @@ import pandas as pd
 
 from mocoop.errors import DataError
 from mocoop.protocol import BASE_NEW, PROTOCOLS, TRANSFER, dataset_key
-from mocoop.results.aggregate import harmonic_mean
+from mocoop.results.stats import harmonic_mean
 
 SHIPPED = Path(__file__).with_name("published.csv")
 COLUMNS = ["protocol", "method", "backbone", "dataset", "shots", "split", "value", "source"]
@@ -40,7 +40,7 @@ _METHODS = {
 }
 _TIERS = {"quoted_in_later_paper": "quoted by a later paper"}
 RERUN = "rerun"
-MEAN_OF_H, H_OF_MEANS = "H is the mean of the datasets' H", "H is that of the mean base and new"
+H_OF_MEANS = "H is that of the mean base and new"
 # what the published runs used beyond images and names of the trained classes
 KNOWLEDGE = {
     **dict.fromkeys(
@@ -55,7 +55,7 @@ KNOWLEDGE = {
     "Tip-Adapter": "template of the dataset, validation images",
     "LASP": "templates of several datasets, names of the new classes",
 }
-_ROUNDING = 0.01 + 1e-9  # how far numbers of two decimals may lie from what is computed of others
+ROUNDING = 0.01 + 1e-9  # how far numbers of two decimals may lie from what is computed of others
 _WHERE = ["protocol", "method", "backbone", "key", "shots", "split", "source"]
 
 
@@ -177,76 +177,34 @@ class PublishedNumbers:
         rows = [row for row in rows if row.source == rows[0].source]
         stated = {row.split: row.value for row in rows}
         notes = [rows[0].source, _TIERS.get(rows[0].tier), *(row.note for row in rows)]
-        if rows[0].dataset == AVERAGE:
-            notes.append(self._h_of_average(stated, protocol, method, backbone, shots))
         return Entry(_with_h(stated), "; ".join(filter(None, dict.fromkeys(notes))), rows[0].tier == RERUN)
 
-    def _h_of_average(self, stated: dict, protocol: str, method: str, backbone: str, shots: int) -> str:
-        """Of which numbers the stated H of an average is, as far as they decide it."""
-        if "H" not in stated:
-            return ""
-        if not _differs(stated["H"], _with_h({**stated, "H": None}).get("H")):
-            return H_OF_MEANS
-        entries = [self.entry(protocol, method, backbone, shots, dataset) for dataset in self.averaged(protocol)]
-        each = [one.values["H"] for one in entries if one and "H" in one.values]
-        whole = len(each) == len(entries)
-        return MEAN_OF_H if whole and not _differs(stated["H"], sum(each) / len(each)) else ""
-
     def average(self, protocol: str, method: str, backbone: str, shots: int, datasets: Iterable[str]) -> Entry | None:
-        """The average over `datasets`, computed of their values; else, where they are all, as it is stated."""
+        """The average over `datasets`, computed of their values; else, where they are all, as it is stated.
+
+        Where both are known and differ, the source says what is stated.
+        """
         keys = set(map(dataset_key, datasets))
+        everything = keys == set(map(dataset_key, self.averaged(protocol)))
+        printed = self.entry(protocol, method, backbone, shots, AVERAGE) if everything else None
         entries = [self.entry(protocol, method, backbone, shots, key) for key in sorted(keys)]
         stated = [one for one in entries if one]
         if not stated or len(stated) < len(entries):
-            everything = set(map(dataset_key, self.averaged(protocol)))
-            return self.entry(protocol, method, backbone, shots, AVERAGE) if keys == everything else None
+            return printed
         splits = [split for split in SPLITS[protocol] if split != "H" and all(split in one.values for one in stated)]
-        means = {split: sum(one.values[split] for one in stated) / len(stated) for split in splits}
+        means = _with_h({split: sum(one.values[split] for one in stated) / len(stated) for split in splits})
         sources = {one.source for one in stated}
         if len(sources) > 1:  # their notes are about single values
             sources = {source.partition(";")[0] for source in sources}
         source = f"average of the values of {' and '.join(sorted(sources))}"
         source += f"; {H_OF_MEANS}" if "base" in means else ""
-        return Entry(_with_h(means), source, any(one.rerun for one in stated))
-
-    def disagreements(self, protocol: str, methods: list[str]) -> list[str]:
-        """One line for each stated H or average that does not follow, within rounding, from the other numbers."""
-        lines = []
-        for where, rows in self._rows.items():
-            if where[0] == protocol and where[1] in methods:
-                lines += self._disagreements(where, rows)
-        return lines
-
-    def _disagreements(self, where: tuple, rows: list) -> list[str]:
-        protocol, method, backbone, shots, _ = where
-        label = f"{method}, {rows[0].dataset}, {shots} shots"
-        stated = [
-            ({row.split: row.value for row in rows if row.source == source}, source)
-            for source in dict.fromkeys(row.source for row in rows)
-        ]
-        lines = []
-        for values, source in stated:
-            lines += _differing(label, values, _with_h({**values, "H": None}), source, "its base and new make")
-        is_average = rows[0].dataset == AVERAGE
-        if is_average and (computed := self.average(protocol, method, backbone, shots, self.averaged(protocol))):
-            for values, source in stated:
-                lines += _differing(label, values, computed.values, source, "the values per data set make")
-        return lines
+        if printed and any(abs(printed.values.get(split, mean) - mean) > ROUNDING for split, mean in means.items()):
+            values = ", ".join(f"{split} {value:.2f}" for split, value in printed.values.items())
+            source += f"; {printed.source.partition(';')[0]} states {values}"
+        return Entry(means, source, any(one.rerun for one in stated))
 
 
 def _with_h(values: dict) -> dict[str, float]:
     if values.get("H") is None and "base" in values and "new" in values:
         return values | {"H": harmonic_mean(values["base"], values["new"])}
     return {split: value for split, value in values.items() if value is not None}
-
-
-def _differing(label: str, stated: dict, computed: dict, source: str, how: str) -> list[str]:
-    return [
-        f"{label}: {source} states {split} {value:.2f}, {how} {computed[split]:.2f}"
-        for split, value in stated.items()
-        if split in computed and _differs(value, computed[split])
-    ]
-
-
-def _differs(stated: float, computed: float | None) -> bool:
-    return computed is None or abs(stated - computed) > _ROUNDING

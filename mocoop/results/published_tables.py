@@ -9,17 +9,16 @@ from mocoop.errors import DataError
 from mocoop.protocol import BASE_NEW, CURVE, PROTOCOLS
 from mocoop.registry import listed
 from mocoop.results import published
-from mocoop.results.aggregate import AVERAGE, ENTRY, SOURCE_MARK
 from mocoop.results.coop_logs import LOG_MARK
 from mocoop.results.published import KNOWLEDGE, Entry, PublishedNumbers, published_method
-from mocoop.results.tables import SPREADS, Cell, Table, best_two, cells, entry_namer, shots_name
+from mocoop.results.render import Cell, Table
+from mocoop.results.runs import ENTRY
+from mocoop.results.stats import AVERAGE, SOURCE_MARK, measured, std_of
+from mocoop.results.tables import SPREADS, best_two, cells, entry_namer, shots_name
 
 BACKBONE = "ViT-B/16"
-H_NOTE = "H is that of the base and the new accuracy beside it, unless a line above says otherwise."
+H_NOTE = "H is that of the base and the new accuracy beside it, unless its source says otherwise."
 RERUN_MARK = "†"
-_ACCURACY = [("mean", "std", "Accuracy", "all")]  # a summary's columns, their name, the split of published numbers
-_BASE_NEW = [("base", "base_std", "Base", "base"), ("new", "new_std", "New", "new"), ("h", "h_std", "H", "H")]
-_MEASURES = {name: _BASE_NEW if one.measure == BASE_NEW else _ACCURACY for name, one in PROTOCOLS.items()}
 
 
 class Footnotes:
@@ -34,8 +33,8 @@ class Footnotes:
 
     def lines(self) -> list[str]:
         reruns = any(rerun for _, rerun in self._marks)
-        told = [f"{RERUN_MARK} A rerun: not measured by the method's authors."] if reruns else []
-        return [f"{mark} {source}" for (source, _), mark in self._marks.items()] + told
+        explained = [f"{RERUN_MARK} A rerun: not measured by the method's authors."] if reruns else []
+        return [f"{mark} {source}" for (source, _), mark in self._marks.items()] + explained
 
 
 def beside_table(
@@ -53,26 +52,26 @@ def beside_table(
     as ours. Raises DataError for a method that no source has.
     """
     chosen = [_known(numbers, method) for method in methods or []]
-    measures = _MEASURES[protocol]
+    columns_of_ours, splits = measured(protocol), published.SPLITS[protocol]
     name, find = entry_namer(summary), _finder(summary, runs, protocol, numbers)
     footnotes = Footnotes()
     rows: list[list | None] = []
     for dataset, block in summary.groupby(level="dataset", sort=False):
         rows += [None] if rows else []
-        ours_by_entry = zip(*(cells(block, mean, std, spread) for mean, std, _, _ in measures))
+        ours_by_entry = zip(*(cells(block, column, std_of(column), spread) for column in columns_of_ours))
         for (_, *entry), ours in zip(block.index, ours_by_entry):
             for method in chosen or [published_method(entry[0].removesuffix(LOG_MARK))]:
                 found = find(dataset, tuple(entry), method)
-                theirs = [_cell(found, split) for *_, split in measures]
+                theirs = [_cell(found, split) for split in splits]
                 source = footnotes.mark([found]) or _why_none(numbers, method)
                 rows.append([dataset, name(entry), *ours, method, *theirs, *map(_difference, ours, theirs), source])
-    heads = [head for _, _, head, _ in measures]
+    heads = columns_of_ours.values()
     columns = ["Dataset", "Method", *heads, "Published", *(f"{head} (publ.)" for head in heads)]
     columns += [*(f"Δ {head}" for head in heads), "Source"]
     notes = [
         f"{SPREADS[spread]} Δ: ours less the published number, which has no spread.",
         *footnotes.lines(),
-        *_closing_notes(protocol, [row[2 + len(measures)] for row in filter(None, rows)]),
+        *_closing_notes(protocol, [row[2 + len(splits)] for row in filter(None, rows)]),
     ]
     return Table("Beside published numbers", columns, rows, notes, spread)
 
@@ -86,7 +85,7 @@ def published_table(
 ) -> Table:
     """The published numbers of a protocol on their own, with averages computed over `datasets` (default: all).
 
-    Where a source states otherwise is said below. Raises DataError if there is nothing, or for an unknown method.
+    Raises DataError if there is nothing, or for an unknown method.
     """
     found = numbers.frame[(numbers.frame["protocol"] == protocol) & (numbers.frame["backbone"] == backbone)]
     names = [_known(numbers, method) for method in methods or _in_order(found["method"].unique())]
@@ -107,8 +106,7 @@ def published_table(
     if found.empty or not rows:
         raise DataError(f"got no published number of {protocol} with {backbone}, expected some; see --published-csv")
     notes = ["Averages are computed of the values per data set. Bold: highest of its block."]
-    notes += [*footnotes.lines(), *numbers.disagreements(protocol, names)]
-    notes += _closing_notes(protocol, names)
+    notes += [*footnotes.lines(), *_closing_notes(protocol, names)]
     return Table(
         f"Published, {protocol}, {backbone}",
         ["Dataset", "Method", *(head for head, *_ in columns), "Source"],
@@ -118,8 +116,8 @@ def published_table(
 
 
 def _closing_notes(protocol: str, methods: list[str]) -> list[str]:
-    told = [f"{name} also uses: {KNOWLEDGE[name]}" for name in dict.fromkeys(methods) if name in KNOWLEDGE]
-    return [*told, *([H_NOTE] if PROTOCOLS[protocol].measure == BASE_NEW else [])]
+    used = [f"{name} also uses: {KNOWLEDGE[name]}" for name in dict.fromkeys(methods) if name in KNOWLEDGE]
+    return [*used, *([H_NOTE] if PROTOCOLS[protocol].measure == BASE_NEW else [])]
 
 
 def _layout(protocol: str, found: pd.DataFrame, methods: list[str]) -> tuple[list, list]:
@@ -134,7 +132,9 @@ def _layout(protocol: str, found: pd.DataFrame, methods: list[str]) -> tuple[lis
         for method in methods
         for number in shots[method]
     ]
-    return learners, [(head, split, None) for _, _, head, split in _MEASURES[protocol]]
+    return learners, [
+        (head, split, None) for head, split in zip(measured(protocol).values(), published.SPLITS[protocol])
+    ]
 
 
 def _published_rows(dataset: str, block: list, columns: list, footnotes: Footnotes, numbers: PublishedNumbers) -> list:

@@ -22,6 +22,7 @@ from mocoop.versions import installed_versions
 
 FORMAT = 1
 FILE_NAME = "result.json"
+TRANSDUCED = "transduced"  # the folder in a run's of what was put on top of it
 EDGE = 1024  # bytes of a record's beginning and end that say its status and times
 STATUSES = ("running", "done", "failed")
 # What may change when a run goes on in its folder: where things lie, and how it is watched.
@@ -32,6 +33,7 @@ CHANGEABLE_KEYS = (
     "DATASET.FOLDER.READ",
     "VERBOSE",
     "DATALOADER.NUM_WORKERS",
+    "DATALOADER.DECODED_MB",
     "TRAIN.PRINT_FREQ",
     "TRAIN.CHECKPOINT_FREQ",
     "TRAIN.CHECKPOINT_STEPS",
@@ -76,25 +78,21 @@ _MEASURED: dict[str, Kind] = {
     "peak_memory_mb": _NUMBER,
     "finished": str,
 }
-_OPTIONAL: dict[str, type] = {  # what a record may lack, or have as null
-    "weights_sha256": str,  # of what was learned
-    "clip_sha256": str,  # of the backbone's weights
-    "test_sha256": str,  # of the list of test images, if they lie below the data root
-    "train_per_class": list,  # the fewest and the most images that a class was trained on
-    "precision": dict,  # of "train" and "test"
-    "knowledge": list,  # what training used beyond images and names of the trained classes
-    "zero_shot": dict,  # how the method compares with what it started from
-    "command": dict,  # what train.py was asked to do
-    "ranks": int,
-    "routing": dict,  # of mocoop.results.routing, for methods that route
-    "error": str,  # why a run failed
-}
-_ITEMS: dict[str, tuple[Kind, str]] = {  # what a list or the values of a dict of _OPTIONAL are
-    "train_per_class": (int, "two numbers"),
-    "precision": (str, "a text for each of train and test"),
-    "knowledge": (str, "a list of texts"),
-    "zero_shot": (_NUMBER, "numbers"),
-    "command": ((str, int, type(None)), "plain values"),
+_OPTIONAL: dict[str, tuple[type, Kind | None, str]] = {
+    # what a record may lack, or have as null: its kind, that of its items, and both in words
+    "weights_sha256": (str, None, "str"),  # of what was learned
+    "clip_sha256": (str, None, "str"),  # of the backbone's weights
+    "test_sha256": (str, None, "str"),  # of the list of test images, if they lie below the data root
+    "train_per_class": (list, int, "two numbers"),  # the fewest and the most images that a class was trained on
+    "precision": (dict, str, "a text for each of train and test"),
+    "knowledge": (list, str, "a list of texts"),  # what training used beyond images and names of the trained classes
+    "zero_shot": (dict, _NUMBER, "numbers"),  # how the method compares with what it started from
+    "command": (dict, (str, int, type(None)), "plain values"),  # what train.py was asked to do
+    "ranks": (int, None, "int"),
+    "timings": (dict, _NUMBER, "numbers"),  # seconds by part, of mocoop.timings
+    "routing": (dict, None, "dict"),  # of mocoop.results.routing, for methods that route
+    "transduction": (dict, None, "dict"),  # what saw test images together (mocoop.transduce), and which
+    "error": (str, None, "str"),  # why a run failed
 }
 _CLASS: dict[str, Kind] = {"label": int, "classname": str, "total": int, "correct": int}
 _ROUTERS: dict[str, Kind] = {"load": list, "agreement": (int, float), "accuracy": dict}
@@ -105,6 +103,9 @@ _ROUTING: dict[str, Kind] = {
     "chosen_by_domain": dict,
     "domain_in_top_k": _NUMBER,
 }
+
+
+_TRANSDUCTION: dict[str, Kind] = {"with": str, "label": str, "seen": str, "settings": dict, "batch": int}
 
 
 def build_record(config: Mapping, **measured: Any) -> dict:
@@ -185,6 +186,8 @@ def validate_record(record: object, where: str | Path) -> None:
     if record.get("routing") is not None:
         _check_fields(record["routing"], _ROUTING, f"{where}: routing: ", "a method that routes")
         _check_routers(record["routing"], f"{where}: routing: ")
+    if record.get("transduction") is not None:
+        _check_fields(record["transduction"], _TRANSDUCTION, f"{where}: transduction: ", "a run of mocoop transduce")
     _check_fields(record["metrics"], {"accuracy": _NUMBER}, f"{where}: metrics: ", "a run that is done")
     for name, value in record["metrics"].items():
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 100 + 1e-9:
@@ -192,13 +195,15 @@ def validate_record(record: object, where: str | Path) -> None:
 
 
 def _check_optional(record: dict, where: str | Path) -> None:
-    given = {field: kind for field, kind in _OPTIONAL.items() if record.get(field) is not None}
-    for field, (kind, words) in _ITEMS.items():
-        values = record[field] if field in given else _OPTIONAL[field]()
-        items = values.values() if isinstance(values, dict) else values
-        if not isinstance(values, _OPTIONAL[field]) or not all(isinstance(item, kind) for item in items):
-            raise DataError(f"{where}: got {field} = {quoted(values)}, expected {words}")
-    _check_fields(record, given, f"{where}: ", "a run")
+    for field, (kind, of_items, words) in _OPTIONAL.items():
+        value = record.get(field)
+        if value is None:
+            continue
+        good = isinstance(value, kind) and not isinstance(value, bool)
+        if good and of_items is not None:
+            good = all(isinstance(item, of_items) for item in (value.values() if kind is dict else value))
+        if not good:
+            raise DataError(f"{where}: got {field} = {quoted(value)}, expected {words}")
 
 
 def _check_routers(routing: dict, where: str) -> None:
@@ -261,7 +266,7 @@ def config_sha256(config: Mapping, trains: bool = True) -> str:
 
     Of `used_config`, without the seed, where things lie and how the run is watched (CHANGEABLE_KEYS); of any other
     absolute path only its last part counts. Records of earlier versions hold a hash over more keys: whoever compares
-    runs takes it of their `config` anew (`mocoop.results.collect`), so that old and new ones compare.
+    runs takes it of their `config` again (`mocoop.results.runs`), so that old and new ones compare.
     """
     text = json.dumps(portable_config(config, trains), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,12 +1,42 @@
-"""A table as markdown, csv or LaTeX."""
+"""A table: rows of labels and cells, and how it is printed as markdown, csv or LaTeX."""
 
 import csv
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 
-from mocoop.results.tables import Cell, Table
+
+@dataclass(frozen=True)
+class Cell:
+    """A mean in percent with its spread over seeds; NaN for what is not there.
+
+    spread: None for a number that has none, such as one from a paper. rank: 1 best, 2 second, else 0. signed: the
+    number is a difference.
+    """
+
+    mean: float
+    spread: float | None = float("nan")
+    rank: int = 0
+    signed: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """rows: a list of labels (str) and Cells for each; a row of None separates blocks. spread: which one cells have."""
+
+    title: str
+    columns: list[str]
+    rows: Sequence[list | None]
+    notes: list[str] = field(default_factory=list)
+    spread: str = "std"
+
+    @property
+    def has_second(self) -> bool:
+        """Whether a cell is marked as the second best."""
+        return any(isinstance(item, Cell) and item.rank == 2 for row in filter(None, self.rows) for item in row)
+
 
 GAP = "–"
 NARROWEST = 3  # characters that the rule below a column's name needs

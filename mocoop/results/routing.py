@@ -15,8 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from mocoop.errors import DataError
-from mocoop.results.predictions import FILE_NAME as PREDICTIONS
-from mocoop.results.predictions import answers_of
+from mocoop.results.csv_files import PREDICTIONS, answers_of
 from mocoop.results.record import FILE_NAME as RECORD_NAME
 from mocoop.results.record import ROUTERS, read_record
 
@@ -229,7 +228,6 @@ def strongest_images(predictions: pd.DataFrame, expert: str, count: int) -> pd.D
 
 def concentration(shares: pd.DataFrame) -> pd.Series:
     """Per row: 1 where all images have the same experts, 0 where every expert is chosen equally often."""
-    parts = shares.div(shares.sum(axis=1), axis=0).to_numpy()
-    logs = np.log(parts, out=np.zeros_like(parts), where=parts > 0)
+    parts = shares.div(shares.sum(axis=1), axis=0)
     even = np.log(shares.shape[1]) if shares.shape[1] > 1 else 1.0
-    return pd.Series(1.0 + (parts * logs).sum(axis=1) / even, index=shares.index)
+    return pd.Series(1.0 - gate_entropies(parts) / even, index=shares.index)

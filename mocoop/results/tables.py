@@ -4,68 +4,90 @@ Functions that build one take the runs, the seeds that are expected (default: al
 seeds is given: a key of SPREADS.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from mocoop.protocol import TRAINED
+from mocoop.errors import DataError
+from mocoop.protocol import BASE_NEW, PROTOCOLS, TRAINED, TRANSFER
 from mocoop.registry import listed
-from mocoop.results.aggregate import (
+from mocoop.results.agreement import Marks, apart
+from mocoop.results.calibration import read_calibration
+from mocoop.results.record import FILE_NAME, read_record
+from mocoop.results.render import Cell, Table
+from mocoop.results.routing import chance_in_top_k
+from mocoop.results.runs import ALL_SHOTS, ENTRY, KNOWLEDGE, WEIGHTS
+from mocoop.results.stats import (
     AVERAGE,
-    ENTRY,
+    BASE_NEW_COLUMNS,
     SOURCE_MARK,
     base_to_new,
     interval,
+    measured,
     mixed_settings,
     over_seeds,
     rank,
     seed_matrix,
+    seeds_needed,
+    std_of,
+    summarise,
     transfer,
 )
-from mocoop.results.agreement import Marks
-from mocoop.results.collect import ALL_SHOTS, KNOWLEDGE
-from mocoop.results.routing import chance_in_top_k
 
-BASE_NEW_COLUMNS = {"base": "Base", "new": "New", "h": "H"}
 PHASE_NAMES = {"train_base": "base classes", "test_new": "new classes", "test_all": "base and new classes"}
 SPREADS = {
     "std": "Mean ± sample standard deviation over seeds, in percent.",
     "ci95": "Mean ± half the 95 % confidence interval over seeds (Student's t), in percent.",
 }
 H_NOTE = "H is the harmonic mean of the mean base and the mean new accuracy. Bold: highest mean of its block."
+AREA_NOTE = (
+    "Area: under the trade-off of base against new accuracy as one number is added to the scores of all new classes, "
+    "in percent of the square."
+)
+AVERAGES_NOTE = (
+    "H of means: the harmonic mean of the average base and the average new accuracy, as in most papers. Mean of H: the "
+    "average over data sets and seeds of each one's H. Spread over sets: the standard deviation of their H."
+)
+CALIBRATION_NOTE = (
+    "ECE: expected calibration error, as it is, and with logits divided by a temperature that was fitted on the "
+    "training images (and is no percentage)."
+)
 ROUTING_NOTE = "How often the expert of an image's true style is among the router's top-k; by chance in {chance} %."
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A mean in percent with its spread over seeds; NaN for what is not there.
+def protocol_tables(
+    runs: pd.DataFrame, protocol: str, seeds: list[int] | None = None, spread: str = "std"
+) -> list[Table]:
+    """The tables of a protocol, of their own for runs that may not share one (`agreement.apart`).
 
-    spread: None for a number that has none, such as one from a paper. rank: 1 best, 2 second, else 0. signed: the
-    number is a difference.
+    Arguments as in `tables`; without `seeds`, each expects those that occur in it.
     """
-
-    mean: float
-    spread: float | None = float("nan")
-    rank: int = 0
-    signed: bool = False
+    parts = [titled(tables_of_part(part, protocol, seeds, spread), what) for what, part in apart(runs)]
+    return [table for tables in parts for table in tables]
 
 
-@dataclass(frozen=True)
-class Table:
-    """rows: a list of labels (str) and Cells for each; a row of None separates blocks. spread: which one cells have."""
+def titled(tables: list[Table], what: str) -> list[Table]:
+    """The tables with what sets their runs apart in their titles, if anything does."""
+    return [replace(table, title=f"{table.title}, {what}") for table in tables] if what else tables
 
-    title: str
-    columns: list[str]
-    rows: Sequence[list | None]
-    notes: list[str] = field(default_factory=list)
-    spread: str = "std"
 
-    @property
-    def has_second(self) -> bool:
-        """Whether a cell is marked as the second best."""
-        return any(isinstance(item, Cell) and item.rank == 2 for row in filter(None, self.rows) for item in row)
+def tables_of_part(
+    runs: pd.DataFrame, protocol: str, seeds: list[int] | None = None, spread: str = "std"
+) -> list[Table]:
+    """`protocol_tables` of runs that may share a table; a curve has one of all numbers of shots, and one of each."""
+    measure, title = PROTOCOLS[protocol].measure, PROTOCOLS[protocol].title
+    seeds = sorted(runs["seed"].unique()) if seeds is None else seeds
+    if measure == BASE_NEW:
+        routes = runs["domain_in_top_k"].notna().any()
+        return [base_new_table(runs, seeds, spread, title), *([routing_table(runs, seeds, spread)] if routes else [])]
+    if measure == TRANSFER:
+        return [transfer_table(runs, seeds, title, spread)]
+    shots = list(runs.groupby("shots"))
+    singles = [accuracy_table(part, seeds, f"Few-shot, {shots_name(number)}", spread) for number, part in shots]
+    return [few_shot_table(runs, seeds, spread), *(singles if len(singles) > 1 else [])]
 
 
 def base_new_table(
@@ -74,14 +96,60 @@ def base_new_table(
     """Base, new and H of each dataset and of their average, for runs of protocol base2new or base2new_all."""
     summary = base_to_new(runs, seeds)
     name, marks = _marked_namer(summary, runs)
+    shown = BASE_NEW_COLUMNS | ({"area": "Area"} if summary["area"].notna().any() else {})
     rows: list[list | None] = []
     for dataset, block in summary.groupby(level="dataset", sort=False):
-        columns = [cells(block, column, f"{column}_std", spread, marks) for column in BASE_NEW_COLUMNS]
+        columns = [cells(block, column, f"{column}_std", spread, marks) for column in shown]
         names = [name(index[1:], dataset) for index in block.index]
         rows += [None] if rows else []
         rows += [[dataset, *row] for row in zip(names, *columns)]
-    notes = _notes(runs, f"{SPREADS[spread]} {H_NOTE}", base_new_gaps(summary), marks)
-    return Table(title, ["Dataset", "Method", *BASE_NEW_COLUMNS.values()], rows, notes, spread)
+    first = f"{SPREADS[spread]} {H_NOTE}" + f" {AREA_NOTE}" * ("area" in shown)
+    notes = _notes(runs, first, base_new_gaps(summary), marks)
+    return Table(title, ["Dataset", "Method", *shown.values()], rows, notes, spread)
+
+
+def averages_table(runs: pd.DataFrame, seeds: list[int] | None = None, spread: str = "std") -> Table | None:
+    """Both averages of H over the data sets, and how far these lie apart; None for runs of a single one."""
+    summary = base_to_new(runs, seeds)
+    if AVERAGE not in summary.index.unique("dataset") or summary.xs(AVERAGE, level="dataset")["h"].isna().all():
+        return None
+    (name, marks), average = _marked_namer(summary, runs), summary[summary.index.get_level_values("dataset") == AVERAGE]
+    columns = [cells(average, column, f"{column}_std", spread, marks) for column in ("h", "mean_h")]
+    own = summary.drop(AVERAGE, level="dataset")
+    found = [own.xs(index[1:], level=ENTRY)["h"] for index in average.index]
+    spreads = [Cell(float(h.std(skipna=False)), None) for h in found]
+    ends = [_ends(h) for h in found]
+    rows = [list(row) for row in zip([name(index[1:]) for index in average.index], *columns, spreads, ends)]
+    sets = own.index.unique("dataset")
+    heads = ["Method", "H of means", "Mean of H", "Spread over sets", "Lowest and highest"]
+    return Table(f"Averages over {len(sets)} data sets", heads, rows, [f"{SPREADS[spread]} {AVERAGES_NOTE}"], spread)
+
+
+def _ends(h: pd.Series) -> str:
+    if h.isna().any():
+        return "–"
+    return f"{h.idxmin()} {h.min():.2f}, {h.idxmax()} {h.max():.2f}"
+
+
+def calibration_table(runs: pd.DataFrame, seeds: list[int] | None = None, spread: str = "std") -> Table:
+    """Expected calibration errors of tests, before and after the temperature that `mocoop calibrate` kept."""
+    found = [read_calibration(folder, weights) for folder, weights in zip(runs["folder"].fillna(""), runs[WEIGHTS])]
+    runs = runs.assign(
+        ece_scaled=[one.ece_scaled if one else np.nan for one in found],
+        temperature=[one.temperature if one else np.nan for one in found],
+    )
+    columns = {"ece": "ECE", "ece_scaled": "ECE scaled", "temperature": "Temperature"}
+    rows: list[list | None] = []
+    for phase, part in runs.groupby("phase", sort=False):
+        parts = [over_seeds(seed_matrix(part, seeds, column, averaged=[])) for column in columns]
+        name = entry_namer(parts[0])
+        for index in parts[0].index:
+            values = [unranked(summary.loc[[index]], spread)[0] for summary in parts]
+            rows.append([index[0], PHASE_NAMES.get(phase, phase), name(index[1:]), *values])
+    lacking = sum(one is None for one in found)
+    notes = [f"{SPREADS[spread]} {CALIBRATION_NOTE}"]
+    notes += [f"{lacking} of {len(found)} runs have no temperature: mocoop calibrate RUN fits one"] if lacking else []
+    return Table("Calibration", ["Dataset", "Images", "Method", *columns.values()], rows, notes, spread)
 
 
 def ablation_table(runs: pd.DataFrame, labels: dict, seeds: list[int] | None = None, spread: str = "std") -> Table:
@@ -161,7 +229,21 @@ def _columns_of_datasets(summary: pd.DataFrame, runs: pd.DataFrame, title: str, 
 
 
 def _notes(runs: pd.DataFrame, first: str, gaps: list[str], marks: Marks) -> list[str]:
-    return [first, *marks.lines(), *gaps, *too_few_notes(runs), *mixed_settings(runs), *knowledge_notes(runs)]
+    known = [*too_few_notes(runs), *mixed_settings(runs), *knowledge_notes(runs), *_orders_notes(runs)]
+    return [first, *marks.lines(), *gaps, *known]
+
+
+def _orders_notes(runs: pd.DataFrame) -> list[str]:
+    """One line on the orders of test images that numbers are means over."""
+    several = runs[runs["orders"] > 1]
+    if several.empty:
+        return []
+    counts = " or ".join(str(int(count)) for count in sorted(several["orders"].unique()))
+    deviation = float((several["orders_std"].astype(float) ** 2).mean() ** 0.5)
+    return [
+        f"Each seed's number is the mean over {counts} orders of its test images, whose accuracies have a standard "
+        f"deviation of {deviation:.2f}."
+    ]
 
 
 def _marked_namer(summary: pd.DataFrame, runs: pd.DataFrame) -> tuple[Callable[..., str], Marks]:
@@ -237,12 +319,12 @@ def too_few_notes(runs: pd.DataFrame) -> list[str]:
 
 def knowledge_notes(runs: pd.DataFrame) -> list[str]:
     """One line for each method whose training used more than images and names of the trained classes: what that is."""
-    told = runs[runs["phase"].isin(TRAINED)].dropna(subset=KNOWLEDGE)  # a test on new classes does not know
-    told = {entry: part[KNOWLEDGE].unique() for entry, part in told.groupby(["method", "cfg"])}
-    several = pd.Series([method for method, _ in told]).duplicated(keep=False)
+    trained = runs[runs["phase"].isin(TRAINED)].dropna(subset=KNOWLEDGE)  # a test on new classes does not know
+    used = {entry: part[KNOWLEDGE].unique() for entry, part in trained.groupby(["method", "cfg"])}
+    several = pd.Series([method for method, _ in used]).duplicated(keep=False)
     return [
-        f"{method}{f' {cfg}' if twice else ''} also uses: {' or '.join(told[method, cfg])}"
-        for (method, cfg), twice in sorted(zip(told, several), key=lambda item: rank(item[0]))
+        f"{method}{f' {cfg}' if twice else ''} also uses: {' or '.join(used[method, cfg])}"
+        for (method, cfg), twice in sorted(zip(used, several), key=lambda item: rank(item[0]))
     ]
 
 
@@ -272,3 +354,61 @@ def gaps(summary: pd.DataFrame, columns: dict[str, str] | None = None, unseen: s
                 seeds = ", ".join(map(str, row[column]))
                 lines.append(f"{label}: no {phase} result for seed {seeds}".replace("  ", " "))
     return lines + [line for of_method in bound.values() for line in of_method]
+
+
+def per_class_tables(runs: pd.DataFrame, seeds: list[int] | None = None, spread: str = "std") -> list[Table]:
+    """A row per class in label order, a column per method. Raises DataError if no run says its classes.
+
+    runs: of `collect`; those without a result.json are left out.
+    """
+    recorded = runs[[isinstance(folder, str) and (Path(folder) / FILE_NAME).exists() for folder in runs["folder"]]]
+    if recorded.empty:
+        raise DataError(f"got no run with a {FILE_NAME}, expected one; a log.txt does not say its classes")
+    seeds = sorted(runs["seed"].unique()) if seeds is None else seeds
+    parts = recorded.groupby(["phase", "dataset"], sort=False)
+    return [_per_class_table(f"{dataset}, {phase}, per class", part, seeds, spread) for (phase, dataset), part in parts]
+
+
+def _per_class_table(title: str, runs: pd.DataFrame, seeds: list[int], spread: str) -> Table:
+    classes = pd.DataFrame([row for run in runs.to_dict("records") for row in _rows_of_classes(run)])
+    summary = over_seeds(seed_matrix(classes, seeds, averaged=[]))
+    images = classes.groupby("dataset")["total"].max()
+    name, rows = entry_namer(summary), []
+    for key, block in summary.groupby(level="dataset", sort=False):
+        rows.append([key.partition(" ")[2], str(images[key]), *cells(block, "mean", "std", spread)])
+    names = [name(index[1:]) for index in block.index]
+    notes = [f"{SPREADS[spread]} Bold: highest mean of its row.", *gaps(over_seeds(seed_matrix(runs, seeds)))]
+    return Table(title, ["Class", "Images", *names], rows, notes, spread)
+
+
+def _rows_of_classes(run: dict) -> list[dict]:
+    """A row for each class of the run; what sets it apart, its label and name, stands in place of the data set."""
+    rows = read_record(Path(run["folder"]) / FILE_NAME)["per_class"]
+    return [run | {"dataset": f"{row['label']:06d} {row['classname']}", **row} for row in rows]
+
+
+SEEDS_NOTE = (
+    "Seeds of each of two methods that differ by one point, so that a paired t test over seeds sees it in 80 % of the "
+    "cases (5 %, two-sided). In brackets: the deviation over seeds, of all methods that learn taken together. The test "
+    "images are taken as they are."
+)
+
+
+def seeds_table(runs: pd.DataFrame, protocol: str, seeds: list[int] | None = None) -> Table | None:
+    """How many seeds a difference of one point needs, a row per dataset; None where no method has several seeds."""
+    summary = summarise(runs, protocol, seeds).drop(AVERAGE, level="dataset", errors="ignore")
+    summary = summary[summary.index.get_level_values("shots") != 0]
+    columns = measured(protocol)
+    deviations = (summary[list(map(std_of, columns))] ** 2).groupby(level="dataset", sort=False).mean() ** 0.5
+    deviations = deviations.dropna(how="all")
+    if deviations.empty:
+        return None
+    rows = [[dataset, *map(_needed, row)] for dataset, row in zip(deviations.index, deviations.to_numpy())]
+    return Table("Seeds for one point", ["Dataset", *columns.values()], rows, [SEEDS_NOTE])
+
+
+def _needed(deviation: float) -> str:
+    if pd.isna(deviation):
+        return "–"
+    seeds = seeds_needed(deviation)
+    return f"{seeds or 'over 1000'} ({deviation:.2f})"

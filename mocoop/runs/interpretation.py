@@ -6,8 +6,10 @@ norm reach, and, where a vector started from a word, how far it has moved from i
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import cast
 
+import pandas as pd
 import torch
 from torch import Tensor
 from yacs.config import CfgNode
@@ -16,16 +18,16 @@ from mocoop.clip.openai import TOKENIZER
 from mocoop.clip.prompts import readable
 from mocoop.clip.templates import split_template
 from mocoop.clip.tokenizer import Tokenizer
-from mocoop.errors import ConfigError
+from mocoop.errors import ConfigError, DataError, MocoopError
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.cocoop import CoCoOp
 from mocoop.methods.coop import words_context
 from mocoop.methods.mixture import Mixture
 from mocoop.methods.mocoop.method import MoCoOp, initial_contexts
-from mocoop.runs.trained_run import TrainedRun
+from mocoop.results.routing import Spread, over_seeds
+from mocoop.runs.trained_run import TrainedRun, load_run
 
 DIRECTIONS = 300  # random vectors of the baseline
-
 MEANING = (
     "What this can mean: which word a context vector would be rounded to, and whether it lies nearer to a word than a "
     "random vector of its length does. What it cannot mean: that the prompt says that word. A vector that started at "
@@ -189,3 +191,33 @@ def _split(expert: str, vectors: Tensor, start: Tensor | None, words: list[str] 
 
 def _words(text: str, tokenizer: Tokenizer) -> list[str]:
     return [tokenizer.text_of(token) for token in tokenizer.encode(readable(text))]
+
+
+@torch.no_grad()
+def expert_similarity(folder: str | Path) -> pd.DataFrame:
+    """The (E, E) table of the run that was trained in `folder`, over its own classes, named by the experts.
+
+    Raises DataError where the method has no experts; CheckpointError or ConfigError as `load_run`, which downloads
+    no weights.
+    """
+    run = load_run(folder)
+    if not run.group_names:
+        raise DataError(f"{folder}: {run.cfg.TRAINER.NAME} has no experts, expected a run of MoCoOp")
+    with run.precision.autocast():
+        features = run.method.class_features().float()  # (E, C, D), normalised
+    cosines = torch.einsum("ecd,gcd->egc", features, features).mean(-1)  # (E, E)
+    return pd.DataFrame(cosines.cpu().numpy(), run.group_names, run.group_names)
+
+
+def similarities_by_dataset(runs: pd.DataFrame) -> tuple[dict[str, Spread], list[str]]:
+    """`expert_similarity` of the trained runs (rows of `collect`), over the seeds of each dataset; and what failed."""
+    tables: dict[str, list[pd.DataFrame]] = {}
+    problems = []
+    for run in runs.itertuples():
+        try:
+            table = expert_similarity(run.folder)
+        except MocoopError as error:
+            problems.append(str(error))
+        else:
+            tables.setdefault(run.dataset, []).append(table)
+    return {dataset: over_seeds(found) for dataset, found in tables.items()}, problems

@@ -1,23 +1,107 @@
 """The page in gradio: boxes for images and class names, the pictures, and the answers for the one that is chosen.
 
-gradio is imported when a page is built, after `quiet_gradio` has told it to stay on this machine.
+gradio is imported when a page is built, after `quiet_gradio` has told it to stay on this machine. What the page shows
+is HTML of templates, which escape everything that comes from files and visitors.
 """
 
 import contextlib
 import importlib.util
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from mocoop.errors import ConfigError, MocoopError
+import jinja2
+
+from mocoop.errors import ConfigError, MocoopError, one_line
 from mocoop.images import IMAGE_SUFFIXES
-from mocoop.serve import view
-from mocoop.serve.session import Seen, Session
+from mocoop.runs.trained_run import TrainedRun
+from mocoop.serve.session import Answer, AnsweredImage, Expert, Session
 
 if TYPE_CHECKING:
     from gradio import Blocks
     from gradio.themes import Base
+
+
+_LOADER = jinja2.PackageLoader("mocoop.serve", "template")
+_ENVIRONMENT = jinja2.Environment(
+    loader=_LOADER,
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=jinja2.StrictUndefined,
+)
+
+
+def asset(name: str) -> str:
+    """A file of the template folder as text."""
+    return _LOADER.get_source(_ENVIRONMENT, name)[0]
+
+
+def heading(runs: Sequence[TrainedRun]) -> str:
+    """The page's head: which runs answer."""
+    return _ENVIRONMENT.get_template("heading.html").render(runs=[(title(run), facts(run)) for run in runs])
+
+
+def title(run: TrainedRun) -> str:
+    return one_line(f"{run.method.entry.name} on {run.cfg.DATASET.NAME}", 80)
+
+
+def facts(run: TrainedRun) -> str:
+    """What tells a run from others of its method and data."""
+    shots = [f"{run.cfg.DATASET.NUM_SHOTS} shots"] if run.checkpoint and run.cfg.DATASET.NUM_SHOTS > 0 else []
+    experts = [f"{len(run.group_names)} experts"] if run.group_names else []
+    backbone = run.cfg.MODEL.BACKBONE.NAME.rsplit("/", 1)[-1] if "." in run.cfg.MODEL.BACKBONE.NAME else None
+    return " · ".join([f"CLIP {backbone or run.cfg.MODEL.BACKBONE.NAME}", *shots, *experts, f"seed {run.cfg.SEED}"])
+
+
+def notice(text: str, is_error: bool = False) -> str:
+    """One line above the answers; empty for an empty text."""
+    return _ENVIRONMENT.get_template("notice.html").render(text=one_line(text, 500), is_error=is_error) if text else ""
+
+
+def caption(seen: AnsweredImage) -> str:
+    """What stands below a picture among others."""
+    name, probability = seen.answers[0].classes[0]
+    return f"{'' if seen.agreed else '≠ '}{one_line(name, 40)} {100 * probability:.0f}\u00a0%"
+
+
+def summary(images: Sequence[AnsweredImage]) -> str:
+    """How many images there are, and for two runs, on how many they agree."""
+    if len(images) == 1:
+        return "1 image."
+    agreed = f"; both runs name the same class for {sum(seen.agreed for seen in images)}"
+    return f"{len(images)} images{agreed if len(images[0].answers) > 1 else ''}. Choose one to see why."
+
+
+def details(seen: AnsweredImage, runs: Sequence[TrainedRun]) -> str:
+    """The answers to one image, a card for each run."""
+    cards = [(title(run), facts(run), answer, why(answer)) for run, answer in zip(runs, seen.answers)]
+    return _ENVIRONMENT.get_template("answers.html").render(seen=seen, cards=cards, bar=bar)
+
+
+def why(answer: Answer) -> str:
+    """Who answered, and whether the groups' own similarity would have chosen the same; empty without experts."""
+    if not answer.experts:
+        return ""
+    chosen = [expert for expert in answer.experts if expert.weight is not None]
+    nearest = sorted(answer.experts, key=lambda expert: -expert.similarity)[: len(chosen)]
+    shared = {expert.name for expert in chosen} & {expert.name for expert in nearest}
+    who = _and([f"{expert.name} ({100 * (expert.weight or 0):.0f} %)" for expert in chosen])
+    agreement = "the same" if len(shared) == len(chosen) else _and([expert.name for expert in nearest])
+    return f"{who} answered. Nearest by hand-written prompts: {agreement}."
+
+
+def bar(value: float, experts: Sequence[Expert]) -> float:
+    """Width in percent of a similarity's bar, from the least similar group to the most similar."""
+    values = [expert.similarity for expert in experts]
+    low, high = min(values), max(values)
+    return 100 * (value - low) / (high - low) if high > low else 100
+
+
+def _and(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
 
 HINT = "Images appear here once you drop some."
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif"]  # of the visitor's machine
@@ -88,8 +172,8 @@ def serve(session: Session, host: str = "127.0.0.1", port: int | None = None) ->
             max_file_size=LARGEST_FILE,
             app_kwargs={"middleware": middleware},
             theme=_theme(),
-            css=view.asset("style.css"),
-            head=f"<script>{view.asset('drop.js')}</script>",
+            css=asset("style.css"),
+            head=f"<script>{asset('drop.js')}</script>",
         )
     except OSError as error:
         raise ConfigError(f"the page cannot be served on {host}: {error}") from error
@@ -103,20 +187,20 @@ def build(session: Session) -> "Blocks":
     def show(paths: list[str], text: str) -> tuple:
         """Everything that the answers to some files change."""
         if not paths:
-            return paths, [], gr.Gallery(visible=False), view.notice(HINT), ""
+            return paths, [], gr.Gallery(visible=False), notice(HINT), ""
         try:
-            images, left_out = session.look(paths, session.names_in(text))
+            images, left_out = session.answer(paths, session.names_in(text))
         except MocoopError as error:
-            return paths, [], gr.Gallery(visible=False), view.notice(str(error), is_error=True), ""
-        gallery = gr.Gallery([(seen.picture, view.caption(seen)) for seen in images], visible=True, selected_index=0)
-        line = f"{view.summary(images)} {left_out}"
-        return paths, images, gallery, view.notice(line), view.details(images[0], session.runs)
+            return paths, [], gr.Gallery(visible=False), notice(str(error), is_error=True), ""
+        gallery = gr.Gallery([(seen.picture, caption(seen)) for seen in images], visible=True, selected_index=0)
+        line = f"{summary(images)} {left_out}"
+        return paths, images, gallery, notice(line), details(images[0], session.runs)
 
-    def choose(images: list[Seen], event: gr.SelectData) -> str:
-        return view.details(images[event.index], session.runs)
+    def choose(images: list[AnsweredImage], event: gr.SelectData) -> str:
+        return details(images[event.index], session.runs)
 
     with gr.Blocks(title="mocoop", analytics_enabled=False) as page:
-        gr.HTML(view.heading(session.runs), padding=False)
+        gr.HTML(heading(session.runs), padding=False)
         paths, images = gr.State([]), gr.State([])
         with gr.Row(elem_id="mc-body"):
             with gr.Column():
@@ -133,13 +217,13 @@ def build(session: Session) -> "Blocks":
                     use = gr.Button("Use these", variant="primary", min_width=120, elem_id="mc-use")
                     reset = gr.Button("Reset", min_width=120, elem_id="mc-reset")
             with gr.Column():
-                notice = gr.HTML(view.notice(HINT), padding=False)
+                line = gr.HTML(notice(HINT), padding=False)
                 gallery = gr.Gallery(
                     visible=False, columns=6, allow_preview=False, object_fit="contain", show_label=False,
                     buttons=[], elem_id="mc-gallery",
                 )  # fmt: skip
                 answers = gr.HTML(padding=False)
-        shown = [paths, images, gallery, notice, answers]
+        shown = [paths, images, gallery, line, answers]
         quietly = {"api_visibility": "private", "show_progress": "minimal"}
         for box in (files, folder):
             box.upload(show, [box, names], shown, **quietly).then(lambda: None, None, box, **quietly)

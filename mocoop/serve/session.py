@@ -1,23 +1,78 @@
-"""The runs that a page is about, over the class names that a visitor asks for, and what they say of files."""
+"""What a run says of images, and for a method that routes, what its router saw."""
 
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from PIL import Image
 
 from mocoop.errors import ConfigError, DataError
 from mocoop.images import is_image
+from mocoop.methods.mocoop.routed import RoutedMethod
+from mocoop.runs.prediction import probabilities
 from mocoop.runs.trained_run import TrainedRun, check_names
-from mocoop.serve.answers import Answer, ask
+
+TOP = 5
+
+
+@dataclass(frozen=True)
+class Expert:
+    """One expert, before one image.
+
+    Attributes:
+        weight: its gate weight; None where it was not among those that answered.
+        share: its part of the router's softmax over all experts, 0 to 1.
+        similarity: cosine of the image with its group's hand-written prompts for the predicted class.
+    """
+
+    name: str
+    weight: float | None
+    share: float
+    similarity: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """classes: (name, probability) of the most probable ones, best first. experts: highest share first, or none."""
+
+    classes: list[tuple[str, float]]
+    experts: list[Expert]
+
+
+@torch.no_grad()
+def answer_images(run: TrainedRun, images: Sequence[Image.Image]) -> list[Answer]:
+    """An answer for each image. Raises MocoopError where the weights give no numbers."""
+    output = run.predict(torch.stack([run.transform(image) for image in images]))
+    best = probabilities(run, output["logits"]).sort(dim=-1, descending=True, stable=True)
+    experts: list[list[Expert]] = [[] for _ in images]
+    if isinstance(run.method, RoutedMethod):
+        seen = output["image_features"]
+        with run.precision.autocast(testing=True):
+            similarity = run.method.group_similarity(seen, best.indices[:, 0].to(seen.device))
+        experts = _experts(run.group_names, output, similarity.float().cpu())
+    names = [[run.classnames[label] for label in labels[:TOP]] for labels in best.indices.tolist()]
+    return [Answer(list(zip(*row)), chosen) for *row, chosen in zip(names, best.values.tolist(), experts)]
+
+
+def _experts(names: Sequence[str], output: dict, similarity: torch.Tensor) -> list[list[Expert]]:
+    shares = output["router_logits"].float().softmax(-1).tolist()
+    rows = []
+    for i, chosen in enumerate(output["experts"].tolist()):
+        weights = dict(zip(chosen, output["gates"][i].float().tolist()))
+        values = zip(names, shares[i], similarity[i].tolist())
+        experts = [Expert(name, weights.get(e), share, near) for e, (name, share, near) in enumerate(values)]
+        rows.append(sorted(experts, key=lambda expert: -expert.share))
+    return rows
+
 
 MOST_IMAGES, MOST_NAMES, BATCH = 200, 2000, 32
 THUMBNAIL = (480, 480)  # pixels
 
 
 @dataclass(frozen=True)
-class Seen:
+class AnsweredImage:
     """One image: its file's name, a picture for the page, and each run's answer."""
 
     name: str
@@ -56,7 +111,7 @@ class Session:
             raise ConfigError(f"got {len(names):,} class names, expected at most {MOST_NAMES:,}")
         return check_names(names)
 
-    def look(self, paths: Sequence[str], names: Sequence[str]) -> tuple[list[Seen], str]:
+    def answer(self, paths: Sequence[str], names: Sequence[str]) -> tuple[list[AnsweredImage], str]:
         """What the runs say of image files, in the order of their names, and a line about what was left out, or "".
 
         Raises ConfigError for names that cannot be used, DataError where no file is a readable image.
@@ -66,12 +121,16 @@ class Session:
         left_out = [f"{len(paths) - len(files)} that are no images"] if len(paths) > len(files) else []
         if len(files) > MOST_IMAGES:
             left_out.append(f"{len(files) - MOST_IMAGES} beyond the first {MOST_IMAGES}")
-        seen: list[Seen] = []
+        seen: list[AnsweredImage] = []
         unreadable: list[str] = []
         for start in range(0, min(len(files), MOST_IMAGES), BATCH):
             read = _read(runs, files[start : min(start + BATCH, MOST_IMAGES)], unreadable)
-            answers = [ask(run, images) for run, *images in zip(runs, *(images for _, images in read)) if images]
-            seen += [Seen(name, _thumbnail(images[0]), list(row)) for (name, images), *row in zip(read, *answers)]
+            answers = [
+                answer_images(run, images) for run, *images in zip(runs, *(images for _, images in read)) if images
+            ]
+            seen += [
+                AnsweredImage(name, _thumbnail(images[0]), list(row)) for (name, images), *row in zip(read, *answers)
+            ]
         if unreadable:
             left_out.append(f"{len(unreadable)} that cannot be read ({unreadable[0]})")
         if not seen:

@@ -5,9 +5,8 @@ Pictures show only the combinations of `classes.PRETRAINING`, in every style but
 
 import numpy as np
 
-from mocoop.shapes.classes import PRETRAINING
 from mocoop.shapes.render import render
-from mocoop.shapes.vocabulary import COLOURS, SHAPES, STYLES, TEMPLATES, TEXTURES
+from mocoop.shapes.vocabulary import COLOURS, PRETRAINING, SHAPES, STYLES, TEMPLATES, TEXTURES
 
 PRETRAINING_STYLES = tuple(style for style in STYLES if style != "painting")
 STYLE_SHARES = np.array([0.28 if style == "photo" else 0.08 for style in PRETRAINING_STYLES])  # adds up to 1

@@ -1,7 +1,8 @@
-"""Signed distances to the outline of each shape: negative inside, about unit slope near the outline.
+"""An object's shape and surface: signed distances to its outline, and patterns of its second ink.
 
 Every function takes `x` and `y` (y upwards) of any equal shape in the object's own frame, where the object about fills
-the unit circle, and returns distances of that shape.
+the unit circle, and returns an array of that shape. Outlines give distances, negative inside, with about unit slope
+near the outline; patterns give how much of the second ink covers each point, 0 to 1, with soft edges.
 """
 
 from collections.abc import Callable
@@ -95,3 +96,28 @@ def drop(x: Array, y: Array) -> Array:
 OUTLINES: tuple[Callable[[Array, Array], Array], ...] = (
     circle, square, triangle, star, cross, heart, ring, hexagon, diamond, crescent, arrow, drop,
 )  # fmt: skip
+
+
+def _soft(signed: Array, sharpness: float) -> Array:
+    return np.clip(signed * np.float32(sharpness) + np.float32(0.5), 0, 1)
+
+
+def plain(x: Array, y: Array) -> Array:
+    return np.zeros_like(x)
+
+
+def striped(x: Array, y: Array) -> Array:
+    return _soft(np.sin(x * np.float32(2 * np.pi / 0.52)), 2.5)
+
+
+def dotted(x: Array, y: Array) -> Array:
+    dx, dy = (v * np.float32(1 / 0.56) % 1 - np.float32(0.5) for v in (x, y))
+    return _soft(np.float32(0.29) - np.sqrt(dx * dx + dy * dy), 8)
+
+
+def checkered(x: Array, y: Array) -> Array:
+    frequency = np.float32(np.pi / 0.46)
+    return _soft(np.sin(x * frequency) * np.sin(y * frequency), 4)
+
+
+PATTERNS: tuple[Callable[[Array, Array], Array], ...] = (plain, striped, dotted, checkered)

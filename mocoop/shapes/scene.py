@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mocoop.shapes.outlines import OUTLINES
-from mocoop.shapes.textures import PATTERNS
+from mocoop.shapes.outlines import OUTLINES, PATTERNS
 from mocoop.shapes.vocabulary import PALETTE, STYLES
 
 SIDE = 64

@@ -23,9 +23,8 @@ from PIL import Image
 
 from mocoop.errors import DataError, one_line, quoted, reason_of
 from mocoop.files import read_json, read_text
-from mocoop.shapes.conflict import shown_objects
 from mocoop.shapes.render import render
-from mocoop.shapes.sets import DATA_VERSION, ShapesSet
+from mocoop.shapes.sets import DATA_VERSION, ShapesSet, shown_objects
 from mocoop.shapes.vocabulary import STYLES
 
 log = logging.getLogger(__name__)

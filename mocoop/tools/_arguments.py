@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mocoop.errors import ConfigError
+from mocoop.errors import ConfigError, DataError
 from mocoop.files import read_text
 from mocoop.protocol import ALIASES, PROTOCOLS
 
@@ -46,7 +46,7 @@ class Shots(Numbers):
     """Numbers of images a class, "all" for all images, as in "1,16,all". Raises ConfigError where one is neither."""
 
     def parse(self, option: str, text: str) -> list:
-        from mocoop.results.collect import ALL_SHOTS
+        from mocoop.results.runs import ALL_SHOTS
 
         names = Names.parse(self, option, text)
         numbers = [number for name in names if name != "all" for number in super(Shots, self).parse(option, name)]
@@ -64,6 +64,21 @@ def only(runs: "pd.DataFrame", wanted: dict[str, list | None]) -> "pd.DataFrame"
                 logger.warning("no run has %s %s", column, ", ".join(absent))
             runs = runs[found.isin(values)]
     return runs
+
+
+def without(runs: "pd.DataFrame", datasets: list[str] | None) -> "pd.DataFrame":
+    """The runs without those of some data sets, named as in any spelling: eurosat, EuroSAT. Raises DataError."""
+    for name in datasets or []:
+        found = runs["dataset"].map(_plain) == _plain(name)
+        if not found.any():
+            known = ", ".join(dict.fromkeys(runs["dataset"])) or "none"
+            raise DataError(f"got --without {name}, expected data sets that there are runs of: {known}")
+        runs = runs[~found]
+    return runs
+
+
+def _plain(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).lower()
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, device: bool = True) -> None:

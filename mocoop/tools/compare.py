@@ -4,6 +4,8 @@ mocoop compare MoCoOp CoOp                                    of the runs below 
 mocoop compare MoCoOp/tiny_dense MoCoOp/tiny --on output      two configurations of one method
 mocoop compare RUN_A RUN_B                                    two folders of runs
 mocoop compare MoCoOp CoOp --protocol xd --format latex       another protocol, for a paper
+mocoop compare MoCoOp CoOp --without EuroSAT                  all data sets but some
+mocoop compare MoCoOp CoOp --plan 3,5,10                      how small a difference would so many seeds show?
 """
 
 import argparse
@@ -14,13 +16,11 @@ import pandas as pd
 from mocoop.errors import DataError
 from mocoop.protocol import PROTOCOLS
 from mocoop.protocols.plan import find_protocol
-from mocoop.results.by_protocol import runs_of
-from mocoop.results.collect import collect, place_strays
-from mocoop.results.compare import comparison_table
-from mocoop.results.pairs import named_runs
-from mocoop.results.render import FORMATS
-from mocoop.results.tables import Table
-from mocoop.tools._arguments import PROTOCOL_NAMES, Names, Numbers, Shots, only
+from mocoop.results.compare import comparison_table, named_runs
+from mocoop.results.planning import plan_table
+from mocoop.results.render import FORMATS, Table
+from mocoop.results.runs import collect, collect_transduced, merge, place_strays, runs_of
+from mocoop.tools._arguments import PROTOCOL_NAMES, Names, Numbers, Shots, only, without
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     first = f"one of {PROTOCOL_NAMES} (default: the first that both have runs of)"
     parser.add_argument("--protocol", type=find_protocol, metavar="P", help=first)
     parser.add_argument("--datasets", action=Names, metavar="A,B", help="only these")
+    parser.add_argument("--without", action=Names, metavar="A,B", help="all data sets but these")
+    plan = "instead: the smallest difference that N seeds would show, for the spread so far (default: 3,5,10,20)"
+    parser.add_argument("--plan", nargs="?", const=[3, 5, 10, 20], action=Numbers, metavar="N,M", help=plan)
     parser.add_argument("--seeds", action=Numbers, metavar="N,M", help="only these")
     parser.add_argument("--shots", action=Shots, metavar="N,M", help="only these; all: trained on all images")
     parser.add_argument("--format", choices=sorted(FORMATS), default="markdown", help="default: %(default)s")
@@ -37,8 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the comparison."""
+    if args.plan and min(args.plan) < 2:
+        raise DataError(f"got --plan {min(args.plan)}, expected 2 seeds or more: one says nothing of the spread")
     folders = [Path(name).is_dir() for name in (args.a, args.b)]
-    output = None if all(folders) else place_strays(collect(args.on).with_gaps())[0]
+    output = (
+        None if all(folders) else place_strays(merge([collect(args.on), collect_transduced(args.on)]).with_gaps())[0]
+    )
     asked, problems = [args.protocol] if args.protocol else list(PROTOCOLS), []
     with_runs = [p for p in asked if output is None or runs_of(output, p)["accuracy"].notna().any()]
     for protocol in with_runs or asked:
@@ -52,11 +59,17 @@ def run(args: argparse.Namespace) -> int:
     raise problems[0]
 
 
+def _runs_below(folder: str) -> pd.DataFrame:
+    return place_strays(merge([collect(folder), collect_transduced(folder)]).with_gaps())[0]
+
+
 def _table(args: argparse.Namespace, protocol: str, output: pd.DataFrame | None) -> Table:
     (name_a, a), (name_b, b) = (named_runs(name, output, protocol) for name in (args.a, args.b))
     called = (name_a, name_b) if name_a != name_b else (args.a, args.b)
     wanted = {"dataset": args.datasets, "seed": args.seeds}
-    a, b = only(a, wanted), only(b, wanted)
+    a, b = (without(only(runs, wanted), args.without) for runs in (a, b))
     if args.shots:
         a, b = (runs[runs["shots"].isin([0, *args.shots])] for runs in (a, b))
-    return comparison_table(a, b, protocol, called)
+    table = plan_table(a, b, protocol, called, args.plan) if args.plan else comparison_table(a, b, protocol, called)
+    table.notes.extend([f"Without {', '.join(args.without)}."] if args.without else [])
+    return table

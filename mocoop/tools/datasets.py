@@ -19,7 +19,7 @@ from yacs.config import CfgNode
 from mocoop.checkout import config_names, find_checkout, find_config, import_datasets
 from mocoop.config import merge_file
 from mocoop.data import exchange
-from mocoop.data.own_dataset import OwnImages
+from mocoop.data.own_images import OwnImages
 from mocoop.data.paths import doubled_folder
 from mocoop.data.sources import BUNDLED, Source, load_sources
 from mocoop.errors import ConfigError, DataError, one_line
@@ -173,7 +173,7 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _check_one(name: str, args: argparse.Namespace) -> int:
-    from mocoop.data.check import check
+    from mocoop.data.prepare import check
 
     asked, dataset = _asked(name, args), None
     try:
@@ -243,8 +243,7 @@ def _prepare(args: argparse.Namespace) -> int:
 
 
 def _new(args: argparse.Namespace) -> int:
-    from mocoop.data.config import dataset_defaults
-    from mocoop.data.new_config import config_name, read_template_groups, write_config
+    from mocoop.data.config import config_name, dataset_defaults, read_template_groups, write_config
 
     root = os.path.abspath(os.path.expanduser(args.root))
     if not Path(root).name:
@@ -273,7 +272,7 @@ def _new(args: argparse.Namespace) -> int:
 
 
 def _import_split(args: argparse.Namespace) -> int:
-    from mocoop.data.manifest import encode_manifest, text_sha256
+    from mocoop.data.lists import encode_manifest, text_sha256
     from mocoop.data.subset import subset_path, take_records
 
     named = exchange.shots_and_seed(args.file) or (None, None)

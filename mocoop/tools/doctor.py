@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints what was found; returns 1 when there is a problem."""
-    from mocoop.clip.feature_cache import cache_folder
+    from mocoop.files import cache_folder
 
     checks = {
         "software": check_software,

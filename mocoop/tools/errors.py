@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from mocoop.files import atomic_write, check_unused
-from mocoop.results.mistakes import Mistakes, as_text, read_mistakes
+from mocoop.results.csv_files import Mistakes, as_text, read_mistakes
 
 SHOWN = 5
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mocoop.export import export_run
 from mocoop.tools._arguments import add_class_arguments, add_run_arguments, open_run
-from mocoop.training.run_state import run_folder
+from mocoop.training.checkpoint import run_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

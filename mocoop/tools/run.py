@@ -29,16 +29,19 @@ from mocoop.checkout import find_checkout, program
 from mocoop.console import kept_console
 from mocoop.errors import ConfigError, MocoopError
 from mocoop.protocols.configs import COMPARED
+from mocoop.protocols.estimate import estimate
 from mocoop.protocols.execute import run_all, visible_gpus
 from mocoop.protocols.plan import Request, Run, commands, dry_run, find_protocol, indexed, plan_runs
-from mocoop.protocols.schedule import Outcome, Times, estimate
+from mocoop.protocols.schedule import Outcome, Times
 from mocoop.protocols.slurm import Cluster, run_on_slurm
 from mocoop.registry import listed
 from mocoop.tools._arguments import PROTOCOL_NAMES, Names, Numbers
 
 TAKES_OVERRIDES = True
-OF_SLURM = {"time": "4:00:00", "gpus_per_run": 1, "parallel": 32, "slurm_option": []}  # with their defaults
+# With their defaults, and with the least that numbers may be.
+OF_SLURM = {"time": "4:00:00", "gpus_per_run": 1, "parallel": 32, "runs_per_job": 1, "slurm_option": []}
 OF_GPUS = {"jobs_per_gpu": 1}
+LEAST = {"jobs": 1, "jobs_per_gpu": 1, "parallel": 1, "runs_per_job": 1, "retries": 0, "gpus_per_run": 0}
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     slurm.add_argument("--time", help="of a job, which goes on in another one (default: %(default)s)")
     slurm.add_argument("--gpus-per-run", type=int, metavar="N", help="GPUs of a job (default: 1)")
     slurm.add_argument("--parallel", type=int, metavar="N", help="jobs of an array at a time (default: 32)")
+    several = "runs one after another in a job, where they are short (default: 1)"
+    slurm.add_argument("--runs-per-job", type=int, metavar="N", help=several)
     slurm.add_argument("--slurm-option", action="append", metavar="KEY=VALUE", help="option of sbatch; repeatable")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
@@ -111,7 +116,7 @@ def _run(args: argparse.Namespace) -> int:
         folder = finish(args.protocol, runs, outcome.lacking(), checkout)
         logger.info("Tables, runs, figures and report: %s (%.0f s)", folder, time.monotonic() - started)
     except (MocoopError, OSError) as error:
-        from mocoop.training.failures import explain  # brings torch along
+        from mocoop.training.interruptions import explain  # brings torch along
 
         if (reason := explain(error)) is None:
             raise
@@ -126,11 +131,13 @@ def _execute(runs: list[Run], checkout: Path, args: argparse.Namespace) -> Outco
     seconds = Times(runs, checkout)
     if args.slurm:
         options = dict(_option(text) for text in args.slurm_option)
-        cluster = Cluster(args.slurm, _minutes(args.time), args.gpus_per_run, args.parallel, options)
+        numbers = (_minutes(args.time), args.gpus_per_run, args.parallel, args.runs_per_job)
+        cluster = Cluster(args.slurm, *numbers, options)
         return run_on_slurm(runs, checkout, cluster, args.retries, seconds)
-    if (found := visible_gpus(args.gpus)) < len(args.gpus):
-        raise ConfigError(f"got --gpus {args.gpus[found]}, which this machine does not have")
-    return run_all(runs, checkout, _devices(args), args.retries, seconds)
+    memory = visible_gpus(args.gpus)
+    if absent := [name for name in args.gpus if name not in memory]:
+        raise ConfigError(f"got --gpus {absent[0]}, which this machine does not have")
+    return run_all(runs, checkout, _devices(args), args.retries, seconds, memory)
 
 
 def _run_one(runs: list[Run], index: int, checkout: Path) -> int:
@@ -155,7 +162,7 @@ def _check_numbers(args: argparse.Namespace) -> None:
         for name, default in options.items():
             if not getattr(args, needed) and getattr(args, name) != default:
                 raise ConfigError(f"got --{name.replace('_', '-')} without --{needed}, which it is for")
-    for name, least in {"jobs": 1, "jobs_per_gpu": 1, "parallel": 1, "retries": 0, "gpus_per_run": 0}.items():
+    for name, least in LEAST.items():
         if getattr(args, name) < least:
             option = f"--{name.replace('_', '-')}"
             raise ConfigError(f"got {option} {getattr(args, name)}, expected {least} or more")

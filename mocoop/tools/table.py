@@ -5,6 +5,8 @@ mocoop table --protocol xd --format latex         another protocol, for a paper
 mocoop table --base DIR --new DIR                 two folders of seed1, seed2, ... given by hand
 mocoop table output --logs OLD                    with the log.txt files of an old CoOp tree beside
 mocoop table output --published                   with the published numbers of the same methods beside
+mocoop table output --without EuroSAT             all data sets but some
+mocoop table output --calibration                 how far can confidences be trusted?
 mocoop table output --against CoOp                is the difference from CoOp more than chance?
 mocoop table --published-only                     the published numbers on their own
 """
@@ -17,26 +19,27 @@ import pandas as pd
 
 from mocoop.errors import DataError
 from mocoop.files import check_unused, write_file
-from mocoop.protocol import PROTOCOLS
+from mocoop.protocol import BASE_NEW, PROTOCOLS
 from mocoop.protocols.plan import find_protocol
 from mocoop.results.agreement import apart
-from mocoop.results.by_protocol import (
-    join,
-    per_class_tables,
-    runs_of,
-    summarise,
-    tables_of_part,
-    titled,
-    without_other_models,
-)
-from mocoop.results.collect import Collection, collect, merge, place_strays
 from mocoop.results.compare import tables_against
 from mocoop.results.coop_logs import LOG_MARK, collect_logs, collect_recorded, for_every_seed
 from mocoop.results.published import load_published
 from mocoop.results.published_tables import beside_table, published_table
-from mocoop.results.render import FORMATS
-from mocoop.results.tables import SPREADS, Table
-from mocoop.tools._arguments import PROTOCOL_NAMES, Names, Numbers, Shots, only
+from mocoop.results.render import FORMATS, Table
+from mocoop.results.runs import (
+    Collection,
+    collect,
+    collect_transduced,
+    join,
+    merge,
+    place_strays,
+    runs_of,
+    without_other_models,
+)
+from mocoop.results.stats import summarise
+from mocoop.results.tables import SPREADS, averages_table, calibration_table, per_class_tables, tables_of_part, titled
+from mocoop.tools._arguments import PROTOCOL_NAMES, Names, Numbers, Shots, only, without
 
 OUTPUT = "output"
 
@@ -52,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base", metavar="DIR", help="runs on base classes, instead of OUTPUT; with --new")
     parser.add_argument("--new", metavar="DIR", help="runs on new classes; with --base")
     parser.add_argument("--datasets", action=Names, metavar="A,B", help="only these")
+    parser.add_argument("--without", action=Names, metavar="A,B", help="all data sets but these, also in averages")
     parser.add_argument("--methods", action=Names, metavar="A,B", help="only these")
     parser.add_argument("--cfgs", action=Names, metavar="A,B", help="only these configurations")
     shots = "only these; 0: zero-shot, all: trained on all images"
@@ -62,6 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     looks = parser.add_argument_group("looks")
     spread = "standard deviation (std, the default) or 95 %% confidence interval (ci95)"
     looks.add_argument("--spread", choices=SPREADS, default="std", help=spread)
+    calibration = "calibration errors before and after the temperatures of mocoop calibrate"
+    looks.add_argument("--calibration", action="store_true", help=calibration)
     looks.add_argument("--per-class", action="store_true", help="accuracy of each class too")
     looks.add_argument("--format", choices=sorted(FORMATS), default="markdown", help="default: %(default)s")
     looks.add_argument("--output-file", type=Path, metavar="FILE", help="write the tables there, print none")
@@ -111,18 +117,29 @@ def _tables(args: argparse.Namespace) -> list[Table]:
         of_part = tables_of_part(part, args.protocol, args.seeds, args.spread)
         if args.published is not None:
             of_part.insert(1, _beside_table(part, args))
+        of_part += _more_tables(part, args)
         if args.per_class:
             of_part += per_class_tables(part, args.seeds, args.spread)
         tables += titled(of_part, what)
     if args.against is not None:
         tables += tables_against(args.against, runs, args.protocol)
+    tables[0].notes.extend([f"Without {', '.join(args.without)}."] if args.without else [])
     tables[0].notes.extend(notes)
     return tables
+
+
+def _more_tables(runs: pd.DataFrame, args: argparse.Namespace) -> list[Table]:
+    """Averages over several data sets, and calibration where it is asked for."""
+    whole = PROTOCOLS[args.protocol].measure == BASE_NEW
+    averages = averages_table(runs, args.seeds, args.spread) if whole else None
+    tables = [averages] if averages else []
+    return tables + ([calibration_table(runs, args.seeds, args.spread)] if args.calibration else [])
 
 
 def _published_tables(args: argparse.Namespace) -> list[Table]:
     ours = {"--logs": args.logs, "--base": args.base, "--new": args.new, "--cfgs": args.cfgs}
     ours |= {"--shots": args.shots, "--seeds": args.seeds, "--against": args.against, "--per-class": args.per_class}
+    ours |= {"--without": args.without, "--calibration": args.calibration}
     if given := [name for name, value in ours.items() if value]:
         raise DataError(f"got {', '.join(given)} beside --published-only, which shows no runs of yours")
     numbers = load_published(args.published_csv)
@@ -146,7 +163,11 @@ def _collect(args: argparse.Namespace) -> Collection:
         alone = [
             folder for folder in folders if Path(folder).resolve() not in [Path(tree).resolve() for tree in args.logs]
         ]
-        by_record = [*map(collect, alone), *map(collect_recorded, dict.fromkeys(args.logs))]
+        by_record = [
+            *map(collect, alone),
+            *map(collect_transduced, alone),
+            *map(collect_recorded, dict.fromkeys(args.logs)),
+        ]
         return merge([*by_record, *map(collect_logs, args.logs)])
     if not (args.base and args.new):
         raise DataError("got only one of --base and --new, expected both")
@@ -167,7 +188,7 @@ def _collect_side(flag: str, folder: str, classes: str, phase: str) -> Collectio
 def _select(frame: pd.DataFrame, args: argparse.Namespace) -> pd.DataFrame:
     wanted = {"dataset": args.datasets, "method": args.methods, "cfg": args.cfgs}
     wanted |= {"shots": args.shots, "seed": args.seeds}
-    runs = only(runs_of(frame, args.protocol), wanted)
+    runs = without(only(runs_of(frame, args.protocol), wanted), args.without)
     if runs["accuracy"].isna().all():
         named = {"protocol": [args.protocol]} | wanted
         asked = ", ".join(f"{column} {' '.join(map(str, values))}" for column, values in named.items() if values)

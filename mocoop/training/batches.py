@@ -1,12 +1,13 @@
-"""Training batches that depend on the seed alone: not on the number of loader workers, nor on where a run broke off.
+"""Training batches that depend on the seed alone: not on the number of loader workers, nor on interruptions.
 
 The order of the images is drawn as Dassl draws it, from torch's generator when an epoch starts. The augmentation of an
 image is drawn from generators seeded by (stream, epoch, place in the order), so that any process may load it, and a
-run that goes on in mid-epoch skips batches without loading them.
+run that resumes in mid-epoch skips batches without loading them.
 """
 
 import random
 import signal
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -18,6 +19,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, S
 from yacs.config import CfgNode
 
 from mocoop.distributed import of_all, own_places, world_size
+from mocoop.engine import ReadableErrorsLoader
 
 WORKERS_GRACE_SECONDS = 30
 
@@ -68,8 +70,8 @@ class SeededDataset(Wrapped):
             return self.dataset[index]
 
 
-def reproducible(loader: DataLoader, stream: int, keep_last: bool = False) -> DataLoader:
-    """A loader of the same batches, whose `batch_sampler` is `PlacedBatches`.
+def reproducible(loader: DataLoader, stream: int, keep_last: bool = False) -> ReadableErrorsLoader:
+    """A loader of the same batches, whose `batch_sampler` is `PlacedBatches` and whose workers stay for all epochs.
 
     Args:
         keep_last: whether a last batch that is short is kept, if the loader drops it.
@@ -77,10 +79,13 @@ def reproducible(loader: DataLoader, stream: int, keep_last: bool = False) -> Da
     batches = cast(BatchSampler, loader.batch_sampler)  # the loader may not load single items
     if keep_last:
         batches = BatchSampler(batches.sampler, batches.batch_size, drop_last=False)
-    return _loader_like(loader, SeededDataset(loader.dataset), PlacedBatches(batches, stream))
+    dataset, stays = SeededDataset(loader.dataset), loader.num_workers > 0
+    # forked where that can be, so that the workers share the images that were decoded
+    forked = {"multiprocessing_context": "fork"} if stays and sys.platform == "linux" else {}
+    return _loader_like(loader, dataset, PlacedBatches(batches, stream), persistent_workers=stays, **forked)
 
 
-def of_other_images(loader: DataLoader, cfg: CfgNode, images: list) -> DataLoader:
+def of_other_images(loader: DataLoader, cfg: CfgNode, images: list) -> ReadableErrorsLoader:
     """A training loader of other images, a list of Datum, in an order drawn as Dassl draws it."""
     given: Any = loader.dataset  # the engine's
     batches = cast(BatchSampler, loader.batch_sampler)
@@ -121,8 +126,8 @@ def shared_batches(loader: DataLoader) -> DataLoader:
 
 def whole(batch: dict) -> dict:
     """A batch of `shared_batches`, with this rank's images and all else of the whole batch."""
-    if world_size() == 1:
-        return batch
+    if "of" not in batch:
+        return batch  # of a run of one rank
     size = int(batch["of"][0])
     images = {name: value for name, value in batch.items() if name.startswith("img")}
     said = of_all({name: value for name, value in batch.items() if name != "of" and name not in images})
@@ -149,8 +154,8 @@ def _joined(parts: list) -> torch.Tensor | list:
     return torch.cat(parts) if isinstance(parts[0], torch.Tensor) else [item for part in parts for item in part]
 
 
-def _loader_like(loader: DataLoader, dataset: Dataset, batch_sampler: Sampler) -> DataLoader:
-    return type(loader)(
+def _loader_like(loader: DataLoader, dataset: Dataset, batch_sampler: Sampler, **options: Any) -> ReadableErrorsLoader:
+    return ReadableErrorsLoader(
         dataset,
         batch_sampler=batch_sampler,
         num_workers=loader.num_workers,
@@ -158,6 +163,7 @@ def _loader_like(loader: DataLoader, dataset: Dataset, batch_sampler: Sampler) -
         collate_fn=loader.collate_fn,
         worker_init_fn=leave_stopping_to_main,
         generator=loader.generator,
+        **options,
     )
 
 

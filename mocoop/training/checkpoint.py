@@ -1,11 +1,17 @@
-"""Checkpoints: dictionaries of tensors and plain values, written whole or not at all, read without running anything.
+"""The files of a run's checkpoints: dictionaries of tensors and plain values, read without running anything.
 
-The folder layout is Dassl's: `model.pth.tar-<epoch>`, `model-best.pth.tar`, and the name of the last one written in a
-text file called `checkpoint`.
+A file is written whole or not at all. The layout is Dassl's: `model.pth.tar-<epoch>`, `model-best.pth.tar`, and the
+name of the last one written in a text file called `checkpoint`. In mid-epoch two files are written in turn:
+`resume.pth.tar` is the newest state and `resume-previous.pth.tar` the one before it, so that a file which a crash left
+damaged costs some steps, not the run. Both are removed when training ends.
 """
 
 import io
+import logging
+import os
+import re
 from collections import OrderedDict
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -14,10 +20,67 @@ from torch import nn
 from mocoop.clip.weights import load_plain, why_unreadable
 from mocoop.errors import CheckpointError, DataError, quoted
 from mocoop.files import read_text, write_file
-from mocoop.training.foreign_pickle import stand_ins
+from mocoop.training.foreign import STAND_INS
 
+MODEL = "prompt_learner"  # the folder of the checkpoints, as CoOp names it
+FOREIGN_MODELS = (  # as MaPLe, IVLP and PromptSRC, MMA, DePT, and MMRL name it
+    "MultiModalPromptLearner",
+    "VLPromptLearner",
+    "adapter_learner",
+    "PromptLearner",
+    "MultiModalRepresentationLearner",
+)
 POINTER = "checkpoint"
 BEST_MODEL = "model-best.pth.tar"
+NEWEST = "resume.pth.tar"
+PREVIOUS = "resume-previous.pth.tar"
+DAMAGED = ".damaged"
+
+logger = logging.getLogger(__name__)
+
+
+def model_folder(run: str | Path) -> Path:
+    """Where the checkpoints of a run lie, of ours or of another trainer of CoOp's kind."""
+    found = (Path(run) / name for name in (MODEL, *FOREIGN_MODELS) if (Path(run) / name).is_dir())
+    return next(found, Path(run) / MODEL)
+
+
+def run_folder(path: str | Path) -> Path:
+    """The folder of the run that `path` means: the folder itself, or one of its checkpoints."""
+    path = Path(path).expanduser()
+    folder = path if path.is_dir() else path.parent
+    return folder.parent if folder.name in (MODEL, *FOREIGN_MODELS) else folder
+
+
+def find_checkpoint(folder: Path, epoch: int | None = None) -> Path:
+    """The checkpoint in `folder` after `epoch` epochs, else the best by validation, else the last.
+
+    Raises CheckpointError if there is none.
+    """
+    if epoch is not None:
+        path = folder / epoch_model(epoch)
+    elif (folder / BEST_MODEL).is_file():
+        path = folder / BEST_MODEL
+    else:
+        path = last_checkpoint(folder) or folder / BEST_MODEL
+    if not path.is_file():
+        found = sorted(p.name for p in folder.glob("model*")) if folder.is_dir() else []
+        raise CheckpointError(f"no checkpoint {path}, found {', '.join(found) if found else 'none'} in {folder}")
+    return path
+
+
+def last_checkpoint(directory: str | Path) -> Path | None:
+    """The file that `checkpoint` in `directory` points to, or None without such a pointer."""
+    pointer = Path(directory) / POINTER
+    if not pointer.is_file():
+        return None
+    try:
+        name = read_text(pointer).strip()
+    except DataError as error:
+        raise CheckpointError(f"{error}; expected the name of a checkpoint beside it") from error
+    if Path(name).name != name or name in ("", "..") or "\0" in name or len(name) > 255:
+        raise CheckpointError(f'"{pointer}" holds {quoted(name)}, expected the name of a file beside it')
+    return pointer.parent / name
 
 
 def epoch_model(epoch: int | str) -> str:
@@ -35,6 +98,71 @@ def save_checkpoint(state: dict, save_dir: str | Path, model_name: str = "") -> 
     return path
 
 
+def save_state(state: object, path: str | Path) -> None:
+    """Write tensors and plain values, whole or not at all."""
+    buffer = io.BytesIO()  # where a disk is full, torch's own writer hides the reason
+    torch.save(state, buffer)
+    write_file(path, buffer.getbuffer())
+
+
+def save_for_resuming(state: dict, folder: Path) -> None:
+    """Write the state of a run in mid-epoch, and keep the one before."""
+    if (folder / NEWEST).is_file():
+        os.replace(folder / NEWEST, folder / PREVIOUS)
+    save_state(state, folder / NEWEST)
+
+
+def remove_resume_files(folder: Path) -> None:
+    """Remove what only an unfinished training needs."""
+    for name in (NEWEST, PREVIOUS):
+        (folder / name).unlink(missing_ok=True)
+
+
+def newest_state(folder: Path) -> tuple[Path, dict] | None:
+    """The file that has seen the most steps and its content; None if the run has left none.
+
+    A damaged file is skipped with a warning, and put aside where the next state would take its place: the last
+    good one must not be what is written over. Raises CheckpointError if all are damaged.
+    """
+    best: tuple[Path, dict] | None = None
+    damaged = []
+    for path in _candidates(folder):
+        if best and (path.name == PREVIOUS or (_epoch_of(path), 0) <= progress(best[1])):
+            continue  # its name says that it is behind
+        try:
+            checkpoint = load_checkpoint(path)
+            progress(checkpoint)
+        except (CheckpointError, KeyError, TypeError) as error:
+            damaged.append(path)
+            logger.warning("skipped, resuming from an earlier state: %s", error)
+            continue
+        best = max(best, (path, checkpoint), key=lambda found: progress(found[1])) if best else (path, checkpoint)
+    if best is None and damaged:
+        names = ", ".join(path.name for path in damaged)
+        raise CheckpointError(f"no checkpoint in {folder} is readable ({names}); remove them to start over")
+    for path in damaged:
+        if path.name in (NEWEST, PREVIOUS):
+            os.replace(path, path.with_name(path.name + DAMAGED))
+    return best
+
+
+def progress(checkpoint: dict) -> tuple[int, int]:
+    """Whole epochs, and batches of the next, that a checkpoint has seen."""
+    return int(checkpoint["epoch"]), int(checkpoint.get("batch", 0))
+
+
+def _candidates(folder: Path) -> list[Path]:
+    """What may hold the newest state: mid-epoch files, then those of the epochs from the last to the first."""
+    found = filter(_epoch_of, folder.glob(epoch_model("*")))
+    epochs = sorted(found, key=_epoch_of, reverse=True)
+    return [path for path in (folder / NEWEST, folder / PREVIOUS, *epochs) if path.is_file()]
+
+
+def _epoch_of(path: Path) -> int:
+    match = re.fullmatch(re.escape(epoch_model("")) + r"(\d+)", path.name)
+    return int(match[1]) if match else 0
+
+
 def load_checkpoint(fpath: str | Path) -> dict:
     """The dictionary stored in `fpath`, on the CPU; reads CoOp's and Dassl's files too.
 
@@ -44,7 +172,7 @@ def load_checkpoint(fpath: str | Path) -> dict:
     if not path.is_file():
         raise CheckpointError(f'no checkpoint file "{path}"; check the folder and the epoch')
     try:
-        with stand_ins():
+        with _foreign_objects_stood_in():
             checkpoint = load_plain(path)
     except Exception as error:
         raise CheckpointError(f'cannot load "{path}": {why_unreadable(error)}') from error
@@ -53,18 +181,11 @@ def load_checkpoint(fpath: str | Path) -> dict:
     return checkpoint
 
 
-def last_checkpoint(directory: str | Path) -> Path | None:
-    """The file that `checkpoint` in `directory` points to, or None without such a pointer."""
-    pointer = Path(directory) / POINTER
-    if not pointer.is_file():
-        return None
-    try:
-        name = read_text(pointer).strip()
-    except DataError as error:
-        raise CheckpointError(f"{error}; expected the name of a checkpoint beside it") from error
-    if Path(name).name != name or name in ("", "..") or "\0" in name or len(name) > 255:
-        raise CheckpointError(f'"{pointer}" holds {quoted(name)}, expected the name of a file beside it')
-    return pointer.parent / name
+def _foreign_objects_stood_in() -> AbstractContextManager:
+    if hasattr(torch.serialization, "safe_globals"):
+        return torch.serialization.safe_globals(STAND_INS)
+    torch.serialization.add_safe_globals(STAND_INS)  # torch 2.4 cannot take them back
+    return nullcontext()
 
 
 def load_pretrained_weights(model: nn.Module, weight_path: str | Path) -> None:
@@ -83,13 +204,6 @@ def load_pretrained_weights(model: nn.Module, weight_path: str | Path) -> None:
     left_out = [name for name in weights if name not in fitting]
     if left_out:
         print(f"Layers discarded due to unmatched keys or size: {left_out}")
-
-
-def save_state(state: dict, path: str | Path) -> None:
-    """Write a dictionary of tensors and plain values, whole or not at all."""
-    buffer = io.BytesIO()  # where a disk is full, torch's own writer hides the reason
-    torch.save(state, buffer)
-    write_file(path, buffer.getbuffer())
 
 
 def _without_module_prefix(state_dict: dict) -> OrderedDict[str, object]:

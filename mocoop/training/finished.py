@@ -14,18 +14,9 @@ from mocoop.engine import get_cfg_default
 from mocoop.errors import CheckpointError, ConfigError
 from mocoop.methods import PromptMethod, build_method, extend_cfg, get_method
 from mocoop.results.record import FILE_NAME, read_record
-from mocoop.training.checkpoint import load_checkpoint
-from mocoop.training.learner import load_weights
-from mocoop.training.precision import Precision
-from mocoop.training.run_state import (
-    MODEL,
-    check_clip,
-    description,
-    find_checkpoint,
-    structure_of,
-    unserved,
-    with_structure,
-)
+from mocoop.training.checkpoint import MODEL, find_checkpoint, load_checkpoint
+from mocoop.training.learner import Precision
+from mocoop.training.run_state import check_clip, description, load_weights, structure_of, unserved, with_structure
 
 logger = logging.getLogger(__name__)
 

@@ -40,12 +40,15 @@ class StepGraph:
 
     Args:
         parameters: whose gradients `compute` fills.
-        reason: why it is never captured; None if it is.
+
+    Attributes:
+        reason: why it could not be captured; None if it could, or was not tried yet.
     """
 
-    def __init__(self, compute: Compute, parameters: Sequence[nn.Parameter], device: torch.device, reason: str | None):
-        self.compute, self.parameters, self.reason = compute, parameters, reason
-        self.stream = torch.cuda.Stream(device) if reason is None else None
+    def __init__(self, compute: Compute, parameters: Sequence[nn.Parameter], device: torch.device):
+        self.compute, self.parameters = compute, parameters
+        self.reason: str | None = None
+        self.stream = torch.cuda.Stream(device)
         self.reset()
 
     def reset(self) -> None:
@@ -57,9 +60,6 @@ class StepGraph:
     @contextmanager
     def on_stream(self) -> Iterator[None]:
         """All of a step, its update too, runs on the stream that is captured."""
-        if self.stream is None:
-            yield
-            return
         outer = torch.cuda.current_stream()
         self.stream.wait_stream(outer)
         with torch.cuda.stream(self.stream):
@@ -85,7 +85,7 @@ class StepGraph:
             p.grad = None
         graph = torch.cuda.CUDAGraph()
         try:
-            # other threads, such as a loader's that pins memory, may go on meanwhile
+            # other threads, such as a loader's that pins memory, go on during the capture
             with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
                 self._values = {name: value.detach() for name, value in self.compute(self._image, self._label).items()}
         except Exception as error:  # whatever a method does that a graph cannot hold

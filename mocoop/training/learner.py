@@ -3,27 +3,91 @@
 import logging
 import math
 from collections.abc import Sequence
-from pathlib import Path
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from yacs.config import CfgNode
 
+from mocoop.clip.backbone import Backbone
 from mocoop.clip.shares import together
 from mocoop.distributed import make_alike, world_size
-from mocoop.errors import CheckpointError, TrainingError
+from mocoop.errors import TrainingError
 from mocoop.methods import get_method
 from mocoop.methods.base import PromptMethod
 from mocoop.training.graph import StepGraph, why_eager
-from mocoop.training.optimizer import build_optimizer
-from mocoop.training.precision import Precision
-from mocoop.training.run_state import description, learned_state
-from mocoop.training.schedule import EpochScheduler, build_lr_scheduler, iterations
+from mocoop.training.optim import EpochScheduler, build_lr_scheduler, build_optimizer, iterations
 
 ADVICE = "lower OPTIM.LR or use a higher PREC; the last saved state is kept"
 
 logger = logging.getLogger(__name__)
+
+
+class Precision:
+    """fp32; fp16, CLIP's weights in half precision; amp, fp16 autocast with loss scaling; bf16, bfloat16 autocast.
+
+    On a CPU fp16 and amp run as fp32, with a log line that says so.
+
+    Args:
+        prec: of training.
+        test: "peers" tests as CoOp and its kin do, without autocast; "train" as in training.
+
+    Attributes:
+        asked, used: the precision asked for, and the one that trains.
+        tested: the one that tests.
+        scaler: the loss scaler of amp; it does nothing in the others.
+    """
+
+    def __init__(self, prec: str, device: torch.device, test: str = "peers"):
+        self.asked = self.used = prec
+        self.device = device
+        if device.type == "cpu" and prec in ("fp16", "amp"):
+            self.used = "fp32"
+            logger.info("PREC %s needs a GPU: on the CPU it runs as fp32", prec)
+        self.tested = self.used if test == "train" or self.used == "fp16" else "fp32"
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.used == "amp")
+        place = device if self.scaler.is_enabled() else "cpu"  # where nothing is counted, no GPU need be there
+        self._one, self._skipped = torch.ones((), device=place), torch.zeros((), device=place)
+
+    def prepare(self, clip_model: Backbone) -> Backbone:
+        """CLIP with its weights in this precision."""
+        if self.used == "fp16":
+            clip_model.halve()
+        return clip_model
+
+    def autocast(self, testing: bool = False) -> AbstractContextManager:
+        """The context in which a forward pass runs."""
+        dtypes = {"amp": torch.float16, "bf16": torch.bfloat16}
+        dtype = dtypes.get(self.tested if testing else self.used)
+        return torch.autocast(self.device.type, dtype=dtype) if dtype else nullcontext()
+
+    def backward(self, method: PromptMethod, parts: dict[str, Tensor]) -> None:
+        """The method's backward pass, on losses multiplied by the scaler's number."""
+        scale = self.scaler.scale
+        method.backward({name: scale(value) if value.requires_grad else value for name, value in parts.items()})
+
+    def update(self, model: nn.Module, optimizer: torch.optim.Optimizer, clip_norm: float = 0.0) -> None:
+        """The optimiser's step on the gradients, clipped to `clip_norm` if that is above 0.
+
+        Under amp a step whose gradients overflow is skipped, and the next loss is scaled by less.
+        """
+        if clip_norm > 0:
+            self.scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], clip_norm)
+        if not self.scaler.is_enabled():
+            optimizer.step()
+            return
+        before = self.scaler.scale(self._one)
+        self.scaler.step(optimizer)
+        self.scaler.update()
+        self._skipped += self.scaler.scale(self._one) < before
+
+    def take_skipped(self) -> int:
+        """How many steps amp has skipped since this was last asked."""
+        skipped = int(self._skipped.item())
+        self._skipped.zero_()
+        return skipped
 
 
 class Learner:
@@ -35,6 +99,8 @@ class Learner:
     Attributes:
         optimizer, scheduler: of a method with parameters that learn; others have none.
         by_iteration: whether the schedule moves on after each step, not after each epoch.
+        shared: whether several ranks take each step together.
+        graph: what replays steps on a GPU; None where they run eagerly, for the reason in `why_eager`.
     """
 
     optimizer: Optimizer
@@ -47,9 +113,12 @@ class Learner:
         if method.learned_parameters():
             self.optimizer = build_optimizer(method.parameter_groups(cfg.OPTIM.LR), cfg.OPTIM, precision.device)
             self.scheduler = build_lr_scheduler(self.optimizer, cfg.OPTIM, steps, method.stages)
-        reason = why_eager(precision.device, cfg.TRAIN.get("CUDA_GRAPH", "auto"), method.steps_alike)
+        self.shared = world_size() > 1
+        compute = self._loss_and_gradients_of_all if self.shared else self._loss_and_gradients
+        self.why_eager = why_eager(precision.device, cfg.TRAIN.get("CUDA_GRAPH", "auto"), method.steps_alike)
         parameters = list(method.learned_parameters().values())
-        self.graph = StepGraph(self._loss_and_gradients, parameters, precision.device, reason)
+        self.graph = None if self.why_eager else StepGraph(compute, parameters, precision.device)
+        self._compute = self.graph or compute
 
     @property
     def learns(self) -> bool:
@@ -63,19 +132,19 @@ class Learner:
     def step(self, batch: dict, place: str) -> "StepValues":
         """One step on a batch of the training loader; the loss, its parts and the accuracy, once they are read.
 
-        The host waits for nothing: it may go on before the device is done, and a loss that is not finite is noticed
+        The host waits for nothing: it may continue before the device is done, and a loss that is not finite is noticed
         when the values are read. Among several ranks it is the step of the whole batch, of which `batch` holds this
         rank's images and all labels.
 
         Args:
             place: where training is, for an error.
         """
-        if self.scheduler.stage != self.method.stage:
+        if self.method.stages and self.scheduler.stage != self.method.stage:
             self.method.start_stage(self.scheduler.stage)
-            self.graph.reset()
+            self._forget_graph()
         device = self.precision.device
         image, label = (batch[name].to(device, non_blocking=True) for name in ("img", "label"))
-        with self.graph.on_stream():
+        with self.graph.on_stream() if self.graph else nullcontext():
             while (parts := self._gradients(image, label)) is None:
                 torch.cuda.empty_cache()
                 logger.warning("out of GPU memory: continuing with half as many prompts per chunk")
@@ -97,19 +166,27 @@ class Learner:
     def _gradients(self, image: Tensor, label: Tensor) -> dict[str, Tensor] | None:
         """Fill the gradients; None after running out of memory, if a smaller chunk of prompts may help."""
         try:
-            return self.graph(image, label)
+            return self._compute(image, label)
         except torch.cuda.OutOfMemoryError:
-            if world_size() > 1 or not self.method.text_encoder.halve_chunk():  # the other ranks wait for this one
+            if self.shared or not self.method.text_encoder.halve_chunk():  # the other ranks wait for this one
                 raise
-            self.graph.reset()
+            self._forget_graph()
             return None
+
+    def _forget_graph(self) -> None:
+        if self.graph is not None:
+            self.graph.reset()
 
     def _loss_and_gradients(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
         self.optimizer.zero_grad()
+        with self.precision.autocast():
+            parts = self.method.loss(image, label)
+        self.precision.backward(self.method, parts)
+        return parts
+
+    def _loss_and_gradients_of_all(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
         with together(len(label)):
-            with self.precision.autocast():
-                parts = self.method.loss(image, label)
-            self.precision.backward(self.method, parts)
+            parts = self._loss_and_gradients(image, label)
         make_alike([p.grad for p in self.method.learned_parameters().values() if p.grad is not None])
         return parts
 
@@ -117,7 +194,7 @@ class Learner:
         """How steps are taken, in one line."""
         device = self.precision.device
         where = f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
-        steps = "as one CUDA graph" if self.graph.reason is None else f"eagerly ({self.graph.reason})"
+        steps = f"eagerly ({self.why_eager})" if self.why_eager else "as one CUDA graph"
         chunk = self.method.text_encoder.tower.chunk or "as many as memory holds"
         return f"Training on {where} in {self.precision.used}; steps run {steps}; prompts at a time: {chunk}"
 
@@ -128,39 +205,10 @@ class Learner:
         if broken:
             raise TrainingError(f"after {place} the parameters {', '.join(broken)} are not finite; {ADVICE}")
 
-    def restore(self, checkpoint: dict, path: Path) -> None:
-        """Take over the state of a checkpoint. Raises CheckpointError if it does not fit."""
-        made = description(checkpoint, path)
-        if made and self.method.bound_to_classes() and made["classnames"] != self.method.classnames:
-            raise CheckpointError(
-                f"{path} was trained on other classes or in another order, expected the same to go on"
-            )
-        load_weights(self.method, checkpoint, path)
-        for key, part in self.stateful_parts().items():
-            if key not in checkpoint:
-                raise CheckpointError(
-                    f"{path} has no {key} state, expected a checkpoint of this trainer to resume from"
-                )
-            try:
-                part.load_state_dict(checkpoint[key])
-            except (KeyError, ValueError) as error:
-                reason = f"the state of its {key} does not fit: {error}"
-                raise CheckpointError(f"{path} was made with other settings: {reason}") from error
-        self.method.load_extra_state(checkpoint.get("extra_state", {}))
-
     def stateful_parts(self) -> dict:
         """What has a state of its own beside the method, by its name in a checkpoint."""
         own = {name: part for name, part in vars(self).items() if name in ("optimizer", "scheduler")}
         return own | {"scaler": self.precision.scaler}
-
-
-def load_weights(method: PromptMethod, checkpoint: dict, path: Path) -> None:
-    """Set what the method learned. Raises CheckpointError, naming the file, if it does not fit."""
-    try:
-        state, made = learned_state(checkpoint, path), description(checkpoint, path)
-        method.load_learned_state(method.rows_of_classes(state, made["classnames"]) if made else state)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
 
 
 def grad_clip_norm(cfg: CfgNode) -> float:

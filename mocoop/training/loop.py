@@ -17,24 +17,32 @@ import torch
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
-from mocoop.clip.feature_cache import tensors_sha256
+from mocoop.clip.identity import tensors_sha256
 from mocoop.clip.shares import together
 from mocoop.distributed import from_main, is_main, of_all
 from mocoop.errors import CheckpointError, TrainingError
 from mocoop.results.record import config_differences
+from mocoop.timings import timed
 from mocoop.training.batches import PlacedBatches, shared_batches, whole
-from mocoop.training.checkpoint import BEST_MODEL, save_checkpoint
-from mocoop.training.few_shot_features import RunFeatures, wants_best_epoch
-from mocoop.training.journal import Journal
+from mocoop.training.checkpoint import BEST_MODEL, MODEL, newest_state, progress, save_checkpoint, save_for_resuming
+from mocoop.training.features import RunFeatures, wants_best_epoch
+from mocoop.training.interruptions import Stopped, StopRequest
+from mocoop.training.journal import Journal, Progress
 from mocoop.training.learner import Learner, StepValues
-from mocoop.training.progress import Progress
-from mocoop.training.resume_files import newest_state, progress, save_for_resuming
+from mocoop.training.optim import iterations
 from mocoop.training.run_folder import refuse_other_settings, without_clip
-from mocoop.training.run_state import MODEL, check_clip, check_made_for, known_of, pack, weights_sha256
-from mocoop.training.schedule import iterations
-from mocoop.training.seeding import random_state, restore_random_state
-from mocoop.training.stopping import Stopped, StopRequest
+from mocoop.training.run_state import (
+    check_clip,
+    check_made_for,
+    known_of,
+    pack,
+    random_state,
+    restore,
+    restore_random_state,
+    weights_sha256,
+)
 
+FIRST_STEPS = 5  # of a process, in which plans are made and a graph is captured
 CHECKPOINT_MINUTES = 10.0  # if the config, of a CoOp checkout say, lacks TRAIN.CHECKPOINT_MINUTES
 
 
@@ -87,6 +95,7 @@ class TrainingLoop:
         self.best_result, self.seconds_before, self.started = -float("inf"), 0.0, time.time()
         self._interrupted: dict | None = None
         self._launched: Launched | None = None
+        self._taken = 0  # steps, by this process
 
     def run(self) -> None:
         """Train from the newest state to the last epoch. Raises Stopped if a signal asks for it."""
@@ -111,6 +120,7 @@ class TrainingLoop:
         """Of training so far."""
         return self.seconds_before + time.time() - self.started
 
+    @timed("steps")
     def _fit(self) -> None:
         with together():
             self.learner.method.fit(self.features)
@@ -128,8 +138,10 @@ class TrainingLoop:
         with closing(self._batches()) as batches:  # ends the loader's workers, however the epoch ends
             for self.batch, batch in batches:
                 self._meters.data_ready()
-                launched = self._step(batch)
-                self._read_values()
+                self._taken += 1
+                with timed("steps" if self._taken > FIRST_STEPS else "first steps"):
+                    launched = self._step(batch)
+                    self._read_values()
                 self._launched = launched
                 is_due = (self.batch + 1) % frequency == 0 or count < frequency
                 if is_due:
@@ -151,6 +163,7 @@ class TrainingLoop:
             self.learner.end_epoch(self.epoch + 1, self.epochs)
         return Launched(values, self._steps_done(), self.epoch + 1, lr, self.learner.lr)
 
+    @timed("steps")
     def _read_values(self) -> None:
         """Enter the values of the last step that was launched, if they are not yet. Raises TrainingError for a loss
         that is not finite."""
@@ -174,12 +187,17 @@ class TrainingLoop:
         self.batch, self._epoch_random_state = start - 1, random_state()
         self.order.start_at(self.epoch, start, self._batches_of_epoch(self.epoch))
         batches = enumerate(shared_batches(self.loader), start)
-        found = next(batches, None)  # the order has been drawn
+        with timed("first batch"):
+            found = next(batches, None)  # the order has been drawn
         if interrupted is not None:
             restore_random_state(interrupted["random_state"])
         while found is not None:
             yield found[0], whole(found[1])
-            found = next(batches, None)
+            is_last = found[0] + 1 == self._batches_of_epoch(self.epoch)
+            with timed("first batch" if is_last else "loader"):
+                found = next(batches, None)
+        with timed("first batch"):
+            del batches  # its workers end
 
     def _batches_of_epoch(self, epoch: int) -> int:
         return min(len(self.loader), self.steps - epoch * len(self.loader))
@@ -204,6 +222,7 @@ class TrainingLoop:
 
     # --- states ---------------------------------------------------------------------------------------------------
 
+    @timed("writing")
     def _save_epoch(self, name: str = "", val_result: float | None = None) -> None:
         state = self._state(self.epoch + 1, val_result=val_result)
         if is_main():
@@ -211,7 +230,9 @@ class TrainingLoop:
 
     def _save_if_due(self) -> None:
         """Raises Stopped, after saving, if a stop was asked for."""
-        asked = self.stop.is_asked()
+        if self.stop.shared:
+            self.stop.agree()
+        asked = self.stop.signal is not None
         steps = self.cfg.TRAIN.get("CHECKPOINT_STEPS", 0)
         minutes = self.cfg.TRAIN.get("CHECKPOINT_MINUTES", CHECKPOINT_MINUTES)
         by_steps = steps > 0 and self._steps_done() % steps == 0
@@ -224,7 +245,7 @@ class TrainingLoop:
 
     @contextmanager
     def _saved_if_stopped(self) -> Iterator[None]:
-        """A stop meanwhile leaves the state from before: what has begun is done anew then."""
+        """If stopped inside the block, save the state from before it; the block runs again on resume."""
         state = self._state_within()
         try:
             yield
@@ -232,6 +253,7 @@ class TrainingLoop:
             self._save_for_resuming(state)
             raise
 
+    @timed("writing")
     def _save_for_resuming(self, state: dict) -> None:
         if is_main():
             save_for_resuming(state, self.folder / MODEL)
@@ -282,7 +304,7 @@ class TrainingLoop:
         check_made_for(self.cfg, checkpoint, path)
         check_clip(self.cfg, self.learner.method.clip_model, known_of(checkpoint, path), path)
         self._refuse_beyond_end(path, epoch, batch)
-        self.learner.restore(checkpoint, path)
+        restore(self.learner.method, self.learner.stateful_parts(), checkpoint, path)
         self.best_result = checkpoint["best_result"]
         self.seconds_before = checkpoint.get("train_seconds", 0.0)
         self.order.stream = checkpoint.get("stream", self.order.stream)

@@ -13,17 +13,16 @@ import torch
 from PIL import UnidentifiedImageError
 from yacs.config import CfgNode
 
-from mocoop.config import merge_file, merge_overrides
+from mocoop import timings
+from mocoop.config import limit_problems, merge_file, merge_overrides
 from mocoop.console import kept_console, logged
 from mocoop.distributed import check_ranks, first_failure, from_main, is_main, ranks
 from mocoop.engine import BACKEND, DATASET_REGISTRY, TRAINER_REGISTRY, build_trainer, get_cfg_default
 from mocoop.errors import ConfigError, DataError
 from mocoop.methods import extend_cfg, load_plugin
-from mocoop.training.failures import explain
-from mocoop.training.limits import limit_problems
+from mocoop.training.interruptions import Stopped, explain, stop_requests
 from mocoop.training.run_folder import hold, writable_folder
-from mocoop.training.seeding import set_random_seed
-from mocoop.training.stopping import Stopped, stop_requests
+from mocoop.training.run_state import set_random_seed
 from mocoop.training.trainer import PromptTrainer, register_trainers
 from mocoop.versions import collect_env_info
 
@@ -50,6 +49,7 @@ def setup_cfg(args: argparse.Namespace) -> CfgNode:
     register_trainers()
     cfg = get_cfg_default()
     extend_cfg(cfg)
+    cfg.DATALOADER.NUM_WORKERS = -1  # chosen from the cores, unless it is given
     for path in (args.dataset_config_file, args.config_file):
         if path:
             merge_file(cfg, path)
@@ -114,6 +114,7 @@ def print_config(args: argparse.Namespace, cfg: CfgNode) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train and test, or evaluate, as the command line says; a run that has been done is not done again."""
+    timings.begin()
     cfg = setup_cfg(args)
     if args.no_train and not args.eval_only:  # as in CoOp, an evaluation may say that it trains nothing
         with log_of(writable_folder(cfg.OUTPUT_DIR)):

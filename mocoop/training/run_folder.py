@@ -23,9 +23,9 @@ from mocoop.results.record import (
     unfinished_record,
     write_record,
 )
-from mocoop.training.checkpoint import load_checkpoint
+from mocoop.training.checkpoint import MODEL, find_checkpoint, load_checkpoint, model_folder
 from mocoop.training.folder_lock import locked
-from mocoop.training.run_state import MODEL, find_checkpoint, learned_state, model_folder, weights_sha256
+from mocoop.training.run_state import learned_state, weights_sha256
 
 SHOWN_DIFFERENCES = 8
 FOLDERS_OF_A_RUN = 7  # <protocol>/<phase>/<dataset>/shots_<n>/<Trainer>/<cfg>/seed<k>
@@ -53,7 +53,7 @@ class RunFolder:
         try:
             record = read_record(self.result)
         except DataError:
-            return False  # cut short by a full disk, say: the run makes it anew
+            return False  # cut short by a full disk, say: the run writes it again
         if record["status"] != "done" and not any((self.path / MODEL).glob("*")):
             return False  # it ended before anything was saved
         refuse_other_settings(
@@ -81,7 +81,7 @@ class RunFolder:
         return without_clip(differences) + (other if before != now else [])
 
     def _tested_others(self, record: dict) -> bool:
-        """Whether the model that was evaluated has been trained anew since; False if that cannot be said."""
+        """Whether the model that was evaluated has been trained again since; False if that cannot be said."""
         folder, tested = self.command.get("model_dir"), record.get("weights_sha256")
         if not self.command.get("eval_only") or not folder or tested is None:
             return False

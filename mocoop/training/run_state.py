@@ -1,37 +1,31 @@
-"""What a run's checkpoint holds: what was learned, what is needed to use it alone, and what is needed to go on.
+"""What a run's checkpoint holds: what was learned, what is needed to use it alone, and what is needed to resume.
 
 Only tensors and plain values, so that it loads with `weights_only=True`; CLIP's frozen weights are not in it.
 """
 
 import logging
+import random
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
 from mocoop.backbone import is_name
 from mocoop.clip.backbone import Backbone
-from mocoop.clip.feature_cache import tensors_sha256
+from mocoop.clip.identity import tensors_sha256
 from mocoop.config import fill
 from mocoop.errors import CheckpointError, quoted
 from mocoop.methods import get_method
 from mocoop.methods.base import PromptMethod
 from mocoop.results.record import plain_config
-from mocoop.training.checkpoint import BEST_MODEL, epoch_model, last_checkpoint
-from mocoop.training.foreign_run import foreign_description
-from mocoop.training.seeding import random_state
+from mocoop.training.checkpoint import run_folder
+from mocoop.training.foreign import foreign_description
 
 FORMAT = 1
-MODEL = "prompt_learner"  # the folder of the checkpoints, as CoOp names it
-FOREIGN_MODELS = (  # as MaPLe, IVLP and PromptSRC, MMA, DePT, and MMRL name it
-    "MultiModalPromptLearner",
-    "VLPromptLearner",
-    "adapter_learner",
-    "PromptLearner",
-    "MultiModalRepresentationLearner",
-)
 logger = logging.getLogger(__name__)
 _DESCRIPTION = {"name": str, "backbone": str, "classnames": list, "structure": dict, "config": dict}
 
@@ -94,6 +88,32 @@ def pack(
     return state
 
 
+def restore(method: PromptMethod, stateful_parts: dict, checkpoint: dict, path: Path) -> None:
+    """Take over all that `pack` put into a checkpoint of this method. Raises CheckpointError if it does not fit."""
+    made = description(checkpoint, path)
+    if made and method.bound_to_classes() and made["classnames"] != method.classnames:
+        raise CheckpointError(f"{path} was trained on other classes or in another order, expected the same to resume")
+    load_weights(method, checkpoint, path)
+    for key, part in stateful_parts.items():
+        if key not in checkpoint:
+            raise CheckpointError(f"{path} has no {key} state, expected a checkpoint of this trainer to resume from")
+        try:
+            part.load_state_dict(checkpoint[key])
+        except (KeyError, ValueError) as error:
+            reason = f"the state of its {key} does not fit: {error}"
+            raise CheckpointError(f"{path} was made with other settings: {reason}") from error
+    method.load_extra_state(checkpoint.get("extra_state", {}))
+
+
+def load_weights(method: PromptMethod, checkpoint: dict, path: Path) -> None:
+    """Set what the method learned. Raises CheckpointError, naming the file, if it does not fit."""
+    try:
+        state, made = learned_state(checkpoint, path), description(checkpoint, path)
+        method.load_learned_state(method.rows_of_classes(state, made["classnames"]) if made else state)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
 def learned_state(checkpoint: dict, path: str | Path) -> dict:
     """The learned parameters in a checkpoint of ours, or of CoOp's trainers."""
     state = checkpoint.get("state_dict")
@@ -126,36 +146,6 @@ def description(checkpoint: dict, path: str | Path) -> dict | None:
 def known_of(checkpoint: dict, path: str | Path) -> dict:
     """What a checkpoint says of its method, else what its folder tells (`foreign_description`)."""
     return description(checkpoint, path) or foreign_description(run_folder(path))
-
-
-def model_folder(run: str | Path) -> Path:
-    """Where the checkpoints of a run lie, of ours or of another trainer of CoOp's kind."""
-    found = (Path(run) / name for name in (MODEL, *FOREIGN_MODELS) if (Path(run) / name).is_dir())
-    return next(found, Path(run) / MODEL)
-
-
-def run_folder(path: str | Path) -> Path:
-    """The folder of the run that `path` means: the folder itself, or one of its checkpoints."""
-    path = Path(path).expanduser()
-    folder = path if path.is_dir() else path.parent
-    return folder.parent if folder.name in (MODEL, *FOREIGN_MODELS) else folder
-
-
-def find_checkpoint(folder: Path, epoch: int | None = None) -> Path:
-    """The checkpoint in `folder` after `epoch` epochs, else the best by validation, else the last.
-
-    Raises CheckpointError if there is none.
-    """
-    if epoch is not None:
-        path = folder / epoch_model(epoch)
-    elif (folder / BEST_MODEL).is_file():
-        path = folder / BEST_MODEL
-    else:
-        path = last_checkpoint(folder) or folder / BEST_MODEL
-    if not path.is_file():
-        found = sorted(p.name for p in folder.glob("model*")) if folder.is_dir() else []
-        raise CheckpointError(f"no checkpoint {path}, found {', '.join(found) if found else 'none'} in {folder}")
-    return path
 
 
 def check_made_for(cfg: CfgNode, checkpoint: dict, path: str | Path) -> None:
@@ -207,7 +197,7 @@ def check_classes(method: PromptMethod, checkpoint: dict, path: str | Path) -> N
             was, got = quoted(value), quoted(dataset.get(key))
             raise CheckpointError(f"{path} has {bound}, and was trained with DATASET.{key} {was}, got {got}")
     if None in known.values():
-        logger.warning("%s has %s, and does not say of which: they are taken for those at hand, in order", path, bound)
+        logger.warning("%s has %s, and does not say of which: the run's own are assumed, in order", path, bound)
 
 
 def unserved(trained: Sequence[str], wanted: Sequence[str]) -> str:
@@ -238,3 +228,38 @@ def with_structure(cfg: CfgNode, structure: dict) -> CfgNode:
     fill(cfg.TRAINER, {get_method(cfg.TRAINER.NAME).node: structure, **nodes}, "structure of the checkpoint")
     cfg.freeze()
     return cfg
+
+
+# --- random numbers ----------------------------------------------------------------------------------------------
+
+
+def set_random_seed(seed: int) -> None:
+    """Seed Python's, NumPy's and torch's generators, on every device."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.cuda.manual_seed_all(seed)
+
+
+def random_state() -> dict:
+    """The state of those generators, in tensors, lists and numbers only, so that it loads with `weights_only=True`."""
+    version, words, gauss = random.getstate()
+    numpy = np.random.get_state(legacy=False)
+    keys, position = (numpy["state"][part] for part in ("key", "pos"))
+    return {
+        "python": [version, list(words), gauss],
+        "numpy": [numpy["bit_generator"], keys.tolist(), int(position), int(numpy["has_gauss"]), float(numpy["gauss"])],
+        "torch": torch.get_rng_state(),
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_state(state: dict) -> None:
+    """Put back what `random_state` returned, on CUDA for the device in use."""
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words), gauss))
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(state["torch"].cpu())
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"][0].cpu())

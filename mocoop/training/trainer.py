@@ -11,46 +11,49 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
 from mocoop.backbone import check_classnames, check_input, load_clip
 from mocoop.clip.backbone import Backbone
+from mocoop.config import limit_problems
 from mocoop.distributed import from_main, is_main, main_first
-from mocoop.engine import TRAINER_REGISTRY, DataManager, TrainerX
+from mocoop.engine import TRAINER_REGISTRY, DataManager, ReadableErrorsLoader, TrainerX
 from mocoop.errors import CheckpointError, ConfigError
 from mocoop.methods import build_method, config_problems, get_method, methods
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.class_rows import check_trainable
 from mocoop.protocol import BOTH
 from mocoop.results.record import FILE_NAME, glance, plain_config
+from mocoop.timings import timed
 from mocoop.training.batches import leave_stopping_to_main, of_other_images, reproducible
-from mocoop.training.checkpoint import BEST_MODEL, load_checkpoint, load_pretrained_weights
-from mocoop.training.evaluation import reset_peak_memory, too_few_images
-from mocoop.training.few_shot_features import RunFeatures, wants_best_epoch
-from mocoop.training.finished import load_finished, same_input
-from mocoop.training.journal import Journal
-from mocoop.training.learner import Learner, load_weights
-from mocoop.training.limits import limit_problems
-from mocoop.training.loop import TrainingLoop
-from mocoop.training.precision import TEST_PRECISIONS, Precision
-from mocoop.training.resume_files import remove_resume_files
-from mocoop.training.run_state import (
+from mocoop.training.checkpoint import (
+    BEST_MODEL,
     MODEL,
+    find_checkpoint,
+    load_checkpoint,
+    load_pretrained_weights,
+    model_folder,
+    remove_resume_files,
+)
+from mocoop.training.evaluate import Tester, Weights, reset_peak_memory, too_few_images
+from mocoop.training.features import RunFeatures, wants_best_epoch
+from mocoop.training.finished import load_finished, same_input
+from mocoop.training.interruptions import StopRequest, stop_requests
+from mocoop.training.journal import Journal
+from mocoop.training.learner import Learner, Precision
+from mocoop.training.loop import TrainingLoop
+from mocoop.training.optim import check_length, iterations
+from mocoop.training.run_state import (
     check_classes,
     check_clip,
     check_made_for,
-    find_checkpoint,
     known_of,
     learned_state,
-    model_folder,
+    load_weights,
     structure_of,
     weights_sha256,
     with_structure,
 )
-from mocoop.training.schedule import check_length, iterations
-from mocoop.training.stopping import StopRequest, stop_requests
-from mocoop.training.tester import Tester, Weights
 
 logger = logging.getLogger(__name__)
 
@@ -67,35 +70,29 @@ class PromptTrainer(TrainerX):
 
     command: dict | None = None
     model: PromptMethod
-    train_loader_x: DataLoader
+    train_loader_x: ReadableErrorsLoader
     weights: Weights | None
 
     # --- building -------------------------------------------------------------------------------------------------
 
     def check_cfg(self, cfg: CfgNode) -> None:
-        problems = limit_problems(cfg) + config_problems(cfg)
-        if cfg.TEST.get("PREC", "peers") not in TEST_PRECISIONS:
-            problems.append(f"TEST.PREC is {cfg.TEST.PREC!r}, expected one of {', '.join(map(repr, TEST_PRECISIONS))}")
-        if problems:
+        if problems := limit_problems(cfg) + config_problems(cfg):
             raise ConfigError("; ".join(problems))
         if cfg.TRAIN.get("DETERMINISTIC", False) and not torch.are_deterministic_algorithms_enabled():
             logger.warning(
                 "TRAIN.DETERMINISTIC is True and has no effect: the train.py in use does not ask torch for it"
             )
 
+    @timed("data")
     def build_data_loader(self) -> None:
         """The engine's loaders; the training one depends on the seed alone."""
         with main_first():
             self.dm = DataManager(self.cfg)
-        for name in (
-            "train_loader_x",
-            "train_loader_u",
-            "val_loader",
-            "test_loader",
-            "num_classes",
-            "lab2cname",
-            "num_source_domains",
-        ):
+        loaders, facts = (
+            "train_loader_x train_loader_u val_loader test_loader",
+            "num_classes lab2cname num_source_domains",
+        )
+        for name in f"{loaders} {facts}".split():
             setattr(self, name, getattr(self.dm, name, None))
         if self.cfg.DATASET.get("SPLITS", "") and not hasattr(self.dm.dataset, "manifest_sha256"):
             name, data = self.cfg.DATASET.SPLITS, type(self.dm.dataset).__name__
@@ -109,18 +106,19 @@ class PromptTrainer(TrainerX):
         for loader in filter(None, (self.val_loader, self.test_loader)):
             loader.worker_init_fn = leave_stopping_to_main
 
-    def _images_of_all_classes(self) -> DataLoader:
+    def _images_of_all_classes(self) -> ReadableErrorsLoader:
         """The training loader, of the images of classes that are not trained, too, and without labels."""
         if not hasattr(self.dm.dataset, "unlabelled"):
             name, data = self.cfg.TRAINER.NAME, type(self.dm.dataset).__name__
             raise ConfigError(f"{name} wants images of all classes, which {data} of this checkout does not give")
         return of_other_images(self.train_loader_x, self.cfg, self.dm.dataset.unlabelled())
 
+    @timed("method")
     def build_model(self) -> None:
         cfg = self.cfg
         reset_peak_memory(self.device)
         print(f"Loading CLIP (backbone: {cfg.MODEL.BACKBONE.NAME})")
-        with main_first():
+        with main_first(), timed("CLIP"):
             clip_model = load_clip(cfg)
         print(f"CLIP: {clip_model.describe()}")
         check_input(cfg, clip_model)
@@ -171,7 +169,7 @@ class PromptTrainer(TrainerX):
     def train(self) -> None:
         """Train, then test; a method that learns nothing is tested at once.
 
-        Raises Stopped if a signal asks for it; the same command goes on then.
+        Raises Stopped if a signal asks for it; the same command then resumes.
         """
         started = time.time()
         with stop_requests() as self.stop:
@@ -199,6 +197,7 @@ class PromptTrainer(TrainerX):
         where = (self.train_loader_x, self.journal, self.output_dir, manifest)
         loop = TrainingLoop(self.cfg, self.learner, *where, self.stop, lambda: self.test("val"), features)
         loop.run()
+        self.train_loader_x.end_workers()
         if is_main():
             remove_resume_files(Path(self.output_dir) / MODEL)
         sha256 = weights_sha256(self.model.learned_state())
@@ -224,7 +223,7 @@ class PromptTrainer(TrainerX):
         print(f"Evaluate on the *{split}* set")
         untrained = self.learner.learns and self.weights is None
         tester = Tester(self.cfg, self.model, self.precision, self.stop)
-        results = tester.run(loader, self.evaluator, with_zero_shot=final and self.weights is not None)
+        results = tester.run(loader, with_zero_shot=final and self.weights is not None)
         self.journal.results(split, results)
         if final and untrained:
             logger.warning("nothing was trained or loaded: no record is written of this test")

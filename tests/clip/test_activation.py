@@ -9,7 +9,7 @@ from torch import nn
 from yacs.config import CfgNode
 
 from mocoop.backbone import load_clip
-from mocoop.clip.hard_prompts import hard_features
+from mocoop.clip.features import hard_features
 from mocoop.clip.image_encoder import ImageEncoder
 from mocoop.clip.text_encoder import TextEncoder
 from mocoop.errors import CheckpointError, ConfigError

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mocoop.clip.frozen_linear import frozen_linear
+from mocoop.clip.residual_block import frozen_linear
 
 
 @pytest.mark.parametrize("shape", [(7,), (5, 7), (2, 5, 7), (1, 7), (0, 7)])

@@ -11,8 +11,8 @@ from yacs.config import CfgNode
 
 import mocoop.backbone
 from mocoop.backbone import clip_sha256, load_clip
-from mocoop.clip import feature_cache, hard_prompts, identity
-from mocoop.clip.hard_prompts import hard_features
+from mocoop.clip import features, identity
+from mocoop.clip.features import hard_features
 from mocoop.clip.identity import module_sha256
 from mocoop.clip.text_encoder import TextEncoder
 from tests.small_clip import small_clip
@@ -30,7 +30,7 @@ def write(path, seed=0):
 @pytest.fixture
 def hashed(tmp_path, monkeypatch):
     """What was hashed so far: names of tensors, a list for each call; hashes are kept in a cache of this test."""
-    calls, real = [], feature_cache.tensors_sha256
+    calls, real = [], identity.tensors_sha256
 
     def counted(tensors):
         tensors = list(tensors)
@@ -114,7 +114,75 @@ def test_hard_features_of_another_torch_are_not_taken(tmp_path, monkeypatch):
     monkeypatch.setenv("MOCOOP_CACHE", str(tmp_path))
     encoder = TextEncoder(small_clip())
     hard_features(encoder, ["a {}."], ["cat"])
-    monkeypatch.setattr(hard_prompts.torch, "__version__", "0.0")
+    monkeypatch.setattr(features.torch, "__version__", "0.0")
     before = encoder.calls
     hard_features(encoder, ["a {}."], ["cat"])
     assert encoder.calls == before + 1
+
+
+@pytest.fixture
+def kept(monkeypatch):
+    """This process keeps the CLIP that was loaded last."""
+    monkeypatch.setattr(mocoop.backbone, "_kept", mocoop.backbone.KeptClip())
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """How often a CLIP was read."""
+    calls, real = [], mocoop.backbone._read
+    monkeypatch.setattr(mocoop.backbone, "_read", lambda cfg: calls.append(1) or real(cfg))
+    return calls
+
+
+def loaded(path, seed=1):
+    """A CLIP's tensors, and what torch draws after it was loaded."""
+    torch.manual_seed(seed)
+    return load_clip(config(path)), torch.rand(3)
+
+
+def test_a_kept_clip_is_to_a_run_as_one_that_was_read(tmp_path, kept, reads, monkeypatch):
+    path = write(tmp_path / "clip.safetensors")
+    first, drawn = loaded(path)
+    copy, again = loaded(path)
+    assert len(reads) == 1 and torch.equal(drawn, again)
+    _, other = loaded(path, seed=2)
+    assert len(reads) == 2, "weights are drawn before they are set: another state has to be met"
+    monkeypatch.setattr(mocoop.backbone, "_kept", None)
+    read, expected = loaded(path, seed=2)
+    assert torch.equal(other, expected)
+    assert copy.sha256 == read.sha256 and copy.describe() == read.describe()
+    for one, two in zip(copy.state_dict().values(), read.state_dict().values(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_what_a_run_does_to_its_clip_touches_no_other(tmp_path, kept, reads):
+    path = write(tmp_path / "clip.safetensors")
+    one, _ = loaded(path)
+    one.text_projection.data.zero_()
+    one.train().requires_grad_(True).halve()
+    two, _ = loaded(path)
+    assert len(reads) == 1 and two.text_projection.abs().sum() > 0 and two.text_projection.dtype == torch.float32
+    assert not two.training and not any(parameter.requires_grad for parameter in two.parameters())
+
+
+def test_another_file_and_one_that_changed_are_read(tmp_path, kept, reads):
+    path, other = write(tmp_path / "clip.safetensors"), write(tmp_path / "other.safetensors", seed=1)
+    first = loaded(path)[0].sha256
+    assert loaded(other)[0].sha256 != first and loaded(path)[0].sha256 == first and len(reads) == 3
+    write(path, seed=1)
+    assert loaded(path)[0].sha256 == loaded(other)[0].sha256 != first
+
+
+def test_a_copy_says_what_was_said_and_has_the_hashes(tmp_path, kept, hashed, caplog):
+    path = write(tmp_path / "clip.safetensors")
+    torch.manual_seed(1)
+    load_clip(config(path, "auto"))
+    said, count = [record.message for record in caplog.records], len(hashed)
+    caplog.clear()
+    torch.manual_seed(1)
+    copy = load_clip(config(path, "auto"))
+    assert said == [record.message for record in caplog.records] and "QuickGELU is assumed" in said[0]
+    assert module_sha256(copy, without="visual.") and module_sha256(copy.visual) and len(hashed) == count
+    copy.text_projection.data = copy.text_projection.data + 1
+    module_sha256(copy, without="visual.")
+    assert len(hashed) == count + 1

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from mocoop import tiny as store
 from mocoop.clip.image_encoder import ImageEncoder
 from mocoop.clip.lora import LoRA
 from mocoop.clip.prompts import Context, PromptLayout, hard_prompts
@@ -14,7 +15,6 @@ from mocoop.clip.text_encoder import TextEncoder
 from mocoop.clip.tower_parts import Rows, TowerParts
 from mocoop.errors import ConfigError
 from mocoop.methods.coop import coop_layout
-from mocoop.tiny import store
 from tests.small_clip import in_fp64, small_clip
 
 NAMES = ["cat", "hot-air balloon", "dog", "the great wall of china", "oak tree", "cat fish"]

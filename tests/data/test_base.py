@@ -5,8 +5,8 @@ import shutil
 import pytest
 
 from mocoop.data.base import BenchmarkDataset
-from mocoop.data.manifest import read_manifest
-from mocoop.data.pickled import pickled_subset
+from mocoop.data.exchange import pickled_subset
+from mocoop.data.lists import read_manifest
 from mocoop.errors import DataError
 from mocoop.files import file_sha256
 from tests.data.toy import CLASSES, ToySet, identity, make_cfg, make_tree

@@ -1,6 +1,6 @@
 import pytest
 
-from mocoop.data.check import check
+from mocoop.data.prepare import check
 from mocoop.errors import DataError
 from tests.data.toy import ToySet, make_cfg, make_tree
 from tests.datasets.trees import JPEG

@@ -1,7 +1,6 @@
 import pytest
 
-from mocoop.data.classes import check_labels, class_names, code_like_names, same_texts, subsample_classes
-from mocoop.data.item import Item, Splits
+from mocoop.data.item import Item, Splits, check_labels, class_names, code_like_names, same_texts, subsample_classes
 from mocoop.errors import ConfigError, DataError
 from tests.data.toy import CLASSES, ToySet, make_cfg, make_splits, make_tree
 

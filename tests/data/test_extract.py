@@ -3,7 +3,7 @@ import tarfile
 
 import pytest
 
-from mocoop.data.extract import extract
+from mocoop.data.download import extract
 from mocoop.errors import DataError
 from tests.data.archives import make_tar, make_zip
 

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from mocoop.data.fewshot import draw, draw_subset, make_rng
+from mocoop.data.draws import draw, draw_subset, make_rng
 from tests.data.toy import make_splits
 
 SPLITS = make_splits("/i")

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from mocoop.data import index
-from mocoop.data.index import list_class_folders
+from mocoop.data import imagenet as index
+from mocoop.data.imagenet import list_class_folders
 from mocoop.errors import DataError
 
 

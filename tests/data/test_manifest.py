@@ -4,7 +4,7 @@ import json
 import pytest
 
 from mocoop.data.item import Item
-from mocoop.data.manifest import Record, encode_manifest, match_records, read_manifest, text_sha256
+from mocoop.data.lists import Record, encode_manifest, match_records, read_manifest, text_sha256
 from mocoop.errors import DataError
 
 TRAIN = [Item("/d/i/a b/1.jpg", 0, "a b"), Item("/d/i/é/x\u2028y.jpg", 1, "é", domain=3)]

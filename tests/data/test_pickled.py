@@ -6,9 +6,9 @@ import types
 
 import pytest
 
+from mocoop.data.exchange import DATUM, pickled_subset, read_pickled_subset
 from mocoop.data.item import Item
-from mocoop.data.manifest import Record
-from mocoop.data.pickled import DATUM, pickled_subset, read_pickled_subset
+from mocoop.data.lists import Record
 from mocoop.errors import DataError
 
 TRAIN = [Item("/d/i/a/1.jpg", 0, "a"), Item("/d/i/b/1.jpg", 1, "b", domain=2)]

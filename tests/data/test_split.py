@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from mocoop.data.split import read_split, write_split
+from mocoop.data.lists import read_split, write_split
 from mocoop.errors import DataError
 from tests.data.toy import make_splits
 

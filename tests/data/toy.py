@@ -4,8 +4,8 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
+from mocoop.data.base import ClassFolders
 from mocoop.data.item import Item, Splits
-from mocoop.data.rawsplit import ClassFolders
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk")
 

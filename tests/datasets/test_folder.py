@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import datasets  # noqa: F401  (registers them)
-from mocoop.data import look
+from mocoop.data import inspection
 from mocoop.data.config import folder_defaults
 from mocoop.engine import DATASET_REGISTRY
 from mocoop.errors import ConfigError, DataError
@@ -273,7 +273,7 @@ def test_every_kind_of_image_is_read_as_it_looks(tmp_path, kind, suffix):
 def test_images_are_looked_at_once(root, monkeypatch):
     build(root)
     looked = []
-    monkeypatch.setattr(look, "_examine", lambda path: looked.append(path) or look.Look())
+    monkeypatch.setattr(inspection, "_examine", lambda path: looked.append(path) or inspection.ImageFacts())
     build(root)
     assert looked == []
     save(root / "grand_duc/photo nº 0.jpg", "grey")

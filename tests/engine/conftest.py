@@ -3,8 +3,7 @@ import types
 import pytest
 
 from mocoop.engine.lite.config import get_cfg_default
-from mocoop.engine.lite.dataset import DatasetBase, Datum
-from mocoop.engine.lite.registry import DATASET_REGISTRY
+from mocoop.engine.lite.registry import DATASET_REGISTRY, DatasetBase, Datum
 from tests.engine import toy
 
 LITE = types.SimpleNamespace(Datum=Datum, DatasetBase=DatasetBase)

@@ -11,16 +11,14 @@ import train
 from mocoop.backbone import load_clip
 from mocoop.engine.backend import VARIABLE, dassl_is_installed, import_dassl
 from mocoop.engine.lite import config as lite_config
-from mocoop.engine.lite.data_manager import DataManager
-from mocoop.engine.lite.evaluation import build_evaluator
-from mocoop.engine.lite.transforms import ON_IMAGE, ON_TENSOR, build_transform
+from mocoop.engine.lite.data import ON_IMAGE, ON_TENSOR, DataManager, build_transform
 from mocoop.methods import build_method
-from mocoop.results.history import read_history
+from mocoop.results.csv_files import read_history
 from mocoop.training import run_command
 from mocoop.training.checkpoint import load_checkpoint
-from mocoop.training.optimizer import build_optimizer
-from mocoop.training.schedule import build_lr_scheduler
-from mocoop.training.seeding import set_random_seed
+from mocoop.training.evaluate import Measurement, print_result
+from mocoop.training.optim import build_lr_scheduler, build_optimizer
+from mocoop.training.run_state import set_random_seed
 from tests.engine import toy
 from tests.engine.test_backend import open_bridge
 
@@ -192,19 +190,22 @@ def test_optimisers_take_the_same_steps(dassl, name):
     assert torch.allclose(*weights, rtol=0, atol=precision)
 
 
-def test_evaluators_print_and_return_the_same(dassl, both_cfg, capsys):
+def test_our_results_are_printed_and_returned_as_its_evaluator_does(dassl, both_cfg, capsys):
     torch.manual_seed(0)
-    scores, labels = torch.randn(40, 6), torch.randint(0, 5, (40,))
-    results, lines = [], []
-    settings = ("TEST.PER_CLASS_RESULT", "True")
-    for build, cfg in zip((build_evaluator, dassl.evaluation.build_evaluator), both_cfg(*settings)):
-        evaluator = build(cfg, lab2cname={i: f"class {i}" for i in range(6)})
-        evaluator.process(scores[:25], labels[:25])
-        evaluator.process(scores[25:], labels[25:])
-        results.append(evaluator.evaluate())
-        lines.append(capsys.readouterr().out)
-    assert results[0] == pytest.approx(dict(results[1]), abs=1e-9) and list(results[0]) == list(results[1])
-    assert lines[0] == lines[1]
+    scores, labels, names = torch.randn(40, 6), torch.randint(0, 5, (40,)), [f"class {i}" for i in range(6)]
+    evaluator = dassl.evaluation.build_evaluator(
+        both_cfg("TEST.PER_CLASS_RESULT", "True")[1], lab2cname=dict(enumerate(names))
+    )
+    ours = Measurement()
+    for part in (slice(0, 25), slice(25, 40)):
+        evaluator.process(scores[part], labels[part])
+        batch = {"label": labels[part], "domain": labels[part], "impath": [f"{i}.png" for i in range(40)[part]]}
+        ours.add({"logits": scores[part]}, batch)
+    capsys.readouterr()
+    theirs, their_lines = evaluator.evaluate(), capsys.readouterr().out
+    found = print_result(**ours.summary(names), by_class=True)
+    assert capsys.readouterr().out == their_lines
+    assert found == pytest.approx(dict(theirs), abs=1e-9) and list(found) == list(theirs)
 
 
 def our_cfg(tmp_path, name):

@@ -1,12 +1,10 @@
 import pytest
 import torch
 
-from mocoop.engine.lite.data_loader import DatasetWrapper, build_data_loader
-from mocoop.engine.lite.data_manager import DataManager
-from mocoop.engine.lite.dataset import Datum
-from mocoop.engine.lite.transforms import build_transform
+from mocoop.engine.lite.data import DataManager, DatasetWrapper, build_data_loader, build_transform
+from mocoop.engine.lite.registry import Datum
 from mocoop.errors import ConfigError, DataError
-from mocoop.training.seeding import set_random_seed
+from mocoop.training.run_state import set_random_seed
 
 
 def test_batches(cfg):

@@ -1,6 +1,6 @@
 import pytest
 
-from mocoop.engine.lite.dataset import DatasetBase, Datum
+from mocoop.engine.lite.registry import DatasetBase, Datum
 from mocoop.errors import DataError
 from mocoop.images import read_image
 

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from mocoop.console import logged
-from mocoop.training.progress import Progress
-from mocoop.training.seeding import random_state, restore_random_state, set_random_seed
+from mocoop.training.journal import Progress
+from mocoop.training.run_state import random_state, restore_random_state, set_random_seed
 from mocoop.versions import collect_env_info
 
 

@@ -12,12 +12,11 @@ class Toy(TrainerX):
         self.model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(), torch.nn.Linear(768, self.num_classes))
 
 
-def test_data_model_and_evaluator_are_built(cfg):
+def test_data_and_model_are_built(cfg):
     trainer = Toy(cfg)
     assert trainer.num_classes == 3 and trainer.lab2cname[0] == "red"
     assert trainer.train_loader_x is trainer.dm.train_loader_x and len(trainer.test_loader) == 4
-    trainer.evaluator.process(trainer.model(torch.zeros(2, 3, 16, 16)), torch.tensor([0, 1]))
-    assert trainer.evaluator.evaluate()["accuracy"] in (0.0, 50.0, 100.0)
+    assert trainer.model(torch.zeros(2, 3, 16, 16)).shape == (2, 3)
 
 
 def test_unknown_dataset(cfg):

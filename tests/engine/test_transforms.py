@@ -5,9 +5,9 @@ from PIL import Image
 from torchvision.transforms import functional as F
 
 from mocoop.engine.lite.config import get_cfg_default
-from mocoop.engine.lite.transforms import ON_IMAGE, ON_TENSOR, build_transform
+from mocoop.engine.lite.data import ON_IMAGE, ON_TENSOR, build_transform
 from mocoop.errors import ConfigError
-from mocoop.training.seeding import set_random_seed
+from mocoop.training.run_state import set_random_seed
 
 
 @pytest.fixture

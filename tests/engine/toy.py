@@ -6,8 +6,7 @@ import numpy as np
 from PIL import Image
 from torch import nn
 
-from mocoop.training.optimizer import build_optimizer
-from mocoop.training.schedule import build_lr_scheduler
+from mocoop.training.optim import build_lr_scheduler, build_optimizer
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 SPLITS = {"train": 7, "val": 2, "test": 5}  # images per class

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from mocoop.results.predictions import read_predictions
+from mocoop.results.csv_files import read_predictions
 from mocoop.results.record import read_record
 from tests.faults.victims import run as in_own_process
 from tests.faults.victims import tool, training

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mocoop.errors import ConfigError
-from mocoop.export.check import check_alike
+from mocoop.export.onnx_file import check_alike
 from mocoop.export.scorers import image_map
 from mocoop.methods import PromptMethod
 from tests.small_clip import small_clip

@@ -18,7 +18,7 @@ from mocoop.backbone import load_clip
 from mocoop.errors import ConfigError
 from mocoop.export import export_run
 from mocoop.images import read_image
-from mocoop.results.predictions import read_predictions
+from mocoop.results.csv_files import read_predictions
 from mocoop.runs.trained_run import load_run
 from tests.small_clip import in_fp64
 from tests.trained import METHODS, SPLIT

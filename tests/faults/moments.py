@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mocoop import files
-from mocoop.results import history
-from mocoop.training.evaluation import Measurement
+from mocoop.results import csv_files
+from mocoop.training.evaluate import Measurement
 from mocoop.training.learner import Learner
 from mocoop.training.loop import TrainingLoop
 
@@ -121,7 +121,7 @@ def file_operations(moments: Moments) -> Callable[[], None]:
 
     def watch() -> None:
         moments.watch_this_process()
-        files.open = history.open = lambda *args, **kwargs: _opened(moments, *args, **kwargs)
+        files.open = csv_files.open = lambda *args, **kwargs: _opened(moments, *args, **kwargs)
         os.replace = _around(moments, os.replace, "rename")
         os.fsync = _around(moments, os.fsync, "sync")
         os.unlink = _around(moments, os.unlink, "remove")
@@ -160,7 +160,7 @@ class HalfWriter:
     def write(self, data) -> int:
         if not self.divides:
             return self.file.write(data)
-        self.divides = self.name == history.FILE_NAME
+        self.divides = self.name == csv_files.HISTORY
         middle = len(data) // 2
         self.file.write(data[:middle])
         self.file.flush()

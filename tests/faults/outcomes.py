@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 
-from mocoop.results import history, predictions, record
+from mocoop.results import csv_files, record
+from mocoop.training.checkpoint import MODEL
 from mocoop.training.folder_lock import LOCK
-from mocoop.training.run_state import MODEL
 
-OF_THE_PROCESS = ("seconds", "peak_memory_mb", "finished", "train_seconds")
+OF_THE_PROCESS = ("seconds", "timings", "peak_memory_mb", "finished", "train_seconds")
 WRITTEN_ANEW = ("log.txt", "tensorboard", "out.txt", "err.txt")
 
 
@@ -23,8 +23,8 @@ def _outcome(folder: Path) -> dict:
     return {
         "files": _names(folder),
         "record": _record(folder / record.FILE_NAME),
-        "history": _bytes(folder / history.FILE_NAME),
-        "predictions": _bytes(folder / predictions.FILE_NAME),
+        "history": _bytes(folder / csv_files.HISTORY),
+        "predictions": _bytes(folder / csv_files.PREDICTIONS),
         "checkpoints": {path.name: _checkpoint(path) for path in checkpoints},
     }
 

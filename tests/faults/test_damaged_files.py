@@ -7,11 +7,9 @@ import signal
 import pytest
 import torch
 
-from mocoop.clip.feature_cache import cached_tensor
+from mocoop.clip.features import kept_tensor
 from mocoop.errors import CheckpointError
-from mocoop.training.checkpoint import load_checkpoint
-from mocoop.training.resume_files import DAMAGED, NEWEST, PREVIOUS, newest_state, progress
-from mocoop.training.run_state import MODEL
+from mocoop.training.checkpoint import DAMAGED, MODEL, NEWEST, PREVIOUS, load_checkpoint, newest_state, progress
 from tests.faults.moments import Moments, kill, training_steps
 from tests.faults.outcomes import differences
 
@@ -63,7 +61,7 @@ def test_a_truncated_file(runs, copy, ledger, file, length):
         assert ending.status == 0, ending.err
         found = differences(copy.out, runs.reference("CoOp"))
         if file.endswith(NEWEST):
-            assert f'passed over, going on from an earlier state: cannot load "{copy.out / file}"' in ending.out
+            assert f'skipped, resuming from an earlier state: cannot load "{copy.out / file}"' in ending.out
             assert (copy.out / (file + DAMAGED)).is_file()
             assert f"{PREVIOUS} (will resume training after epoch 2, batch 2)" in ending.out
             found = [line for line in found if not line.startswith("/files")]
@@ -153,7 +151,7 @@ def test_flipped_bits_in_cached_features(tmp_path, monkeypatch, ledger):
     """They are computed again; a flip in the file's description may change nothing."""
     monkeypatch.setenv("MOCOOP_CACHE", str(tmp_path))
     features = torch.arange(64.0)
-    cached_tensor("text", "key", lambda: features)
+    kept_tensor("text", "key", lambda: features)
     path = tmp_path / "text/key.safetensors"
     content, draw, computed = path.read_bytes(), random.Random(0), []
     for _ in range(200):
@@ -161,7 +159,7 @@ def test_flipped_bits_in_cached_features(tmp_path, monkeypatch, ledger):
             damaged = bytearray(content)
             damaged[draw.randrange(len(damaged))] ^= 1 << draw.randrange(8)
             path.write_bytes(damaged)
-            assert torch.equal(cached_tensor("text", "key", lambda: computed.append(1) or features), features)
+            assert torch.equal(kept_tensor("text", "key", lambda: computed.append(1) or features), features)
     assert len(computed) > 150
 
 

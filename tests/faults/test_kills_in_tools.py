@@ -49,10 +49,10 @@ def figure(tree, runs, to):
     to = to.with_suffix(".png")
 
     def draw() -> int:
-        from mocoop.results.aggregate import base_to_new
-        from mocoop.results.collect import collect
         from mocoop.results.figures.by_protocol import base_new_figure
         from mocoop.results.figures.style import save_figure
+        from mocoop.results.runs import collect
+        from mocoop.results.stats import base_to_new
 
         save_figure(base_new_figure(base_to_new(collect(tree).frame, [1])), to)
         return 0
@@ -63,8 +63,8 @@ def figure(tree, runs, to):
 def protocol_tables(tree, runs, to):
     def write() -> int:
         from mocoop.protocols.products import write_tables
-        from mocoop.results.aggregate import base_to_new
-        from mocoop.results.collect import collect
+        from mocoop.results.runs import collect
+        from mocoop.results.stats import base_to_new
         from mocoop.results.tables import base_new_table
 
         found = collect(tree).frame
@@ -102,14 +102,15 @@ def content(path):
     return TIME.sub(b"", path.read_bytes())
 
 
-def test_killed_while_an_export_is_written(runs, tmp_path, ledger):
+@pytest.mark.parametrize("every", [25, pytest.param(9, marks=slow)])
+def test_killed_while_an_export_is_written(runs, tmp_path, ledger, every):
     """A folder is whole once model.json is there, and an unfinished one is not written over unasked."""
     to, folder, journal = tmp_path / "export", tmp_path / "victim", tmp_path / "journal"
     command = ["export", str(runs.reference("CoOp")), "--to", str(to), "--no-onnx"]
     assert run(tool(*command), folder, file_operations(Moments(journal=journal))).status == 0
     whole = {path.name: path.read_bytes() for path in to.iterdir()}
     count = len(read_journal(journal))
-    for moment in range(2, count, 9):
+    for moment in range(2, count, every):
         shutil.rmtree(to, ignore_errors=True)
         with ledger.fault("kill while a tool writes"):
             ending = run(tool(*command), folder, file_operations(Moments(kill, at=moment)))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import train
-from mocoop.results.collect import collect
+from mocoop.results.runs import collect
 from tests.faults import victims
 from tests.faults.runs import WORKERS
 

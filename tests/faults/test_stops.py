@@ -6,8 +6,7 @@ import signal
 
 import pytest
 
-from mocoop.training.resume_files import NEWEST
-from mocoop.training.run_state import MODEL
+from mocoop.training.checkpoint import MODEL, NEWEST
 from tests.faults.moments import Moments, training_steps
 from tests.faults.runs import STEPS, WORKERS
 from tests.shipped import STEPPING

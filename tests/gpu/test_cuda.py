@@ -11,8 +11,7 @@ from mocoop.methods import build_method, extend_cfg, get_method
 from mocoop.methods.coop import coop_layout
 from mocoop.methods.keys import PRECISIONS
 from mocoop.training.checkpoint import load_checkpoint
-from mocoop.training.learner import Learner
-from mocoop.training.precision import Precision
+from mocoop.training.learner import Learner, Precision
 from tests.methods.naive import REFERENCES
 from tests.methods.test_coop_and_cocoop import config
 from tests.shipped import STEPPING

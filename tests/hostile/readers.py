@@ -10,30 +10,25 @@ import train
 from mocoop.backbone import load_clip
 from mocoop.clip.templates import template_problem
 from mocoop.config import merge_file, merge_overrides
-from mocoop.data.check import check
-from mocoop.data.classes import class_names
-from mocoop.data.config import folder_defaults
-from mocoop.data.exchange import read_subset
-from mocoop.data.extract import extract
+from mocoop.data.config import folder_defaults, read_template_groups
+from mocoop.data.download import extract
+from mocoop.data.exchange import read_pickled_subset, read_subset
 from mocoop.data.image_csv import read_class_names, read_image_csv
-from mocoop.data.item import Item
+from mocoop.data.inspection import inspect_images
+from mocoop.data.item import Item, class_names
 from mocoop.data.layout import read_class_folders
-from mocoop.data.look import look_at
-from mocoop.data.manifest import read_manifest
-from mocoop.data.new_config import read_template_groups
-from mocoop.data.pickled import read_pickled_subset
-from mocoop.data.split import read_split
+from mocoop.data.lists import read_manifest, read_split
+from mocoop.data.prepare import check
 from mocoop.data.subset import take_records
 from mocoop.engine import DATASET_REGISTRY, get_cfg_default
 from mocoop.errors import ConfigError, DataError
 from mocoop.images import read_image
 from mocoop.methods import build_method, extend_cfg
-from mocoop.results.collect import collect
-from mocoop.results.history import read_history
-from mocoop.results.predictions import read_predictions
+from mocoop.results.csv_files import read_history, read_predictions
 from mocoop.results.record import read_record
-from mocoop.training.checkpoint import last_checkpoint, load_checkpoint
-from mocoop.training.run_state import check_made_for, find_checkpoint, learned_state, with_structure
+from mocoop.results.runs import collect
+from mocoop.training.checkpoint import find_checkpoint, last_checkpoint, load_checkpoint
+from mocoop.training.run_state import check_made_for, learned_state, with_structure
 from tests.data.toy import ToySet, make_cfg
 from tests.hostile.box import Box
 from tests.small_clip import small_clip
@@ -84,7 +79,7 @@ def _image(box: Box, path: Path):
 
 
 def _looked_at(box: Box, path: Path):
-    if problem := look_at(str(path.parent), [path.name])[path.name].problem:
+    if problem := inspect_images(str(path.parent), [path.name])[path.name].problem:
         raise DataError(f"{path}: {problem}")
 
 
@@ -121,18 +116,19 @@ def _template_file(box: Box, path: Path):
     return read_template_groups(groups)
 
 
-def _checkpoint(box: Box, path: Path):
+def use_checkpoint(path: Path):
     cfg, checkpoint = config(), load_checkpoint(path)
     check_made_for(cfg, checkpoint, path)
     method = build_method(with_structure(cfg, (checkpoint.get("method") or {}).get("structure", {})), ["a", "b"], CLIP)
     method.load_learned_state(learned_state(checkpoint, path))
+    return method
 
 
 def _pointer(box: Box, path: Path):
     return find_checkpoint(path.parent)
 
 
-def _clip(box: Box, path: Path):
+def use_clip(path: Path):
     cfg = config()
     cfg.MODEL.BACKBONE.NAME = str(path)
     return load_clip(cfg)
@@ -208,10 +204,14 @@ READERS: dict[str, list[Reader]] = {
         lambda box, path: _command_line(box, *json.loads(path.read_text())),
     ],
     "image": [_looked_at, _image],
-    "checkpoint": [lambda box, path: load_checkpoint(path), _clip, _checkpoint],
+    "checkpoint": [
+        lambda box, path: load_checkpoint(path),
+        lambda box, path: use_clip(path),
+        lambda box, path: use_checkpoint(path),
+    ],
     "pointer": [lambda box, path: last_checkpoint(path.parent), _pointer],
-    "clip": [lambda box, path: load_checkpoint(path), _clip],
-    "safetensors": [_clip],
+    "clip": [lambda box, path: load_checkpoint(path), lambda box, path: use_clip(path)],
+    "safetensors": [lambda box, path: use_clip(path)],
     "result": [_collected, lambda box, path: read_record(path)],
     "history": [lambda box, path: read_history(path)],
     "predictions": [lambda box, path: read_predictions(path)],

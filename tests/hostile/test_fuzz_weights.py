@@ -12,14 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from mocoop.backbone import load_clip
 from mocoop.clip.openai import CLIP
-from mocoop.methods import build_method
-from mocoop.training.checkpoint import load_checkpoint
-from mocoop.training.run_state import check_made_for, learned_state, with_structure
 from tests.hostile.fuzz import FUZZ, odd_json, spoiled, spoiled_json, value_or_refusal
-from tests.hostile.readers import CLIP as SMALL
-from tests.hostile.readers import config
+from tests.hostile.readers import use_checkpoint, use_clip
 from tests.hostile.weights import learned, saved
 from tests.test_backbone import save_jit
 
@@ -73,86 +68,50 @@ def member_of(whole: bytes, member: str) -> bytes:
         return archive.read(next(name for name in archive.namelist() if name.endswith(member)))
 
 
-def use_checkpoint(path):
-    cfg, checkpoint = config(), load_checkpoint(path)
-    check_made_for(cfg, checkpoint, path)
-    structure = (checkpoint.get("method") or {}).get("structure", {})
-    method = build_method(with_structure(cfg, structure), ["a", "b"], SMALL)
-    method.load_learned_state(learned_state(checkpoint, path))
-    return method
-
-
-def use_clip(path):
-    cfg = config()
-    cfg.MODEL.BACKBONE.NAME = str(path)
-    return load_clip(cfg)
-
-
-def check(kind, use, path, content: bytes) -> None:
-    path.write_bytes(content)
-    value_or_refusal(kind, use, path)
-
-
 ENDS = (0, 30, 60, 200)
+
+
+@st.composite
+def spoiled_file(draw, whole: bytes) -> bytes:
+    """A file with its bytes spoiled, or the pickle in it, behind right checksums."""
+    if zipfile.is_zipfile(io.BytesIO(whole)) and draw(st.booleans()):
+        return repacked(whole, "data.pkl", draw(spoiled(member_of(whole, "data.pkl"))))
+    return draw(spoiled(whole, near=(*ENDS, 1000, len(whole) - 100, len(whole) - 400, len(whole) - 2000)))
+
+
+values = st.fixed_dictionaries({"method": spoiled_json(learned()["method"])}) | st.one_of(
+    st.fixed_dictionaries({key: odd_json}) for key in ("state_dict", "epoch")
+)
 
 
 @FUZZ
 @given(data=st.data(), zipped=st.booleans())
 def test_checkpoints(folder, data, zipped):
-    whole = checkpoint_file(zipped)
-    content = data.draw(spoiled(whole, near=(*ENDS, len(whole) - 100, len(whole) - 400)))
-    check("checkpoint", use_checkpoint, folder / "m", content)
+    (folder / "m").write_bytes(data.draw(spoiled_file(checkpoint_file(zipped))))
+    value_or_refusal("checkpoint", use_checkpoint, folder / "m")
 
 
+@FUZZ
+@given(changes=values)
+def test_values_of_checkpoints(folder, changes):
+    (folder / "m").write_bytes(saved(learned(**changes)))
+    value_or_refusal("checkpoint", use_checkpoint, folder / "m")
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "jit"])
 @FUZZ
 @given(data=st.data())
-def test_pickles_of_checkpoints(folder, data):
-    whole = checkpoint_file(True)
-    content = data.draw(spoiled(member_of(whole, "data.pkl")))
-    check("checkpoint", use_checkpoint, folder / "m", repacked(whole, "data.pkl", content))
-
-
-@FUZZ
-@given(method=spoiled_json(learned()["method"]), state=odd_json, epoch=odd_json, how=st.integers(0, 2))
-def test_values_of_checkpoints(folder, method, state, epoch, how):
-    changes = [{"method": method}, {"state_dict": state}, {"epoch": epoch}][how]
-    check("checkpoint", use_checkpoint, folder / "m", saved(learned(**changes)))
-
-
-@FUZZ
-@given(data=st.data(), kind=st.sampled_from(["zip", "legacy"]))
-def test_clip_of_torch(folder, data, kind):
-    whole = whole_file(kind)
-    content = data.draw(spoiled(whole, near=(*ENDS, 1000, len(whole) - 100, len(whole) - 2000)))
-    check("CLIP file", use_clip, folder / "clip.pt", content)
-
-
-@FUZZ
-@given(data=st.data(), kind=st.sampled_from(["jit", "zip"]))
-def test_pickles_of_clip(folder, data, kind):
-    whole = whole_file(kind)
-    content = data.draw(spoiled(member_of(whole, "data.pkl")))
-    check(
-        "JIT archive" if kind == "jit" else "CLIP file",
-        use_clip,
-        folder / "clip.pt",
-        repacked(whole, "data.pkl", content),
-    )
-
-
-@FUZZ
-@given(data=st.data())
-def test_jit_archives(folder, data):
-    whole = whole_file("jit")
-    content = data.draw(spoiled(whole, near=(*ENDS, len(whole) - 100, len(whole) - 2000)))
-    check("JIT archive", use_clip, folder / "clip.pt", content)
+def test_clips(folder, kind, data):
+    (folder / "clip.pt").write_bytes(data.draw(spoiled_file(whole_file(kind))))
+    value_or_refusal("JIT archive" if kind == "jit" else "CLIP file", use_clip, folder / "clip.pt")
 
 
 @FUZZ
 @given(data=st.data())
 def test_safetensors(folder, data):
     content = data.draw(spoiled(whole_file("safetensors"), near=(0, 8, 60, 500, 2000)))
-    check("safetensors", use_clip, folder / "clip.safetensors", content)
+    (folder / "clip.safetensors").write_bytes(content)
+    value_or_refusal("safetensors", use_clip, folder / "clip.safetensors")
 
 
 def test_the_whole_files_are_read(folder):

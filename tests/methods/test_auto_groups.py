@@ -15,8 +15,7 @@ from mocoop.engine import get_cfg_default
 from mocoop.errors import ConfigError, DataError
 from mocoop.methods import build_method, extend_cfg
 from mocoop.methods.mocoop.auto_groups import cluster
-from mocoop.shapes.classes import classnames
-from mocoop.shapes.vocabulary import TEMPLATES
+from mocoop.shapes.vocabulary import TEMPLATES, classnames
 from mocoop.training.run_state import with_structure
 
 STYLES = [style for style in TEMPLATES if style not in ("faded", "painting")]

@@ -12,8 +12,7 @@ from mocoop.methods import PromptMethod, build_method, extend_cfg, get_method
 from mocoop.methods.keys import common_keys
 from mocoop.methods.mocoop.routed import RoutedMethod
 from mocoop.registry import register_method
-from mocoop.training.learner import Learner
-from mocoop.training.precision import Precision
+from mocoop.training.learner import Learner, Precision
 from tests.methods.test_coop_and_cocoop import config
 from tests.small_clip import small_clip
 

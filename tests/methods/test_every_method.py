@@ -19,19 +19,17 @@ from mocoop.export import export_run
 from mocoop.images import read_image
 from mocoop.methods import build_method, get_method, methods
 from mocoop.registry import listed
-from mocoop.results.predictions import read_predictions
+from mocoop.results.csv_files import read_predictions
 from mocoop.results.record import read_record
 from mocoop.runs.trained_run import load_run
 from mocoop.training import run_command
 from mocoop.training.batches import reproducible
-from mocoop.training.checkpoint import load_checkpoint
-from mocoop.training.few_shot_features import RunFeatures
-from mocoop.training.optimizer import build_optimizer
-from mocoop.training.precision import Precision
-from mocoop.training.run_state import MODEL
-from mocoop.training.schedule import build_lr_scheduler, iterations
-from mocoop.training.seeding import set_random_seed
-from mocoop.training.stopping import StopRequest
+from mocoop.training.checkpoint import MODEL, load_checkpoint
+from mocoop.training.features import RunFeatures
+from mocoop.training.interruptions import StopRequest
+from mocoop.training.learner import Precision
+from mocoop.training.optim import build_lr_scheduler, build_optimizer, iterations
+from mocoop.training.run_state import set_random_seed
 from tests.faults.outcomes import differences
 
 ROOT = Path(__file__).parents[2]

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import train
-from mocoop.results.predictions import read_predictions
+from mocoop.results.csv_files import read_predictions
 from mocoop.runs.trained_run import load_run
-from mocoop.training.run_state import FOREIGN_MODELS
+from mocoop.training.checkpoint import FOREIGN_MODELS
 
 BUFFERS = ("token_prefix", "token_suffix")
 

@@ -10,11 +10,11 @@ from mocoop.errors import ConfigError
 from mocoop.export import export_run
 from mocoop.images import read_image
 from mocoop.report.routing_section import MISSING, router_blocks
-from mocoop.results.predictions import read_predictions
+from mocoop.results.csv_files import read_predictions
 from mocoop.results.record import read_record
 from mocoop.runs.interpretation import spans_of
 from mocoop.runs.trained_run import load_run
-from mocoop.serve.answers import ask
+from mocoop.serve.session import answer_images
 from tests.faults.moments import Moments, kill, training_steps
 from tests.faults.outcomes import differences
 from tests.faults.runs import BY_STEPS
@@ -62,9 +62,9 @@ def test_it_predicts_as_it_was_tested_and_other_classes_too(runs, reference, exp
     assert said["logits"].argmax(-1).tolist() == tested["prediction"].tolist()
     names = [[run.group_names[e] for e in row] for row in said["experts"].tolist()]
     assert names == tested["experts"].tolist()
-    answer = ask(run, images[:2])[0]
+    answer = answer_images(run, images[:2])[0]
     assert len(answer.experts) == 9 and sum(expert.weight is not None for expert in answer.experts) == 2
-    assert len(ask(run.with_classes(["red ring", "blue star"]), images[:1])[0].classes) == 2
+    assert len(answer_images(run.with_classes(["red ring", "blue star"]), images[:1])[0].classes) == 2
 
 
 def test_what_a_run_says_of_its_routing_and_what_it_refuses(reference, tmp_path):

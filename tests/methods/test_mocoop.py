@@ -12,8 +12,8 @@ from mocoop.clip.prompts import Context, PromptLayout
 from mocoop.clip.text_encoder import encode_plain
 from mocoop.errors import ConfigError
 from mocoop.methods import build_method, extend_cfg
-from mocoop.methods.mocoop.losses import text_supervision_loss
 from mocoop.methods.mocoop.method import encoded_experts, initial_contexts
+from mocoop.methods.mocoop.routed import text_supervision_loss
 from tests.small_clip import plain_image_features, small_clip
 
 GROUPS = [["a photo of a {}.", "a good photo of a {}."], ["{} texture."], ["a {} in a video game."]]

@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from mocoop.methods.mocoop.losses import routing_loss, routing_target, text_supervision_loss
+from mocoop.methods.mocoop.routed import routing_loss, routing_target, text_supervision_loss
 
 
 def data():

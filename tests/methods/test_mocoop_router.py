@@ -5,7 +5,7 @@ import math
 import torch
 from torch.nn import functional as F
 
-from mocoop.methods.mocoop.router import RandomRouter, make_router, mix_scores, top_k_gates
+from mocoop.methods.mocoop.routed import RandomRouter, make_router, mix_scores, top_k_gates
 
 
 def naive_mix(features, experts, logits, k):

@@ -10,8 +10,8 @@ from mocoop import registry
 from mocoop.methods import build_method
 from mocoop.methods.base import PromptMethod
 from mocoop.registry import load_plugin
-from mocoop.training.optimizer import build_optimizer
-from mocoop.training.precision import Precision
+from mocoop.training.learner import Precision
+from mocoop.training.optim import build_optimizer
 from tests.methods.test_coop_and_cocoop import SMALL, config
 from tests.shipped import ROOT, STEPPING
 from tests.small_clip import small_clip

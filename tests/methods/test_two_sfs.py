@@ -6,11 +6,11 @@ from torch.nn import functional as F
 
 from mocoop.errors import CheckpointError
 from mocoop.methods import build_method
-from mocoop.training.schedule import build_lr_scheduler
+from mocoop.training.optim import build_lr_scheduler
 from tests.methods import naive
 from tests.methods.test_against_naive import NAMES, build, gradients
 from tests.methods.test_coop_and_cocoop import config
-from tests.training.test_schedule import optim_cfg, optimizer_at
+from tests.training.test_optim import optim_cfg, optimizer_at
 
 IMAGE, LABEL = torch.randn(4, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(1)), [0, 2, 1, 2]
 

@@ -175,6 +175,52 @@ def test_a_run_that_fails_is_tried_again_as_often_as_asked(tmp_path):
     assert outcome.lines(checkout.root)[0].startswith(f"failed: {FAILED}: AssertionError: not yet, 2 times; log: ")
 
 
+def test_runs_that_do_not_fit_beside_each_other_wait(tmp_path):
+    act = """
+    busy = Path("busy")
+    assert not busy.exists(), "another run is here"
+    busy.touch(); time.sleep(0.2); busy.unlink()
+"""
+    checkout = make_checkout(tmp_path / "checkout", act)
+    runs = plan(checkout, methods=("ZeroshotCLIP",), seeds=(1, 2, 3, 4))
+    run_all([run for run in runs if run.seed == 1], checkout.root)
+    assert not run_all(runs, checkout.root, ("0", "0"), gpu_memory={"0": 1000.0}).lacking()  # each takes 710
+
+
+def test_a_run_that_runs_out_of_memory_beside_another_is_tried_alone(tmp_path):
+    act = """
+    busy = Path("busy " + run["seed"])
+    busy.touch(); time.sleep(0.3)
+    tries = Path("tries of seed2")
+    if run["seed"] == "seed2":
+        with tries.open("a") as file: file.write("x")
+        if tries.read_text() == "x" or len(list(Path().glob("busy *"))) > 1:
+            busy.unlink()
+            print("error: out of GPU memory: lower it", file=sys.stderr)
+            return 2
+    busy.unlink()
+"""
+    checkout = make_checkout(tmp_path / "checkout", act)
+    runs = [run for run in plan(checkout, methods=("ZeroshotCLIP",), seeds=(1, 2, 3)) if "train_base" in run.name]
+    assert not run_all(runs, checkout.root, ("0", "0"), gpu_memory={"0": 1e6}).lacking()
+    assert order(checkout).count(runs[1].name) == 2
+
+
+def test_a_worker_that_is_spent_is_replaced(tmp_path, caplog):
+    act = """
+    with open("pids.txt", "a") as file: print(os.getpid(), run["seed"], file=file)
+    sys.modules["__main__"].LEAKED_MB = 50.0
+    if run["seed"] == "seed2": sys.leaked = b"x" * (100 << 20)
+"""
+    checkout = make_checkout(tmp_path / "checkout", act)
+    runs = plan(checkout, methods=("ZeroshotCLIP",), seeds=(1, 2, 3))
+    runs = [run for run in runs if "train" in run.name]
+    assert not run_all(runs, checkout.root).lacking()
+    pids = {line.split()[1]: line.split()[0] for line in (checkout.root / "pids.txt").read_text().splitlines()}
+    assert pids["seed1"] == pids["seed2"] != pids["seed3"]
+    assert "seed2: runs left 1" in caplog.text and "MB behind" in caplog.text
+
+
 def test_what_most_seconds_depend_on_starts_first(tmp_path):
     seconds = {
         ("train_base", "CoOp"): 5,

@@ -2,7 +2,7 @@
 
 from mocoop.protocols.plan import Run
 from mocoop.protocols.products import protocol_figures, read_runs
-from mocoop.results.collect import collect
+from mocoop.results.runs import collect
 from tests.results.runs import add_run, make_routing
 
 

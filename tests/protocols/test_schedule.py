@@ -1,12 +1,17 @@
 """In which order runs start, and how long they take."""
 
+import json
+
 import pytest
 
 from mocoop.errors import ConfigError
+from mocoop.protocols.estimate import estimate
 from mocoop.protocols.plan import Request, plan_runs
-from mocoop.protocols.schedule import Schedule, Times, estimate, wall_seconds
+from mocoop.protocols.schedule import GpuMemory, Schedule, Times, wall_seconds
 from tests.results.runs import add_run
 from tests.scripts.checkout import Checkout
+
+OTHER = ("MODEL.BACKBONE.NAME", "other.pt")
 
 
 @pytest.fixture
@@ -77,6 +82,35 @@ def test_an_estimate_says_what_it_rests_on(checkout):
     ]
 
 
+def test_an_estimate_counts_what_is_known_and_names_what_is_not(checkout):
+    """Neither another method's time is taken, nor that of another CLIP."""
+    runs = plan(checkout, seeds=(1,))
+    of = {tuple(run.name.split("/")[i] for i in (1, 4)): run for run in runs}
+    finish(checkout, of["train_base", "CoOp"], 3600.5)
+    lines = list(estimate(plan(checkout), checkout.root, 1))
+    assert lines[:3] == [
+        "8 runs, 7 to do: 1.00 hours of one worker",
+        "1 as long as the same run of another seed, 0 as long as runs on other datasets",
+        "not counted: 6 of CoOp, MoCoOp: nothing was measured yet; do one of each and ask again",
+    ]
+    other = plan_runs(
+        Request("base2new", ("CoOp",), ("shapes_both",), (1, 2), cfg="tiny", overrides=OTHER), checkout.root
+    )
+    with pytest.raises(ConfigError, match="3 runs to do, and none done yet with other.pt whose time could tell"):
+        list(estimate(other, checkout.root, 1))
+
+
+def test_an_estimate_shows_where_the_time_went(checkout):
+    runs = plan(checkout, methods=("CoOp",))
+    finish(checkout, runs[0])
+    path = checkout.root / runs[0].folder / "result.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"timings": {"steps": 30.0, "tests": 9.0, "other": 1.0}}))
+    lines = list(estimate(runs, checkout.root, 1))
+    assert "where the time of those that were done went: steps 75 %, tests 22 %, other 2 %" in lines
+    assert lines[0] == "4 runs, 3 to do: 0.01 hours of one worker"  # 40 s, of the one training
+
+
 def test_a_run_whose_model_is_trained_goes_before_the_next_training(checkout):
     runs = plan(checkout)
     schedule, started = Schedule(runs), []
@@ -107,3 +141,24 @@ def test_the_wall_time_of_workers_follows_the_schedule(checkout):
     assert wall_seconds(runs, lambda run: 1 if run.model else 3, 2) == 4
     assert wall_seconds(runs, lambda run: 1 if run.model else 3, 9) == 4
     assert wall_seconds([], lambda run: 1, 3) == 0
+
+
+def test_a_run_shares_a_gpu_if_what_other_seeds_took_fits(checkout):
+    runs = plan(checkout, seeds=(1, 2, 3))
+    first, second, third = (run for run in runs if "/CoOp/" in run.name and not run.model)
+    other = next(run for run in runs if "/MoCoOp/" in run.name)
+    memory = GpuMemory(checkout.root, {"0": 2000.0})
+    assert memory.fits("0", second, [third]), "nothing is known"
+    finish(checkout, first)  # 100 MB by its record, 710 with its process and what lies between
+    assert memory.peak(second) == pytest.approx(710) and memory.peak(other) == 0
+    assert memory.fits("0", second, [third]) and not memory.fits("0", second, [third, first])
+    assert memory.fits("0", other, [second, third])
+    assert GpuMemory(checkout.root, {"0": 700.0}).fits("0", second, []), "alone it has all there is"
+    assert memory.fits(None, second, [third] * 9) and memory.fits("1", second, [third] * 9)
+
+
+def test_a_run_that_ran_out_of_memory_has_its_gpu_alone(checkout):
+    one, two, *_ = plan(checkout)
+    memory = GpuMemory(checkout.root, {"0": 1e6})
+    memory.alone.add(one)
+    assert memory.fits("0", one, []) and not memory.fits("0", one, [two]) and not memory.fits("0", two, [one])

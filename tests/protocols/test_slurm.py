@@ -50,11 +50,12 @@ class FakeExecutor:
 
     def submit_array(self, functions):
         array = len(self.made.submitted) + 1
-        self.made.submitted.append((self.dependency, [function.run.name for function in functions]))
+        self.made.submitted.append((self.dependency, [run.name for function in functions for run in function.runs]))
         ids = [str(array) if len(functions) == 1 else f"{array}_{number}" for number in range(len(functions))]
         show(self.made, {job: "PENDING|Priority" for job in ids})
         for job, function in zip(ids, functions):
-            self.made.on_submit(job, function.run)
+            for run in function.runs:
+                self.made.on_submit(job, run)
         return [SimpleNamespace(job_id=job) for job in ids]
 
 
@@ -69,15 +70,20 @@ def finish(made, run) -> None:
     add_run(made.checkout.root / "output", 80.0, protocol=protocol, phase=phase, dataset=dataset, cfg=cfg, **identity)
 
 
-def send(made, runs, retries=0) -> int:
+def send(made, runs, retries=0, **options) -> int:
     left = [run for run in runs if not run.finished(made.checkout.root)]
-    return submit(left, made.checkout.root, Cluster("debug"), retries, lambda run: 0.0)
+    return submit(left, made.checkout.root, Cluster("debug", **options), retries, lambda run: 0.0)
+
+
+def array(runs, after="") -> Array:
+    """One of jobs of one run."""
+    return Array([(run,) for run in runs], after)
 
 
 def test_each_test_follows_the_training_of_its_model_task_by_task(cluster):
     runs = plan(cluster.checkout)
     trained, tested = [run for run in runs if not run.model], [run for run in runs if run.model]
-    assert list(arrays(Schedule(runs), {})) == [Array(trained), Array(tested, "aftercorr:{}")]
+    assert list(arrays(Schedule(runs), {})) == [array(trained), array(tested, "aftercorr:{}")]
     (none, first), (after, second) = (send(cluster, runs), cluster.submitted)[1]
     assert (none, after) == (None, "aftercorr:1")
     assert [name.replace("train_base", "test_new") for name in first] == second
@@ -87,23 +93,44 @@ def test_each_test_follows_the_training_of_its_model_task_by_task(cluster):
 def test_every_target_of_a_transfer_is_an_array_of_its_own(cluster):
     runs = plan(cluster.checkout, "xd", source="shapes_both")
     made = list(arrays(Schedule(runs), {}))
-    assert [(len(array.runs), array.after) for array in made] == [(4, ""), (4, "aftercorr:{}"), (4, "aftercorr:{}")]
-    assert all(run.model == trained.folder for array in made[1:] for run, trained in zip(array.runs, made[0].runs))
+    assert [(len(array.jobs), array.after) for array in made] == [(4, ""), (4, "aftercorr:{}"), (4, "aftercorr:{}")]
+    trained = [run.folder for (run,) in made[0].jobs]
+    assert all([run.model for (run,) in array.jobs] == trained for array in made[1:])
 
 
 def test_a_training_alone_and_trainings_without_tests_are_arrays_of_their_own(cluster):
     coop, mocoop, *_ = (run for run in plan(cluster.checkout) if not run.model)
     tests = [run for run in plan(cluster.checkout) if run.model == coop.folder]
     made = list(arrays(Schedule([mocoop, coop, *tests]), {}))
-    assert made == [Array([coop]), Array(tests, "afterok:{}"), Array([mocoop])]
+    assert made == [array([coop]), array(tests, "afterok:{}"), array([mocoop])]
 
 
 def test_large_plans_are_cut_into_arrays_that_slurm_takes(cluster, monkeypatch):
     monkeypatch.setattr(slurm, "ARRAY", 3)
     runs = plan(cluster.checkout)
-    assert [len(array.runs) for array in arrays(Schedule(runs), {})] == [3, 3, 1, 1]
+    assert [len(array.jobs) for array in arrays(Schedule(runs), {})] == [3, 3, 1, 1]
     send(cluster, runs)
     assert [after for after, _ in cluster.submitted] == [None, "aftercorr:1", None, "afterok:3"]
+
+
+def test_several_runs_in_a_job_are_trainings_with_their_tests(cluster):
+    runs = plan(cluster.checkout, seeds=(1, 2, 3))  # six trainings, each with a test
+    (made,) = arrays(Schedule(runs), {}, runs_per_job=5)
+    assert [len(job) for job in made.jobs] == [4, 4, 4] and made.after == ""
+    for job in made.jobs:
+        assert [run.model for run in job] == [None, job[0].folder, None, job[2].folder]
+    assert [len(job) for job in next(arrays(Schedule(runs), {}, runs_per_job=2)).jobs] == [2] * 6
+    assert send(cluster, runs, runs_per_job=5) == 12 and send(cluster, runs, runs_per_job=5) == 0
+    queue = read_queue(cluster.checkout.root / "output")
+    assert [queue[run.name] for run in made.jobs[1]] == ["1_1"] * 4
+
+
+def test_a_test_whose_model_another_job_trains_follows_that_in_a_job_of_several(cluster):
+    runs = plan(cluster.checkout)
+    trained = [run for run in runs if not run.model]
+    alive = {trained[0].folder: "7_0"}
+    made = list(arrays(Schedule([run for run in runs if run is not trained[0]]), alive, runs_per_job=10))
+    assert {(array.after, sum(map(len, array.jobs))) for array in made} == {("afterok:7_0", 1), ("", 6)}
 
 
 def test_nothing_is_submitted_twice(cluster):
@@ -169,7 +196,7 @@ def test_the_options_reach_sbatch(tmp_path, monkeypatch):
     pytest.importorskip("submitit")
     (tmp_path / "srun").touch(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    asked = Cluster("gpu", 90, 2, 7, {"cpus-per-task": "8", "account": "lab"})
+    asked = Cluster("gpu", 90, 2, 7, 1, {"cpus-per-task": "8", "account": "lab"})
     executor = slurm._executor(tmp_path / "slurm", tmp_path, asked)
     executor.parameters["map_count"] = 30
     text = executor._make_submission_file_text("train", "")
@@ -192,7 +219,7 @@ def job_of(tmp_path, act, retries=0) -> tuple:
     checkout = make_checkout(tmp_path / "checkout", act)
     checkout.write("train.py", (checkout.root / "train.py").read_text() + "\n\nsys.exit(main(sys.argv[1:]))\n")
     run = plan(checkout)[0]
-    return checkout, run, Job(str(checkout.root), run, retries)
+    return checkout, run, Job(str(checkout.root), (run,), retries)
 
 
 def test_a_job_runs_train_py_and_leaves_its_console_where_it_fails(tmp_path):
@@ -222,11 +249,11 @@ def test_a_job_that_has_to_end_lets_its_run_save_and_is_requeued(tmp_path):
     return 143
 """
     checkout, run, job = job_of(tmp_path, act)
-    waiting, again = threading.Thread(target=job._train, args=(run.console(checkout.root),)), []
+    waiting, again = threading.Thread(target=job._train, args=(run, run.console(checkout.root))), []
     waiting.start()
     wait_for((checkout.root / "ready").exists)
     again.append(job.checkpoint())
-    assert (checkout.root / "saved").exists() and again[0].function.run == run and again[0].function.process is None
+    assert (checkout.root / "saved").exists() and again[0].function.runs == (run,) and again[0].function.process is None
     waiting.join()
     assert job.process.returncode == 143
 
@@ -239,3 +266,18 @@ def test_a_job_that_was_asked_to_stop_waits_for_slurm_to_end_it(tmp_path, monkey
         job()
     assert waited == [slurm.STOP_SECONDS] and order(checkout) == [run.name]
     assert signal.getsignal(signal.SIGUSR2) == signal.SIG_DFL
+
+
+def test_a_job_of_several_runs_goes_on_after_one_that_fails(tmp_path):
+    act = "    if (run['method'], run['seed']) == ('CoOp', 'seed1'): sys.exit('error: no luck')"
+    checkout, *_ = job_of(tmp_path, act)
+    runs = plan(checkout, seeds=(1, 2))
+    job = Job(str(checkout.root), runs, 0)
+    with pytest.raises(RuntimeError, match="^no luck$"):
+        job()
+    lacking = [run.name for run in runs if not run.finished(checkout.root)]
+    assert len(lacking) == 2 and all("CoOp/tiny/seed1" in name for name in lacking)
+    assert len(order(checkout)) == len(runs) - 1, "a test whose model was not trained is left out"
+    with pytest.raises(RuntimeError):
+        job()
+    assert len(order(checkout)) == len(runs), "what is finished is not started again"

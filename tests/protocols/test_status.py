@@ -90,6 +90,18 @@ def test_slurm_says_what_waits_and_what_is_lost(output):
     assert state(output, jobs={"8_0": ("PENDING", "")})[0] == "queued"
 
 
+def test_the_runs_of_a_job_have_each_their_state(output):
+    for seed in (1, 2, 3, 4):
+        ask(output, "7_1", seed)
+    add_run(output, 80.0, phase="train_base", seed=1)
+    make(output, 2, "failed", "the loss is not finite")
+    make(output, 3, "running")
+    hold(output, 3)
+    now = {"7_1": ("RUNNING", "")}
+    assert [state(output, seed, now)[0] for seed in (1, 2, 3, 4)] == ["done", "failed", "running", "queued"]
+    assert state(output, 4, now) == ("queued", "job 7_1, RUNNING")
+
+
 def test_the_tool_shows_what_matters_and_counts_the_rest(output, capsys):
     add_run(output, 80.0, phase="train_base", seed=1)
     make(output, 2, "failed", "the loss is not finite")

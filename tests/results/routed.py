@@ -2,9 +2,7 @@
 
 import pandas as pd
 
-from mocoop.results.history import FILE_NAME as HISTORY
-from mocoop.results.predictions import FILE_NAME as PREDICTIONS
-from mocoop.results.predictions import predictions_frame, write_predictions
+from mocoop.results.csv_files import HISTORY, PREDICTIONS, predictions_frame, write_predictions
 from tests.results.runs import add_run
 
 EXPERTS = ["photo", "dark", "sketch"]

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from mocoop.results.predictions import predictions_frame, write_predictions
+from mocoop.results.csv_files import predictions_frame, write_predictions
 from mocoop.results.record import FILE_NAME, build_record
 
 PHASE_CLASSES = {"train_base": "base", "test_new": "new", "test_all": "base+new"}

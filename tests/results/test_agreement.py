@@ -7,22 +7,24 @@ import pandas as pd
 import pytest
 
 from mocoop.errors import DataError
-from mocoop.export.results_tables import results_tables
-from mocoop.report.protocol_sections import protocol_section
-from mocoop.report.runs import find_runs
+from mocoop.export.card import results_tables
+from mocoop.report.content import find_runs
+from mocoop.report.sections import protocol_section
 from mocoop.results.agreement import APART, CONDITIONS, KEYS, NOTED, UNPAIRED, apart, deviations
-from mocoop.results.by_protocol import protocol_tables
-from mocoop.results.collect import COLUMNS, collect, row_of
 from mocoop.results.compare import compare
 from mocoop.results.record import read_record
 from mocoop.results.render import to_markdown
+from mocoop.results.runs import COLUMNS, collect, row_of
+from mocoop.results.tables import protocol_tables
 from tests.results.runs import add_answers, add_run, make_config, make_record
 
 INPUT = {"SIZE": [224, 224], "INTERPOLATION": "bicubic", "TRANSFORMS": ["normalize"]}
 USUAL = {"test_sha256": "0" * 64, "train_per_class": [16, 16], "precision": {"train": "fp32", "test": "fp32"}}
+ON_TOP = {"with": "tda", "label": "tda", "seen": "one after the other", "settings": {}, "batch": 1}
 CHANGES = {  # a record that differs from the usual one in a key alone
     "clip": {"clip_sha256": "c" * 64},
     "split": {"split": "val"},
+    "seen_together": {"transduction": ON_TOP},
     "input": {"config": {"INPUT": INPUT | {"TRANSFORMS": ["random_flip"]}}},
     "classnames": {"per_class": [{"label": 0, "classname": "dog", "total": 10000, "correct": 5000, "accuracy": 50.0}]},
     "num_test": {"num_test": 9999},
@@ -69,7 +71,7 @@ def said_of(runs: pd.DataFrame, method: str) -> dict[str, str]:
     found |= (
         {}
         if (own["method"] == "CoOp").any()
-        else {key: APART for key in ("clip_sha256", "split") if own[key].iloc[0] != coop[key]}
+        else {key: APART for key in ("clip_sha256", "split", "seen_together") if own[key].iloc[0] != coop[key]}
     )
     return {key.replace("clip_sha256", "clip"): effect for key, effect in found.items()}
 
@@ -116,7 +118,8 @@ def test_nobody_puts_what_differs_side_by_side_without_a_word(tmp_path, key):
     )
     if EFFECTS[key] == APART:
         assert len(tables) == 2 and "KgCoOp" in to_markdown(tables[0]) and "MoCoOp" not in to_markdown(tables[0])
-        assert tables[1].title == f"Base to new classes, {'validation images' if key == 'split' else 'tiny cccccccc'}"
+        named = {"split": "validation images", "seen_together": "tda (test images one after the other)"}
+        assert tables[1].title == f"Base to new classes, {named.get(key, 'tiny cccccccc')}"
         assert all("validation images" in section.title for section in sections)
     else:
         (table,) = tables

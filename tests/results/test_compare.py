@@ -4,10 +4,9 @@ from functools import partial
 import pytest
 
 from mocoop.errors import DataError
-from mocoop.results.aggregate import harmonic_mean
-from mocoop.results.collect import collect
-from mocoop.results.compare import comparison_table
-from mocoop.results.pairs import named_runs
+from mocoop.results.compare import comparison_table, named_runs
+from mocoop.results.runs import collect
+from mocoop.results.stats import harmonic_mean
 from mocoop.tools import compare as tool
 from tests.results.runs import add_answers
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mocoop.errors import DataError, MocoopError
-from mocoop.results.predictions import read_predictions
+from mocoop.results.csv_files import read_predictions
 from mocoop.runs.prediction import FORMATS, Prediction, Predictor, find_images, printable
 from mocoop.runs.trained_run import load_run
 

@@ -13,11 +13,11 @@ from PIL import Image
 import train
 from mocoop.export import export_run
 from mocoop.pixels import Reading
-from mocoop.results.predictions import read_predictions
+from mocoop.results.csv_files import read_predictions
 from mocoop.runs.prediction import Predictor, find_images
 from mocoop.runs.trained_run import load_run
 from mocoop.serve.session import Session
-from mocoop.training.feature_batches import image_key
+from mocoop.training.features import image_key
 from tests.trained import forget_print_handler
 
 ELSEWHERE = """
@@ -81,7 +81,7 @@ def test_one_picture_has_one_probability(tested, tmp_path):
     predicted = [found.classes[0][1] for found in Predictor(run, batch=3).predict(paths)]
     assert np.allclose(predicted, expected, atol=1e-6)
 
-    seen, _ = Session([run]).look([str(path) for path in paths], run.classnames)
+    seen, _ = Session([run]).answer([str(path) for path in paths], run.classnames)
     by_name = {path.name: value for path, value in zip(paths, expected, strict=True)}
     assert len(seen) == len(paths)
     assert all(abs(one.answers[0].classes[0][1] - by_name[one.name]) < 1e-6 for one in seen)

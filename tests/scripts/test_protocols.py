@@ -3,9 +3,12 @@ import shlex
 import shutil
 import signal
 import subprocess
+from unittest import mock
 
 import pytest
 
+from mocoop.protocols.plan import completed, list_runs
+from mocoop.protocols.script import read_request
 from tests.scripts.checkout import REPOSITORY, Checkout
 
 METHODS = {"mocoop": "MoCoOp", "coop": "CoOp", "cocoop": "CoCoOp", "zsclip": "ZeroshotCLIP"}
@@ -14,6 +17,15 @@ METHODS = {"mocoop": "MoCoOp", "coop": "CoOp", "cocoop": "CoCoOp", "zsclip": "Ze
 @pytest.fixture
 def checkout(tmp_path):
     return Checkout(tmp_path / "checkout")
+
+
+def planned(checkout, script: str, *arguments, **settings) -> list[str]:
+    """The command lines of scripts/<METHOD>/<protocol>.sh, as `checkout.lines` gives them, without starting it."""
+    method, _, name = script.removesuffix(".sh").partition("/")
+    with mock.patch.dict(os.environ, {key: str(value) for key, value in settings.items()}, clear=True):
+        request = read_request(name, "", (METHODS[method], *map(str, arguments)))
+        runs = list_runs(completed(request, checkout.root, str(checkout.root)), checkout.root)
+    return [shlex.join(("train.py", *run.argv)) for run in runs]
 
 
 def options(line: str) -> dict:
@@ -29,7 +41,7 @@ def option(lines, flag):
 
 
 def test_training_command_in_full(checkout):
-    (line,) = checkout.lines("coop/base2new_train.sh", "caltech101", 2)
+    (line,) = planned(checkout, "coop/base2new_train.sh", "caltech101", 2)
     assert line == (
         "train.py --root data --seed 2 --trainer CoOp --dataset-config-file configs/datasets/caltech101.yaml "
         "--config-file configs/trainers/CoOp/vit_b16_ctxv1.yaml "
@@ -41,7 +53,7 @@ def test_training_command_in_full(checkout):
 def test_own_images_train_with_the_default_of_the_variant(checkout):
     checkout.write("configs/datasets/birds.yaml", "DATASET:\n  NAME: Folder\n")
     checkout.write("configs/trainers/MoCoOp/released/default.yaml", "OPTIM:\n  MAX_EPOCH: 7\n")
-    (line,) = checkout.lines("mocoop/base2new_train.sh", "birds", 1)
+    (line,) = planned(checkout, "mocoop/base2new_train.sh", "birds", 1)
     assert options(line)["--config-file"] == "configs/trainers/MoCoOp/released/default.yaml"
     assert options(line)["--output-dir"] == "output/base2new/train_base/birds/shots_16/MoCoOp/released/seed1"
 
@@ -60,14 +72,14 @@ def test_testing_command_in_full(checkout):
 
 @pytest.mark.parametrize("folder, trainer", METHODS.items())
 def test_without_seeds_seeds_1_2_3_are_run(checkout, folder, trainer):
-    lines = checkout.lines(f"{folder}/base2new_train.sh", "imagenet")
+    lines = planned(checkout, f"{folder}/base2new_train.sh", "imagenet")
     assert option(lines, "--seed") == ["1", "2", "3"]
     assert set(option(lines, "--trainer")) == {trainer}
 
 
 def test_seeds_come_from_the_arguments_or_the_environment(checkout):
-    assert option(checkout.lines("coop/base2new_train.sh", "imagenet", 0, 7), "--seed") == ["0", "7"]
-    assert option(checkout.lines("coop/base2new_train.sh", "imagenet", SEEDS="4 5"), "--seed") == ["4", "5"]
+    assert option(planned(checkout, "coop/base2new_train.sh", "imagenet", 0, 7), "--seed") == ["0", "7"]
+    assert option(planned(checkout, "coop/base2new_train.sh", "imagenet", SEEDS="4 5"), "--seed") == ["4", "5"]
 
 
 @pytest.mark.parametrize(
@@ -84,12 +96,12 @@ def test_seeds_come_from_the_arguments_or_the_environment(checkout):
     ],
 )
 def test_published_configurations_are_chosen(checkout, script, dataset, cfg):
-    (line,) = checkout.lines(script, dataset, 1)
+    (line,) = planned(checkout, script, dataset, 1)
     assert options(line)["--config-file"] == f"configs/trainers/{cfg}.yaml"
 
 
 def test_coop_few_shot_configurations_follow_the_number_of_shots(checkout):
-    lines = checkout.lines("coop/few_shot.sh", "caltech101", SEEDS=1)
+    lines = planned(checkout, "coop/few_shot.sh", "caltech101", SEEDS=1)
     assert option(lines, "DATASET.NUM_SHOTS") == ["1", "2", "4", "8", "16"]
     names = [path.split("/")[-1] for path in option(lines, "--config-file")]
     assert names == [f"vit_b16{suffix}.yaml" for suffix in ("_ep50", "_ep100", "_ep100", "", "")]
@@ -98,18 +110,17 @@ def test_coop_few_shot_configurations_follow_the_number_of_shots(checkout):
 
 
 def test_coop_few_shot_on_imagenet_always_trains_50_epochs(checkout):
-    lines = checkout.lines("coop/few_shot.sh", "imagenet", 4, 16, SEEDS=1)
+    lines = planned(checkout, "coop/few_shot.sh", "imagenet", 4, 16, SEEDS=1)
     assert set(option(lines, "--config-file")) == {"configs/trainers/CoOp/vit_b16_ep50.yaml"}
     assert option(lines, "DATASET.NUM_SHOTS") == ["4", "16"]
 
 
 @pytest.mark.parametrize("protocol", ["xd", "dg"])
 def test_transfer_tests_the_model_of_the_source_with_the_sources_configuration(checkout, protocol):
-    (trained,) = checkout.lines("mocoop/xd_train.sh", 1)
+    (trained,) = planned(checkout, "mocoop/xd_train.sh", 1)
     model = options(trained)["--output-dir"]
     assert model == "output/xd/train/imagenet/shots_16/MoCoOp/released/seed1"
-    (checkout.root / model).mkdir(parents=True)
-    (line,) = checkout.lines(f"mocoop/{protocol}_test.sh", "imagenet_sketch", 1)
+    (line,) = planned(checkout, f"mocoop/{protocol}_test.sh", "imagenet_sketch", 1)
     tested = options(line)
     assert tested["--model-dir"] == model and tested["--load-epoch"] == "11"
     assert tested["--config-file"] == "configs/trainers/MoCoOp/released/imagenet.yaml"
@@ -119,26 +130,26 @@ def test_transfer_tests_the_model_of_the_source_with_the_sources_configuration(c
 
 
 def test_another_source_can_be_named(checkout):
-    (line,) = checkout.lines("mocoop/xd_train.sh", 1, SOURCE="shapes_both")
+    (line,) = planned(checkout, "mocoop/xd_train.sh", 1, SOURCE="shapes_both")
     assert options(line)["--output-dir"] == "output/xd/train/shapes_both/shots_16/MoCoOp/tiny/seed1"
 
 
 @pytest.mark.parametrize("script", ["base2new_train", "base2new_test", "xd_test", "dg_test"])
 def test_zero_shot_is_only_tested_and_needs_no_model(checkout, script):
-    (line,) = checkout.lines(f"zsclip/{script}.sh", "caltech101", 1)
+    (line,) = planned(checkout, f"zsclip/{script}.sh", "caltech101", 1)
     found = options(line)
     assert found["--eval-only"] and "--model-dir" not in found and "--load-epoch" not in found
     assert "/shots_0/" in found["--output-dir"] and found["DATASET.NUM_SHOTS"] == "0"
 
 
 def test_zero_shot_has_one_point_on_the_few_shot_curve(checkout):
-    lines = checkout.lines("zsclip/few_shot.sh", "caltech101", 1, 16, SEEDS=1)
+    lines = planned(checkout, "zsclip/few_shot.sh", "caltech101", 1, 16, SEEDS=1)
     assert option(lines, "DATASET.NUM_SHOTS") == ["0"]
 
 
 def test_settings_change_folders_and_configuration(checkout, tmp_path):
     settings = {"DATA": tmp_path, "OUTPUT": tmp_path / "out", "SHOTS": 4, "CFG": "vit_b16"}
-    (line,) = checkout.lines("coop/base2new_train.sh", "caltech101", 1, **settings)
+    (line,) = planned(checkout, "coop/base2new_train.sh", "caltech101", 1, **settings)
     assert options(line)["--root"] == str(tmp_path)
     assert options(line)["--config-file"] == "configs/trainers/CoOp/vit_b16.yaml"
     expected = f"{tmp_path}/out/base2new/train_base/caltech101/shots_4/CoOp/vit_b16/seed1"
@@ -213,7 +224,9 @@ def test_numbers_that_are_none_are_named_with_their_variable(checkout, variable,
 
 
 def test_a_folder_in_the_checkout_has_one_name(checkout):
-    lines = [checkout.lines("coop/base2new_train.sh", "caltech101", 1, **given) for given in ({}, {"OUTPUT": "output"})]
+    lines = [
+        planned(checkout, "coop/base2new_train.sh", "caltech101", 1, **given) for given in ({}, {"OUTPUT": "output"})
+    ]
     assert lines[0] == lines[1]
 
 

@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import pytest
-import yaml
 
+from mocoop.config import read_settings
 from mocoop.protocols.script import main
 from tests.scripts.checkout import REPOSITORY
 
@@ -53,7 +53,7 @@ def parsed(commands: str) -> list[dict]:
 def check(command: dict) -> None:
     """The configuration files are there, and the epoch to load is the last that is trained."""
     assert (REPOSITORY / command["--dataset-config-file"]).is_file()
-    config = yaml.safe_load((REPOSITORY / command["--config-file"]).read_text())
+    config = read_settings(REPOSITORY / command["--config-file"])
     if "--load-epoch" in command:
         assert int(command["--load-epoch"]) == config["OPTIM"]["MAX_EPOCH"]
 

@@ -9,10 +9,9 @@ from mocoop.clip.openai import clip
 from mocoop.errors import ConfigError, DataError
 from mocoop.images import read_image
 from mocoop.runs.trained_run import load_run
+from mocoop.serve import page
 from mocoop.serve import session as session_module
-from mocoop.serve import view
-from mocoop.serve.answers import Answer, Expert, ask
-from mocoop.serve.session import Seen, Session
+from mocoop.serve.session import Answer, AnsweredImage, Expert, Session, answer_images
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +46,7 @@ def test_answers_are_the_runs_predictions_and_say_what_the_router_saw(mocoop, im
     pictures = [read_image(path) for path in images]
     batch = torch.stack([mocoop.transform(picture) for picture in pictures])
     output = mocoop.predict(batch)
-    for i, answer in enumerate(ask(mocoop, pictures)):
+    for i, answer in enumerate(answer_images(mocoop, pictures)):
         values, labels = output["logits"][i].softmax(-1).sort(descending=True)
         assert [name for name, _ in answer.classes] == [mocoop.classnames[label] for label in labels[:5]]
         assert [value for _, value in answer.classes] == pytest.approx(values[:5].tolist(), abs=1e-6)
@@ -64,11 +63,11 @@ def test_answers_are_the_runs_predictions_and_say_what_the_router_saw(mocoop, im
 
 def test_a_session_compares_runs_over_the_names_that_are_asked_for(mocoop, coop, images):
     session = Session([coop, mocoop])
-    seen, left_out = session.look([str(path) for path in images], session.names)
+    seen, left_out = session.answer([str(path) for path in images], session.names)
     assert len(seen) == 4 and all(len(one.answers) == 2 for one in seen) and left_out == ""
     names = session.names_in("a red circle, a blue_star")
     assert names == ["a red circle", "a blue_star"] == session.names_in("a red circle\n\n a blue_star ")
-    for one in session.look([str(images[0])], names)[0]:
+    for one in session.answer([str(images[0])], names)[0]:
         assert all({name for name, _ in answer.classes} == set(names) for answer in one.answers)
     for text, message in (("", "one or more"), ("a\na", "more than once"), (",".join(map(str, range(2001))), "2,001")):
         with pytest.raises(ConfigError, match=message):
@@ -81,13 +80,13 @@ def test_what_is_left_out_is_said(coop, images, tmp_path, monkeypatch):
     (tmp_path / "bad.png").write_bytes(b"no picture")
     (tmp_path / "notes.txt").write_text("mine")
     paths = [str(path) for path in tmp_path.iterdir()]
-    seen, left_out = session.look(paths, session.names)
+    seen, left_out = session.answer(paths, session.names)
     assert [one.name for one in seen] == ["good.png"]
     assert "1 that are no images" in left_out and "bad.png" in left_out and str(tmp_path) not in left_out
     with pytest.raises(DataError, match="no image could be read"):
-        session.look([str(tmp_path / "bad.png")], session.names)
+        session.answer([str(tmp_path / "bad.png")], session.names)
     monkeypatch.setattr(session_module, "MOST_IMAGES", 2)
-    seen, left_out = session.look([str(path) for path in images], session.names)
+    seen, left_out = session.answer([str(path) for path in images], session.names)
     assert len(seen) == 2 and left_out == "Left out: 2 beyond the first 2."
 
 
@@ -99,12 +98,12 @@ def test_a_run_bound_to_other_classes_is_refused_at_once(mocoop, trained_runs):
 def test_the_page_escapes_names_and_says_who_answered(mocoop, images):
     experts = [Expert("<i>dark", 0.7, 0.6, 0.3), Expert("photo", 0.3, 0.3, 0.1), Expert("small", None, 0.1, 0.2)]
     answers = [Answer([("<b>star", 0.75)], experts), Answer([("circle", 0.5)], [])]
-    seen = Seen("<script>.png", read_image(images[0]), answers)
-    html = view.details(seen, [mocoop, mocoop])
+    seen = AnsweredImage("<script>.png", read_image(images[0]), answers)
+    html = page.details(seen, [mocoop, mocoop])
     assert "<script>" not in html and "<b>star" not in html and "<i>dark" not in html and "&lt;b&gt;star" in html
-    assert "The runs disagree" in html and view.caption(seen).startswith("≠ <b>star 75")
-    assert view.why(answers[0]) == "<i>dark (70 %) and photo (30 %) answered. Nearest by hand-written prompts: " + (
+    assert "The runs disagree" in html and page.caption(seen).startswith("≠ <b>star 75")
+    assert page.why(answers[0]) == "<i>dark (70 %) and photo (30 %) answered. Nearest by hand-written prompts: " + (
         "<i>dark and small."
     )
-    assert view.bar(0.3, experts) == pytest.approx(100) and view.bar(0.1, experts) == 0
-    assert "&lt;b&gt;" in view.notice("<b>") and view.notice("") == "" and "alert" in view.notice("x", is_error=True)
+    assert page.bar(0.3, experts) == pytest.approx(100) and page.bar(0.1, experts) == 0
+    assert "&lt;b&gt;" in page.notice("<b>") and page.notice("") == "" and "alert" in page.notice("x", is_error=True)

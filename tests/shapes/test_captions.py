@@ -3,8 +3,7 @@ import pytest
 
 from mocoop.clip.openai import tokenizer
 from mocoop.shapes import captions
-from mocoop.shapes.classes import HELD_OUT, PRETRAINING
-from mocoop.shapes.vocabulary import COLOURS, SHAPES, STYLES, TEMPLATES, TEXTURES, phrase
+from mocoop.shapes.vocabulary import COLOURS, HELD_OUT, PRETRAINING, SHAPES, STYLES, TEMPLATES, TEXTURES, phrase
 
 WORDS = {*COLOURS, *TEXTURES, *SHAPES, *captions.GENERIC_SHAPES}
 

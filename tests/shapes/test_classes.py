@@ -3,8 +3,20 @@ import hashlib
 import pytest
 
 from mocoop.clip.openai import tokenizer
-from mocoop.shapes.classes import ALL_COMBINATIONS, HELD_OUT, PRETRAINING, class_list, classnames
-from mocoop.shapes.vocabulary import COLOURS, COOL, SHAPES, STYLES, TEMPLATES, TEXTURES, WARM
+from mocoop.shapes.vocabulary import (
+    ALL_COMBINATIONS,
+    COLOURS,
+    COOL,
+    HELD_OUT,
+    PRETRAINING,
+    SHAPES,
+    STYLES,
+    TEMPLATES,
+    TEXTURES,
+    WARM,
+    class_list,
+    classnames,
+)
 
 SPLITS = ("color", "shape", "both")
 

@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
 
-from mocoop.shapes.classes import class_list
-from mocoop.shapes.conflict import COUNTS, shown_objects
-from mocoop.shapes.sets import CONFLICTS
-from mocoop.shapes.vocabulary import STYLES
+from mocoop.shapes.sets import CONFLICTS, COUNTS, shown_objects
+from mocoop.shapes.vocabulary import STYLES, class_list
 
 CLASSES = np.array(class_list("conflict"))
 

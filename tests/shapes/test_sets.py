@@ -5,7 +5,7 @@ import yaml
 
 import datasets.shapes  # noqa: F401  (registers the sets)
 from mocoop.engine import DATASET_REGISTRY
-from mocoop.shapes.effects import TINTS
+from mocoop.shapes.render import TINTS
 from mocoop.shapes.sets import SETS, SOURCES, STYLE_MIX, VARIANTS
 from mocoop.shapes.vocabulary import STYLES
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mocoop.shapes.textures import PATTERNS
+from mocoop.shapes.outlines import PATTERNS
 from mocoop.shapes.vocabulary import TEXTURES
 
 X, Y = np.meshgrid(*2 * [np.linspace(-5, 5, 501, dtype=np.float32)])

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from mocoop import tiny as store
 from mocoop.clip.openai import clip
 from mocoop.shapes.captions import every_caption
-from mocoop.tiny import load, store
+from mocoop.tiny import load
 from mocoop.tiny.zeroshot import PIXEL_MEAN, PIXEL_STD, normalised
 from scripts import pretrain_tiny as script
 

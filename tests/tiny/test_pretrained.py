@@ -7,10 +7,9 @@ import torch
 
 from mocoop.clip.openai import CLIP
 from mocoop.shapes.captions import every_caption
-from mocoop.shapes.classes import classnames
 from mocoop.shapes.sets import DATA_VERSION, SETS, STYLE_MIX
-from mocoop.tiny import load, trained_tokens, untrained_words
-from mocoop.tiny.store import FOLDER, NAMES
+from mocoop.shapes.vocabulary import classnames
+from mocoop.tiny import FOLDER, NAMES, load, trained_tokens, untrained_words
 from mocoop.tiny.zeroshot import base_new_h
 
 

@@ -4,9 +4,10 @@ import shutil
 import pytest
 import torch
 
+from mocoop import tiny as store
 from mocoop.clip.openai import CLIP, clip
 from mocoop.errors import CheckpointError, ConfigError
-from mocoop.tiny import load, store
+from mocoop.tiny import load
 
 SMALL = {
     "embed_dim": 16,

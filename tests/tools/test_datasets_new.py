@@ -8,7 +8,7 @@ from mocoop.checkout import find_checkout
 from mocoop.cli import main
 from mocoop.clip.templates import template_groups
 from mocoop.config import merge_file
-from mocoop.data.new_config import config_name
+from mocoop.data.config import config_name
 from mocoop.engine import get_cfg_default
 from mocoop.methods import extend_cfg
 from mocoop.methods.mocoop.auto_groups import wants_auto

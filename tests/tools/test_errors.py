@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from tests.results.test_mistakes import add_tested
+from tests.results.test_csv_files import add_tested
 from tests.tools.tool import Tool
 
 

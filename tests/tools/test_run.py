@@ -96,7 +96,7 @@ def test_a_reader_that_stops_early_costs_no_run_and_no_report(checkout):
 
 
 def test_gpus_that_are_not_there_are_refused(checkout, capsys, monkeypatch):
-    monkeypatch.setattr(run_tool, "visible_gpus", lambda names: min(len(names), 2))
+    monkeypatch.setattr(run_tool, "visible_gpus", lambda names: dict.fromkeys(names[:2], 1e5))
     assert run(*BASE2NEW, "--gpus", "0,1,7") == 2
     assert capsys.readouterr().err == "error: got --gpus 7, which this machine does not have\n" and not order(checkout)
     assert run(*BASE2NEW[:-1], "1", "--gpus", "0,1") == 0
@@ -106,8 +106,9 @@ def test_gpus_are_counted_as_torch_sees_them(monkeypatch):
     import torch
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert visible_gpus([str(number) for number in range(torch.cuda.device_count())]) == torch.cuda.device_count()
-    assert visible_gpus(["GPU-none"]) == 0
+    names = [str(number) for number in range(torch.cuda.device_count())]
+    assert list(visible_gpus(names)) == names and all(size > 1000 for size in visible_gpus(names).values())
+    assert visible_gpus(["GPU-none"]) == {}
 
 
 def test_few_shot_and_transfer_have_their_tables(checkout, capsys):

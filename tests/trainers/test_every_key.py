@@ -1,5 +1,8 @@
 """Every key of the config with values that nobody means: a clean run, or one line and status 2."""
 
+import itertools
+from collections import defaultdict
+
 import pytest
 from yacs.config import CfgNode
 
@@ -29,10 +32,22 @@ def leaves(node, prefix=""):
             yield f"{prefix}{key}", value
 
 
+def places():
+    """Where each key stands: what is declared once and stands in the nodes of several methods, in all of theirs."""
+    shared = defaultdict(list)
+    for entry in methods().values():
+        for key in entry.keys:
+            shared[key].append(f"TRAINER.{entry.node}.{key.name}")
+    others = [[key] for key, _ in leaves(default()) if key.count(".") < 2 or not key.startswith("TRAINER.")]
+    return [*others, *shared.values()]
+
+
 def cases():
-    """(key, kind of value, value) for all keys; the trainer's name has tests of its own."""
-    for key, known in leaves(default()):
-        for kind, value in (LISTS if isinstance(known, (list, tuple)) else VALUES).items():
+    """(key, kind of value, value) for all keys, of shared ones in turn; the trainer's name has tests of its own."""
+    known = dict(leaves(default()))
+    for stands in places():
+        values = LISTS if isinstance(known[stands[0]], (list, tuple)) else VALUES
+        for (kind, value), key in zip(values.items(), itertools.cycle(stands)):
             if key != "TRAINER.NAME":
                 yield key, kind, value
 
@@ -66,4 +81,5 @@ def test_a_value_runs_or_is_refused_in_one_line(runs, cache, tmp_path, monkeypat
 
 
 def test_all_keys_are_tried():
-    assert len(CASES) == 6 * (len(list(leaves(default()))) - 1)
+    assert {key for stands in places() for key in stands} == {key for key, _ in leaves(default())}
+    assert len(CASES) == 6 * (len(places()) - 1)

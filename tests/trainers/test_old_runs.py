@@ -12,10 +12,10 @@ import torch
 
 import train
 from mocoop.images import read_image
-from mocoop.results.by_protocol import protocol_tables, runs_of
-from mocoop.results.collect import collect
-from mocoop.results.predictions import read_predictions
+from mocoop.results.csv_files import read_predictions
 from mocoop.results.record import read_record
+from mocoop.results.runs import collect, runs_of
+from mocoop.results.tables import protocol_tables
 from mocoop.runs.trained_run import load_run
 from mocoop.training.checkpoint import load_checkpoint
 

@@ -7,7 +7,7 @@ import torch
 import train
 from mocoop.export import export_run
 from mocoop.images import read_image
-from mocoop.results.predictions import read_predictions
+from mocoop.results.csv_files import read_predictions
 from mocoop.results.record import read_record
 from mocoop.runs.trained_run import load_run
 from tests.export.test_export import logits_elsewhere

@@ -15,11 +15,11 @@ NEW = ["DATASET.SUBSAMPLE_CLASSES", "new"]
 
 
 @pytest.fixture
-def start(data_root, tmp_path):
+def start(few_root, tmp_path):
     """Runs train.py in a folder of tmp_path, and returns the record that it leaves."""
 
     def start(name, trainer, *opts, flags=()):
-        argv = command(data_root, tmp_path / name, trainer)
+        argv = command(few_root, tmp_path / name, trainer)
         position = argv.index("--output-dir")
         assert train.main([*argv[:position], *flags, *argv[position:], *TINY, *opts]) == 0
         return read_record(tmp_path / name / FILE_NAME)
@@ -27,29 +27,29 @@ def start(data_root, tmp_path):
     return start
 
 
-def test_an_untrained_method_is_not_evaluated(data_root, tmp_path, capsys):
-    argv = [*command(data_root, tmp_path, "CoOp", *TINY)]
+def test_an_untrained_method_is_not_evaluated(few_root, tmp_path, capsys):
+    argv = [*command(few_root, tmp_path, "CoOp", *TINY)]
     line = refused(capsys, ["--eval-only", *argv])
     assert "CoOp learns, and --model-dir is empty" in line
     assert json.loads((tmp_path / FILE_NAME).read_text())["status"] == "failed"
 
 
 @pytest.mark.parametrize("epochs", ["0", "-1"])
-def test_no_epoch_is_no_training(data_root, tmp_path, capsys, epochs):
-    line = refused(capsys, command(data_root, tmp_path, "CoOp", *TINY, "OPTIM.MAX_EPOCH", epochs))
+def test_no_epoch_is_no_training(few_root, tmp_path, capsys, epochs):
+    line = refused(capsys, command(few_root, tmp_path, "CoOp", *TINY, "OPTIM.MAX_EPOCH", epochs))
     assert f"OPTIM.MAX_EPOCH is {epochs}, expected 1 or more" in line
 
 
-def test_base_and_new_classes_together_are_for_tests(data_root, tmp_path, capsys):
-    line = refused(capsys, command(data_root, tmp_path, "CoOp", *TINY, "DATASET.SUBSAMPLE_CLASSES", "base+new"))
+def test_base_and_new_classes_together_are_for_tests(few_root, tmp_path, capsys):
+    line = refused(capsys, command(few_root, tmp_path, "CoOp", *TINY, "DATASET.SUBSAMPLE_CLASSES", "base+new"))
     assert "DATASET.SUBSAMPLE_CLASSES is base+new, which is for tests" in line
 
 
-def test_prompts_of_the_trained_classes_are_no_others(data_root, start, tmp_path, capsys):
+def test_prompts_of_the_trained_classes_are_no_others(few_root, start, tmp_path, capsys):
     """A gap that says why, in a test among all names as in one on new classes."""
     own = ["TRAINER.COOP.CSC", "True", "TRAINER.COOP.CTX_INIT", "", "OPTIM.MAX_EPOCH", "1"]
     start("run", "CoOp", *own)
-    argv = command(data_root, tmp_path / "all", "CoOp", *TINY, *own, "DATASET.SUBSAMPLE_CLASSES", "base+new")
+    argv = command(few_root, tmp_path / "all", "CoOp", *TINY, *own, "DATASET.SUBSAMPLE_CLASSES", "base+new")
     line = refused(capsys, ["--eval-only", "--model-dir", str(tmp_path / "run"), *argv])
     assert "none for other class names" in line
     assert "none for other class names" in json.loads((tmp_path / "all" / FILE_NAME).read_text())["error"]
@@ -71,7 +71,7 @@ def test_selection_and_weights_are_those_that_were_tested(start, tmp_path):
     assert best["weights_sha256"] == trained["weights_sha256"] and best["epoch"] == trained["epoch"]
 
 
-def test_a_retrained_model_is_tested_again(start, data_root, tmp_path, capsys):
+def test_a_retrained_model_is_tested_again(start, few_root, tmp_path, capsys):
     opts, model = ["OPTIM.MAX_EPOCH", "1", "OPTIM.LR", "0.5"], ["--eval-only", "--model-dir", str(tmp_path / "run")]
     start("run", "CoOp", *opts)
     first = start("new", "CoOp", *opts, *NEW, flags=model)
@@ -111,12 +111,12 @@ def test_what_gives_weights_their_meaning_wins_over_the_evaluations_config(
     assert kept["metrics"] == same["metrics"]
 
 
-def test_contexts_of_each_class_are_not_used_for_others(start, data_root, tmp_path, capsys):
+def test_contexts_of_each_class_are_not_used_for_others(start, few_root, tmp_path, capsys):
     csc = ["TRAINER.COOP.CSC", "True", "TRAINER.COOP.CTX_INIT", ""]
     start("run", "CoOp", "OPTIM.MAX_EPOCH", "1", *csc)
-    argv = command(data_root, tmp_path / "new", "CoOp", *TINY, *csc, *NEW)
+    argv = command(few_root, tmp_path / "new", "CoOp", *TINY, *csc, *NEW)
     line = refused(capsys, ["--eval-only", "--model-dir", str(tmp_path / "run"), *argv])
-    assert "has a context for each trained class (TRAINER.COOP.CSC), of which there are 40, and none for other" in line
+    assert "has a context for each trained class (TRAINER.COOP.CSC), of which there are 6, and none for other" in line
 
 
 def test_a_record_says_precisions_and_knowledge(start):

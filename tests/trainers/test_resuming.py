@@ -7,13 +7,11 @@ import signal
 import pytest
 
 import train
-from mocoop.results.history import read_history
+from mocoop.results.csv_files import read_history
 from mocoop.results.record import FILE_NAME, read_record
-from mocoop.training.checkpoint import load_checkpoint
-from mocoop.training.few_shot_features import RunFeatures
+from mocoop.training.checkpoint import MODEL, NEWEST, PREVIOUS, load_checkpoint, progress
+from mocoop.training.features import RunFeatures
 from mocoop.training.folder_lock import LOCK
-from mocoop.training.resume_files import NEWEST, PREVIOUS, progress
-from mocoop.training.run_state import MODEL
 from tests.faults.moments import Moments, kill, training_steps
 from tests.faults.moments import test_batches as batches_of_the_test
 from tests.faults.outcomes import differences

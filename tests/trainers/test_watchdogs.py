@@ -4,12 +4,10 @@ import json
 
 import train
 from mocoop.methods.parts import OnePrompt
-from mocoop.results.history import read_history
+from mocoop.results.csv_files import read_history
 from mocoop.results.record import FILE_NAME, read_record
-from mocoop.training.checkpoint import load_checkpoint
-from mocoop.training.precision import Precision
-from mocoop.training.resume_files import NEWEST, progress
-from mocoop.training.run_state import MODEL
+from mocoop.training.checkpoint import MODEL, NEWEST, load_checkpoint, progress
+from mocoop.training.learner import Precision
 from tests.faults.outcomes import differences
 from tests.faults.runs import BY_STEPS
 from tests.training.test_run_folder import refused

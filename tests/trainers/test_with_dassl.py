@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mocoop.results.history import read_history
+from mocoop.results.csv_files import read_history
 from tests.faults.outcomes import differences
 from tests.faults.runs import BY_STEPS
 from tests.trainers.test_train import FEW, command, losses

@@ -1,43 +1,70 @@
-"""What learns: its state between steps, and checkpoints that do not fit it."""
+"""Precisions: what runs on a CPU, and what is said of it."""
+
+import logging
 
 import pytest
+import torch
 
-from mocoop.errors import CheckpointError
-from mocoop.training.checkpoint import load_checkpoint
-from mocoop.training.learner import Learner
+from mocoop.methods import build_method
+from mocoop.training.learner import Precision
+from tests.methods.naive import REFERENCES
+from tests.methods.test_coop_and_cocoop import config
+from tests.shipped import STEPPING
+from tests.small_clip import small_clip
 
-
-@pytest.fixture
-def saved(trained_runs):
-    path = trained_runs.of("coop") / "prompt_learner/model.pth.tar-1"
-    return path, load_checkpoint(path)
-
-
-@pytest.fixture
-def learner(trained_runs) -> Learner:
-    return trained_runs.trainer("coop").learner
+CPU = torch.device("cpu")
 
 
-def test_an_optimiser_of_other_groups_is_one_line(saved, learner):
-    path, checkpoint = saved
-    checkpoint["optimizer"]["param_groups"].append(dict(checkpoint["optimizer"]["param_groups"][0]))
-    with pytest.raises(
-        CheckpointError, match="made with other settings: the state of its optimizer does not"
-    ) as caught:
-        learner.restore(checkpoint, path)
-    assert "\n" not in str(caught.value)
+@pytest.mark.parametrize("asked, used", [("fp32", "fp32"), ("bf16", "bf16"), ("fp16", "fp32"), ("amp", "fp32")])
+def test_what_runs_on_a_cpu(asked, used, caplog):
+    caplog.set_level(logging.INFO, "mocoop")
+    assert Precision(asked, CPU).used == used
+    lines = [record.message for record in caplog.records]
+    assert lines == ([] if asked == used else [f"PREC {asked} needs a GPU: on the CPU it runs as fp32"])
 
 
-def test_a_state_that_training_needs_is_named(saved, learner):
-    path, checkpoint = saved
-    del checkpoint["scheduler"]
-    with pytest.raises(CheckpointError, match="has no scheduler state, expected a checkpoint of this trainer"):
-        learner.restore(checkpoint, path)
+@pytest.mark.parametrize(
+    "prec, test, tested",
+    [("bf16", "peers", "fp32"), ("bf16", "train", "bf16"), ("fp32", "peers", "fp32"), ("amp", "train", "fp32")],
+)
+def test_a_method_is_tested_as_its_peers_are_unless_asked_otherwise(prec, test, tested):
+    precision = Precision(prec, CPU, test)
+    assert precision.tested == tested
+    with precision.autocast(testing=True):
+        assert torch.is_autocast_enabled("cpu") is (tested == "bf16")
+    with precision.autocast():
+        assert torch.is_autocast_enabled("cpu") is (prec == "bf16")
 
 
-def test_weights_of_another_shape_are_one_line(saved, learner):
-    path, checkpoint = saved
-    checkpoint["state_dict"]["ctx"] = checkpoint["state_dict"]["ctx"][:2]
-    with pytest.raises(CheckpointError) as caught:
-        learner.restore(checkpoint, path)
-    assert str(path) in str(caught.value) and "ctx" in str(caught.value) and "\n" not in str(caught.value)
+def test_on_a_gpu_half_precision_weights_are_tested_as_they_are():
+    assert Precision("fp16", torch.device("cuda")).tested == "fp16"
+    assert Precision("amp", torch.device("cuda")).tested == "fp32"
+
+
+@pytest.mark.parametrize("trainer", STEPPING)
+@pytest.mark.parametrize("prec", ["bf16", "amp"])
+def test_a_step_changes_what_learns_and_is_near_fp32(trainer, prec):
+    torch.manual_seed(0)
+    cfg = config(trainer, **REFERENCES.get(trainer, (None, {}))[1])
+    method = build_method(cfg, ["cat", "oak tree", "dog"], small_clip()).train()
+    image, label = torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 2, 0])
+    torch.manual_seed(1)
+    exact = method.loss(image, label)["loss"]
+    precision = Precision(prec, CPU)
+    optimizer = torch.optim.SGD(method.parameter_groups(0.1), lr=0.1)
+    before = method.learned_state()
+    torch.manual_seed(1)
+    with precision.autocast():
+        parts = method.loss(image, label)
+    precision.backward(method, parts)
+    precision.update(method, optimizer, clip_norm=1.0)
+    assert parts["loss"].item() == pytest.approx(exact.item(), rel=0.05)
+    assert any(not torch.equal(value, before[name]) for name, value in method.learned_state().items())
+
+
+def test_the_gradient_is_clipped():
+    method = torch.nn.Linear(2, 1, bias=False)
+    before = method.weight.detach().clone()
+    (100 * method(torch.ones(1, 2)).sum()).backward()
+    Precision("fp32", CPU).update(method, torch.optim.SGD(method.parameters(), lr=1.0), clip_norm=1.0)
+    assert float((method.weight.detach() - before).norm()) == pytest.approx(1.0, rel=1e-4)

@@ -12,30 +12,33 @@ import torch
 import train
 from mocoop.errors import ConfigError
 from mocoop.training import loop, run_command
-from mocoop.training.checkpoint import load_checkpoint
-from mocoop.training.resume_files import progress
-from tests.trainers.test_train import command, refused
+from mocoop.training.checkpoint import load_checkpoint, progress
+from mocoop.training.journal import Journal
+from tests.trainers.test_train import refused
 
 LINE = re.compile(
     r"^epoch \[(\d+)/3\] batch \[(\d+)/(\d+)\] time \d+\.\d{3} \(\d+\.\d{3}\) data \d+\.\d{3} \(\d+\.\d{3}\) "
     r"loss \d+\.\d{4} \(\d+\.\d{4}\) acc \d+\.\d{4} \(\d+\.\d{4}\) lr (\d\.\d{4}e-\d\d) eta \d+:\d\d:\d\d$"
 )
-SMALL = ["DATASET.NUM_SHOTS", "1", "DATASET.SUBSAMPLE_CLASSES", "base", "DATALOADER.TRAIN_X.BATCH_SIZE", "10"]
-THREE = [*SMALL, "OPTIM.MAX_EPOCH", "3", "OPTIM.LR", "0.05", "TRAIN.PRINT_FREQ", "2"]
+THREE = ["OPTIM.MAX_EPOCH", "3", "OPTIM.LR", "0.05", "OPTIM.WARMUP_EPOCH", "-1", "TRAIN.PRINT_FREQ", "2"]
+FOUR_BATCHES = ["DATALOADER.TRAIN_X.BATCH_SIZE", "3", "TRAIN.CHECKPOINT_FREQ", "0"]  # of twelve images
 
 
 @pytest.fixture
-def build(data_root, tmp_path):
-    def build(*opts, out="run"):
-        run_command.set_random_seed(1)
-        argv = command(data_root, tmp_path / out, "CoOp", *THREE, *opts)
-        return run_command.build_trainer(run_command.setup_cfg(train.parse_args(argv)))
+def build(runs):
+    """Builds trainers of one run, with overrides; `build.folder` is the run's."""
+    run = runs.new("CoOp", *THREE, *FOUR_BATCHES)
 
+    def build(*opts):
+        run_command.set_random_seed(1)
+        return run_command.build_trainer(run_command.setup_cfg(train.parse_args([*run.argv(), *opts])))
+
+    build.folder = run.out
     return build
 
 
-def test_a_run_prints_the_lines_that_scripts_parse(build, whole_root, capsys):
-    build("OPTIM.WARMUP_EPOCH", "1", "OPTIM.WARMUP_CONS_LR", "1e-5", "DATASET.ROOT", str(whole_root)).train()
+def test_a_run_prints_the_lines_that_scripts_parse(build, capsys):
+    build("OPTIM.WARMUP_EPOCH", "1", "OPTIM.WARMUP_CONS_LR", "1e-5").train()
     lines = capsys.readouterr().out.splitlines()
     found = [LINE.match(line) for line in lines if line.startswith("epoch [")]
     assert [match.groups() for match in found] == [
@@ -46,12 +49,12 @@ def test_a_run_prints_the_lines_that_scripts_parse(build, whole_root, capsys):
     end = lines[lines.index("Finish training") :]
     assert end[1] == "Deploy the last-epoch model"
     assert end[2] == "Evaluate on the *test* set"
-    assert end[3:5] == ["=> result", "* total: 1,000"]
+    assert end[3:5] == ["=> result", "* total: 24"]
     assert re.fullmatch(r"\* accuracy: [\d.]+%", end[6])
     assert re.fullmatch(r"Elapsed: 0:00:\d\d", end[-1])
 
 
-def test_best_val_keeps_the_best_model_and_its_result_over_a_resume(build, tmp_path, monkeypatch):
+def test_best_val_keeps_the_best_model_and_its_result_over_a_resume(build, monkeypatch):
     settings = ("TEST.FINAL_MODEL", "best_val", "TRAIN.CHECKPOINT_FREQ", "1")
     trainer, results = build(*settings), iter([60.0, 50.0])
     monkeypatch.setattr(trainer, "test", lambda split=None, **more: next(results))
@@ -60,7 +63,7 @@ def test_best_val_keeps_the_best_model_and_its_result_over_a_resume(build, tmp_p
     resumed = build(*settings)
     monkeypatch.setattr(resumed, "test", lambda split=None, **more: 55.0)
     resumed.train()
-    best = load_checkpoint(tmp_path / "run/prompt_learner/model-best.pth.tar")
+    best = load_checkpoint(build.folder / "prompt_learner/model-best.pth.tar")
     assert (best["epoch"], best["val_result"], best["best_result"]) == (1, 60.0, 60.0)
     assert torch.equal(resumed.model.learned_state()["ctx"], best["state_dict"]["ctx"])
     assert (resumed.weights.selection, resumed.weights.epoch) == ("best_val", 1)
@@ -80,11 +83,11 @@ def test_what_is_chosen_after_the_last_epoch_leaves_no_best_one(runs, capsys):
 
 
 @pytest.mark.parametrize("frequency, epochs", [(0, [3]), (2, [2, 3])])
-def test_checkpoints_are_written_when_asked(build, tmp_path, frequency, epochs):
+def test_checkpoints_are_written_when_asked(build, frequency, epochs):
     build("TRAIN.CHECKPOINT_FREQ", str(frequency), "TEST.NO_TEST", "True").train()
-    names = sorted(path.name for path in (tmp_path / "run/prompt_learner").iterdir())
+    names = sorted(path.name for path in (build.folder / "prompt_learner").iterdir())
     assert names == ["checkpoint", *(f"model.pth.tar-{epoch}" for epoch in epochs)]
-    assert not (tmp_path / "run/result.json").exists()
+    assert not (build.folder / "result.json").exists()
 
 
 def test_the_minutes_between_states_pass_over_the_ends_of_epochs(build, monkeypatch):
@@ -111,20 +114,24 @@ def test_without_validation_images_the_test_set_stands_in(build, capsys):
     assert "Evaluate on the *test* set" in capsys.readouterr().out
 
 
-def test_nothing_is_recorded_of_what_was_not_trained(build, tmp_path, caplog):
+def test_nothing_is_recorded_of_what_was_not_trained(build, caplog):
     assert build().test() > 0
-    assert not (tmp_path / "run/result.json").exists()
+    assert not (build.folder / "result.json").exists()
     assert "nothing was trained or loaded: no record is written" in caplog.text
 
 
-def test_training_goes_on_without_tensorboard(build, monkeypatch, caplog):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    build("OPTIM.MAX_EPOCH", "1").train()
+def test_a_tensorboard_log_is_written_where_it_can_be(build, monkeypatch, caplog):
+    journal = Journal(build().cfg, build.folder)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "torch.utils.tensorboard", None)
+        journal.start()
     line = "no TensorBoard log is written; to have one: pip install tensorboard"
     assert [record.message for record in caplog.records if "TensorBoard" in record.message] == [line]
-
-
-def test_tensorboard_log_is_written(build, tmp_path):
+    journal.scalar("train/loss", 1.0, 0)
+    journal.close()
+    assert not (build.folder / "tensorboard").exists()
     pytest.importorskip("tensorboard")
-    build("OPTIM.MAX_EPOCH", "1").train()
-    assert list((tmp_path / "run/tensorboard").glob("events.*"))
+    journal.start()
+    journal.scalar("train/loss", 1.0, 0)
+    journal.close()
+    assert list((build.folder / "tensorboard").glob("events.*"))

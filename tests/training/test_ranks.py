@@ -13,13 +13,9 @@ from pathlib import Path
 import pytest
 
 from mocoop.registry import listed
-from mocoop.results.history import FILE_NAME as HISTORY
-from mocoop.results.history import read_history
-from mocoop.results.predictions import read_predictions
+from mocoop.results.csv_files import HISTORY, read_history, read_predictions
 from mocoop.results.record import read_record
-from mocoop.training.checkpoint import last_checkpoint, load_checkpoint
-from mocoop.training.resume_files import NEWEST
-from mocoop.training.run_state import MODEL
+from mocoop.training.checkpoint import MODEL, NEWEST, last_checkpoint, load_checkpoint
 from tests.faults.moments import Moments, kill, training_steps
 from tests.faults.runs import BY_STEPS, STEPS
 from tests.faults.victims import training
@@ -175,11 +171,16 @@ def test_features_on_disk_are_written_once_and_read_by_all(runs, tmp_path, monke
     monkeypatch.setenv("MOCOOP_CACHE", str(tmp_path / "cache"))
     first, second = (runs.new("KgCoOp", "TEST.FEATURE_CACHE", "True", "OPTIM.MAX_EPOCH", "1") for _ in range(2))
     must_succeed(first, 3)
-    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.safetensors")}
+    kept = _times(tmp_path / "cache")
     assert {path.parent.name for path in kept} == {"text", "images"}
-    assert "24 of 24 from the cache" in must_succeed(second, 2)[0].out
-    assert kept == {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.safetensors")}
+    assert "24 of 24 from the cache" in must_succeed(second, 3)[0].out
+    assert kept == _times(tmp_path / "cache")
     must_be_alike(second.out, first.out)
+
+
+def _times(cache: Path) -> dict[Path, int]:
+    """When each file of features was written."""
+    return {path: path.stat().st_mtime_ns for kind in ("text", "images") for path in cache.glob(f"{kind}/*")}
 
 
 def test_under_torchrun(runs):

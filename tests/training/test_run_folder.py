@@ -152,12 +152,12 @@ def test_another_evaluation_in_the_same_folder_is_refused(runs, capsys):
 
 @pytest.mark.parametrize("place", ["/proc/none/here", "file/run", "closed/run"])
 @pytest.mark.parametrize("flag", [[], ["--no-train"]])
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, data_root, capsys, place, flag):
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, runs, capsys, place, flag):
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "closed").mkdir(mode=0o500)
     if place.startswith("closed") and os.access(tmp_path / "closed", os.W_OK):
         pytest.skip("this user may write everywhere")
-    assert train.main(command(data_root, tmp_path / place, "CoOp", *flag)) == 2
+    assert train.main(command(runs.data, tmp_path / place, "CoOp", *flag)) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: --output-dir {tmp_path / place} cannot be used: ")
     assert error.count("\n") == 1

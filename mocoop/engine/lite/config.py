@@ -53,7 +53,7 @@ def get_cfg_default() -> CN:
                 "ALL_AS_UNLABELED": False,
             },
             "DATALOADER": {
-                "NUM_WORKERS": 4,  # 0: load in the main process
+                "NUM_WORKERS": 4,  # 0: load in the main process; -1: from the cores
                 "K_TRANSFORMS": 1,  # only 1: a view per training image
                 "RETURN_IMG0": False,  # read by nothing
                 "TRAIN_X": _training_loader(),

@@ -1,15 +1,16 @@
-"""Name -> object registries, so that a config file can name a trainer, a dataset or an evaluator."""
+"""What a config names: classes by name, and what a dataset is to the engine, lists of `Datum`."""
 
 import difflib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from yacs.config import CfgNode
 
-from mocoop.errors import ConfigError
+from mocoop.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from mocoop.engine.lite.dataset import DatasetBase
     from mocoop.engine.lite.trainer import TrainerX
 
 T = TypeVar("T")
@@ -69,3 +70,91 @@ DATASET_REGISTRY: "Registry[DatasetBase]" = Registry("DATASET")
 def build_trainer(cfg: CfgNode) -> "TrainerX":
     """The trainer that TRAINER.NAME names, built. Raises ConfigError for an unknown name."""
     return TRAINER_REGISTRY.build("TRAINER.NAME", cfg.TRAINER.NAME, cfg)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Datum:
+    """One labelled image, read-only: its file, class label, domain label and class name.
+
+    Raises DataError if there is no such file.
+    """
+
+    impath: str = ""
+    label: int = 0
+    domain: int = 0
+    classname: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.impath, str):
+            raise TypeError(f"impath: got {type(self.impath).__name__}, expected str")
+        if not os.path.isfile(self.impath):
+            raise DataError(f'no image file "{self.impath}"; check DATASET.ROOT and the dataset\'s split file')
+
+
+Images = list[Datum]
+
+
+class DatasetBase:
+    """Training, validation and test images (lists of Datum), and the class names found in the training images.
+
+    All of it is read-only once built, as it is in Dassl.
+    """
+
+    dataset_dir = ""  # folder under DATASET.ROOT
+    domains: list[str] = []  # names of all domains
+
+    def __init__(
+        self,
+        train_x: Images | None = None,
+        train_u: Images | None = None,
+        val: Images | None = None,
+        test: Images | None = None,
+    ):
+        if not train_x:
+            raise DataError(f"{type(self).__name__}: the training split is empty, expected at least one image")
+        self._train_x = train_x
+        self._train_u = train_u
+        self._val = val
+        self._test = test
+        self._num_classes = self.get_num_classes(train_x)
+        self._lab2cname, self._classnames = self.get_lab2cname(train_x)
+
+    @property
+    def train_x(self) -> Images:
+        return self._train_x
+
+    @property
+    def train_u(self) -> Images | None:
+        return self._train_u
+
+    @property
+    def val(self) -> Images | None:
+        return self._val
+
+    @property
+    def test(self) -> Images | None:
+        return self._test
+
+    @property
+    def num_classes(self) -> int:
+        return self._num_classes
+
+    @property
+    def lab2cname(self) -> dict[int, str]:
+        return self._lab2cname
+
+    @property
+    def classnames(self) -> list[str]:
+        return self._classnames
+
+    @staticmethod
+    def get_num_classes(data_source: Sequence[Datum]) -> int:
+        """One more than the largest label."""
+        return max(item.label for item in data_source) + 1
+
+    @staticmethod
+    def get_lab2cname(data_source: Sequence[Datum]) -> tuple[dict[int, str], list[str]]:
+        """({label: class name}, class names in label order)."""
+        found = {item.label: item.classname for item in data_source}
+        mapping = {label: found[label] for label in sorted(found)}
+        return mapping, list(mapping.values())

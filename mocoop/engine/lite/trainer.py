@@ -1,18 +1,17 @@
-"""What a trainer of Dassl's kind is built from: data, a model, an evaluator. How it trains is its own affair."""
+"""What a trainer of Dassl's kind is built from: data and a model. How it trains and tests is its own affair."""
 
 import torch
 from torch import nn
 from yacs.config import CfgNode
 
-from mocoop.engine.lite.data_manager import DataManager
-from mocoop.engine.lite.evaluation import build_evaluator
+from mocoop.engine.lite.data import DataManager
 
 
 class TrainerX:
-    """Builds data, model and evaluator from a config, in this order.
+    """Builds data and model from a config, in this order.
 
     Attributes: cfg, device, dm, train_loader_x, val_loader, test_loader, num_classes, lab2cname,
-    evaluator, output_dir.
+    output_dir.
     """
 
     model: nn.Module
@@ -24,7 +23,6 @@ class TrainerX:
         self.output_dir = cfg.OUTPUT_DIR
         self.build_data_loader()
         self.build_model()
-        self.evaluator = build_evaluator(cfg, lab2cname=self.lab2cname)
 
     def check_cfg(self, cfg: CfgNode) -> None:
         """Raise ConfigError for settings that this trainer cannot work with."""

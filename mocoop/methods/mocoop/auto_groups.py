@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
-from mocoop.clip.hard_prompts import hard_features
+from mocoop.clip.features import hard_features
 from mocoop.clip.templates import ensemble_templates, split_template, template_bank, template_groups, template_problem
 from mocoop.clip.text_encoder import TextEncoder
 from mocoop.config import AUTO

@@ -19,8 +19,7 @@ from mocoop.clip.templates import split_template
 from mocoop.clip.tower_parts import TowerParts
 from mocoop.methods.base import batch_accuracy
 from mocoop.methods.mocoop.config import KEYS, mocoop_problems
-from mocoop.methods.mocoop.losses import routing_loss, text_supervision_loss
-from mocoop.methods.mocoop.routed import RoutedMethod
+from mocoop.methods.mocoop.routed import RoutedMethod, routing_loss, text_supervision_loss
 from mocoop.methods.parts import LayerNorms, module_list
 from mocoop.registry import register_method
 

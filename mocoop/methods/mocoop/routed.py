@@ -1,19 +1,126 @@
-"""What mixtures share: groups of templates, an expert for each, and a router that picks the best K for each image."""
+"""Routing: the router, what teaches it and the experts, and what mixtures share.
 
+A mixture has groups of templates, an expert for each, and a router that picks the best K for each image. The losses
+are MoCoOp's (arXiv 2409.12011): text supervision of the experts, guidance of the router.
+"""
+
+import math
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mocoop.clip.hard_prompts import hard_features
+from mocoop.clip.features import hard_features
 from mocoop.errors import ConfigError
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.class_rows import taught_classes
 from mocoop.methods.mocoop.auto_groups import auto_groups, wants_auto
 from mocoop.methods.mocoop.config import resolve_groups
-from mocoop.methods.mocoop.losses import group_similarity, routing_target
-from mocoop.methods.mocoop.router import make_router, mix_scores, top_k_gates
+
+
+class RandomRouter(nn.Module):
+    """An ablation: logits that depend on the image feature through a fixed random projection and learn nothing."""
+
+    weight: Tensor
+
+    def __init__(self, in_features: int, experts: int, seed: int = 0):
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.register_buffer("weight", torch.randn(experts, in_features, generator=generator), persistent=False)
+
+    def forward(self, image_features: Tensor) -> Tensor:
+        return image_features @ self.weight.t().to(image_features.dtype)
+
+
+def make_router(kind: str, in_features: int, experts: int, dtype: torch.dtype) -> nn.Module:
+    """The router of the key ROUTER, (B, D) -> (B, E): "learned", in CLIP's dtype, or "random".
+
+    The learned one starts at PyTorch's default, as in the released code (`gate`).
+    """
+    return nn.Linear(in_features, experts).to(dtype) if kind == "learned" else RandomRouter(in_features, experts)
+
+
+def top_k_gates(router_logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k best experts of each image and their gate weights, a softmax over the k selected logits.
+
+    Args:
+        router_logits: (B, E).
+
+    Returns:
+        gate weights (B, K) that sum to one, expert indices (B, K), best first.
+    """
+    values, indices = router_logits.topk(k, dim=-1)
+    return values.softmax(-1), indices
+
+
+def mix_scores(scores: Tensor, gates: Tensor, indices: Tensor) -> Tensor:
+    """Per-class scores (B, C) of the chosen experts, weighted by their gates.
+
+    Mixing scores equals mixing text features, f . sum_k a_k s_k = sum_k a_k f . s_k, without a (B, K, C, D) tensor.
+
+    Args:
+        scores: (B, E, C) similarity of each image to each expert's class features.
+        gates, indices: (B, K) from `top_k_gates`.
+    """
+    dense = torch.zeros(scores.shape[:2], dtype=gates.dtype, device=gates.device)  # (B, E)
+    dense = dense.scatter(1, indices, gates)
+    return torch.einsum("be,bec->bc", dense.to(scores.dtype), scores)
+
+
+def text_supervision_loss(
+    soft: Tensor,
+    prototypes: Tensor,
+    scale: float | Tensor = 1.0,
+    experts: int | None = None,
+    counted: Tensor | None = None,
+) -> Tensor:
+    """Semantically grouped text supervision: each expert's class feature is told from the other classes of its group.
+
+    The mean over experts g and classes c of the cross-entropy of scale * soft[g, c] . prototypes[g, :] against c.
+
+    Args:
+        soft: (E', C, D) normalised text features of the soft prompts.
+        prototypes: (E', C, D) normalised group prototypes.
+        scale: inverse temperature; 1 in the released code.
+        experts: E, if only some were encoded. The released code leaves the features of the others at zero, so that
+            each counts as the constant ln C.
+        counted: (E',) 1 for those that count, 0 for those that count as the constant though they were encoded.
+    """
+    logits = scale * torch.einsum("gcd,ged->gce", soft, prototypes)  # (E', C, C)
+    encoded, classes = logits.shape[:2]
+    target = torch.arange(classes, device=logits.device).expand(encoded, -1)
+    if experts is None or (counted is None and experts == encoded):
+        return F.cross_entropy(logits.flatten(0, 1), target.flatten())
+    each = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view(encoded, classes).mean(1)
+    counted = torch.ones_like(each) if counted is None else counted.to(each.dtype)
+    return ((counted * each).sum() + (experts - counted.sum()) * math.log(classes)) / experts
+
+
+def group_similarity(image_features: Tensor, prototypes: Tensor, label: Tensor) -> Tensor:
+    """f(x) . p[g, y], (B, E): how near each image (B, D) lies to each group's prototype (E, C, D) of its class (B,)."""
+    return torch.einsum("bd,gbd->bg", image_features, prototypes[:, label])
+
+
+def routing_target(image_features: Tensor, prototypes: Tensor, label: Tensor, bonus: float, top: int) -> Tensor:
+    """Hard-prompt-guided target distribution over groups, (B, E).
+
+    q(x, y) = softmax_g(f(x) . p[g, y] + bonus * [g is among the `top` best of f(x) . p[., y]]); the released code has
+    bonus 10 and top 2.
+
+    Args:
+        image_features: (B, D) normalised.
+        prototypes: (E, C, D) normalised group prototypes.
+        label: (B,) true classes.
+    """
+    similarity = group_similarity(image_features, prototypes, label)  # (B, E)
+    best = similarity.topk(min(top, similarity.shape[1]), dim=-1).indices
+    return (similarity + bonus * torch.zeros_like(similarity).scatter(1, best, 1.0)).softmax(-1)
+
+
+def routing_loss(router_logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of the router's logits (B, E) against the target distribution (B, E), mean over images."""
+    return F.cross_entropy(router_logits, target)
 
 
 class RoutedMethod(PromptMethod):

@@ -1,21 +1,132 @@
-"""Which experts a router chooses, by style, data set and class, and how evenly it weighs them."""
+"""Figures of routing: which experts are chosen, how evenly they are weighed, how alike they are, and for which images.
 
+Experts chosen by style, dataset and class, and how alike experts are, are heat maps; a contact sheet shows for each
+expert the images that its router trusts it with most.
+"""
+
+import logging
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
 from mocoop.errors import DataError
-from mocoop.results.figures.heatmap import draw_heatmaps, fits_numbers, percent
-from mocoop.results.figures.style import COLOURS, PAGE_WIDTH, styled, styled_without_grid, wrapped
-from mocoop.results.routing import Spread, concentration, over_seeds, that_route
+from mocoop.images import AS_COOP, read_image
+from mocoop.pixels import Reading
+from mocoop.results.figures.style import (
+    COLOURS,
+    PAGE_WIDTH,
+    SMALL,
+    literal,
+    panel_grid,
+    squeezed,
+    styled,
+    styled_without_grid,
+    wrapped,
+)
+from mocoop.results.routing import Spread, concentration, over_seeds, strongest_images, that_route
 from mocoop.results.tables import PHASE_NAMES
+
+COLOUR_MAP = "Blues"
+DARK = 0.68  # of the scale, from where on numbers are white
+ABSENT: dict[str, Any] = {"facecolor": "#f2f2f2", "edgecolor": "#bbbbbb", "hatch": "////", "linewidth": 0}
+LABEL_WIDTH = 26  # characters
+NUMBER_WIDTH = 0.24  # inches of a cell, at least, for a number of three digits
+LABEL_ROOM = 0.22  # inches of a column, at least, for a slanted label
+
+
+def percent(value: float) -> str:
+    return f"{value:.0f}"
+
+
+def draw_heatmaps(
+    figure: Figure,
+    tables: Mapping[str, pd.DataFrame],
+    axes: list[Axes],
+    label: str,
+    scale: tuple[float, float] = (0, 100),
+    number: Callable[[float], str] | None = percent,
+) -> None:
+    """A heatmap per title, rows and columns labelled by the table's, with one colour bar for all.
+
+    A NaN is a hatched cell: there is no such thing. number: how a cell's value is written; None leaves it out.
+    """
+    norm = Normalize(*scale)
+    for axis, (title, table) in zip(axes, tables.items()):
+        image = axis.imshow(table, cmap=COLOUR_MAP, norm=norm, aspect="auto")
+        _mark_absent(axis, table)
+        if number is not None:
+            _write_numbers(axis, table, norm, number)
+        axis.set_title(title)
+        label_cells(axis, table)
+    figure.colorbar(image, ax=axes, label=label, pad=0.02, fraction=0.04, aspect=30)
+
+
+def label_cells(axis: Axes, table: pd.DataFrame) -> None:
+    """The names of a table's rows and columns as tick labels, upright where columns are too narrow for slanted ones."""
+    columns, rows = ([literal(squeezed(str(name), LABEL_WIDTH)) for name in names] for names in table.axes[::-1])
+    grid = axis.get_gridspec()
+    narrow = PAGE_WIDTH / (grid.ncols if grid else 1) - 1.4 < LABEL_ROOM * len(columns)
+    turn = {"rotation": 90, "fontsize": SMALL} if narrow else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    axis.set_xticks(range(len(columns)), columns, **({"fontsize": 8} | turn))
+    axis.set_yticks(range(len(rows)), rows, fontsize=8 if len(rows) <= 20 else SMALL)
+    axis.tick_params(length=0)
+
+
+def fits_numbers(columns: int, width: float, room: float = NUMBER_WIDTH) -> bool:
+    """Whether a heatmap `width` inches wide has cells of at least `room` inches."""
+    return width / max(1, columns) >= room
+
+
+def _mark_absent(axis: Axes, table: pd.DataFrame) -> None:
+    for row, column in np.argwhere(table.isna().to_numpy()):
+        axis.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **ABSENT))
+
+
+def _write_numbers(axis: Axes, table: pd.DataFrame, norm: Normalize, number: Callable[[float], str]) -> None:
+    for (row, column), value in np.ndenumerate(table.to_numpy()):
+        if not np.isnan(value):
+            colour = "white" if norm(value) > DARK else "black"
+            axis.text(column, row, number(value), ha="center", va="center", fontsize=SMALL, color=colour)
+
+
+COSINE_LABEL = "cosine, mean over classes"
+NUMBER_ROOM = 0.2  # inches of a cell, for .87
+
+
+@styled_without_grid
+def expert_similarity_figure(similarities: Mapping[str, Spread]) -> Figure:
+    """A panel per dataset: the cosine between two experts' features of a class, averaged over classes and seeds.
+
+    similarities: {dataset: (E, E) tables}, as `runs.interpretation.similarities_by_dataset` computes them.
+    """
+    tables = {title: spread.mean for title, spread in similarities.items()}
+    experts = max(map(len, tables.values()))
+    most = 1 if len(tables) == 1 or experts > 12 else 2 if experts > 6 or len(tables) in (2, 4) else 3
+    figure, axes = panel_grid(len(tables), max(2.2, 0.9 + 0.24 * experts), most=most)
+    lowest = min(float(table.to_numpy().min()) for table in tables.values())
+    numbers = hundredths if fits_numbers(experts, (PAGE_WIDTH - 1.5) / most - 0.6, NUMBER_ROOM) else None
+    draw_heatmaps(figure, tables, axes, COSINE_LABEL, (np.floor(lowest * 10) / 10, 1.0), numbers)
+    largest = [spread.largest for spread in similarities.values() if np.isfinite(spread.largest)]
+    if largest:
+        figure.supxlabel(f"mean over seeds; standard deviation over seeds at most {max(largest):.3f}", fontsize=8)
+    return figure
+
+
+def hundredths(value: float) -> str:
+    """.87 for 0.87, to save room; 1 for one."""
+    return f"{round(value, 2) + 0.0:.2f}".replace("0.", ".", 1) if value < 0.995 else "1"
+
 
 PANELS = PHASE_NAMES | {"train_all": "all classes", "train": "source", "test": "target"}
 LABEL = "images with the expert\nin the top-k (%)"
@@ -71,7 +182,7 @@ def routing_by_class_figure(shares: Spread) -> Figure:
         }
     tables = {title: _by_favourite(table) for title, table in tables.items()}
     tallest = max(map(len, tables.values()))
-    return _figure(tables, shares.largest, 1.5 + 0.135 * tallest)
+    return _share_figure(tables, shares.largest, 1.5 + 0.135 * tallest)
 
 
 def _by_phase(runs: pd.DataFrame, tabulate: Callable[[pd.DataFrame], pd.DataFrame], rows: str) -> Figure:
@@ -86,12 +197,12 @@ def _by_phase(runs: pd.DataFrame, tabulate: Callable[[pd.DataFrame], pd.DataFram
     largest = max((spread.largest for spread in spreads.values() if math.isfinite(spread.largest)), default=math.nan)
     stacked = not fits_numbers(max(table.shape[1] for table in tables.values()), _width(len(tables)))
     height = 1.6 + 0.24 * len(names)
-    figure = _figure(tables, largest, height * (len(tables) if stacked else 1), stacked, shared_rows=True)
+    figure = _share_figure(tables, largest, height * (len(tables) if stacked else 1), stacked, shared_rows=True)
     figure.axes[0].set_ylabel(rows)
     return figure
 
 
-def _figure(
+def _share_figure(
     tables: dict[str, pd.DataFrame], largest: float, height: float, stacked: bool = False, shared_rows: bool = False
 ) -> Figure:
     """The tables side by side or stacked, with their largest deviation below."""
@@ -155,7 +266,7 @@ def gate_entropy_figure(entropies: Mapping[str, Mapping[str, Mapping[int, np.nda
         for number, kind in enumerate(kinds):
             if kind in by_kind:
                 centre = place + (number - (len(kinds) - 1) / 2) * width
-                shapes[kind] = _draw(axis, centre, width, by_kind[kind], most, FILLS[number % len(FILLS)])
+                shapes[kind] = _draw_distribution(axis, centre, width, by_kind[kind], most, FILLS[number % len(FILLS)])
     axis.axhline(most, color="black", linestyle="--", linewidth=0.8)
     note = f"ln {top_k} = {most:.3f}: the {top_k} experts weigh the same"
     axis.text(1, most * 1.01, note, ha="right", va="bottom", fontsize=7, transform=axis.get_yaxis_transform())
@@ -172,7 +283,7 @@ def gate_entropy_figure(entropies: Mapping[str, Mapping[str, Mapping[int, np.nda
     return figure
 
 
-def _draw(
+def _draw_distribution(
     axis: Axes, centre: float, width: float, by_seed: Mapping[int, np.ndarray], most: float, colour: str
 ) -> BarContainer:
     counts, edges = np.histogram(np.concatenate(list(by_seed.values())), BINS, (0, most + 1e-6))
@@ -181,3 +292,98 @@ def _draw(
     means = [values.mean() for values in by_seed.values() if len(values)]
     axis.plot([centre] * len(means), means, **DOT)
     return shape
+
+
+PIXELS = 128  # of an image's longer side
+LARGEST = 1.0  # inches of an image
+TEXT_HEIGHT = 0.45  # inches above it
+LETTER = 0.058  # inches, about
+RIGHT, WRONG = COLOURS[2], COLOURS[4]
+MANY_EXPERTS = 8  # more stand two in a row
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One image of the sheet; `picture` is None where the file is missing or no image."""
+
+    path: str
+    classname: str
+    gate: float
+    correct: bool
+    picture: np.ndarray | None
+
+
+def contact_tiles(
+    predictions: pd.DataFrame, experts: list[str], root: Path, count: int = 6, reading: Reading = AS_COOP
+) -> dict[str, list[Tile]]:
+    """The `count` images with the highest gate weight of each expert, read from below `root` as the run read them.
+
+    predictions: of one run, with `classname`, as `predictions_of` gives them.
+    """
+    return {
+        expert: [
+            Tile(
+                row.path,
+                row.classname,
+                row.gate,
+                row.label == row.prediction,
+                read_small(Path(root) / row.path, reading),
+            )
+            for row in strongest_images(predictions, expert, count).itertuples()
+        ]
+        for expert in experts
+    }
+
+
+def read_small(path: Path, reading: Reading = AS_COOP) -> np.ndarray | None:
+    """The image with a longer side of at most PIXELS, (height, width, 3); None if it cannot be read."""
+    try:
+        small = read_image(path, reading)
+    except DataError as error:
+        logger.debug("%s is left out: %s", path, error)
+        return None
+    small.thumbnail((PIXELS, PIXELS))
+    return np.asarray(small)
+
+
+@styled_without_grid
+def contact_sheet(tiles: dict[str, list[Tile]]) -> Figure:
+    """A row per expert, or half a row where they are many; above each image its true class and the gate weight.
+
+    A tick and a blue frame say that the prediction is right, a cross and an orange frame that it is wrong.
+    """
+    beside, most = (2, 4) if len(tiles) > MANY_EXPERTS else (1, 6)
+    count = min(most, max(1, *map(len, tiles.values())))
+    rows, columns = -(-len(tiles) // beside), beside * (count + 1)
+    tile = min(LARGEST, PAGE_WIDTH / columns)
+    figure = Figure(figsize=(tile * columns, rows * (tile + TEXT_HEIGHT)), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.ravel():
+        axis.set_axis_off()
+    for place, (expert, shown) in enumerate(tiles.items()):
+        row, column = place % rows, (place // rows) * (count + 1)
+        axes[row, column].text(
+            0.5, 0.5, wrapped(expert, 13, 3), ha="center", va="center", fontweight="bold", fontsize=8
+        )
+        if not shown:
+            axes[row, column + 1].text(0.5, 0.5, "chosen for\nno image", ha="center", va="center", fontsize=7)
+        for axis, item in zip(axes[row, column + 1 :], shown[:count]):
+            _draw_tile(axis, item, width=int(tile / LETTER))
+    return figure
+
+
+def _draw_tile(axis: Axes, tile: Tile, width: int) -> None:
+    axis.set_axis_on()
+    axis.set_xticks([])
+    axis.set_yticks([])
+    if tile.picture is None:
+        axis.set_facecolor("#eeeeee")
+        axis.text(0.5, 0.5, "image not\nfound", ha="center", va="center", fontsize=SMALL, transform=axis.transAxes)
+        axis.set_box_aspect(1)
+    else:
+        axis.imshow(tile.picture)
+    for spine in axis.spines.values():
+        spine.set(visible=True, color=RIGHT if tile.correct else WRONG, linewidth=1.5)
+    mark = "✓" if tile.correct else "✗"
+    axis.set_title(f"{wrapped(tile.classname, width)}\n{mark} {tile.gate:.2f}", fontsize=SMALL, pad=2)

@@ -18,7 +18,6 @@ from typing import IO, TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
-from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -26,21 +25,20 @@ from numpy.typing import ArrayLike
 
 from mocoop.files import atomic_write
 from mocoop.registry import listed
-from mocoop.results.aggregate import rank
+from mocoop.results.stats import rank
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
 
 COLOURS = ["#000000", "#E69F00", "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#999999"]
 MARKERS = ["o", "P", "s", "^", "D", "v", "X", "p", "<", "*", "h", ">", "d", "8"]
-# a letter that DejaVu Sans lacks is taken from the first of these that is installed and has it, and else is a box
-OTHER_SCRIPTS = (
-    *("Noto Sans CJK JP", "Source Han Sans", "Hiragino Sans", "PingFang SC", "WenQuanYi Zen Hei"),
+# matplotlib takes a letter that the first font lacks from the next one that is installed and has it
+FONTS = [
+    *("DejaVu Sans", "Noto Sans CJK JP", "Source Han Sans", "Hiragino Sans", "PingFang SC", "WenQuanYi Zen Hei"),
     *("Noto Sans", "Noto Sans Devanagari", "Noto Sans Thai", "Noto Sans Bengali", "Arial Unicode MS"),
-)
-INSTALLED = {font.name for font in font_manager.fontManager.ttflist}
+]
 STYLE: "dict[RcKeyType, Any]" = {
-    "font.family": ["DejaVu Sans", *(name for name in OTHER_SCRIPTS if name in INSTALLED)],
+    "font.family": FONTS,
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.spines.top": False,
@@ -60,10 +58,10 @@ DPI = 200
 SMALL = 6.5  # points
 WRAP = 18  # characters of a label's line
 
-_TOLD: set[str] = set()  # letters whose absence was logged
+_LOGGED: set[str] = set()  # letters that no font has
 logger = logging.getLogger(__name__)
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # or every step of embedding a font in a PDF is logged
-logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # or that a font has no weight 400, only 500
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # or every font that is not installed
 
 styled = matplotlib.rc_context(STYLE)
 styled_without_grid = matplotlib.rc_context(STYLE | {"axes.grid": False})
@@ -86,14 +84,14 @@ def write_figure(figure: Figure, file: IO[bytes], suffix: str) -> None:
         warnings.filterwarnings("always", message="Glyph .* missing from", category=UserWarning)
         figure.savefig(file, format=suffix, dpi=DPI, bbox_inches="tight", metadata=undated)
     missing = {chr(int(found[1])) for warning in caught if (found := re.match(r"Glyph (\d+)", str(warning.message)))}
-    if missing - _TOLD:
+    if missing - _LOGGED:
         logger.warning(
             "no font has %s: drawn as boxes. Install one of %s; to have it seen, delete %s/fontlist-*.json",
-            " ".join(sorted(missing - _TOLD)[:10]),
-            ", ".join(OTHER_SCRIPTS),
+            " ".join(sorted(missing - _LOGGED)[:10]),
+            ", ".join(FONTS[1:]),
             matplotlib.get_cachedir(),
         )
-        _TOLD.update(missing)
+        _LOGGED.update(missing)
 
 
 def entry_looks(entries: Iterable[tuple]) -> dict[tuple, dict]:

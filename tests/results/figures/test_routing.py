@@ -1,11 +1,30 @@
+"""Heat maps of routing and of similarity, gate entropy, contact sheets."""
+
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from mocoop.errors import DataError
-from mocoop.results.collect import collect
-from mocoop.results.figures.routing import routing_by_class_figure, routing_by_dataset_figure, routing_figure
+from mocoop.results.figures.routing import (
+    RIGHT,
+    WRONG,
+    Tile,
+    contact_sheet,
+    contact_tiles,
+    expert_similarity_figure,
+    gate_entropy_figure,
+    hundredths,
+    read_small,
+    routing_by_class_figure,
+    routing_by_dataset_figure,
+    routing_figure,
+)
 from mocoop.results.routing import over_seeds
+from mocoop.results.runs import collect
+from tests.results.routed import EXPERTS, routed_predictions
 from tests.results.runs import add_run
 
 
@@ -85,3 +104,120 @@ def test_of_more_classes_the_most_and_the_least_concentrated_are_shown_and_said(
     assert most.get_title() == "most concentrated choice\n50 of 300 classes"
     assert least.get_title() == "least concentrated choice\n50 of 300 classes"
     assert table.loc[rows(most)].max(axis=1).min() > table.loc[rows(least)].max(axis=1).max()
+
+
+def similarity(value, experts=2):
+    names = [f"expert {number}" for number in range(experts)]
+    cosines = np.full((experts, experts), value)
+    np.fill_diagonal(cosines, 1.0)
+    return pd.DataFrame(cosines, names, names)
+
+
+def test_cells_are_means_over_seeds_and_the_spread_is_stated():
+    figure = expert_similarity_figure({"a": over_seeds([similarity(0.6), similarity(0.8)])})
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1", ".70", ".70", "1"]
+    assert "at most 0.141" in figure.get_supxlabel()
+
+
+def test_a_panel_per_dataset_on_one_scale():
+    figure = expert_similarity_figure({name: over_seeds([similarity(0.75)]) for name in "abc"})
+    assert [axis.get_title() for axis in figure.axes[:3]] == ["a", "b", "c"]
+    assert {axis.images[0].get_clim() for axis in figure.axes[:3]} == {(0.7, 1.0)}
+
+
+def test_many_experts_have_a_heatmap_each_row():
+    figure = expert_similarity_figure({name: over_seeds([similarity(0.5, 20)]) for name in "ab"})
+    assert [axis.get_subplotspec().rowspan.start for axis in figure.axes[:2]] == [0, 1]
+
+
+@pytest.mark.parametrize("value, text", [(0.874, ".87"), (1.0, "1"), (0.996, "1"), (-0.234, "-.23"), (-0.001, ".00")])
+def test_hundredths(value, text):
+    assert hundredths(value) == text
+
+
+def entropies(*values):
+    return np.array(values)
+
+
+def test_ln_k_is_marked_and_every_seed_has_its_mean():
+    by_seed = {1: entropies(0.1, 0.3), 2: entropies(0.5)}
+    axis = gate_entropy_figure({"a": {"base classes": by_seed}}, top_k=2).axes[0]
+    means, top = axis.lines
+    assert means.get_ydata().tolist() == pytest.approx([0.2, 0.5])
+    assert set(top.get_ydata()) == {math.log(2)}
+    assert "ln 2 = 0.693" in axis.texts[0].get_text()
+
+
+def test_widths_are_the_images_per_bin():
+    axis = gate_entropy_figure({"a": {"base classes": {1: entropies(0.0, 0.0, 0.69)}}}, top_k=2).axes[0]
+    widths = np.array([bar.get_width() for bar in axis.patches])
+    assert widths[0] == pytest.approx(2 * widths[-1]) and np.count_nonzero(widths) == 2
+
+
+def test_base_and_new_stand_side_by_side_over_their_dataset():
+    kinds = {"base classes": {1: entropies(0.2)}, "new classes": {1: entropies(0.4)}}
+    figure = gate_entropy_figure({"a": kinds, "b": kinds}, top_k=2)
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["base classes", "new classes", "mean of each seed"]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["a", "b"]
+
+
+def test_there_is_nothing_to_weigh_with_one_expert():
+    with pytest.raises(DataError, match="got top-k 1"):
+        gate_entropy_figure({"a": {"base classes": {1: entropies(0.0)}}}, top_k=1)
+    with pytest.raises(DataError, match="got no image with gate weights"):
+        gate_entropy_figure({}, top_k=2)
+
+
+@pytest.fixture
+def tiles(tmp_path):
+    (tmp_path / "set").mkdir()
+    for number in (0, 1):
+        Image.new("RGB", (300, 200), "red").save(tmp_path / f"set/image{number:02}.png")
+    (tmp_path / "set/image02.png").write_text("no image")
+    predictions = routed_predictions()
+    predictions["experts"] = predictions["experts"].str.split("|")
+    predictions["gates"] = [[float(gate) for gate in gates.split("|")] for gates in predictions["gates"]]
+    return contact_tiles(predictions.assign(classname="cat"), EXPERTS, tmp_path, count=2)
+
+
+def test_each_expert_has_the_images_it_weighs_most_in(tiles):
+    assert [(tile.path[-6:-4], tile.gate) for tile in tiles["photo"]] == [("03", 1.0), ("00", 0.9)]
+    assert [tile.correct for tile in tiles["dark"]] == [False, True]
+
+
+def test_missing_and_damaged_files_have_no_picture(tiles):
+    assert tiles["photo"][0].picture is None and tiles["dark"][1].picture is None
+    assert tiles["photo"][1].picture.shape == (85, 128, 3)
+
+
+def test_the_sheet_says_what_is_missing_and_what_was_wrong(tiles):
+    figure = contact_sheet(tiles)
+    shown = [axis for axis in figure.axes if axis.axison]
+    assert len(shown) == 6
+    texts = [text.get_text() for axis in shown for text in axis.texts]
+    assert texts.count("image not\nfound") == 4
+    assert shown[0].get_title() == "cat\n✓ 1.00"
+    wrong = [axis for axis in shown if "✗" in axis.get_title()]
+    assert len(wrong) == 1 and wrong[0].spines["left"].get_edgecolor() != shown[0].spines["left"].get_edgecolor()
+    assert RIGHT != WRONG
+
+
+def test_an_expert_that_was_never_chosen_is_named():
+    figure = contact_sheet({"photo": [Tile("a", "cat", 1.0, True, np.zeros((4, 4, 3)))], "never": []})
+    texts = [text.get_text() for axis in figure.axes for text in axis.texts]
+    assert "never" in texts and "chosen for\nno image" in texts
+
+
+def test_many_experts_stand_two_in_a_row():
+    tile = Tile("a", "cat", 1.0, True, None)
+    figure = contact_sheet({f"expert {number}": [tile] * 6 for number in range(12)})
+    spec = figure.axes[0].get_subplotspec().get_gridspec()
+    assert (spec.nrows, spec.ncols) == (6, 10)
+
+
+def test_no_pipe_is_waited_for(tmp_path):
+    import os
+
+    os.mkfifo(tmp_path / "pipe.png")
+    assert read_small(tmp_path / "pipe.png") is None
