@@ -23,14 +23,13 @@ ADDED = {  # since 0.1.0, as files of their own
     "contract of methods": "mocoop/methods/contract.py tests/methods/test_contract.py tests/methods/test_plugins.py "
     "tests/plugins.py tests/examples/test_plugin_runs.py",
     "console": "mocoop/console.py tests/test_console.py",
-    "checkout and package": "mocoop/checkout.py mocoop/train.py mocoop/tools/train.py tests/test_checkout.py "
+    "checkout and package": "mocoop/train.py mocoop/tools/train.py tests/test_checkout.py "
     "tests/test_package.py tests/trainers/test_coop_checkout.py tests/test_docs.py tests/examples/test_quickstart.py",
     "formats of own images": "mocoop/pixels.py mocoop/data/image_csv.py mocoop/data/layout.py "
-    "mocoop/data/inspection.py tests/datasets/test_own_layouts.py tests/runs/test_same_pixels.py",
+    "tests/datasets/test_own_layouts.py tests/runs/test_same_pixels.py",
     "identity of CLIPs, Hugging Face": "*/clip/*identity.py */clip/*hugging_face.py */clip/*weights.py "
     "tests/runs/test_clip_of_a_run.py",
-    "agreement of runs": "mocoop/results/agreement.py tests/results/test_agreement.py mocoop/training/foreign.py "
-    "tests/training/test_run_state.py",
+    "agreement of runs": "mocoop/results/agreement.py tests/results/test_agreement.py tests/training/test_run_state.py",
     "check of exports": "mocoop/export/check.py tests/export/test_check.py",
     "images decoded once": "mocoop/engine/lite/decoded.py tests/engine/test_decoded.py benchmarks/decoding.py",
     "rehearsal, soak, counting": "mocoop/timings.py mocoop/protocols/estimate.py tests/test_timings.py "
