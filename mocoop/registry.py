@@ -183,13 +183,10 @@ def _names(method: Callable) -> tuple[str, str]:
 
 
 def methods() -> dict[str, MethodEntry]:
-    """All registered methods by name, in the order of their papers: the package's, installed packages', plugins'.
-
-    Those of one month stand in the order of their files, whichever imports which.
-    """
+    """All registered methods by name, in the order of their papers, then of their files, those of others last."""
     importlib.import_module("mocoop.methods")
     _load_entry_points()
-    return {entry.name: entry for entry in _in_order(sorted(_ENTRIES.values(), key=_file))}
+    return {entry.name: entry for entry in _in_order(sorted(_ENTRIES.values(), key=_by_file))}
 
 
 def get_method(name: str) -> MethodEntry:
@@ -201,7 +198,7 @@ def get_method(name: str) -> MethodEntry:
     return known[name]
 
 
-def _file(entry: MethodEntry) -> str:
+def _by_file(entry: MethodEntry) -> str:
     module = entry.build.__module__
     return module if module.startswith("mocoop.methods.") else "~"
 

@@ -16,20 +16,24 @@ ADDED = {  # since 0.1.0, as files of their own
     "tests/training/test_graph.py tests/methods/test_steps_read_no_values.py",
     "methods of 2024-26": "*/methods/*atprompt* */methods/*mmrl* */methods/*dekg* */methods/*taskres* "
     "*/methods/*prolip* */methods/*gda* */methods/*coprompt* */methods/*skip* */methods/*clap* */methods/*promptkd* "
-    "*/methods/*hicropl* */methods/tac.py */methods/test_tac.py *transduc* */methods/class_rows.py",
+    "*/methods/*teachers* */methods/*hicropl* */methods/tac.py */methods/test_tac.py */methods/class_rows.py",
+    "on top of runs": "*transduc* */results/*calibration.py */runs/*calibrated.py mocoop/runs/scores.py "
+    "mocoop/results/planning.py mocoop/tools/calibrate.py tests/results/test_planning.py "
+    "tests/results/test_averages.py tests/results/test_on_top.py",
     "contract of methods": "mocoop/methods/contract.py tests/methods/test_contract.py tests/methods/test_plugins.py "
     "tests/plugins.py tests/examples/test_plugin_runs.py",
     "console": "mocoop/console.py tests/test_console.py",
-    "checkout and package": "mocoop/checkout.py mocoop/train.py mocoop/tools/train.py tests/test_checkout.py "
+    "checkout and package": "mocoop/train.py mocoop/tools/train.py tests/test_checkout.py "
     "tests/test_package.py tests/trainers/test_coop_checkout.py tests/test_docs.py tests/examples/test_quickstart.py",
-    "formats of own images": "mocoop/pixels.py mocoop/data/image_csv.py mocoop/data/layout.py mocoop/data/look.py "
+    "formats of own images": "mocoop/pixels.py mocoop/data/image_csv.py mocoop/data/layout.py "
     "tests/datasets/test_own_layouts.py tests/runs/test_same_pixels.py",
     "identity of CLIPs, Hugging Face": "*/clip/*identity.py */clip/*hugging_face.py */clip/*weights.py "
     "tests/runs/test_clip_of_a_run.py",
-    "agreement of runs": "mocoop/results/agreement.py tests/results/test_agreement.py mocoop/training/foreign_run.py "
-    "tests/training/test_class_order.py",
+    "agreement of runs": "mocoop/results/agreement.py tests/results/test_agreement.py tests/training/test_run_state.py",
     "check of exports": "mocoop/export/check.py tests/export/test_check.py",
-    "rehearsal, soak, counting": "benchmarks/rehearsal* benchmarks/soak.py scripts/count_lines.py "
+    "images decoded once": "mocoop/engine/lite/decoded.py tests/engine/test_decoded.py benchmarks/decoding.py",
+    "rehearsal, soak, counting": "mocoop/timings.py mocoop/protocols/estimate.py tests/test_timings.py "
+    "tests/test_rehearsal.py benchmarks/rehearsal* benchmarks/soak.py scripts/count_lines.py "
     "tests/benchmarks/* tests/protocols/test_soak.py tests/scripts/test_count_lines.py",
 }
 

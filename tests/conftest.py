@@ -21,6 +21,7 @@ LONG = (  # tests that train in themselves, start processes, wait, or try many i
     "datasets/test_folder_training.py",
     "engine/test_backend.py",
     "engine/test_data_loader.py",
+    "engine/test_decoded.py",
     "examples/",
     "faults/",
     "gpu/",

@@ -5,21 +5,13 @@ classes, the config's defaults) comes from the chosen engine, so that trainers l
 always ours, so that both engines compute the same numbers on any current torch.
 """
 
-from typing import TYPE_CHECKING, Any
-
-from yacs.config import CfgNode
+from functools import partial
+from typing import TYPE_CHECKING
 
 from mocoop.engine.backend import EngineError, choose_backend, import_dassl
 from mocoop.engine.lite.data import DatasetWrapper, ReadableErrorsLoader, build_transform, settle_workers
 
 BACKEND = choose_backend()
-
-
-def _dassl_data_manager(cfg: CfgNode) -> Any:
-    """Dassl's DataManager, which reads images as `lite` does."""
-    settle_workers(cfg)
-    return import_dassl("dassl.data").DataManager(cfg, dataset_wrapper=DatasetWrapper)
-
 
 if TYPE_CHECKING or BACKEND == "lite":  # type checkers know the engines by ours
     from mocoop.engine.lite.config import get_cfg_default
@@ -30,7 +22,7 @@ else:
     TRAINER_REGISTRY = import_dassl("dassl.engine").TRAINER_REGISTRY
     TrainerX = import_dassl("dassl.engine").TrainerX
     build_trainer = import_dassl("dassl.engine").build_trainer
-    DataManager = _dassl_data_manager
+    DataManager = partial(import_dassl("dassl.data").DataManager, dataset_wrapper=DatasetWrapper)  # reads as `lite`
     DATASET_REGISTRY = import_dassl("dassl.data.datasets").DATASET_REGISTRY
     DatasetBase = import_dassl("dassl.data.datasets").DatasetBase
     Datum = import_dassl("dassl.data.datasets").Datum
@@ -49,4 +41,5 @@ __all__ = [
     "build_trainer",
     "build_transform",
     "get_cfg_default",
+    "settle_workers",
 ]

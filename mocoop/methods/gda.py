@@ -112,7 +112,7 @@ class GDA(FeatureMethod):
         found = features.validation() if self.settings.SEARCH else None
         if found is not None:
             image, (weight, bias) = F.normalize(at_least_fp32(found[0]), dim=-1), self.classifier()
-            clip, alphas = super().predict_features(image)["logits"], torch.tensor(ALPHAS).to(image)
+            clip, alphas = super().predict_features(image)["logits"], image.new_tensor(ALPHAS)
             logits = clip + alphas[:, None, None] * (image @ weight.t() + bias)  # (A, M, C)
             self.alpha.fill_(alphas[(logits.argmax(-1) == found[1]).sum(-1).argmax()])
 

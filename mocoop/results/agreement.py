@@ -262,8 +262,8 @@ class Marks:
 def noted_differences(run: Any) -> list[str]:
     """One line for each condition that two runs differ in and that leaves them a pair.
 
-    run: a row of a merged frame, its columns with the endings _a and _b. Raises DataError, naming both, where they are
-    no pair.
+    run: a row of a merged frame, its columns with the endings _a and _b. Raises DataError, naming both, where they
+    cannot be paired.
     """
     noted = []
     for condition in CONDITIONS:
@@ -279,7 +279,7 @@ def noted_differences(run: Any) -> list[str]:
 def refuse(run: Any, what: str, a: object, b: object) -> NoReturn:
     """Raises DataError: the two runs of a row differ in something."""
     found = f"got {what} {_shown(a)} and {_shown(b)}, expected the same"
-    raise DataError(f"{run.folder_a} and {run.folder_b} are no pair: {found}")
+    raise DataError(f"{run.folder_a} and {run.folder_b} cannot be paired: {found}")
 
 
 def _groups(runs: pd.DataFrame, condition: Condition) -> list[pd.DataFrame]:

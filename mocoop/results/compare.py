@@ -122,7 +122,7 @@ def paired_runs(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
 def check_pair(run: Any) -> list[str]:
     """One line for each condition that two runs, a row of `paired_runs`, differ in and may.
 
-    Raises DataError, naming the runs and what differs, where they are no pair (see `mocoop.results.agreement`).
+    Raises DataError, naming the runs and what differs, where they cannot be paired (see `mocoop.results.agreement`).
     """
     if run.classnames_a != run.classnames_b:
         records = [read_record(Path(folder) / FILE_NAME) for folder in (run.folder_a, run.folder_b)]
@@ -203,7 +203,7 @@ class Row:
 def comparison_table(a: pd.DataFrame, b: pd.DataFrame, protocol: str, names: tuple[str, str]) -> Table:
     """A row for each dataset and measure, and for their average. a, b: runs of one method and configuration each.
 
-    Raises DataError where runs are no pairs, or there is no test that both made.
+    Raises DataError where runs cannot be paired, or there is no test that both made.
     """
     rows, gaps = compare(a, b, protocol, names)
     body: list[list | None] = []
@@ -309,7 +309,7 @@ def _lacking(both: list[pd.DataFrame], names: tuple[str, str], seeds: set[int]) 
 def _spoiled(pairs: dict[str, pd.DataFrame], read: Callable) -> tuple[dict[str, set[int]], list[str]]:
     """The seeds of each dataset whose files cannot be read, and a line for each, and for what pairs differ in.
 
-    Raises DataError where two runs are no pair.
+    Raises DataError where two runs cannot be paired.
     """
     spoiled: dict[str, set[int]] = {dataset: set() for dataset in pairs}
     notes = []

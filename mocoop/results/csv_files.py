@@ -94,7 +94,7 @@ def answers_of(folder: str | Path, record: dict) -> pd.DataFrame:
     labels = pd.concat([frame["label"], frame["prediction"]])
     if len(frame) != record["num_test"] or not labels.between(0, len(classes) - 1).all():
         raise DataError(
-            f"{folder}: {PREDICTIONS} has {len(frame)} images of labels up to {labels.max()}, {RECORD} tells of "
+            f"{folder}: {PREDICTIONS} has {len(frame)} images of labels up to {labels.max()}, {RECORD} counts "
             f"{record['num_test']} images of {len(classes)} classes; test the run again"
         )
     right = (frame["label"] == frame["prediction"]).groupby(frame["label"]).agg(["size", "sum"])

@@ -1,6 +1,6 @@
 """The page in gradio: boxes for images and class names, the pictures, and the answers for the one that is chosen.
 
-gradio is imported when a page is built, after `quiet_gradio` has told it to stay on this machine. What the page shows
+gradio is imported when a page is built, after `quiet_gradio` sets it to stay on this machine. What the page shows
 is HTML of templates, which escape everything that comes from files and visitors.
 """
 

@@ -17,7 +17,7 @@ from mocoop.backbone import check_classnames, check_input, load_clip
 from mocoop.clip.backbone import Backbone
 from mocoop.config import limit_problems
 from mocoop.distributed import from_main, is_main, main_first
-from mocoop.engine import TRAINER_REGISTRY, DataManager, ReadableErrorsLoader, TrainerX
+from mocoop.engine import TRAINER_REGISTRY, DataManager, ReadableErrorsLoader, TrainerX, settle_workers
 from mocoop.errors import CheckpointError, ConfigError
 from mocoop.methods import build_method, config_problems, get_method, methods
 from mocoop.methods.base import PromptMethod
@@ -86,6 +86,7 @@ class PromptTrainer(TrainerX):
     @timed("data")
     def build_data_loader(self) -> None:
         """The engine's loaders; the training one depends on the seed alone."""
+        settle_workers(self.cfg)
         with main_first():
             self.dm = DataManager(self.cfg)
         loaders, facts = (

@@ -1,13 +1,17 @@
+"""Putting a dataset in place, and checking it."""
+
 import hashlib
 import json
 
 import pytest
 
 from mocoop.data import prepare as module
-from mocoop.data.prepare import prepare
+from mocoop.data.prepare import check, prepare
 from mocoop.data.sources import Source, SourceFile
 from mocoop.errors import DataError
 from tests.data.archives import make_tar, make_zip
+from tests.data.toy import ToySet, make_cfg, make_tree
+from tests.datasets.trees import JPEG
 
 IMAGES = {"images/a/1.jpg": b"1", "images/b/2.jpg": b"2"}
 
@@ -204,3 +208,67 @@ def test_a_list_of_sources_with_an_unknown_key_is_refused(tmp_path):
     (tmp_path / "s.json").write_text(json.dumps({"X": {"title": "", "files": [{"name": "a", "sha": "1"}]}}))
     with pytest.raises(DataError, match="s.json: not a list of sources.*sha"):
         load_sources(tmp_path / "s.json")
+
+
+PUBLISHED = {"train": 50, "val": 20, "test": 30}
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = make_tree(tmp_path / "data")
+    for path in root.glob("toy/images/*/*.jpg"):
+        path.write_bytes(JPEG)
+    return root
+
+
+@pytest.fixture
+def split_root(root):
+    ToySet(make_cfg(root))
+    return root
+
+
+def by_split(reports):
+    return {report.split: report for report in reports}
+
+
+def test_a_whole_dataset_is_complete_and_no_split_is_written(root):
+    reports = check(ToySet.open(root), PUBLISHED, images=True)
+    assert [(r.split, r.published, r.found, r.missing, r.unreadable) for r in reports] == [
+        ("train", 50, 50, [], []),
+        ("val", 20, 20, [], []),
+        ("test", 30, 30, [], []),
+    ]
+    assert all(report.complete for report in reports)
+    assert [path.name for path in (root / "toy").iterdir()] == ["images"]
+
+
+def test_missing_files_are_named_by_split(split_root):
+    gone = [split_root / "toy/images/ant/003.jpg", *(split_root / "toy/images/elk").iterdir()]
+    for path in gone:
+        path.unlink()
+    (split_root / "toy/images/elk").rmdir()
+    reports = check(ToySet.open(split_root), PUBLISHED)
+    assert sorted(path for report in reports for path in report.missing) == sorted(map(str, gone))
+    assert by_split(reports)["test"].found == 30 - len(by_split(reports)["test"].missing)
+    assert not by_split(reports)["train"].complete
+
+
+def test_unreadable_images_are_named_only_when_asked(split_root):
+    bad = split_root / "toy/images/bee/007.jpg"
+    bad.write_bytes(JPEG[:200])
+    assert all(report.complete for report in check(ToySet.open(split_root), PUBLISHED))
+    reports = check(ToySet.open(split_root), PUBLISHED, images=True)
+    problems = [line for report in reports for line in report.unreadable]
+    assert len(problems) == 1 and str(bad) in problems[0]
+    assert sum(not report.complete for report in reports) == 1
+
+
+def test_counts_are_compared_with_the_published_ones(root):
+    (root / "toy/images/ant/000.jpg").unlink()
+    assert not all(report.complete for report in check(ToySet.open(root), PUBLISHED))
+    assert all(report.complete for report in check(ToySet.open(root), {}))
+
+
+def test_a_missing_folder_is_one_line(tmp_path):
+    with pytest.raises(DataError, match="ToySet: "):
+        check(ToySet.open(tmp_path), PUBLISHED)

@@ -12,7 +12,8 @@ from mocoop.engine.lite import data
 from mocoop.engine.lite.data import DataManager, DatasetWrapper, ReadableErrorsLoader, settle_workers
 from mocoop.engine.lite.decoded import DecodedImages
 from mocoop.images import read_image
-from mocoop.training.batches import reproducible, set_random_seed
+from mocoop.training.batches import reproducible
+from mocoop.training.run_state import set_random_seed
 
 TRANSFORMS = ("random_resized_crop", "random_flip", "normalize")
 

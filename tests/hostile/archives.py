@@ -1,4 +1,4 @@
-"""Archives of data sets; `tests/data/test_extract.py` looks at extraction in detail."""
+"""Archives of data sets; `tests/data/test_download.py` looks at extraction in detail."""
 
 import tarfile
 

@@ -176,14 +176,13 @@ def test_experts_that_no_image_chose_are_not_encoded_and_count_as_a_constant(mon
     method, (image, label) = routed_to(build(TEXT_LOSS_EXPERTS="chosen"), (0, 2)), batch()
     image, label = image[:1], label[:1]
     encoded, encode = [], method.text_encoder.tower
+    method.prototypes()
 
     def spy(contexts, layouts, parts, read, chosen):
         encoded.append(chosen)
         return encode(contexts, layouts, parts, read, chosen)
 
     monkeypatch.setattr(method.text_encoder, "tower", spy)
-    method.prototypes()
-    encoded.clear()
     parts = method.loss(image, label)
     assert [sorted(chosen.tolist()) for chosen in encoded] == [[0, 2]]
 

@@ -11,8 +11,7 @@ from mocoop.errors import ConfigError, TrainingError
 from mocoop.methods import build_method
 from mocoop.results.record import read_record
 from mocoop.runs.trained_run import load_run
-from mocoop.training.checkpoint import load_checkpoint
-from mocoop.training.run_state import MODEL
+from mocoop.training.checkpoint import MODEL, load_checkpoint
 from tests.faults.moments import Moments, kill, training_steps
 from tests.methods.naive import hard_feature, image_feature, image_features, unit
 from tests.methods.test_against_naive import MORE, NAMES, gradients

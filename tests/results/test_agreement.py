@@ -132,7 +132,7 @@ def test_nobody_puts_what_differs_side_by_side_without_a_word(tmp_path, key):
         assert any(f"not the same {NAMES[key]}" in note for note in notes)
     else:
         with pytest.raises(
-            DataError, match="are no pair: got " + NAMES[key].replace("test images of each class", "test images")
+            DataError, match="cannot be paired: got " + NAMES[key].replace("test images of each class", "test images")
         ):
             compare(*both, "base2new", ("MoCoOp", "CoOp"))
 

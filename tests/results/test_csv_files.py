@@ -182,7 +182,7 @@ def test_what_cannot_be_read(tmp_path):
     csv = tmp_path / "predictions.csv"
     whole = csv.read_text().splitlines(keepends=True)
     csv.write_text("".join(whole[:-1]))
-    with pytest.raises(DataError, match="has 5 images .* tells of 6 images of 4 classes"):
+    with pytest.raises(DataError, match="has 5 images .* counts 6 images of 4 classes"):
         read_mistakes(tmp_path)
     csv.write_text("".join(whole).replace("pets/5.png,3,1", "pets/5.png,9,1"))
     with pytest.raises(DataError, match="labels up to 9"):

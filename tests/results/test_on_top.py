@@ -89,7 +89,7 @@ def test_a_method_s_name_means_its_runs_without_anything_on_top(tmp_path, capsys
     status, out, _ = compare("MoCoOp/tiny+tda", "CoOp/tiny+tda", "--on", tmp_path)
     assert status == 0 and "| shapes_both | Base" in out
     status, _, err = compare("MoCoOp/tiny+tda", "MoCoOp", "--on", tmp_path)
-    assert status == 2 and "are no pair: got way in which test images are seen" in err
+    assert status == 2 and "cannot be paired: got way in which test images are seen" in err
     status, out, err = Tool("table", capsys)(tmp_path, "--against", "CoOp")
     assert out.count("### MoCoOp against CoOp\n") == 1
     assert out.count("### MoCoOp against CoOp, tda (test images all at once)\n") == 1

@@ -8,7 +8,7 @@ import torch
 from mocoop.methods import build_method
 from mocoop.training.learner import Precision
 from tests.methods.test_against_naive import REFERENCES
-from tests.methods.test_coop_and_cocoop import config
+from tests.methods.test_coop_and_cocoop import SMALL, config
 from tests.shipped import STEPPING
 from tests.small_clip import small_clip
 
@@ -45,7 +45,7 @@ def test_on_a_gpu_half_precision_weights_are_tested_as_they_are():
 @pytest.mark.parametrize("prec", ["bf16", "amp"])
 def test_a_step_changes_what_learns_and_is_near_fp32(trainer, prec):
     torch.manual_seed(0)
-    cfg = config(trainer, **REFERENCES.get(trainer, (None, {}))[1])
+    cfg = config(trainer, **(SMALL.get(trainer, {}) | REFERENCES.get(trainer, (None, {}))[1]))
     method = build_method(cfg, ["cat", "oak tree", "dog"], small_clip()).train()
     image, label = torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 2, 0])
     torch.manual_seed(1)

@@ -273,7 +273,6 @@ class DataManager:
     """
 
     def __init__(self, cfg: CfgNode):
-        settle_workers(cfg)
         self.dataset = DATASET_REGISTRY.build("DATASET.NAME", cfg.DATASET.NAME, cfg)
         transforms = {is_train: build_transform(cfg, is_train=is_train) for is_train in (True, False)}
 

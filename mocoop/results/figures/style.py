@@ -97,14 +97,16 @@ def write_figure(figure: Figure, file: IO[bytes], suffix: str) -> None:
 def entry_looks(entries: Iterable[tuple]) -> dict[tuple, dict]:
     """Colour and marker of each entry, a tuple that begins with a method's name.
 
-    A known method keeps its own in every figure; its further configurations, and other methods, get those left over.
+    A known method keeps its own in every figure; its further configurations, and other methods, get those left over,
+    colours that no other entry has before all.
     """
     entries = list(entries)
     fixed = {method: number for number, method in enumerate(listed())}
     first = {entry[0]: entry for entry in reversed(entries)}
     numbers = {entry: fixed[method] for method, entry in first.items() if method in fixed}
-    taken = set(numbers.values())
-    spare = (number for number in itertools.count() if number not in taken)
+    taken, size = set(numbers.values()), len(COLOURS)
+    unused = [number for number in range(size) if number not in {other % size for other in taken}]
+    spare = itertools.chain(unused, (number for number in itertools.count(size) if number not in taken))
     numbers |= {entry: next(spare) for entry in entries if entry not in numbers}
     return {
         entry: {
