@@ -158,7 +158,7 @@ def test_what_is_not_done_is_not_finished(checkout, text):
     "request_, message",
     [
         ({"methods": ("coop",)}, "got the method 'coop', did you mean CoOp?"),
-        ({"methods": ("Nothing",)}, "got the method 'Nothing', expected one of ATPrompt, CLIPAdapter, "),
+        ({"methods": ("Nothing",)}, "got the method 'Nothing', expected one of ATPrompt, CLAP, CLIPAdapter, "),
         ({"datasets": ("caltech-101",)}, "got the dataset 'caltech-101', did you mean caltech101?"),
         ({"protocol": "xd", "source": "image-net"}, "got the source 'image-net', did you mean imagenet?"),
         ({"cfg": "rn50"}, "no configuration configs/trainers/CoOp/rn50.yaml or"),
