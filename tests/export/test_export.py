@@ -49,6 +49,7 @@ REFUSED = (
     "mmrl",
     "mmrlpp",
     "prolip",
+    "promptkd",
 )  # more than other weights in CLIP and a product of features
 EXPORTED = [name for name in METHODS if name not in REFUSED]
 
