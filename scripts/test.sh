@@ -5,4 +5,4 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 prepare_environment
 cd "$CHECKOUT"
-exec "$PYTHON" -m pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile "$@"
+exec "$PYTHON" -m pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder "$@"

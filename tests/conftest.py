@@ -71,11 +71,14 @@ def pytest_ignore_collect(collection_path, config):
 
 
 def pytest_collection_modifyitems(items):
-    """Mark as `fast` what takes moments; CONTRIBUTING.md says by which rule."""
+    """Mark as `fast` what takes moments; CONTRIBUTING.md says by which rule. Files with others come first, so that no
+    process works on a long one when the rest are done."""
     for item in items:
         trains = TRAINING & set(getattr(item, "fixturenames", ()))
         if not trains and not is_long(item.path) and item.get_closest_marker("slow") is None:
             item.add_marker(pytest.mark.fast)
+    long = {item.path for item in items if item.get_closest_marker("fast") is None}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(scope="session")
