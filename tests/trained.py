@@ -26,6 +26,7 @@ METHODS = {  # name of the run: (trainer, flags, overrides)
     "cocoop": ("CoCoOp", [], []),
     "mocoop": ("MoCoOp", [], []),
     "mocoop-vit": ("MoCoOp", VIT, ["OPTIM.LR", "0.05"]),  # tunes the image tower's LayerNorms too
+    "clap": ("CLAP", [], ["TRAINER.CLAP.VIEWS", "4", "TRAINER.CLAP.EPOCHS", "20"]),  # of 20 and 300
     "mocoop-random": ("MoCoOp", [], ["TRAINER.MOCOOP.ROUTER", "random"]),
 }
 METHODS |= {name.lower(): (name, [], []) for name, m in listed().items() if m.learns and name.lower() not in METHODS}

@@ -41,13 +41,16 @@ def test_the_first_run_makes_the_environment_and_installs(machine):
         "Making the environment .venv with Python 3.12.0",
         "Installing into .venv, once (PyTorch is a large download)",
         f"run: -m pip install --disable-pip-version-check -e {machine.root}[test]",
-        "run: -m pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile -k router",
+        "run: -m pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder -k router",
     ]
 
 
 def test_the_second_run_installs_nothing(machine):
     machine.test_sh()
-    assert machine.test_sh().stdout == "run: -m pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile\n"
+    assert (
+        machine.test_sh().stdout
+        == "run: -m pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder\n"
+    )
 
 
 def test_changed_metadata_installs_again_into_the_same_environment(machine):
