@@ -65,19 +65,7 @@ class TrainedRun(Finished):
 def load_run(
     path: str | Path, epoch: int | None = None, device: str = "cpu", backbone: str | None = None
 ) -> TrainedRun:
-    """The run in a folder, with the weights that it was tested with: the best by validation, else the last.
-
-    Args:
-        path: a run's folder, or one of its checkpoints.
-        epoch: take the weights after so many epochs.
-        device: "cpu", "cuda" or "cuda:1".
-        backbone: another name or path of the CLIP that the run was trained with.
-
-    Raises:
-        CheckpointError: for a folder or file without a run, one that does not say what it is, or another CLIP than the
-            run was trained with.
-        ConfigError: for a device or backbone that is not there.
-    """
+    """The run in a folder, ready for images. Takes, and raises, what `mocoop.training.finished.load_finished` does."""
     finished = load_finished(path, epoch, device, backbone)
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its steps into a training log
         transform = build_transform(finished.cfg, is_train=False)

@@ -145,7 +145,7 @@ class PromptTrainer(TrainerX):
         self.learner = Learner(cfg, self.model, self.precision, len(self.train_loader_x))
 
     def _meet_teacher(self, folder: str) -> None:
-        """Build the method anew, with the finished run at hand from which it learns; a test does without."""
+        """Build the method again, with the finished run that it learns from; a test needs none."""
         if not folder:
             return
         if glance(Path(folder).expanduser() / FILE_NAME)[0] != "done":
