@@ -40,6 +40,7 @@ def hashed(tmp_path, monkeypatch):
     for module in (mocoop.backbone, identity):
         monkeypatch.setattr(module, "tensors_sha256", counted)
     monkeypatch.setenv("MOCOOP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(mocoop.backbone, "_kept", None)  # as outside of a worker
     return calls
 
 
