@@ -8,13 +8,11 @@ import torch
 from torch import Tensor
 
 from mocoop.checkout import import_datasets
-from mocoop.config import fill
-from mocoop.engine import get_cfg_default
 from mocoop.errors import DataError
-from mocoop.methods import extend_cfg
 from mocoop.results.calibration import Calibration, fit_temperature, likelihood_loss
 from mocoop.results.metrics import calibration_error, rank
 from mocoop.runs.scores import FinishedRun, Scores, compute_scores, open_finished, scores_of, trained_folder
+from mocoop.training.finished import restored_config
 
 
 def calibrate(
@@ -44,9 +42,7 @@ def calibrate(
 
 def _support(run: FinishedRun, root: str | None, device: str) -> Scores:
     """Scores of the images that a run was trained on, among the names of its classes."""
-    cfg = get_cfg_default()
-    extend_cfg(cfg)
-    fill(cfg, run.record["config"], str(run.folder))
+    cfg = restored_config(run.record["config"], run.folder)
     cfg.DATASET.ROOT = root or cfg.DATASET.ROOT
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what a training log says
         dataset = import_datasets().get(cfg.DATASET.NAME)(cfg)

@@ -5,9 +5,7 @@
 used as long as the run's weights and images are those that it was made of.
 """
 
-import contextlib
 import hashlib
-import io
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,16 +21,14 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from mocoop.clip.templates import single_template
-from mocoop.config import fill
-from mocoop.engine import build_transform, get_cfg_default
 from mocoop.errors import CheckpointError, DataError
 from mocoop.files import write_file
-from mocoop.methods import extend_cfg
 from mocoop.methods.base import PromptMethod, keeps
 from mocoop.methods.zeroshot import template_features
 from mocoop.results.csv_files import answers_of
 from mocoop.results.runs import read_done
-from mocoop.runs.trained_run import TrainedRun, load_run
+from mocoop.runs.trained_run import TrainedRun, load_run, transform_of
+from mocoop.training.finished import restored_config
 from mocoop.training.run_state import weights_sha256, with_structure
 
 FILE_NAME = "scores.safetensors"
@@ -120,13 +116,8 @@ def open_finished(run: FinishedRun, model: str | None = None, device: str = "cpu
         )
     if not evaluated:
         return trained
-    cfg = get_cfg_default()
-    extend_cfg(cfg)
-    fill(cfg, run.record["config"], str(run.folder))
-    cfg = with_structure(cfg, trained.method.structure())
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints its steps
-        transform = build_transform(cfg, is_train=False)
-    return replace(trained, cfg=cfg, transform=transform).with_classes(run.classnames)
+    cfg = with_structure(restored_config(run.record["config"], run.folder), trained.method.structure())
+    return replace(trained, cfg=cfg, transform=transform_of(cfg)).with_classes(run.classnames)
 
 
 def trained_folder(run: FinishedRun, model: str | None = None) -> Path:

@@ -275,7 +275,7 @@ class TrainingLoop:
             self.learner.stateful_parts(),
             epoch=epochs,
             epochs=self.epochs,
-            best_result=self.best_result,
+            best_result=float(self.best_result),
             stream=self.order.stream,
             train_seconds=self.seconds(),
             manifest_sha256=self.manifest_sha256,
