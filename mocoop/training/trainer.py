@@ -55,6 +55,9 @@ from mocoop.training.run_state import (
     with_structure,
 )
 
+OF_THE_DATA = ("train_loader_x", "train_loader_u", "val_loader", "test_loader", "num_classes", "lab2cname")
+OF_THE_DATA += ("num_source_domains",)
+
 logger = logging.getLogger(__name__)
 
 
@@ -89,11 +92,7 @@ class PromptTrainer(TrainerX):
         settle_workers(self.cfg)
         with main_first():
             self.dm = DataManager(self.cfg)
-        loaders, facts = (
-            "train_loader_x train_loader_u val_loader test_loader",
-            "num_classes lab2cname num_source_domains",
-        )
-        for name in f"{loaders} {facts}".split():
+        for name in OF_THE_DATA:
             setattr(self, name, getattr(self.dm, name, None))
         if self.cfg.DATASET.get("SPLITS", "") and not hasattr(self.dm.dataset, "manifest_sha256"):
             name, data = self.cfg.DATASET.SPLITS, type(self.dm.dataset).__name__
@@ -251,7 +250,8 @@ class PromptTrainer(TrainerX):
             raise ConfigError(
                 f"{self.cfg.TRAINER.NAME} learns, and --model-dir is empty: name the folder of the run to evaluate"
             )
-        path, checkpoint = from_main(lambda: _read_checkpoint(directory, epoch))
+        path = from_main(lambda: find_checkpoint(model_folder(directory), epoch))
+        checkpoint = from_main(lambda: load_checkpoint(path))
         check_made_for(self.cfg, checkpoint, path)
         check_clip(self.cfg, self.model.clip_model, known_of(checkpoint, path), path)
         self._take_structure(structure_of(checkpoint, path), path)
@@ -284,11 +284,6 @@ def register_trainers() -> None:
     """Register the trainers of all methods that have none yet, those of plugins too."""
     for name in methods():
         trainer_of(name)
-
-
-def _read_checkpoint(directory: str, epoch: int | None) -> tuple[Path, dict]:
-    path = find_checkpoint(model_folder(directory), epoch)
-    return path, load_checkpoint(path)
 
 
 def _selection(checkpoint: dict, path: Path) -> str:
