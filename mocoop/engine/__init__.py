@@ -75,10 +75,10 @@ def import_dassl(module: str) -> ModuleType:
 BACKEND = choose_backend()
 
 if TYPE_CHECKING or BACKEND == "lite":  # type checkers know the engines by ours
+    from mocoop.engine.lite import TrainerX
     from mocoop.engine.lite.config import get_cfg_default
     from mocoop.engine.lite.data import DataManager
     from mocoop.engine.lite.registry import DATASET_REGISTRY, TRAINER_REGISTRY, DatasetBase, Datum, build_trainer
-    from mocoop.engine.lite.trainer import TrainerX
 else:
     TRAINER_REGISTRY = import_dassl("dassl.engine").TRAINER_REGISTRY
     TrainerX = import_dassl("dassl.engine").TrainerX

@@ -12,7 +12,7 @@ from yacs.config import CfgNode
 from mocoop.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from mocoop.engine.lite.trainer import TrainerX
+    from mocoop.engine.lite import TrainerX
 
 T = TypeVar("T")
 
