@@ -82,11 +82,7 @@ def log_context(ctx: Tensor, words: str) -> None:
 
 
 def coop_layout(
-    classnames: Sequence[str],
-    n_ctx: int,
-    position: str,
-    class_specific: bool = False,
-    tokenizer: Tokenizer = TOKENIZER,
+    classnames: Sequence[str], n_ctx: int, position: str, class_specific: bool = False, tokenizer: Tokenizer = TOKENIZER
 ) -> PromptLayout:
     """[SOT] [context] [class] [.] [EOT], the class name at the end, in the middle or at the front of the context."""
     prompts: list[list[str | Context]] = []
