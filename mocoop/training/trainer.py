@@ -21,7 +21,6 @@ from mocoop.engine import TRAINER_REGISTRY, DataManager, ReadableErrorsLoader, T
 from mocoop.errors import CheckpointError, ConfigError
 from mocoop.methods import build_method, config_problems, get_method, methods
 from mocoop.methods.base import PromptMethod
-from mocoop.methods.class_rows import check_trainable
 from mocoop.protocol import BOTH
 from mocoop.results.record import FILE_NAME, glance, plain_config
 from mocoop.timings import timed
@@ -188,7 +187,8 @@ class PromptTrainer(TrainerX):
     def _learn(self) -> float:
         """Train to the end; the seconds that took, in all processes that worked on it."""
         check_length(self.cfg)
-        check_trainable(self.model)
+        if self.model.entry.trained_classes and self.model.trained_classnames != self.model.classnames:
+            raise ConfigError("HEAD_CLASSES names other classes than the dataset's, expected none for training")
         self._meet_teacher(self.model.settings.get("TEACHER", ""))
         if warning := too_few_images(self.dm.dataset.train_x, self.cfg.DATASET.NUM_SHOTS):
             logger.warning(warning)
