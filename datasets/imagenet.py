@@ -1,6 +1,8 @@
-"""ImageNet-1k (Russakovsky et al., arXiv 1409.0575), and its variants that are for testing only.
+"""ImageNet-1k (Russakovsky et al., arXiv 1409.0575), whose validation images are the test set, as is standard.
 
-ImageNet's validation images are its test set, as is standard.
+And its variants, for testing only: ImageNet-A (Hendrycks et al., arXiv 1907.07174), photographs that classifiers get
+wrong; ImageNet-R (Hendrycks et al., arXiv 2006.16241), art, cartoons, toys and other renditions; ImageNet-Sketch
+(Wang et al., arXiv 1905.13549); ImageNetV2, matched frequency (Recht et al., arXiv 1902.10811), its test set made anew.
 """
 
 from mocoop.data.base import BenchmarkDataset
@@ -36,10 +38,7 @@ class ImageNet(BenchmarkDataset):
 
 @DATASET_REGISTRY.register()
 class ImageNetA(SynsetTestSet):
-    """ImageNet-A (Hendrycks et al., arXiv 1907.07174): photographs of 200 classes that classifiers get wrong.
-
-    Labelled 0 to 199 in the order of their folders' names.
-    """
+    """200 of ImageNet's classes, labelled 0 to 199 in the order of their folders' names."""
 
     dataset_dir = "imagenet-adversarial"
     image_dir = "imagenet-a"
@@ -47,10 +46,7 @@ class ImageNetA(SynsetTestSet):
 
 @DATASET_REGISTRY.register()
 class ImageNetR(SynsetTestSet):
-    """ImageNet-R (Hendrycks et al., arXiv 2006.16241): art, cartoons, toys and other renditions of 200 classes.
-
-    Labelled 0 to 199 in the order of their folders' names.
-    """
+    """200 of ImageNet's classes, labelled 0 to 199 in the order of their folders' names."""
 
     dataset_dir = "imagenet-rendition"
     image_dir = "imagenet-r"
@@ -58,7 +54,7 @@ class ImageNetR(SynsetTestSet):
 
 @DATASET_REGISTRY.register()
 class ImageNetSketch(SynsetTestSet):
-    """ImageNet-Sketch (Wang et al., arXiv 1905.13549): sketches of the 1,000 classes, in ImageNet's label order."""
+    """1,000 classes in ImageNet's label order."""
 
     dataset_dir = "imagenet-sketch"
     image_dir = "images"
@@ -66,10 +62,7 @@ class ImageNetSketch(SynsetTestSet):
 
 @DATASET_REGISTRY.register()
 class ImageNetV2(BenchmarkDataset):
-    """ImageNetV2, matched frequency (Recht et al., arXiv 1902.10811): ImageNet's test set made anew.
-
-    A class's folder is called by its label, that is its line in classnames.txt from 0.
-    """
+    """1,000 classes; a class's folder is called by its label, that is its line in classnames.txt from 0."""
 
     dataset_dir = "imagenetv2"
     image_dir = "imagenetv2-matched-frequency-format-val"
