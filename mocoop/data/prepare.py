@@ -157,7 +157,7 @@ def check(dataset: BenchmarkDataset, published: dict, images: bool = False) -> l
     reports = []
     for name, items in parts.items():
         if items is not None:
-            present, missing = [], []
+            present, missing = list[str](), list[str]()
             for path in dict.fromkeys(item.impath for item in items):
                 (present if os.path.exists(path) else missing).append(path)
             unreadable = _unreadable(present, name, dataset.reading) if images else None

@@ -54,8 +54,7 @@ from mocoop.training.run_state import (
     with_structure,
 )
 
-OF_THE_DATA = ("train_loader_x", "train_loader_u", "val_loader", "test_loader", "num_classes", "lab2cname")
-OF_THE_DATA += ("num_source_domains",)
+OF_THE_DATA = "train_loader_x train_loader_u val_loader test_loader num_classes lab2cname num_source_domains".split()
 
 logger = logging.getLogger(__name__)
 
