@@ -13,7 +13,13 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from mocoop.engine.lite.data import DatasetWrapper, ReadableErrorsLoader, build_transform, settle_workers
+from mocoop.engine.lite.data import (
+    DatasetWrapper,
+    ReadableErrorsLoader,
+    build_transform,
+    plain_transform,
+    settle_workers,
+)
 from mocoop.errors import ConfigError, MocoopError
 
 VARIABLE = "MOCOOP_ENGINE"
@@ -102,5 +108,6 @@ __all__ = [
     "build_trainer",
     "build_transform",
     "get_cfg_default",
+    "plain_transform",
     "settle_workers",
 ]
