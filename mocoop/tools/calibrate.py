@@ -13,8 +13,7 @@ import argparse
 from mocoop.methods import load_plugin
 from mocoop.results.calibration import Calibration, write_calibration
 from mocoop.results.render import FORMATS, Cell, Table
-from mocoop.runs.calibrated import calibrate
-from mocoop.runs.scores import FinishedRun
+from mocoop.runs.scores import FinishedRun, calibrate
 
 NOTE = "ECE: expected calibration error of the test in percent, as it is and with logits divided by the temperature."
 

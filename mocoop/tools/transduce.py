@@ -22,8 +22,7 @@ from mocoop.results.record import FILE_NAME
 from mocoop.results.render import FORMATS, Cell, Table
 from mocoop.runs.scores import FinishedRun, scores_of
 from mocoop.tools._arguments import Numbers
-from mocoop.transduce.apply import OnTop, run_folder, seen_together, write_outcome
-from mocoop.transduce.batches import Batches
+from mocoop.transduce.apply import Batches, OnTop, run_folder, seen_together, write_outcome
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
