@@ -9,16 +9,18 @@ The process of one run is killed in its first try, and one run asks for more mem
 
 import argparse
 import logging
+import multiprocessing
+import os
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
-from mocoop.checkout import find_checkout, program
+from mocoop import train
+from mocoop.checkout import find_checkout
 from mocoop.errors import DataError
 from mocoop.protocols.execute import run_all
 from mocoop.protocols.plan import Run
@@ -26,6 +28,8 @@ from mocoop.results.record import FILE_NAME, read_record
 from mocoop.shapes.sets import ShapesSet
 from mocoop.shapes.writer import write_set
 
+FRESH = multiprocessing.get_context("forkserver")  # its processes are forks of one that has imported, and no more
+FRESH.set_forkserver_preload(["mocoop.training.run_command"])
 METHODS = ("CoOp", "CoCoOp", "MoCoOp")
 SHORT = (
     "DATASET.NUM_SHOTS 1 DATASET.SUBSAMPLE_CLASSES base OPTIM.MAX_EPOCH 1 OPTIM.WARMUP_EPOCH -1 "
@@ -114,15 +118,25 @@ def soak(count: int, workers: int, alone: int, every: int, folder: Path) -> list
     if not any(Path(run.folder, "crashed").exists() for run in runs):
         problems.append("no run crashed")
     done = [run for run in runs if run not in outcome.failed]
-    compared = [run for run in done if "/Crashes/" in run.name] + done[-1 :: -max(1, len(done) // alone)]
-    for run in compared[:alone]:
+    crashed = [run for run in done if "/Crashes/" in run.name]
+    compared = list(dict.fromkeys([*crashed, *done[-1 :: -max(1, len(done) // alone)]]))[:alone]
+    for run in compared:
         other = elsewhere(run, folder)
-        subprocess.run(
-            [sys.executable, *program(checkout), *other.argv], cwd=checkout, capture_output=True, check=False
-        )
+        process = FRESH.Process(target=run_alone, args=(checkout, other.argv))
+        process.start()
+        process.join()
         problems += differences(run, other)
-    _summarise(notes, done, len(compared[:alone]))
+    _summarise(notes, done, len(compared))
     return problems
+
+
+def run_alone(checkout: Path, argv: tuple[str, ...]) -> None:
+    """One run, in a process that has done nothing but import; it prints nowhere."""
+    os.chdir(checkout)
+    with open(os.devnull, "wb") as nothing:
+        for descriptor in (1, 2):
+            os.dup2(nothing.fileno(), descriptor)
+    sys.exit(train.main(list(argv)))
 
 
 def _summarise(notes: Notes, done: list[Run], compared: int) -> None:
