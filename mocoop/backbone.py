@@ -19,6 +19,7 @@ from mocoop.clip.open_clip_names import FOLDER, PREFIX, load_open_clip, local_fi
 from mocoop.clip.openai import CLIP, CONTEXT_LENGTH, MODEL_URLS, build_clip, clip_modules
 from mocoop.clip.weights import is_published, read_weights, weights_in
 from mocoop.errors import CheckpointError, ConfigError, one_line, reason_of
+from mocoop.files import cache_folder
 
 EMBEDDED = {"tiny": "rn", "tiny-vit": "vit"}
 WIDEST_VIT = 1024  # of OpenAI's; their heads are all 64 wide
@@ -96,8 +97,9 @@ class KeptClip:
             self.drawn[before.numpy().tobytes()] = after
         if self.model is None:
             self.model, self.lines = model, lines.records
-            for part, without in ((model, "visual."), (model.visual, "")):
-                module_sha256(part, without)  # which each copy has, too
+            if cache_folder() is not None:  # what is kept there is known by these hashes, which each copy has, too
+                for part, without in ((model, "visual."), (model.visual, "")):
+                    module_sha256(part, without)
 
 
 class _Lines(logging.Handler):

@@ -9,7 +9,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mocoop.engine.backend import EngineError, choose_backend, import_dassl
-from mocoop.engine.lite.data import DatasetWrapper, ReadableErrorsLoader, build_transform, settle_workers
+from mocoop.engine.lite.data import (
+    DatasetWrapper,
+    ReadableErrorsLoader,
+    build_transform,
+    plain_transform,
+    settle_workers,
+)
 
 BACKEND = choose_backend()
 
@@ -41,5 +47,6 @@ __all__ = [
     "build_trainer",
     "build_transform",
     "get_cfg_default",
+    "plain_transform",
     "settle_workers",
 ]

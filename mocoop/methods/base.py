@@ -78,6 +78,7 @@ class PromptMethod(nn.Module):
     stages: tuple[float, ...] = ()  # shares of the training at which later stages start; the schedule starts anew there
     stage = 0
     views = 1  # of each training image; `loss` is given (B, V, 3, H, W) where there are several
+    plain_view = False  # whether one view more, the last, is the image as it is, resized
     one_class_batches = False  # whether the images of a training batch are of one class, where shots allow
     extra_vectors = 0  # of an image, behind its feature
     image_rows: tuple[int, ...] = ()  # in an image's sequence, that `features_of_rows` reads (ImageEncoder.states)

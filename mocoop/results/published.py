@@ -50,6 +50,7 @@ KNOWLEDGE = {
     ),
     **dict.fromkeys(("MMRL", "MMRL++"), "template of the dataset, settings chosen for the dataset"),
     "CoPrompt": "sentences that a language model wrote for each class, settings chosen for the dataset",
+    "TAC": "sentences that a language model wrote for each class",
     "GDA": "template of the dataset, validation images",
     "PromptKD": "a teacher on ViT-L/14, unlabelled images of all classes, the best epoch on test images",
     "ATPrompt": "attributes that a language model named",

@@ -17,7 +17,7 @@ from mocoop.backbone import check_classnames, check_input, load_clip
 from mocoop.clip.backbone import Backbone
 from mocoop.config import limit_problems
 from mocoop.distributed import from_main, is_main, main_first
-from mocoop.engine import TRAINER_REGISTRY, DataManager, ReadableErrorsLoader, TrainerX, settle_workers
+from mocoop.engine import TRAINER_REGISTRY, DataManager, ReadableErrorsLoader, TrainerX, plain_transform, settle_workers
 from mocoop.errors import CheckpointError, ConfigError
 from mocoop.methods import build_method, config_problems, get_method, methods
 from mocoop.methods.base import PromptMethod
@@ -104,8 +104,9 @@ class PromptTrainer(TrainerX):
             self.train_loader_x = self._images_of_all_classes()
         stream = self.cfg.SEED if self.cfg.SEED >= 0 else secrets.randbits(32)
         method, keep_last = get_method(self.cfg.TRAINER.NAME).build, iterations(self.cfg) > 0
+        plain = plain_transform(self.cfg) if method.plain_view else None
         self.train_loader_x = reproducible(
-            self.train_loader_x, stream, keep_last, method.views, method.one_class_batches
+            self.train_loader_x, stream, keep_last, method.views, method.one_class_batches, plain
         )
         for loader in filter(None, (self.val_loader, self.test_loader)):
             loader.worker_init_fn = leave_stopping_to_main

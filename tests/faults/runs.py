@@ -34,7 +34,7 @@ WORKERS = ["DATALOADER.NUM_WORKERS", "2"]
 def _loading(name: str) -> tuple:
     """What the training loader is asked for by a method, and whether it is asked for batches at all."""
     build = get_method(name).build
-    return build.takes_steps, build.views > 1, build.one_class_batches, counts_iterations(name)
+    return build.takes_steps, build.views > 1, build.plain_view, build.one_class_batches, counts_iterations(name)
 
 
 def _training(name: str) -> tuple:

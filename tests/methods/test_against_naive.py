@@ -32,6 +32,8 @@ def build(name: str, **keys):
             p.add_(0.05 * torch.randn_like(p))
         if name == "CoCoOp":
             method.meta_net.linear1.bias.fill_(0.5)  # of its two hidden units none is at rest
+    if trainer == "TAC":
+        method.fit(None)  # finds its clusters, and asks for no images
     return method.train()
 
 
