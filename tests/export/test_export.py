@@ -45,7 +45,7 @@ for folder, paths, out in json.load(open(sys.argv[1])):
     torch.save(torch.cat(parts), out)
 """
 NEW = ["black plain ring", "white_striped star"]
-REFUSED = ("MMA", "DePT", "CoPrompt", "MMRL", "MMRLpp", "ProLIP", "PromptKD")
+REFUSED = ("MMA", "DePT", "CoPrompt", "MMRL", "MMRLpp", "ProLIP", "PromptKD", "TAC")
 VARIANTS = ["zeroshot", "coop", "coop-csc", "cocoop", "mocoop", "mocoop-vit", "mocoop-random"]  # of tests/trained.py
 EXPORTED = [*VARIANTS, *(name for name in METHODS if name not in REFUSED and name.lower() not in VARIANTS)]
 
