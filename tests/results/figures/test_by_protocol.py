@@ -178,24 +178,20 @@ def transfer_runs(tmp_path):
     return collect(tmp_path).frame
 
 
-def split(transfer_runs):
-    return transfer_runs[transfer_runs["phase"] == "test"], transfer_runs[transfer_runs["phase"] == "train"]
-
-
 def bars(axis):
     """Heights of the bars, a list per method."""
     return [[bar.get_height() for bar in box.patches] for box in axis.containers if hasattr(box, "patches")]
 
 
 def test_source_then_targets_then_their_average(transfer_runs):
-    axis = transfer_figure(*split(transfer_runs)).axes[0]
+    axis = transfer_figure(transfer_runs).axes[0]
     labels = [label.get_text() for label in axis.get_xticklabels()]
     assert labels == ["imagenet\n(source)", "a", "b", "average\nof targets"]
     assert bars(axis) == [[61.5, 41.5, 41.5, 41.5], [71.5, 51.5, 51.5, 51.5]]
 
 
 def test_bars_start_at_zero_and_carry_the_spread(transfer_runs):
-    axis = transfer_figure(*split(transfer_runs)).axes[0]
+    axis = transfer_figure(transfer_runs).axes[0]
     assert axis.get_ylim()[0] == 0
     errors = [box for box in axis.containers if not hasattr(box, "patches")]
     low, high = errors[0].lines[2][0].get_segments()[0][:, 1]
@@ -203,12 +199,12 @@ def test_bars_start_at_zero_and_carry_the_spread(transfer_runs):
 
 
 def test_bars_differ_without_colour(transfer_runs):
-    figure = transfer_figure(*split(transfer_runs))
+    figure = transfer_figure(transfer_runs)
     assert len({patch.get_hatch() for patch in figure.legends[0].get_patches()}) == 2
 
 
 def test_without_a_source_only_targets_stand_there(transfer_runs):
-    axis = transfer_figure(split(transfer_runs)[0]).axes[0]
+    axis = transfer_figure(transfer_runs[transfer_runs["phase"] == "test"]).axes[0]
     assert [label.get_text() for label in axis.get_xticklabels()] == ["a", "b", "average\nof targets"]
 
 
@@ -222,9 +218,9 @@ def test_many_bars_stand_in_several_rows(tmp_path):
 
 
 def test_a_missing_cell_leaves_its_bar_out(transfer_runs):
-    targets, source = split(transfer_runs)
-    kept = targets[~((targets["dataset"] == "a") & (targets["method"] == "MoCoOp") & (targets["seed"] == 1))]
-    heights = bars(transfer_figure(kept, source).axes[0])[1]
+    runs = transfer_runs
+    lacking = (runs["dataset"] == "a") & (runs["method"] == "MoCoOp") & (runs["seed"] == 1)
+    heights = bars(transfer_figure(runs[~lacking]).axes[0])[1]
     assert [height == height for height in heights] == [True, False, True, False]  # NaN is not itself
 
 
