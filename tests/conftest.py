@@ -113,13 +113,11 @@ def trained_runs(shared, whole_root, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def runs(tmp_path_factory):
+def runs(shared, tmp_path_factory):
     """Runs that take about a second, in processes of their own or in this one (tests/faults/runs.py)."""
-    from tests.faults.runs import Runs, write_few_shapes
+    from tests.faults.runs import Runs
 
-    data = tmp_path_factory.mktemp("few")
-    write_few_shapes(data)
-    return Runs(data, tmp_path_factory.mktemp("short_runs"))
+    return Runs(shared / "few", shared / "references", tmp_path_factory.mktemp("short_runs"))
 
 
 @pytest.fixture(autouse=True)

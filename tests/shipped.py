@@ -16,4 +16,5 @@ def small_config(trainer: str) -> Path:
 
 def counts_iterations(trainer: str) -> bool:
     """Whether it trains by iterations, not by epochs."""
-    return "ITERS_PER_SHOT" in small_config(trainer).read_text(encoding="utf-8")
+    text = small_config(trainer).read_text(encoding="utf-8")
+    return "ITERS_PER_SHOT" in text or "MAX_ITER" in text

@@ -1,25 +1,27 @@
 """Small CLIPs with random weights, OpenAI's class as it is, for tests."""
 
+import copy
+from functools import cache
+
 import torch
-from torch import nn
-from torch.func import functional_call
-from torch.nn import functional as F
+from torch import Tensor, nn
 
 from mocoop.clip.openai import CLIP, clip_modules
-
-
-def plain_image_features(method, image):
-    """Normalised image features (B, D) by CLIP's own image tower, with the LayerNorms that a method learns."""
-    parts = method.image_parts()
-    norms = dict(parts.weights) if parts else {}
-    return F.normalize(functional_call(method.clip_model.visual, norms, (image,)), dim=-1)
 
 
 def small_clip(seed: int = 0, vision: str = "vit", double: bool = False, width: int = 64) -> CLIP:
     """A CLIP with 32 x 32 images, features of size 32 and a text tower of 3 layers of width 64; `width`: the ViT's.
 
-    With `double` all of it computes in fp64.
+    With `double` all of it computes in fp64. torch's generator is left as the draws of its weights leave it.
     """
+    model, drawn = _drawn(seed, vision, double, width)
+    torch.set_rng_state(drawn)
+    return copy.deepcopy(model)
+
+
+@cache
+def _drawn(seed: int, vision: str, double: bool, width: int) -> tuple[CLIP, Tensor]:
+    """A small CLIP, and the state of torch's generator after its weights were drawn."""
     torch.manual_seed(seed)
     tower = dict(vision_layers=2, vision_width=width, vision_patch_size=16)
     if vision == "rn":
@@ -30,7 +32,8 @@ def small_clip(seed: int = 0, vision: str = "vit", double: bool = False, width: 
         model.token_embedding.weight.normal_(std=0.3)
         model.positional_embedding.normal_(std=0.1)
         model.text_projection.normal_(std=0.3)
-    return in_fp64(model) if double else model.eval().requires_grad_(False)
+    drawn = torch.get_rng_state()
+    return in_fp64(model) if double else model.eval().requires_grad_(False), drawn
 
 
 def in_fp64(model: CLIP) -> CLIP:

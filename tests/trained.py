@@ -1,4 +1,7 @@
-"""Small runs of each method on Shapes, trained once per test session, for what is done with a trained run."""
+"""Small runs on Shapes, trained once per test session, for what is done with a trained run.
+
+Runs of every method that take about a second each are in tests/faults/runs.py.
+"""
 
 import fcntl
 import json
@@ -10,7 +13,6 @@ from pathlib import Path
 
 import train
 from mocoop.engine import build_trainer
-from mocoop.registry import listed
 from mocoop.shapes.sets import SETS
 from mocoop.shapes.writer import ensure_set
 from mocoop.training import run_command
@@ -26,10 +28,9 @@ METHODS = {  # name of the run: (trainer, flags, overrides)
     "cocoop": ("CoCoOp", [], []),
     "mocoop": ("MoCoOp", [], []),
     "mocoop-vit": ("MoCoOp", VIT, ["OPTIM.LR", "0.05"]),  # tunes the image tower's LayerNorms too
-    "clap": ("CLAP", [], ["TRAINER.CLAP.VIEWS", "4", "TRAINER.CLAP.EPOCHS", "20"]),  # of 20 and 300
     "mocoop-random": ("MoCoOp", [], ["TRAINER.MOCOOP.ROUTER", "random"]),
+    "mmrl": ("MMRL", [], []),
 }
-METHODS |= {name.lower(): (name, [], []) for name, m in listed().items() if m.learns and name.lower() not in METHODS}
 FEW = ["DATASET.NUM_SHOTS", "2", "DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", "1"]
 SPLIT = "split_zhou_ShapesBoth.json"
 LEARNS = ["OPTIM.WARMUP_EPOCH", "-1"]  # so that one epoch moves the weights

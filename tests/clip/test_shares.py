@@ -2,7 +2,6 @@
 
 from functools import cache
 
-import pytest
 import torch
 
 from mocoop.clip.image_encoder import ImageEncoder
@@ -91,7 +90,7 @@ def test_apart_each_rank_encodes_what_is_its_own(tmp_path):
         torch.testing.assert_close(result["found"], result["expected"], rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("size, places", [(8, [[0, 1], [2, 3], [4, 5], [6, 7]]), (5, [[0, 1], [2, 3], [4, 4], [4, 4]])])
-def test_places_of_the_ranks(tmp_path, size, places):
-    found = computed_by_ranks(lambda: {"places": own_places(size)}, 4, tmp_path)
-    assert [each["places"] for each in found] == places
+def test_places_of_the_ranks(tmp_path):
+    found = computed_by_ranks(lambda: {"of 8": own_places(8), "of 5": own_places(5)}, 4, tmp_path)
+    assert [each["of 8"] for each in found] == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    assert [each["of 5"] for each in found] == [[0, 1], [2, 3], [4, 4], [4, 4]]

@@ -8,7 +8,7 @@ import torch
 
 from mocoop.console import logged
 from mocoop.training.journal import Progress
-from mocoop.training.run_state import random_state, restore_random_state, set_random_seed
+from mocoop.training.run_state import set_random_seed
 from mocoop.versions import collect_env_info
 
 
@@ -22,16 +22,6 @@ def test_one_seed_fixes_all_generators():
     draw()
     set_random_seed(0)
     assert draw() == first
-
-
-def test_random_state_survives_a_file(tmp_path):
-    set_random_seed(3)
-    draw()
-    torch.save(random_state(), tmp_path / "state")
-    expected = [draw(), draw()]
-    set_random_seed(9)
-    restore_random_state(torch.load(tmp_path / "state", weights_only=True))
-    assert [draw(), draw()] == expected
 
 
 def test_what_is_printed_is_in_the_log_at_once(tmp_path, capsys):

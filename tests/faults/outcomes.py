@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import pytest
 import torch
 
+from mocoop.images import read_image
 from mocoop.results import csv_files, record
 from mocoop.training.checkpoint import MODEL
 from mocoop.training.folder_lock import LOCK
@@ -16,6 +18,15 @@ WRITTEN_ANEW = ("log.txt", "tensorboard", "out.txt", "err.txt")
 def differences(run: Path, reference: Path) -> list[str]:
     """One line for each thing that differs: checkpoints, history, predictions, the record, files that are left."""
     return list(_differences("", _outcome(run), _outcome(reference)))
+
+
+def must_predict_as_tested(run, folder: Path, data: Path) -> None:
+    """A loaded run gives what the test in a folder gave, image by image."""
+    tested = csv_files.read_predictions(folder / csv_files.PREDICTIONS)
+    images = torch.stack([run.transform(read_image(data / path)) for path in tested["path"]])
+    predicted = run.predict(images)["logits"].softmax(-1)
+    assert predicted.argmax(-1).tolist() == tested["prediction"].tolist()
+    assert predicted.amax(-1).tolist() == pytest.approx(tested["confidence"].tolist(), abs=2e-4)
 
 
 def _outcome(folder: Path) -> dict:

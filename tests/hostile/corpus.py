@@ -37,8 +37,8 @@ def add(kind: str, name: str, content, harmless: bool = False) -> None:
 def entries() -> list[Entry]:
     """The whole corpus."""
     if not ENTRIES:
-        from tests.hostile import archives, configs, images, names, results, tables, weights
+        from tests.hostile import configs, images, names, results, tables, weights
 
-        for part in (tables, names, configs, images, weights, results, archives):
+        for part in (tables, names, configs, images, weights, results):
             part.add_entries(add)
     return ENTRIES

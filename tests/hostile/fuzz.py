@@ -14,12 +14,8 @@ from tests.counts import count
 
 LONGEST = 500  # characters of a message that names one fault
 
-_COMMON = {
-    "deadline": None,
-    "database": None,
-    "suppress_health_check": list(HealthCheck),
-}
-settings.register_profile("quick", max_examples=50, derandomize=True, **_COMMON)
+_COMMON = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
+settings.register_profile("quick", max_examples=25, derandomize=True, **_COMMON)
 settings.register_profile("deep", max_examples=3000, **_COMMON)
 FUZZ = settings.get_profile("deep" if os.environ.get("MOCOOP_FUZZ") == "deep" else "quick")
 

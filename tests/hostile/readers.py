@@ -11,7 +11,6 @@ from mocoop.backbone import load_clip
 from mocoop.clip.templates import template_problem
 from mocoop.config import merge_file, merge_overrides
 from mocoop.data.config import folder_defaults, read_template_groups
-from mocoop.data.download import extract
 from mocoop.data.exchange import read_pickled_subset, read_subset
 from mocoop.data.image_csv import read_class_names, read_image_csv
 from mocoop.data.inspection import inspect_images
@@ -171,7 +170,6 @@ WHERE = {  # the place and name of a kind's files in a box
     "result": "results/result.json",
     "history": "history.csv",
     "predictions": "predictions.csv",
-    "archive": "archive",
 }
 READERS: dict[str, list[Reader]] = {
     "split": [
@@ -179,16 +177,8 @@ READERS: dict[str, list[Reader]] = {
         lambda box, path: check(ToySet.open(str(box.root)), {}, images=True),
         lambda box, path: _toy(box),
     ],
-    "manifest": [
-        lambda box, path: read_manifest(path),
-        _subset_of_toy,
-        lambda box, path: _toy(box, shots=2),
-    ],
-    "pickle": [
-        lambda box, path: read_pickled_subset(path),
-        _subset_of_toy,
-        lambda box, path: _toy(box, shots=2),
-    ],
+    "manifest": [lambda box, path: read_manifest(path), _subset_of_toy, lambda box, path: _toy(box, shots=2)],
+    "pickle": [lambda box, path: read_pickled_subset(path), _subset_of_toy, lambda box, path: _toy(box, shots=2)],
     "2sfs": [lambda box, path: read_subset(path), _subset_of_toy],
     "csv": [lambda box, path: read_image_csv(str(path), str(box.own)), _own_from_csv],
     "classnames": [lambda box, path: read_class_names(str(path)), lambda box, path: _own(box, CLASSNAMES=path.name)],
@@ -199,10 +189,7 @@ READERS: dict[str, list[Reader]] = {
         lambda box, path: merge_file(config(), str(path)),
         lambda box, path: _command_line(box, "--config-file", str(path)),
     ],
-    "override": [
-        _overrides,
-        lambda box, path: _command_line(box, *json.loads(path.read_text())),
-    ],
+    "override": [_overrides, lambda box, path: _command_line(box, *json.loads(path.read_text()))],
     "image": [_looked_at, _image],
     "checkpoint": [
         lambda box, path: load_checkpoint(path),
@@ -215,5 +202,4 @@ READERS: dict[str, list[Reader]] = {
     "result": [_collected, lambda box, path: read_record(path)],
     "history": [lambda box, path: read_history(path)],
     "predictions": [lambda box, path: read_predictions(path)],
-    "archive": [lambda box, path: extract(path, box.home / "extracted")],
 }

@@ -128,6 +128,17 @@ def coop(method, image, label, names, more):
     return {"loss": cross_entropy(logits, label)}
 
 
+def cocoop(method, image, label, names, more):
+    """A context of its own for each image."""
+    clip, net, rows = method.clip_model, method.meta_net, []
+    for f in image_features(clip, image):
+        hidden = torch.relu(net.linear1.weight @ f + net.linear1.bias)
+        ctx = method.ctx + net.linear2.weight @ hidden + net.linear2.bias
+        texts = [unit(text_feature(clip, torch.cat([ctx, embedded(clip, f"{name}.")]))) for name in names]
+        rows.append(clip.logit_scale.exp() * torch.stack(texts) @ f)
+    return {"loss": cross_entropy(torch.stack(rows), label)}
+
+
 def atprompt(method, image, label, names, more):
     """[a a] playful [a a] energy level [ctx ctx ctx] name."""
     clip, (first, second, ctx) = method.clip_model, method.ctx.split([2, 2, 3])
@@ -393,6 +404,52 @@ def prolip(method, image, label, names, more):
     return {"loss": ce + distance, "loss_ce": ce, "loss_distance": distance}
 
 
+def mocoop(method, image, label, names, more):
+    """The best experts for each image, and what teaches them and the router, as the keys say."""
+    clip, scale, groups = method.clip_model, method.clip_model.logit_scale.exp(), list(method.groups.values())
+    taught = names if method.settings.TEXT_LOSS_CLASSES == "train" else [*names, *more]
+    norms = {name.replace("/", "."): value for name, value in method.layer_norms.named_parameters()}
+    soft = []
+    for before, after in zip(method.ctx_before, method.ctx_after):
+        middles = [torch.cat([before, embedded(clip, x), after, embedded(clip, ".")]) for x in taught]
+        soft.append([unit(text_feature(clip, middle) + method.correction[0]) for middle in middles])
+    prototypes = [[prototype(clip, group, name) for name in taught] for group in groups]
+    logits, gate = [], []
+    for f, y in zip(image_features(clip, image, norms=norms), label):
+        r = method.router.weight @ f + method.router.bias
+        logits.append(routed(method, r, [scale * torch.stack(own[: len(names)]) @ f for own in soft]))
+        gate.append(gate_loss(method, f, r, [own[y] for own in prototypes]))
+    text = grouped_text_loss(soft, prototypes, method.settings.TEXT_LOSS_SCALE)
+    parts = {"loss_ce": cross_entropy(torch.stack(logits), label), "loss_text": text}
+    parts["loss_gate"] = torch.stack(gate).mean()
+    return {"loss": parts["loss_ce"] + 5 * text + parts["loss_gate"], **parts}
+
+
+def routed(method, r, scores):
+    """The scores (C,) of the best experts by the router's logits (E,), each with its share."""
+    best = r.argsort(descending=True)[: method.settings.TOP_K].tolist()
+    return sum(share * scores[g] for share, g in zip(torch.softmax(r[best], 0), best))
+
+
+def gate_loss(method, f, r, prototypes):
+    """Cross-entropy of the router's logits for an image against what its class's prototypes say, the nearest of them
+    favoured."""
+    near, top = torch.stack([f @ p for p in prototypes]), method.settings.GATE_TARGET_TOP
+    favoured = sorted(near.tolist(), reverse=True)[:top]
+    bonus = torch.tensor([method.settings.GATE_TARGET_BONUS * (value in favoured) for value in near.tolist()])
+    return -(torch.softmax(near + bonus, 0) * torch.log_softmax(r, 0)).sum()
+
+
+def grouped_text_loss(experts, prototypes, scale=1.0):
+    """How well the text features of each expert's classes are told apart by its group's prototypes."""
+    told = [
+        -torch.log_softmax(scale * torch.stack([t @ p for p in own]), 0)[c]
+        for texts, own in zip(experts, prototypes)
+        for c, t in enumerate(texts)
+    ]
+    return torch.stack(told).mean()
+
+
 def mixture(method, image, label, names, more):
     """Two of three experts for each image; a group's first words start an expert, what does not learn of them stays."""
     clip, scale, groups = method.clip_model, method.clip_model.logit_scale.exp(), list(method.groups.values())
@@ -402,24 +459,15 @@ def mixture(method, image, label, names, more):
     for one, y in zip(image, label):
         f = unit(image_feature(clip, one))
         r = method.router.weight @ f + method.router.bias
-        best = r.argsort(descending=True)[:2].tolist()
-        shares = torch.softmax(r[best], 0)
-        own = [scale * experts[g][0] @ unit(image_feature(clip, one, experts[g][1])) for g in best]
-        logits.append(sum(share * scores for share, scores in zip(shares, own)))
-        near = torch.stack([f @ prototypes[g][y] for g in range(len(groups))])
-        bonus = torch.tensor([10.0 * (value >= near.sort().values[-2]) for value in near.tolist()])
-        gate.append(-(torch.softmax(near + bonus, 0) * torch.log_softmax(r, 0)).sum())
-    told = [
-        -torch.log_softmax(torch.stack([t @ p for p in own]), 0)[c]
-        for (text, _), own in zip(experts, prototypes)
-        for c, t in enumerate(text)
-    ]
+        logits.append(routed(method, r, [scale * t @ unit(image_feature(clip, one, rows)) for t, rows in experts]))
+        gate.append(gate_loss(method, f, r, [own[y] for own in prototypes]))
     parts = {"loss_ce": cross_entropy(torch.stack(logits), label)}
     if method.settings.METHOD == "KgCoOp":
         anchors = [unit(hard_feature(clip, f"a photo of a {name}, a type of pet.")) for name in names]
         cosines = torch.stack([torch.stack([t @ a for t, a in zip(text, anchors)]).mean() for text, _ in experts])
         parts["loss_own"] = 2 * (1 - cosines).mean()
-    parts |= {"loss_text": torch.stack(told).mean(), "loss_gate": torch.stack(gate).mean()}
+    parts |= {"loss_text": grouped_text_loss([text for text, _ in experts], prototypes)}
+    parts["loss_gate"] = torch.stack(gate).mean()
     total = parts["loss_ce"] + parts.get("loss_own", 0) + 5 * parts["loss_text"] + parts["loss_gate"]
     return {"loss": total, **parts}
 
@@ -455,6 +503,8 @@ REFERENCES = {
     "ProLIP": (prolip, {"REG_WEIGHT": 0.25}),
     "TaskRes": (taskres, {}),
     "CoOp": (coop, {"CTX_INIT": "a photo of a"}),
+    "CoCoOp": (cocoop, {"N_CTX": 4}),
+    "MoCoOp": (mocoop, {"GROUPS": GROUPS}),
     "ATPrompt": (atprompt, {"ATTRIBUTES": ("playful", "energy level"), "N_CTX": 3}),
     "KgCoOp": (kgcoop, {}),
     "ProGrad": (prograd, {}),

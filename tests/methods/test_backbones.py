@@ -6,6 +6,7 @@ METHODS.md has the outcome as a table; `python -m tests.methods.test_backbones` 
 import re
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,12 +61,12 @@ def config(name: str):
     return cfg
 
 
-def steps(method: PromptMethod, size: tuple[int, int]) -> list[float]:
+def steps(method: PromptMethod, size: tuple[int, int], count: int) -> list[float]:
     """The losses of a few steps on random images, whose labels are learned by heart."""
     image, label = torch.randn(4, 3, *size), torch.tensor([0, 1, 0, 1])
     optimizer = torch.optim.SGD(method.parameter_groups(0.02), lr=0.02)
     losses = []
-    for _ in range(3):
+    for _ in range(count):
         optimizer.zero_grad()
         parts = method.loss(image, label)
         method.backward(parts)
@@ -87,7 +88,7 @@ def outcome(name: str, clip_model) -> str:
     method.fit(features)
     if listed()[name].learns and method.takes_steps:
         before = method.learned_state()
-        assert all(map(torch.isfinite, map(torch.tensor, steps(method, size))))
+        assert all(map(torch.isfinite, map(torch.tensor, steps(method, size, 2))))
         after = method.learned_state()
         assert any(not torch.equal(before[key], value) for key, value in after.items())
     method.select(features)
@@ -97,6 +98,7 @@ def outcome(name: str, clip_model) -> str:
     return "yes"
 
 
+@cache
 def vit_l14(resolution: int) -> CLIP:
     """A CLIP of ViT-L/14's shapes without memory."""
     with torch.device("meta"):
@@ -134,6 +136,7 @@ def test_a_row_of_the_table_in_methods_md_is_what_happens(small, name):
 
 
 def test_as_many_values_learn_on_vit_l14_as_its_widths_say():
+    """At both resolutions; the rows above are of the smaller one."""
     widths = {  # text 768, image 1024, features 768
         "CoOp": 16 * 768,
         "KgCoOp": 4 * 768,
@@ -144,24 +147,24 @@ def test_as_many_values_learn_on_vit_l14_as_its_widths_say():
         "PromptSRC": 9 * 4 * 768 + 9 * 4 * 1024,
         "CLIPLoRA": 12 * 3 * 2 * 2 * 768 + 24 * 3 * 2 * 2 * 1024,
     }
-    models = vit_l14(224), vit_l14(336)
-    for name in listed():
-        counts = {learns(name, model) for model in models}
-        assert counts == {f"{widths[name]:,}"} if name in widths else len(counts) == 1, name
+    told = {name: row.split(" | ")[-1].removesuffix(" |\n") for name, row in zip(listed(), said()[2:])}
+    assert {name: learns(name, vit_l14(336)) for name in listed()} == told
+    assert {name: told[name] for name in widths} == {name: f"{count:,}" for name, count in widths.items()}
 
 
 @pytest.mark.parametrize("name", ["CoOp", "KgCoOp", "MoCoOp", "MaPLe", "CLIPLoRA"])
 @pytest.mark.parametrize("kind", ["quick_gelu", "scaled", "bert"])
 def test_after_some_steps_fast_and_plain_encoders_agree(small, name, kind):
     clip_model, cfg = small.backbone(kind), config(name)
-    if outcome(name, clip_model) != "yes":
-        return  # as the table says
     methods = []
     for encoder in ("fast", "plain"):
         cfg.TRAINER[name.upper()].TEXT_ENCODER = encoder
-        methods.append(build_method(cfg, ["cat", "red dog"], clip_model))
+        try:
+            methods.append(build_method(cfg, ["cat", "red dog"], clip_model))
+        except ConfigError:
+            return  # as the table says
     fast, plain = methods
-    losses = steps(fast.train(), clip_model.preprocessing.size)
+    losses = steps(fast.train(), clip_model.preprocessing.size, 3)
     assert losses[-1] < losses[0]
     plain.load_learned_state(fast.learned_state())
     image = torch.randn(3, 3, *clip_model.preprocessing.size)

@@ -1,10 +1,8 @@
 """Every registered method, through all that can be done with one. What a method cannot do, it says by name.
 
-Killing and resuming each is in tests/faults/test_kills_in_training.py; exports are run in tests/export.
+Killing and resuming each is in tests/faults/test_kills_in_training.py; exporting each in tests/export/test_export.py.
 """
 
-import copy
-import json
 from pathlib import Path
 
 import pytest
@@ -15,12 +13,11 @@ from mocoop import cli
 from mocoop.backbone import load_clip
 from mocoop.engine import DataManager, plain_transform
 from mocoop.errors import ConfigError
-from mocoop.export import export_run
-from mocoop.images import read_image
 from mocoop.methods import build_method, get_method, methods
 from mocoop.registry import listed
 from mocoop.results.csv_files import read_predictions
 from mocoop.results.record import read_record
+from mocoop.runs.interpretation import Vocabulary, interpret
 from mocoop.runs.trained_run import load_run
 from mocoop.training import run_command
 from mocoop.training.batches import reproducible
@@ -30,43 +27,67 @@ from mocoop.training.interruptions import StopRequest
 from mocoop.training.learner import Precision
 from mocoop.training.optim import build_lr_scheduler, build_optimizer, iterations
 from mocoop.training.run_state import set_random_seed
-from tests.faults.outcomes import differences
+from tests.faults.outcomes import must_predict_as_tested
+from tests.faults.runs import LOADED_ALIKE, METHODS, TRAINED_ALIKE
 
 ROOT = Path(__file__).parents[2]
-LEARNING = [name for name, method in listed().items() if method.learns]
 
 
 def evaluated(runs, tmp_path, name: str, *opts) -> Path:
     """The folder of an evaluation of the reference run."""
-    flags = ["--eval-only", "--model-dir", str(runs.reference(name))] if name in LEARNING else []
+    flags = ["--eval-only", "--model-dir", str(runs.reference(name))] if name in METHODS else []
     run = runs.new(name, *opts, flags=flags)
     run.out = tmp_path / "evaluated"
     assert train.main(run.argv()) == 0
     return run.out
 
 
-@pytest.mark.parametrize("name", LEARNING)
-def test_it_trains_and_is_compared_with_zero_shot(runs, name):
-    record = read_record(runs.reference(name) / "result.json")
+@pytest.fixture(scope="module", params=METHODS)
+def name(request) -> str:
+    """Each method in turn; all that is asked of one is asked in a row."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def reference(runs, name):
+    """The folder of the method's undisturbed run."""
+    return runs.reference(name)
+
+
+@pytest.fixture(scope="module")
+def run(reference):
+    """It, loaded once; no test changes anything in it."""
+    return load_run(reference)
+
+
+def test_it_trains_and_is_compared_with_zero_shot(name, reference, run):
+    record = read_record(reference / "result.json")
     assert (record["status"], record["method"]) == ("done", name)
     assert record["zero_shot"]["images"] > 0 and record["weights_sha256"]
     assert record["metrics"]["accuracy"] > 100 / 6  # chance
-    untrained = get_method(name).build
-    assert record["knowledge"] == untrained.knowledge.fget(load_run(runs.reference(name)).method)
+    assert record["knowledge"] == get_method(name).build.knowledge.fget(run.method)
+    log = (reference / "log.txt").read_text()
+    assert f"* accuracy: {record['metrics']['accuracy']:.1f}%" in log and "Finish training" in log
 
 
-@pytest.mark.parametrize("name", LEARNING)
-def test_it_is_tested_on_new_classes_or_says_what_binds_it(runs, tmp_path, name):
-    run = load_run(runs.reference(name))
-    if bound := run.method.bound_to_classes():
+def test_it_is_tested_on_new_classes_or_says_what_binds_it(runs, tmp_path, monkeypatch, capsys, name, reference, run):
+    """What binds it is tested on its own classes. A feature cache changes nothing in either."""
+    monkeypatch.setenv("MOCOOP_CACHE", str(tmp_path / "cache"))
+    bound, base = run.method.bound_to_classes(), read_record(reference / "result.json")
+    if bound:
         with pytest.raises(ConfigError, match=bound[:20]):
             run.with_classes(["red ring"])
-        return
-    record = read_record(evaluated(runs, tmp_path, name, "DATASET.SUBSAMPLE_CLASSES", "new") / "result.json")
-    base = read_record(runs.reference(name) / "result.json")
+    classes = "base" if bound else "new"
+    out = evaluated(runs, tmp_path, name, "DATASET.SUBSAMPLE_CLASSES", classes, "TEST.FEATURE_CACHE", "True")
+    assert ("nothing is cached" in capsys.readouterr().out) != run.method.takes_clip_features
+    assert run.method.takes_clip_features != run.method.image_learns  # none has a map of its own behind the tower
+    record = read_record(out / "result.json")
     assert (record["status"], record["num_classes"]) == ("done", 6)
     assert record["weights_sha256"] == base["weights_sha256"]
-    assert not {row["classname"] for row in record["per_class"]} & {row["classname"] for row in base["per_class"]}
+    assert record["epoch"] == base["epoch"] and (record["routing"] is not None) == bool(run.group_names)
+    names, known = ([row["classname"] for row in each["per_class"]] for each in (record, base))
+    assert names == known if bound else not {*names} & {*known}
+    must_predict_as_tested(run if bound else run.with_classes(names), out, runs.data)
 
 
 @pytest.mark.parametrize("name", ["ZeroshotCLIP", "CoOp", "CoCoOp", "MoCoOp"])
@@ -87,64 +108,35 @@ def test_base_and_new_images_are_tested_among_all_names(runs, tmp_path, name):
     assert set(predictions["prediction"]) > set(range(6))
 
 
-@pytest.mark.parametrize("name", list(listed()))
-def test_the_feature_cache_changes_nothing(runs, tmp_path, monkeypatch, capsys, name):
-    monkeypatch.setenv("MOCOOP_CACHE", str(tmp_path / "cache"))
-    out = evaluated(runs, tmp_path, name, "TEST.FEATURE_CACHE", "True")
-    cached, plain = (read_predictions(folder / "predictions.csv") for folder in (out, runs.reference(name)))
-    assert cached["prediction"].tolist() == plain["prediction"].tolist()
-    assert cached["confidence"].tolist() == pytest.approx(plain["confidence"].tolist(), abs=2e-4)
-    method = load_run(runs.reference(name)).method
-    assert ("nothing is cached" in capsys.readouterr().out) != method.takes_clip_features
-    assert method.takes_clip_features != method.image_learns  # none of these has a map of its own behind the tower
+def test_it_predicts_as_it_was_tested(runs, reference, run):
+    must_predict_as_tested(run, reference, runs.data)
 
 
-@pytest.mark.parametrize("name", LEARNING)
-def test_it_predicts_as_it_was_tested(runs, name):
-    run = load_run(runs.reference(name))
-    tested = read_predictions(runs.reference(name) / "predictions.csv")
-    images = torch.stack([run.transform(read_image(runs.data / path)) for path in tested["path"]])
-    predicted = run.predict(images)["logits"].softmax(-1)
-    assert predicted.argmax(-1).tolist() == tested["prediction"].tolist()
-    assert predicted.amax(-1).tolist() == pytest.approx(tested["confidence"].tolist(), abs=2e-4)
-
-
-@pytest.mark.parametrize("name", LEARNING)
-def test_plain_and_fast_encoders_agree(runs, name):
-    fast = load_run(runs.reference(name))
-    cfg = fast.cfg.clone()
+def test_plain_and_fast_encoders_agree(name, run):
+    cfg = run.cfg.clone()
     cfg.defrost()
     get_method(name).settings(cfg).TEXT_ENCODER = "plain"
-    build, torch_state = get_method(name).build, fast.method.learned_state()
-    plain = build(cfg, fast.classnames, copy.deepcopy(fast.method.clip_model)).eval()
-    plain.load_learned_state(torch_state)
-    plain.load_extra_state(fast.method.extra_state())
+    plain = get_method(name).build(cfg, run.classnames, run.method.clip_model).eval()
+    plain.load_learned_state(run.method.learned_state())
+    plain.load_extra_state(run.method.extra_state())
     image = torch.randn(3, 3, *cfg.INPUT.SIZE, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        assert torch.allclose(plain(image), fast.method(image), atol=1e-3)  # of logits of up to 100
+        assert torch.allclose(plain(image), run.method(image), atol=1e-3)  # of logits of up to 100
 
 
-@pytest.mark.parametrize("name", LEARNING)
-def test_it_is_exported_or_refused_by_name(runs, tmp_path, name):
-    run = load_run(runs.reference(name))
+def test_its_context_is_interpreted_if_it_learns_one(name, run):
     try:
-        written = export_run(run, tmp_path / "export", onnx=False)
+        found = list(interpret(run, Vocabulary(run.method.clip_model.token_embedding.weight), top=1))
     except ConfigError as error:
-        assert name in str(error)
-        return
-    description = json.loads((tmp_path / "export/model.json").read_text())
-    assert description["method"] == name and all(path.is_file() for path in written)
+        assert str(error) == f"{name} learns no context: there is nothing to interpret"
+    else:
+        assert found and all(position.nearest for position in found)
 
 
-@pytest.mark.parametrize("name", LEARNING)
-def test_its_context_is_interpreted_if_it_learns_one(runs, capsys, name):
-    capsys.readouterr()
-    status = cli.main(["interpret", str(runs.reference(name)), "--top", "1"])
-    said = capsys.readouterr()
-    assert (status, said.err) == (0, "") or (status, said.err) == (
-        2,
-        f"error: {name} learns no context: there is nothing to interpret\n",
-    )
+def test_checkpoints_hold_what_is_learned_and_nothing_of_clip(reference):
+    path = max((reference / MODEL).glob("model.pth.tar-*"))
+    names = torch.load(path, weights_only=True)["state_dict"]
+    assert names and not [key for key in names if key.startswith("clip_model")]
 
 
 @pytest.mark.parametrize("name", list(listed()))
@@ -157,15 +149,9 @@ def test_its_keys_and_settings_are_documented(capsys, name):
     assert f"{name} " in (ROOT / "README.md").read_text() or f"## {name}" in (ROOT / "METHODS.md").read_text()
 
 
-def test_checkpoints_hold_what_is_learned_and_nothing_of_clip(runs):
-    for name in LEARNING:
-        path = max((runs.reference(name) / MODEL).glob("model.pth.tar-*"))
-        names = torch.load(path, weights_only=True)["state_dict"]
-        assert names and not [key for key in names if key.startswith("clip_model")], name
-
-
-@pytest.mark.parametrize("name", LEARNING)
+@pytest.mark.parametrize("name", TRAINED_ALIKE)
 def test_a_loop_of_ones_own_makes_the_same_run(runs, name):
+    """Of one method of each kind: what a loop does depends on nothing but what it asks a method for."""
     cfg = run_command.setup_cfg(train.parse_args(runs.new(name).argv()))
     set_random_seed(cfg.SEED)
     data = DataManager(cfg)
@@ -201,15 +187,14 @@ def test_a_loop_of_ones_own_makes_the_same_run(runs, name):
         assert torch.equal(value, expected[key]), key
 
 
-@pytest.mark.parametrize("name", LEARNING)
-def test_loader_workers_change_nothing(runs, name):
-    run = runs.new(name, "DATALOADER.NUM_WORKERS", "2")
-    assert run.start().status == 0
-    assert differences(run.out, runs.reference(name)) == []
+@pytest.mark.parametrize("name, workers", [("CoOp", 1), *((name, 2) for name in LOADED_ALIKE)])
+def test_loader_workers_change_nothing(runs, name, workers):
+    """Of one method of each kind of batches: workers know nothing else of a method."""
+    runs.new(name, "DATALOADER.NUM_WORKERS", workers).must_end_as_if_nothing_had_happened()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LEARNING)
+@pytest.mark.parametrize("name", METHODS)
 def test_a_whole_run_of_the_plain_encoders_ends_near_the_fast_one(runs, name):
     run = runs.new(name, f"TRAINER.{get_method(name).node}.TEXT_ENCODER", "plain")
     assert run.start().status == 0

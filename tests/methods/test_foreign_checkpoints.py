@@ -1,13 +1,13 @@
 """Checkpoints in the form of the authors' trainers: their folders, their names, all of CLIP beside what is learned."""
 
-import json
+import re
 
 import pytest
 import torch
 
 import train
-from mocoop.results.csv_files import read_predictions
 from mocoop.runs.trained_run import load_run
+from mocoop.training import run_command
 from mocoop.training.checkpoint import FOREIGN_MODELS
 
 BUFFERS = ("token_prefix", "token_suffix")
@@ -130,20 +130,14 @@ def release(runs, tmp_path, name: str, change=lambda state: state):
     return place.parent
 
 
-def evaluate(runs, tmp_path, name: str, folder, *opts) -> int:
-    flags = ["--eval-only", "--model-dir", str(folder), "--load-epoch", "4"]
-    run = runs.new(name, *opts, flags=flags)
-    run.out = tmp_path / "evaluated"
-    return train.main(run.argv())
-
-
 @pytest.mark.parametrize("name", RELEASES)
-def test_one_is_evaluated_like_a_run_of_ours(runs, tmp_path, name):
-    assert evaluate(runs, tmp_path, name, release(runs, tmp_path, name)) == 0
-    found, own = (read_predictions(f / "predictions.csv") for f in (tmp_path / "evaluated", runs.reference(name)))
-    assert found["prediction"].tolist() == own["prediction"].tolist()
-    assert found["confidence"].tolist() == pytest.approx(own["confidence"].tolist(), abs=1e-6)
-    assert json.loads((tmp_path / "evaluated/result.json").read_text())["epoch"] == 4
+def test_one_is_loaded_like_a_run_of_ours(runs, tmp_path, name):
+    """What it then predicts follows from its weights; CoOp's own is tested in tests/trainers/test_train.py."""
+    trainer = run_command.build_trainer(run_command.setup_cfg(train.parse_args(runs.new(name).argv())))
+    trainer.load_model(str(release(runs, tmp_path, name)), epoch=4)
+    found, own = trainer.model.learned_state(), load_run(runs.reference(name)).method.learned_state()
+    assert found.keys() == own.keys() and all(torch.equal(value, own[key]) for key, value in found.items())
+    assert trainer.weights.epoch == 4
 
 
 @pytest.mark.parametrize(
@@ -157,8 +151,7 @@ def test_one_is_evaluated_like_a_run_of_ours(runs, tmp_path, name):
     ],
 )
 def test_another_depth_or_width_is_refused_by_name(runs, tmp_path, capsys, name, opts, message):
-    import re
-
-    assert evaluate(runs, tmp_path, name, release(runs, tmp_path, name), *opts) == 2
+    flags = ["--eval-only", "--model-dir", str(release(runs, tmp_path, name)), "--load-epoch", "4"]
+    assert train.main(runs.new(name, *opts, flags=flags).argv()) == 2
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(error) == 1 and re.search(message, error[0])

@@ -16,7 +16,6 @@ from mocoop.runs.interpretation import spans_of
 from mocoop.runs.trained_run import load_run
 from mocoop.serve.session import answer_images
 from tests.faults.moments import Moments, kill, training_steps
-from tests.faults.outcomes import differences
 from tests.faults.runs import BY_STEPS
 from tests.training.test_ranks import must_be_alike, must_succeed
 
@@ -42,8 +41,7 @@ def over(runs, expert, *opts):
 def test_killed_and_gone_on_it_is_the_same_to_the_bit(runs, reference, expert):
     run = over(runs, expert, *BY_STEPS)
     assert run.start(training_steps(Moments(kill, at=23))).status == -signal.SIGKILL
-    assert run.start().status == 0
-    assert differences(run.out, reference[expert]) == []
+    run.must_end_as(reference[expert])
 
 
 @pytest.mark.parametrize("expert, count", [pytest.param("VPT", 2, marks=pytest.mark.slow), ("MaPLe", 3)])

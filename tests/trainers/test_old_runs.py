@@ -11,13 +11,13 @@ import pytest
 import torch
 
 import train
-from mocoop.images import read_image
 from mocoop.results.csv_files import read_predictions
 from mocoop.results.record import read_record
 from mocoop.results.runs import collect, runs_of
 from mocoop.results.tables import protocol_tables
 from mocoop.runs.trained_run import load_run
 from mocoop.training.checkpoint import load_checkpoint
+from tests.faults.outcomes import must_predict_as_tested
 
 OLD = Path(__file__).parents[1] / "fixtures/old_runs"
 METHODS = sorted(path.name for path in (OLD / "broken").iterdir())
@@ -45,11 +45,7 @@ def test_one_that_was_killed_goes_on_to_the_same_end(runs, tmp_path, method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_one_loads_and_predicts_as_it_did(runs, method):
-    run, tested = load_run(whole(method)), read_predictions(whole(method) / "predictions.csv")
-    images = torch.stack([run.transform(read_image(runs.data / path)) for path in tested["path"]])
-    predicted = run.predict(images)["logits"].softmax(-1)
-    assert predicted.argmax(-1).tolist() == tested["prediction"].tolist()
-    assert predicted.amax(-1).tolist() == pytest.approx(tested["confidence"].tolist(), abs=2e-4)
+    must_predict_as_tested(load_run(whole(method)), whole(method), runs.data)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -62,22 +58,15 @@ def test_one_is_evaluated_on_new_classes_as_it_was(runs, tmp_path, method):
     assert now["prediction"].tolist() == then["prediction"].tolist()
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_finished_one_is_not_run_again(runs, tmp_path, capsys, method):
-    run = runs.new(method)
+OF_OTHERS = [["TRAINER.MOCOOP.TOP_K", "1"], ["TRAINER.MOCOOP.GROUPS", "[['a dark photo of a {}.']]"]]
+AGAIN = [*((method, []) for method in METHODS), *(("CoOp", settings) for settings in OF_OTHERS)]
+
+
+@pytest.mark.parametrize("method, opts", AGAIN)
+def test_a_finished_one_is_not_run_again_nor_where_settings_of_others_changed(runs, tmp_path, capsys, method, opts):
+    run = runs.new(method, *opts)
     run.out = tmp_path / "run"
     shutil.copytree(whole(method), run.out)
-    assert train.main(run.argv()) == 0
-    assert "finished already" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    "key, value", [("TRAINER.MOCOOP.TOP_K", "1"), ("TRAINER.MOCOOP.GROUPS", "[['a dark photo of a {}.']]")]
-)
-def test_nor_after_the_settings_of_others_changed(runs, tmp_path, capsys, key, value):
-    run = runs.new("CoOp", key, value)
-    run.out = tmp_path / "run"
-    shutil.copytree(whole("CoOp"), run.out)
     assert train.main(run.argv()) == 0
     assert "finished already" in capsys.readouterr().out
 

@@ -11,6 +11,7 @@ from mocoop.results.csv_files import read_predictions
 from mocoop.results.record import read_record
 from mocoop.runs.trained_run import load_run
 from tests.export.test_export import logits_elsewhere
+from tests.faults.outcomes import must_predict_as_tested
 from tests.small_open_clip import Small
 
 TRAINED = {"MaPLe": "scaled", "CoCoOp": "quick_gelu", "CoOp": "siglip"}  # method: model
@@ -44,24 +45,23 @@ def test_it_trains_is_tested_and_predicts_the_same(trained, runs, small, name):
     assert record["status"] == "done" and record["zero_shot"]["images"] > 0
     assert record["backbone"] == f"open_clip:local-dir:{small.folder(TRAINED[name])}"
     assert "CLIP: " in (trained[name] / "log.txt").read_text()
-    run, tested = load_run(trained[name]), read_predictions(trained[name] / "predictions.csv")
-    images = torch.stack([run.transform(read_image(runs.data / path)) for path in tested["path"]])
-    predicted = run.predict(images)["logits"].softmax(-1)
-    assert predicted.amax(-1).tolist() == pytest.approx(tested["confidence"].tolist(), abs=2e-4)
+    must_predict_as_tested(load_run(trained[name]), trained[name], runs.data)
 
 
-@pytest.mark.parametrize("name", list(TRAINED))
-def test_its_export_says_the_same_by_open_clip_alone_and_as_onnx(trained, runs, tmp_path, name):
+def test_exports_say_the_same_by_open_clip_alone_and_as_onnx(trained, runs, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
-    run = load_run(trained[name])
-    export_run(run, tmp_path / "export")
-    paths = [str(runs.data / path) for path in read_predictions(trained[name] / "predictions.csv")["path"]][:6]
-    images = torch.stack([run.transform(read_image(path)) for path in paths])
-    expected = run.predict(images)["logits"]
-    found = logits_elsewhere({name: (tmp_path / "export", paths)}, tmp_path)[name]
-    assert torch.allclose(found, expected, atol=1e-3)  # of logits of up to 100
-    session = onnxruntime.InferenceSession(str(tmp_path / "export/model.onnx"), providers=["CPUExecutionProvider"])
-    assert np.abs(session.run(["logits"], {"image": images.numpy()})[0] - expected.numpy()).max() < 1e-3
+    jobs, expected = {}, {}
+    for name, folder in trained.items():
+        run = load_run(folder)
+        export_run(run, tmp_path / name)
+        paths = [str(runs.data / path) for path in read_predictions(folder / "predictions.csv")["path"]][:6]
+        images = torch.stack([run.transform(read_image(path)) for path in paths])
+        jobs[name], expected[name] = (tmp_path / name, paths), run.predict(images)["logits"]
+        session = onnxruntime.InferenceSession(str(tmp_path / name / "model.onnx"), providers=["CPUExecutionProvider"])
+        found = session.run(["logits"], {"image": images.numpy()})[0]
+        assert np.abs(found - expected[name].numpy()).max() < 1e-3, name
+    for name, found in logits_elsewhere(jobs, tmp_path).items():
+        assert torch.allclose(found, expected[name], atol=1e-3), name  # of logits of up to 100
 
 
 def test_a_checkpoint_of_one_model_is_refused_on_another_by_name(trained, runs, small, capsys):

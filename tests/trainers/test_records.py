@@ -45,14 +45,15 @@ def test_base_and_new_classes_together_are_for_tests(few_root, tmp_path, capsys)
     assert "DATASET.SUBSAMPLE_CLASSES is base+new, which is for tests" in line
 
 
-def test_prompts_of_the_trained_classes_are_no_others(few_root, start, tmp_path, capsys):
+def test_contexts_of_each_class_are_not_used_for_others(few_root, start, tmp_path, capsys):
     """A gap that says why, in a test among all names as in one on new classes."""
     own = ["TRAINER.COOP.CSC", "True", "TRAINER.COOP.CTX_INIT", "", "OPTIM.MAX_EPOCH", "1"]
     start("run", "CoOp", *own)
-    argv = command(few_root, tmp_path / "all", "CoOp", *TINY, *own, "DATASET.SUBSAMPLE_CLASSES", "base+new")
-    line = refused(capsys, ["--eval-only", "--model-dir", str(tmp_path / "run"), *argv])
-    assert "none for other class names" in line
-    assert "none for other class names" in json.loads((tmp_path / "all" / FILE_NAME).read_text())["error"]
+    for classes in ("new", "base+new"):
+        argv = command(few_root, tmp_path / classes, "CoOp", *TINY, *own, "DATASET.SUBSAMPLE_CLASSES", classes)
+        line = refused(capsys, ["--eval-only", "--model-dir", str(tmp_path / "run"), *argv])
+        reason = "has a context for each trained class (TRAINER.COOP.CSC), of which there are 6, and none for other"
+        assert reason in line and reason in json.loads((tmp_path / classes / FILE_NAME).read_text())["error"]
 
 
 def test_selection_and_weights_are_those_that_were_tested(start, tmp_path):
@@ -90,7 +91,6 @@ def test_a_retrained_model_is_tested_again(start, few_root, tmp_path, capsys):
 @pytest.mark.parametrize(
     "trainer, key, trained, other",
     [
-        ("CoOp", "CLASS_TOKEN_POSITION", "front", "end"),
         ("CoOp", "CLASS_TOKEN_POSITION", "middle", "end"),
         ("MoCoOp", "TOP_K", "3", "2"),
         ("MoCoOp", "CORRECTION", "none", "shared"),
@@ -109,14 +109,6 @@ def test_what_gives_weights_their_meaning_wins_over_the_evaluations_config(
     lines = [line for line in capsys.readouterr().out.splitlines() if "Keeping the structure" in line]
     assert len(lines) == 1 and f"{key.rpartition('.')[2]} {trained}" in lines[0]
     assert kept["metrics"] == same["metrics"]
-
-
-def test_contexts_of_each_class_are_not_used_for_others(start, few_root, tmp_path, capsys):
-    csc = ["TRAINER.COOP.CSC", "True", "TRAINER.COOP.CTX_INIT", ""]
-    start("run", "CoOp", "OPTIM.MAX_EPOCH", "1", *csc)
-    argv = command(few_root, tmp_path / "new", "CoOp", *TINY, *csc, *NEW)
-    line = refused(capsys, ["--eval-only", "--model-dir", str(tmp_path / "run"), *argv])
-    assert "has a context for each trained class (TRAINER.COOP.CSC), of which there are 6, and none for other" in line
 
 
 def test_a_record_says_precisions_and_knowledge(start):

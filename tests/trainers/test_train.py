@@ -15,7 +15,6 @@ from mocoop.training import run_command
 from tests.shipped import small_config
 
 ROOT = Path(__file__).parents[2]
-FEW = ["DATASET.NUM_SHOTS", "2", "DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", "2"]
 
 
 def command(data_root, out, trainer, *more, dataset="shapes_both", config=None):
@@ -27,43 +26,6 @@ def command(data_root, out, trainer, *more, dataset="shapes_both", config=None):
 
 def run(*args, **kwargs):
     assert train.main(command(*args, **kwargs)) == 0
-
-
-def losses(out):
-    """The loss of every printed step."""
-    lines = [line for line in (out / "log.txt").read_text().splitlines() if line.startswith("epoch [")]
-    return [float(line.split(" loss ")[1].split()[0]) for line in lines]
-
-
-@pytest.mark.parametrize("trainer", ["ZeroshotCLIP", "MoCoOp"])
-def test_train_then_evaluate_on_new_classes(tmp_path, data_root, trainer):
-    out, new = tmp_path / "base", tmp_path / "new"
-    run(data_root, out, trainer, *FEW)
-    record = read_record(out / "result.json")
-    assert (record["status"], record["method"], record["num_classes"], record["seed"]) == ("done", trainer, 40, 1)
-    assert record["metrics"]["accuracy"] > 20.0  # chance is 2.5
-    log = (out / "log.txt").read_text()
-    assert f"* accuracy: {record['metrics']['accuracy']:.1f}%" in log and "Finish training" in log
-
-    evaluate = ["--eval-only", "--model-dir", str(out), "--load-epoch", "2", "DATASET.SUBSAMPLE_CLASSES", "new"]
-    run(data_root, new, trainer, *evaluate)
-    record = read_record(new / "result.json")
-    assert record["subsample_classes"] == "new" and record["metrics"]["accuracy"] > 20.0
-    assert record["epoch"] == (None if trainer == "ZeroshotCLIP" else 2)
-    assert (record["routing"] is not None) == (trainer == "MoCoOp")
-
-
-@pytest.mark.parametrize("trainer", ["CoOp", "CoCoOp", "MoCoOp"])
-def test_three_steps_lower_the_loss_of_their_batch(data_root, tmp_path, trainer):
-    few = ["DATASET.NUM_SHOTS", "1", "DATASET.SUBSAMPLE_CLASSES", "base"]
-    opts = [*few, "OPTIM.LR", "0.02", "OPTIM.WARMUP_EPOCH", "-1"]
-    cfg = run_command.setup_cfg(train.parse_args(command(data_root, tmp_path, trainer, *opts)))
-    run_command.set_random_seed(1)
-    trained = run_command.build_trainer(cfg)
-    trained.model.train()
-    batch = next(iter(trained.train_loader_x))
-    values = [trained.learner.step(batch, "epoch 1, batch 1").read()["loss"] for _ in range(4)]
-    assert values[3] < values[0]
 
 
 def test_checkpoints_are_small_and_describe_themselves(trained_runs):
@@ -142,9 +104,11 @@ def test_bad_input_is_one_clear_line(tmp_path, few_root, capsys, monkeypatch, na
     assert message in refused(capsys, argv)
 
 
-def test_as_in_coop_an_evaluation_may_say_that_it_trains_nothing(tmp_path, few_root):
-    run(few_root, tmp_path, "ZeroshotCLIP", "--eval-only", "--no-train")
-    assert read_record(tmp_path / "result.json")["status"] == "done"
+def test_as_in_coop_an_evaluation_may_say_that_it_trains_nothing_and_name_the_model_of_no_training(tmp_path, few_root):
+    model = ["--model-dir", str(tmp_path / "trained"), "--load-epoch", "2"]
+    run(few_root, tmp_path / "out", "ZeroshotCLIP", "--eval-only", "--no-train", *model)
+    record = read_record(tmp_path / "out/result.json")
+    assert (record["status"], record["epoch"], record["routing"]) == ("done", None, None)
 
 
 def test_corrupt_and_wrong_checkpoints(tmp_path, few_root, runs, capsys):
@@ -155,14 +119,6 @@ def test_corrupt_and_wrong_checkpoints(tmp_path, few_root, runs, capsys):
     path = tmp_path / "coop" / "prompt_learner" / "model.pth.tar-4"
     path.write_bytes(path.read_bytes()[:1000])
     assert str(path) in refused(capsys, command(few_root, tmp_path / "y", "CoOp", *evaluate))
-
-
-@pytest.mark.parametrize("workers", ["0", "1"])
-def test_a_corrupt_image_is_named(tmp_path, lent_root, capsys, workers):
-    image = sorted((lent_root / "shapes_both" / "images").rglob("test_*.png"))[0]
-    image.write_bytes(b"not a picture")
-    argv = command(lent_root, tmp_path / "out", "ZeroshotCLIP", "DATALOADER.NUM_WORKERS", workers)
-    assert image.name in refused(capsys, argv)
 
 
 def test_a_class_name_too_long_is_named(tmp_path, lent_root, capsys):
