@@ -184,10 +184,10 @@ def visual_prompts(parts: TowerParts | None) -> list[Tensor]:
 
 
 def is_exportable(parts: TowerParts | None) -> bool:
-    """Whether all in the image tower is a change of its weights, or rows for the first blocks without a gap."""
+    """Whether all in the image tower is a change of weights, or rows for the first blocks that all patches see."""
     if parts is None or not (parts.tokens is not None or parts.rows or parts.adapters):
         return True
-    rows_alone = parts.tokens is not None and not parts.adapters
+    rows_alone = parts.tokens is not None and not (parts.adapters or parts.hidden)
     rows_alone = rows_alone and all(rows.how == "replace_last" and not rows.mix for rows in parts.rows.values())
     return rows_alone and sorted(parts.rows) == list(range(1, len(parts.rows) + 1))
 
@@ -217,7 +217,8 @@ def scorer_of(run: TrainedRun) -> Scorer:
     method = run.method
     if not is_exportable(method.image_parts()):
         raise ConfigError(
-            f"{method.entry.name} cannot be exported: an export's image tower takes rows for its first blocks alone"
+            f"{method.entry.name} cannot be exported: an export's image tower takes rows for its first blocks alone, "
+            "and all its patches see them"
         )
     kind = method.entry.export
     if kind is None or method.extra_vectors:
