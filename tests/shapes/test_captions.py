@@ -22,15 +22,11 @@ def drawn(monkeypatch):
 
 
 def test_pretraining_sees_every_allowed_combination_and_no_class_of_the_sets(drawn):
+    """With a neutral camera, and no painting."""
     assert set(drawn["combinations"]) == set(PRETRAINING)
     held_out = [phrase(*combination) for combination in HELD_OUT]
     assert not any(name in caption for caption in drawn["captions"] for name in held_out)
-
-
-def test_pretraining_has_a_neutral_camera_and_no_painting(drawn):
-    assert drawn["tint"] is None
-    styles = {STYLES[code] for code in drawn["style"]}
-    assert styles == set(STYLES) - {"painting"}
+    assert drawn["tint"] is None and {STYLES[code] for code in drawn["style"]} == set(STYLES) - {"painting"}
     assert not any("paint" in caption for caption in drawn["captions"])
 
 
