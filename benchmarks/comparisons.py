@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from mocoop.results.compare import VERDICTS, PairedTest, Row, compared
+from mocoop.results.compare import VERDICTS, Row, compared
 from mocoop.results.stats import Answers
 
 IMAGE, METHOD_ON_IMAGE, NOISE = 1.5, 0.5, 0.7  # deviations of the parts of a score
@@ -23,10 +23,10 @@ REST = IMAGE**2 + METHOD_ON_IMAGE**2 + NOISE**2
 
 def draw_tests(
     rng: np.random.Generator, seeds: int, images: int, deviation: float, accuracies: dict[str, tuple[float, float]]
-) -> list[PairedTest]:
+) -> dict[str, Answers]:
     """One dataset: {side: true accuracies, 0 to 1}. deviation: over seeds, in points; one seed moves all sides."""
     moves = rng.standard_normal((2, seeds))
-    tests = []
+    tests = {}
     for side, both in accuracies.items():
         shared = rng.standard_normal(images) * IMAGE
         right = []
@@ -36,7 +36,7 @@ def draw_tests(
             score = level * np.sqrt(REST + of_seed**2) + (of_seed * move)[:, None] + shared
             score = score + METHOD_ON_IMAGE * rng.standard_normal(images) + NOISE * rng.standard_normal((seeds, images))
             right.append(score > 0)
-        tests.append(PairedTest(side, Answers(*right)))
+        tests[side] = Answers(*right)
     return tests
 
 
@@ -77,8 +77,8 @@ def coverage_of_percentiles(draws: int, seeds: int, images: int, deviation: floa
     rng = np.random.default_rng(0)
     held = []
     for _ in range(draws):
-        (test,) = draw_tests(rng, seeds, images, deviation, {"base": (0.75 + true / 100, 0.75)})
-        low, high = percentiles(rng, test.answers)
+        answers = draw_tests(rng, seeds, images, deviation, {"base": (0.75 + true / 100, 0.75)})["base"]
+        low, high = percentiles(rng, answers)
         held.append(low <= true <= high)
     return 100 * float(np.mean(held))
 

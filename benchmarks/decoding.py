@@ -12,30 +12,23 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 
+from benchmarks.rehearsal_data import photograph
 from mocoop.data.config import add_data_config
 from mocoop.engine import Datum, get_cfg_default
 from mocoop.engine.lite.data import build_data_loader, build_transform
 from mocoop.training.batches import reproducible
 
-SHOTS, SIZE = 16, (500, 375)
+SHOTS = 16
 NAMES = {"once": 1024, "every epoch": 0}  # DATALOADER.DECODED_MB
 
 
 def write_images(folder: Path, count: int) -> list[Datum]:
-    """JPEG files whose spectrum falls with the frequency, as a photograph's does."""
-    rng = np.random.default_rng(0)
-    rows, columns = np.fft.fftfreq(SIZE[1]), np.fft.rfftfreq(SIZE[0])
-    falloff = 1 / np.maximum(np.hypot(rows[:, None], columns), 1 / SIZE[0])[..., None]
+    """JPEG files like photographs, each of its own."""
     paths = [folder / f"{number}.jpg" for number in range(count)]
-    for path in paths:
-        spectrum = np.fft.rfft2(rng.standard_normal((SIZE[1], SIZE[0], 3)), axes=(0, 1)) * falloff
-        pixels = np.fft.irfft2(spectrum, SIZE[::-1], axes=(0, 1))
-        pixels = 128 + 50 * (pixels - pixels.mean()) / pixels.std()
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path, quality=90)
+    for number, path in enumerate(paths):
+        path.write_bytes(photograph(number))
     return [Datum(str(path), label=number // SHOTS) for number, path in enumerate(paths)]
 
 

@@ -12,7 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks import common
-from benchmarks.train_step import NAMES, step
+from benchmarks.train_step import NAMES, shape_parser, step
 from mocoop.training.learner import Precision
 
 VIEWS = frozenset(
@@ -78,17 +78,5 @@ def main(args) -> None:
     common.report(rows, args)
 
 
-def cli():
-    made = common.parser(__doc__.splitlines()[0])
-    made.add_argument("--method", choices=[*sorted(NAMES), "all"], default="all")
-    made.add_argument("--size", choices=list(common.SIZES), default="ViT-B/16")
-    made.add_argument("-C", "--classes", type=int, default=50, help="base classes, of twice as many")
-    made.add_argument("-E", "--experts", type=int, default=6)
-    made.add_argument("--batch", type=int, default=4)
-    made.add_argument("--chunk", type=int, default=0, help="TEXT_CHUNK; 0: automatic")
-    made.add_argument("--taught", choices=("all", "chosen"), help="TEXT_LOSS_EXPERTS of MoCoOp")
-    return made
-
-
 if __name__ == "__main__":
-    common.start(cli(), main, main)
+    common.start(shape_parser(__doc__.splitlines()[0], "all"), main, main)

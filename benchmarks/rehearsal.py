@@ -10,6 +10,7 @@ least one); classes, batches and epochs are the true ones, unless --epochs says 
 """
 
 import argparse
+import contextlib
 import ctypes
 import math
 import os
@@ -18,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -210,16 +210,9 @@ def _processor_seconds() -> float:
 
 def _wait_for_orphans() -> None:
     """Loader workers of workers that were ended are ours now."""
-    for _ in _ended_children():
-        pass
-
-
-def _ended_children() -> Iterator[int]:
-    while True:
-        try:
-            yield os.waitpid(-1, 0)[0]
-        except ChildProcessError:
-            return
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
 
 
 def _words(text: str) -> list[str]:

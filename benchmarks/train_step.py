@@ -41,15 +41,8 @@ def child(args) -> dict:
         keys["FINETUNE_VIT_LN"] = False
     if args.taught:
         keys["TEXT_LOSS_EXPERTS"] = args.taught
-    method = common.method(
-        NAMES[args.method],
-        common.random_clip(args.device, args.size),
-        args.classes,
-        args.experts,
-        "fast",
-        args.batch,
-        **keys,
-    )
+    clip_model = common.random_clip(args.device, args.size)
+    method = common.method(NAMES[args.method], clip_model, args.classes, args.experts, "fast", args.batch, **keys)
     precision = Precision(args.prec, device)
     optimizer = torch.optim.SGD(method.train().parameter_groups(0.002), lr=0.002, momentum=0.9)
     image = torch.randn(args.batch, 3, *method.clip_model.preprocessing.size, device=device)
@@ -89,16 +82,22 @@ def rows_of(name: str, args) -> list[dict]:
     return rows
 
 
-def cli():
-    made = common.parser(__doc__.splitlines()[0])
-    made.add_argument("--method", choices=[*sorted(NAMES), "all"], default="mocoop")
+def shape_parser(description: str, method: str):
+    """Options of what is computed in a step; `method` is the default."""
+    made = common.parser(description)
+    made.add_argument("--method", choices=[*sorted(NAMES), "all"], default=method)
     made.add_argument("--size", choices=list(common.SIZES), default="ViT-B/16")
     made.add_argument("-C", "--classes", type=int, default=50, help="base classes, of twice as many")
     made.add_argument("-E", "--experts", type=int, default=6)
     made.add_argument("--batch", type=int, default=4)
-    made.add_argument("--prec", default="fp32", choices=("fp32", "amp", "bf16", "fp16"))
     made.add_argument("--chunk", type=int, default=0, help="TEXT_CHUNK; 0: automatic")
     made.add_argument("--taught", choices=("all", "chosen"), help="TEXT_LOSS_EXPERTS of MoCoOp")
+    return made
+
+
+def cli():
+    made = shape_parser(__doc__.splitlines()[0], "mocoop")
+    made.add_argument("--prec", default="fp32", choices=("fp32", "amp", "bf16", "fp16"))
     made.add_argument("--frozen-image", action="store_true", help="FINETUNE_VIT_LN False")
     made.add_argument("--plain", action="store_true", help="time the plain encoder too, if it fits into memory")
     made.add_argument("--repeats", type=int, default=3)

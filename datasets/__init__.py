@@ -1,4 +1,4 @@
-"""The datasets, one file each; importing this package registers them all."""
+"""The datasets, one file each, ImageNet's variants in its own; importing this package registers them all."""
 
 import importlib
 import pkgutil

@@ -20,9 +20,7 @@ class UCF101(BenchmarkDataset):
 
     def read_raw(self) -> Splits:
         classes, *lists = (f"{self.dataset_dir}/{name}" for name in self.raw_files)
-        label_of = {
-            action: label for action, label in parse_lines(classes, _action_and_label, "a number and an action")
-        }
+        label_of = dict(parse_lines(classes, _action_and_label, "a number and an action"))
 
         def item(line: str) -> Item:
             action, video = line.split(" ")[0].split("/")

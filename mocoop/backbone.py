@@ -19,6 +19,7 @@ from mocoop.clip.open_clip_names import FOLDER, PREFIX, load_open_clip, local_fi
 from mocoop.clip.openai import CLIP, CONTEXT_LENGTH, MODEL_URLS, build_clip, clip_modules
 from mocoop.clip.weights import is_published, read_weights, weights_in
 from mocoop.errors import CheckpointError, ConfigError, one_line, reason_of
+from mocoop.files import cache_folder
 
 EMBEDDED = {"tiny": "rn", "tiny-vit": "vit"}
 WIDEST_VIT = 1024  # of OpenAI's; their heads are all 64 wide
@@ -48,7 +49,10 @@ def load_clip(cfg: CfgNode) -> Backbone:
         ConfigError: for a name that is none of these, or an unknown activation.
         CheckpointError: for a file that is damaged, unsafe or not a CLIP, or a download that fails.
     """
-    return _read(cfg) if _kept is None else _kept.load(cfg)
+    model = _read(cfg) if _kept is None else _kept.load(cfg)
+    for note in model.notes:
+        logger.warning("%s", note)
+    return model
 
 
 def keep_loaded() -> None:
@@ -61,7 +65,6 @@ class KeptClip:
     """The CLIP that was loaded last. To a run, a copy of it is as good as a CLIP that was just read, to the bit.
 
     Attributes:
-        lines: what was logged when it was read, and is logged again for each copy.
         drawn: the state of torch's random generator after it was read, by that before: weights may be drawn before
             they are set. Empty where none are; a state that was never met is met by reading the files again.
     """
@@ -69,44 +72,26 @@ class KeptClip:
     def __init__(self) -> None:
         self.key: tuple[str, ...] = ()
         self.model: Backbone | None = None
-        self.lines: list[logging.LogRecord] = []
         self.drawn: dict[bytes, Tensor] = {}
 
     def load(self, cfg: CfgNode) -> Backbone:
-        name, before = cfg.MODEL.BACKBONE.NAME, torch.get_rng_state()
+        name, state = cfg.MODEL.BACKBONE.NAME, torch.get_rng_state()
         key = (name, cfg.MODEL.BACKBONE.get("ACTIVATION", "auto"), files_key(weight_files(name), _kind(name)))
+        before = state.numpy().tobytes()
         if self.key != key:
             self.key, self.model, self.drawn = key, None, {}
-        if self.model is None or self.drawn and before.numpy().tobytes() not in self.drawn:
-            self._read(cfg, before)
-        else:
-            for line in self.lines:
-                logging.getLogger(line.name).handle(line)
-            torch.set_rng_state(self.drawn.get(before.numpy().tobytes(), before))
-        return copied(cast(Backbone, self.model))
-
-    def _read(self, cfg: CfgNode, before: Tensor) -> None:
-        lines, library = _Lines(), logging.getLogger("mocoop")
-        library.addHandler(lines)
-        try:
-            model = _read(cfg)
-        finally:
-            library.removeHandler(lines)
-        if not torch.equal(after := torch.get_rng_state(), before):
-            self.drawn[before.numpy().tobytes()] = after
+        if self.model is not None and (not self.drawn or before in self.drawn):
+            torch.set_rng_state(self.drawn.get(before, state))
+            return copied(self.model)
+        model = _read(cfg)
+        if not torch.equal(after := torch.get_rng_state(), state):
+            self.drawn[before] = after
         if self.model is None:
-            self.model, self.lines = model, lines.records
-            for part, without in ((model, "visual."), (model.visual, "")):
-                module_sha256(part, without)  # which each copy has, too
-
-
-class _Lines(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__()
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
+            self.model = model
+            if cache_folder() is not None:  # what is kept there is known by these hashes, which each copy has, too
+                for part, without in ((model, "visual."), (model.visual, "")):
+                    module_sha256(part, without)
+        return copied(self.model)
 
 
 _kept: KeptClip | None = None
@@ -260,11 +245,8 @@ def _with_activation(model: CLIP, name: str, activation: str, is_known: bool = T
     if activation == "gelu":
         model.use_gelu()
     elif activation == "auto" and not is_known:
-        logger.warning(
-            "%s: weights do not say their activation, QuickGELU is assumed, as in OpenAI's models; for most models "
-            "of LAION set MODEL.BACKBONE.ACTIVATION gelu",
-            name,
-        )
+        assumed = "weights do not say their activation, QuickGELU is assumed, as in OpenAI's models"
+        model.notes = (f"{name}: {assumed}; for most models of LAION set MODEL.BACKBONE.ACTIVATION gelu",)
     return model
 
 

@@ -21,6 +21,7 @@ BASE = "_BASE_"  # in a yaml file, the path from it to another one, which is mer
 AUTO = "auto"  # for a list that is found when it is needed
 LARGEST = 1 << 20  # bytes of a config file
 MOST_PROBLEMS = 8  # that one message names
+_NONE: Any = object()
 _ACCEPTED = {float: (float, int), tuple: (list, tuple), list: (list, tuple)}  # kinds of values by that of the default
 
 
@@ -179,11 +180,11 @@ def _leaves(node: dict, cfg: CfgNode | None, prefix: str = "") -> Iterator[tuple
 def _merge(cfg: CfgNode, pairs: Iterable[tuple[str, object]], source: str) -> None:
     problems = []
     for key, value in pairs:
-        if not _exists(cfg, key):
+        if (known := _value(cfg, key)) is _NONE:
             problems.append(f"unknown key {one_line(key, 80)}{_similar(cfg, key)}")
             continue
         try:
-            cfg.merge_from_list([key, _as_known(_value(cfg, key), value)])
+            cfg.merge_from_list([key, _as_known(known, value)])
             _check_value(_value(cfg, key))
         except Exception as error:  # yacs evaluates a text as a Python literal, and the parser has its limits
             problems.append(f"{key} cannot be {quoted(value)}: {reason_of(error)}")
@@ -214,20 +215,12 @@ def _check_value(value: object) -> None:
         raise ValueError(f"it holds {odd_character(value)}")
 
 
-def _exists(cfg: CfgNode, key: str) -> bool:
-    try:
-        return not isinstance(_value(cfg, key), CfgNode)
-    except (KeyError, TypeError):
-        return False
-
-
 def _value(cfg: CfgNode, key: str) -> Any:
-    node = cfg
+    """The value of a dotted key; _NONE where there is none, but a node or nothing."""
+    found: Any = cfg
     for part in key.split("."):
-        if not isinstance(node, CfgNode):
-            raise KeyError(key)
-        node = node[part]
-    return node
+        found = found.get(part, _NONE) if isinstance(found, CfgNode) else _NONE
+    return _NONE if isinstance(found, CfgNode) else found
 
 
 def _similar(cfg: CfgNode, key: str) -> str:
@@ -289,19 +282,15 @@ LIMITS = {
 
 def limit_problems(cfg: CfgNode) -> list[str]:
     """What is out of bounds in a config, one line each; keys that a config lacks are passed over."""
-    return [problem for problem in _problems(cfg) if problem]
+    return list(filter(None, _problems(cfg)))
 
 
 def _problems(cfg: CfgNode) -> Iterator[str | None]:
     if cfg.SEED >= SEEDS:
         yield f"SEED is {cfg.SEED}, expected less than {SEEDS}"
     for key, limits in LIMITS.items():
-        node = cfg
-        *path, name = key.split(".")
-        for part in path:
-            node = node.get(part, {})
-        if name in node:
-            yield limits.problem(key, node[name])
+        if (value := _value(cfg, key)) is not _NONE:
+            yield limits.problem(key, value)
     if cfg.INPUT.RRCROP_SCALE and len(cfg.INPUT.RRCROP_SCALE) != 2:
         yield f"INPUT.RRCROP_SCALE is {cfg.INPUT.RRCROP_SCALE}, expected the smallest and the largest share of the area"
     for key in ("PIXEL_MEAN", "PIXEL_STD"):

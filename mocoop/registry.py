@@ -186,7 +186,12 @@ def methods() -> dict[str, MethodEntry]:
     """All registered methods by name, in the order of their papers, then of their files, those of others last."""
     importlib.import_module("mocoop.methods")
     _load_entry_points()
-    return {entry.name: entry for entry in _in_order(sorted(_ENTRIES.values(), key=_by_file))}
+
+    def place(entry: MethodEntry) -> tuple[str, str]:
+        module = entry.build.__module__
+        return entry.published, module if module.startswith("mocoop.methods.") else "~"
+
+    return {entry.name: entry for entry in sorted(_ENTRIES.values(), key=place)}
 
 
 def get_method(name: str) -> MethodEntry:
@@ -196,15 +201,6 @@ def get_method(name: str) -> MethodEntry:
         expected = f"{', '.join(known)}, or that of a file which --plugin names"
         raise ConfigError(f"TRAINER.NAME is {name!r}, expected one of {expected}")
     return known[name]
-
-
-def _by_file(entry: MethodEntry) -> str:
-    module = entry.build.__module__
-    return module if module.startswith("mocoop.methods.") else "~"
-
-
-def _in_order(entries: Iterable[MethodEntry]) -> list[MethodEntry]:
-    return sorted(entries, key=lambda entry: entry.published)
 
 
 @functools.cache
@@ -295,7 +291,7 @@ def listed(plugins: tuple[str, ...] = ()) -> dict[str, MethodEntry]:
             raise ConfigError(f"plugin {path} registers no method, expected @{DECORATOR} above a class")
         found += declared
     entries: dict[str, MethodEntry] = {}
-    for entry in _in_order(found):
+    for entry in sorted(found, key=lambda entry: entry.published):
         other = entries.setdefault(entry.name, entry)
         if other.file != entry.file:
             raise ConfigError(f"{other.file} and {entry.file} both declare a method called {entry.name}")

@@ -3,8 +3,9 @@
     OMP_NUM_THREADS=1 python -m scripts.pretrain_tiny rn     # about 11 minutes of one core
     OMP_NUM_THREADS=1 python -m scripts.pretrain_tiny vit    # about an hour of one core
 
-It is shipped by copying the two files to `mocoop/tiny/`. The pairs come from `mocoop/shapes/captions.py`; the
-combinations held out there are only used at the end, to measure zero-shot accuracy on pictures that belong to no set.
+It is shipped by copying the two files to `mocoop/tiny/`. Pictures show only the combinations of
+`mocoop.shapes.vocabulary.PRETRAINING`, in every style but painting, through a neutral camera. Those held out are only
+used at the end, to measure zero-shot accuracy on pictures that belong to no set.
 """
 
 import argparse
@@ -20,10 +21,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mocoop import tiny as store
-from mocoop.clip.openai import CLIP, EOT_TOKEN, SOT_TOKEN, tokenizer
-from mocoop.shapes.captions import draw_pairs, every_caption
-from mocoop.shapes.sets import DATA_VERSION
-from mocoop.tiny.zeroshot import normalised, zeroshot_report
+from mocoop.clip.backbone import Preprocessing
+from mocoop.clip.openai import CLIP, EOT_TOKEN, SOT_TOKEN, clip, tokenizer
+from mocoop.shapes.render import render
+from mocoop.shapes.sets import DATA_VERSION, SOURCES, STYLE_MIX, ShapesSet
+from mocoop.shapes.vocabulary import COLOURS, PRETRAINING, SHAPES, STYLES, TEMPLATES, TEXTURES
 from mocoop.training.run_state import set_random_seed
 
 log = logging.getLogger("pretrain_tiny")
@@ -34,6 +36,9 @@ ARCHITECTURES = {
     "rn": TEXT | {"vision_layers": [1, 1, 1, 1], "vision_width": 16, "vision_patch_size": None},
     "vit": TEXT | {"vision_layers": 4, "vision_width": 128, "vision_patch_size": 8},
 }
+IMAGES = Preprocessing((64, 64))
+TEMPLATE = "a photo of a {}."
+REPORT_SEED = 20_000  # no Shapes set is drawn from it
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,58 @@ class Recipe:
 
 
 RECIPES = {"rn": Recipe(steps=1164), "vit": Recipe(steps=5000, batch=128, lr=1e-3, warmup=200)}
+
+
+# --- picture-caption pairs --------------------------------------------------------------------------------------
+
+PRETRAINING_STYLES = tuple(style for style in STYLES if style != "painting")
+STYLE_SHARES = np.array([0.28 if style == "photo" else 0.08 for style in PRETRAINING_STYLES])  # adds up to 1
+
+NEUTRAL_TEMPLATES = (
+    "a {}.", "the {}.", "an image of a {}.", "this is a {}.", "a {} before a wall.", "there is one {} in this image.",
+)  # fmt: skip
+NAMES_STYLE = 0.6
+DROPS_WORD = 0.08
+GENERIC_SHAPES = ("object", "shape", "thing")
+
+
+def _pick(options: tuple[str, ...], number: float) -> str:
+    return options[int(number * len(options))]
+
+
+def caption(colour: int, texture: int, shape: int, style: str, rng: np.random.Generator) -> str:
+    """Say what is seen: the style in 6 of 10 captions, now and then without colour, texture or the shape's name."""
+    template, which, drop_colour, drop_texture, drop_shape, generic = rng.random(6)
+    templates = TEMPLATES[style] if template < NAMES_STYLE else NEUTRAL_TEMPLATES
+    words = [
+        "" if drop_colour < DROPS_WORD else COLOURS[colour],
+        "" if drop_texture < DROPS_WORD else TEXTURES[texture],
+        _pick(GENERIC_SHAPES, generic) if drop_shape < DROPS_WORD / 2 else SHAPES[shape],
+    ]
+    return _pick(templates, which).format(" ".join(filter(None, words)))
+
+
+def draw_pairs(count: int, rng: np.random.Generator) -> tuple[np.ndarray, list[str]]:
+    """Random pre-training pairs: pictures (count, 64, 64, 3) uint8 and their captions."""
+    combinations = np.array(PRETRAINING)[rng.integers(len(PRETRAINING), size=count)]
+    styles = rng.choice(len(PRETRAINING_STYLES), size=count, p=STYLE_SHARES)
+    captions = [
+        caption(colour, texture, shape, PRETRAINING_STYLES[style], rng)
+        for (colour, texture, shape), style in zip(combinations, styles, strict=True)
+    ]
+    codes = np.array([STYLES.index(style) for style in PRETRAINING_STYLES])[styles]
+    colours, textures, shapes = combinations.T
+    return render(colours, textures, shapes, codes, rng), captions
+
+
+def every_caption() -> list[str]:
+    """Captions in which each word that pre-training can use occurs."""
+    templates = [t for style in PRETRAINING_STYLES for t in TEMPLATES[style]] + list(NEUTRAL_TEMPLATES)
+    words = [*COLOURS, *TEXTURES, *SHAPES, *GENERIC_SHAPES]
+    return [template.format(word) for template in templates for word in words]
+
+
+# --- training ---------------------------------------------------------------------------------------------------
 
 
 class Vocabulary:
@@ -111,6 +168,59 @@ def train(model: CLIP, vocabulary: Vocabulary, recipe: Recipe) -> None:
         model.logit_scale.data.clamp_(max=math.log(100))
         if step % 50 == 0 or step == recipe.steps - 1:
             log.info("step %d/%d loss %.3f scale %.1f", step, recipe.steps, loss.item(), model.logit_scale.exp().item())
+
+
+# --- zero-shot accuracy, for the sidecar ------------------------------------------------------------------------
+
+
+def normalised(pictures: np.ndarray) -> Tensor:
+    """(N, H, W, 3) uint8 to (N, 3, H, W) float32, with the mean and deviation of CLIP's pixels."""
+    mean, std = (torch.tensor(values) * 255 for values in (IMAGES.mean, IMAGES.std))
+    return ((torch.from_numpy(pictures) - mean) / std).permute(0, 3, 1, 2)
+
+
+@torch.inference_mode()
+def text_features(model: CLIP, names: list[str]) -> Tensor:
+    """Normalised features (C, D) of "a photo of a {name}."."""
+    tokens = clip.tokenize([TEMPLATE.format(name) for name in names])
+    return F.normalize(model.encode_text(tokens), dim=-1)
+
+
+@torch.inference_mode()
+def image_features(model: CLIP, pictures: np.ndarray, batch: int = 256) -> Tensor:
+    """Normalised features (N, D) of pictures (N, 64, 64, 3) uint8."""
+    parts = [pictures[i : i + batch] for i in range(0, len(pictures), batch)]
+    return torch.cat([F.normalize(model.encode_image(normalised(part)), dim=-1) for part in parts])
+
+
+def base_new_h(model: CLIP, shapes_set: ShapesSet, mix: dict[str, float], tint: str | None, per_class: int) -> dict:
+    """Accuracy in percent on a set's base classes and on its new ones, each among themselves, and the harmonic mean."""
+    rng = np.random.default_rng(REPORT_SEED)
+    half = len(shapes_set.classes) // 2
+    labels = np.repeat(np.arange(half), per_class)
+    accuracy = []
+    for part in (slice(half), slice(half, None)):
+        codes = rng.choice([STYLES.index(style) for style in mix], size=len(labels), p=list(mix.values()))
+        colours, textures, shapes = np.array(shapes_set.classes[part])[labels].T
+        pictures = render(colours, textures, shapes, codes, rng, tint)
+        scores = image_features(model, pictures) @ text_features(model, shapes_set.classnames[part]).t()
+        accuracy.append(100 * (scores.argmax(1).numpy() == labels).mean())
+    base, new = accuracy
+    figures = {"base": base, "new": new, "H": 2 * base * new / max(base + new, 1e-9)}
+    return {name: round(float(value), 1) for name, value in figures.items()}
+
+
+def zeroshot_report(model: CLIP) -> dict:
+    """Figures of each set in its mix of styles, by a neutral and by its own camera, and of each style on its own.
+
+    The styles are those of ShapesBoth's classes by a neutral camera.
+    """
+    report = {}
+    for source in SOURCES:
+        cameras = {"neutral": None, source.tint: source.tint}
+        report[source.name] = {k: base_new_h(model, source, STYLE_MIX, tint, 40) for k, tint in cameras.items()}
+    report["styles"] = {style: base_new_h(model, SOURCES[-1], {style: 1.0}, None, 5) for style in STYLES}
+    return report
 
 
 def pretrain(name: str, recipe: Recipe, folder: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 
 import datasets  # noqa: F401 (registers the datasets)
 import trainers  # noqa: F401 (registers the trainers)
+from mocoop.backbone import keep_loaded
 from tests import counts
 
 HERE = Path(__file__).parent
@@ -57,6 +58,7 @@ LONG = (  # tests that train in themselves, start processes, wait, or try many i
     "training/test_ranks.py",
 )
 torch.set_num_threads(1)
+keep_loaded()  # as a worker of `mocoop run` does: a run of a test starts from a copy of the CLIP that was loaded last
 # Started in the background a shell's child ignores Ctrl-C, and so would all that the tests start to interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

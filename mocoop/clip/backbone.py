@@ -79,6 +79,7 @@ class Backbone(nn.Module):
 
     Attributes:
         sha256: of its weights, which it is known by (`mocoop.clip.identity`); None for one that no file was read for.
+        notes: lines for the log of each run that loads it.
         model: the module whose weights have their makers' names; OpenAI's is it itself.
         text_prefix: of the text tower's names among these.
         tokenizer: how it reads texts.
@@ -98,6 +99,7 @@ class Backbone(nn.Module):
     """
 
     sha256: str | None = None
+    notes: tuple[str, ...] = ()
     model: nn.Module
     text_prefix: str = ""
     tokenizer: Tokenizer

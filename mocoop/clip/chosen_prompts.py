@@ -10,17 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from mocoop.clip.packing import (
-    EOT,
-    Packed,
-    Plan,
-    along,
-    attention_of,
-    causal_mask,
-    last_attention,
-    moved,
-    starts_of,
-)
+from mocoop.clip.packing import EOT, Packed, Plan, along, attention_of, causal_mask, last_attention, moved, starts_of
 from mocoop.clip.prompts import PromptLayout
 
 

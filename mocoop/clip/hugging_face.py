@@ -39,6 +39,10 @@ _DEFAULTS: dict[str, dict[str, dict]] = {
         "vision": {"image_size": 224, "patch_size": 16},
     },
 }
+_TEXT_SIZES = (  # transformers' key, open_clip's, and its default
+    ("hidden_size", "width", 512), ("num_hidden_layers", "layers", 12), ("num_attention_heads", "heads", 8),
+    ("vocab_size", "vocab_size", 49408), ("max_position_embeddings", "context_length", 77),
+)  # fmt: skip
 _RENAMED = {  # in both towers of CLIP, and in SigLIP's text tower
     r"encoder\.layers\.": "transformer.resblocks.",
     r"self_attn\.": "attn.",
@@ -232,23 +236,14 @@ def open_clip_model(model: Described) -> str:
     text, vision = model.tower("text"), model.tower("vision")
     for name in open_clip.list_models():
         config = open_clip.get_model_config(name)
-        if _text_sizes(config["text_cfg"]) == _wanted(text) and _is_tower(config, vision, model):
+        alike = (config["text_cfg"].get(own, default) == text[key] for key, own, default in _TEXT_SIZES)
+        if all(alike) and _is_tower(config, vision, model):
             return name
     sizes = f"image size {vision['image_size']}, patches of {vision['patch_size']}, widths {vision['hidden_size']} and "
     raise CheckpointError(
         f"{model.path} is a {model.config['model_type']} of {sizes}{text['hidden_size']}, {text['vocab_size']} tokens: "
         "open_clip has no such model"
     )
-
-
-def _text_sizes(config: dict) -> tuple:
-    keys = ("width", "layers", "heads", "vocab_size", "context_length")
-    return tuple(config.get(key, default) for key, default in zip(keys, (512, 12, 8, 49408, 77)))
-
-
-def _wanted(text: dict) -> tuple:
-    keys = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "max_position_embeddings")
-    return tuple(text[key] for key in keys)
 
 
 def _is_tower(config: dict, wanted: dict, model: Described) -> bool:

@@ -75,25 +75,29 @@ def _shared(encode: Callable[[Tensor, TowerParts], Tensor], image: Tensor, parts
 def fast_states(visual: VisionTransformer, image: Tensor, parts: TowerParts, read: tuple[int, ...]) -> Tensor:
     """Last states (B, R, W), in the last layer of the rows that are read alone."""
     x = embed(visual, image, parts)
+    seen = seen_rows(x, parts)
     *blocks, last = [Block(module, i, parts) for i, module in enumerate(visual.transformer.resblocks)]
     for block in blocks:
         x = before_block(x, block.index, parts)
         normed = block.ln_1(x)
         q, k, v = (block.by_head(t) for t in block.queries_keys_values(normed).chunk(3, -1))
-        x = block.finish(x, attend(q, k, v), normed)
+        x = block.finish(x, attend(q, k, v, seen), normed)
     x = before_block(x, last.index, parts)
     normed = last.ln_1(x)
     own = rows_at(normed, read)
     k, v = (last.by_head(t) for t in last.keys_values(normed).chunk(2, -1))
-    mixed = attend(last.by_head(last.queries(own)), k, v)
+    of_read = None if seen is None or read == CLASS_TOKEN else rows_at(seen[None], read)[0]
+    mixed = attend(last.by_head(last.queries(own)), k, v, of_read)
     return with_weights(visual.ln_post, "ln_post.", parts.weights)(last.finish(rows_at(x, read), mixed, own))
 
 
 def plain_states(visual: VisionTransformer, image: Tensor, parts: TowerParts, read: tuple[int, ...]) -> Tensor:
     """Last states (B, R, W) by CLIP's own modules over all positions; the reference."""
     x = embed(visual, image, parts)
+    seen = seen_rows(x, parts)
+    mask = None if seen is None else torch.zeros_like(seen, dtype=x.dtype).masked_fill(~seen, float("-inf"))
     for i, module in enumerate(visual.transformer.resblocks):
-        x = Block(module, i, parts).plain(before_block(x, i, parts), mask=None)
+        x = Block(module, i, parts).plain(before_block(x, i, parts), mask)
     return with_weights(visual.ln_post, "ln_post.", parts.weights)(rows_at(x, read))
 
 
@@ -115,6 +119,16 @@ def embed(visual: VisionTransformer, image: Tensor, parts: TowerParts) -> Tensor
     if parts.tokens is not None:
         x = torch.cat([x, parts.tokens.to(x.dtype).expand(x.shape[0], -1, -1)], dim=1)
     return with_weights(visual.ln_pre, "ln_pre.", parts.weights)(x)
+
+
+def seen_rows(x: Tensor, parts: TowerParts) -> Tensor | None:
+    """Which rows each row of x (B, L, W), the first block's input, attends to in every block (L, L); None: to all."""
+    if not parts.hidden or parts.tokens is None:
+        return None
+    behind = x.shape[1] - len(parts.tokens)
+    seen = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device)
+    seen[1:behind, behind : behind + parts.hidden] = False
+    return seen
 
 
 def before_block(x: Tensor, index: int, parts: TowerParts) -> Tensor:

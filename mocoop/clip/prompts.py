@@ -93,7 +93,8 @@ class PromptLayout(nn.Module):
             tokens[c, : len(row)] = torch.tensor(row_tokens)
             ctx_index[c, : len(row)] = torch.tensor(row_ctx)
         self._set(Places(tokens, ctx_index, torch.tensor([len(row) for row in rows])))
-        self.prefix_length = _shared_prefix(self.host)
+        same = (tokens == tokens[0]).all(0) & (ctx_index == ctx_index[0]).all(0)  # (L,)
+        self.prefix_length = min(int(same.long().cumprod(0).sum()), self.shortest - 1)
 
     def _set(self, host: Places) -> None:
         self.host = host
@@ -171,13 +172,6 @@ def _check_lengths(
                 f'{"class name" if names else "text"} "{one_line(text, 80)}" makes a prompt of {len(row)} tokens, '
                 f"expected at most {most}: shorten it or what stands around it"
             )
-
-
-def _shared_prefix(host: Places) -> int:
-    tokens, ctx_index = host.tokens, host.ctx_index
-    same = (tokens == tokens[0]).all(0) & (ctx_index == ctx_index[0]).all(0)  # (L,)
-    leading = int(same.long().cumprod(0).sum())
-    return min(leading, int(host.lengths.min()) - 1)
 
 
 def hard_prompts(texts: Sequence[str], tokenizer: Tokenizer = TOKENIZER) -> PromptLayout:

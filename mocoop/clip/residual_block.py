@@ -94,10 +94,14 @@ class Block:
         return x + self.ls_2(self.module.mlp(self.ln_2(x))) + added
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attention without a mask: q (B, Q, H, w) over k, v (B, N, H, w), to (B, Q, H * w)."""
+def attend(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None, is_causal: bool = False) -> Tensor:
+    """Attention of q (B, Q, H, w) over k, v (B, N, H, w), to (B, Q, H * w).
+
+    Args:
+        seen: (Q, N) or (B, 1, Q, N), which positions each query attends to; None: all, or those up to its own.
+    """
     q, k, v = (part.transpose(1, 2) for part in (q, k, v))
-    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+    return F.scaled_dot_product_attention(q, k, v, seen, is_causal=is_causal).transpose(1, 2).flatten(2)
 
 
 def quick_gelu(x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -88,10 +88,15 @@ def encode_prompts(
 
 
 def encode_images(encode: Callable[..., Tensor], image: Tensor, parts: TowerParts) -> Tensor:
-    """Features (B, D) of a whole batch by `encode(image, parts)`, each rank's of its own images."""
+    """Features (B, D) of a whole batch by `encode(image, parts)`, each rank's of its own images.
+
+    Of several views of each image, one after the other, as many features.
+    """
     _, parts = _with_summed_gradients([], parts)
+    images = cast(int, sharing.images)
+    views = len(image) // -(-images // world_size())
     with _own_random_numbers(parts):
-        return _Gathered.apply(encode(image, parts))[: sharing.images]
+        return _Gathered.apply(encode(image, parts))[: images * views]
 
 
 def encode_some(encode: Callable[[Tensor], Tensor], image: Tensor, places: Tensor) -> Tensor:

@@ -43,11 +43,7 @@ class TextEncoder:
         self.calls = 0
 
     def __call__(
-        self,
-        contexts: Contexts,
-        layouts: Layouts,
-        parts: TowerParts | None = None,
-        chosen: Tensor | None = None,
+        self, contexts: Contexts, layouts: Layouts, parts: TowerParts | None = None, chosen: Tensor | None = None
     ) -> Tensor:
         """Unnormalised text features (G, C, D).
 
@@ -68,11 +64,7 @@ class TextEncoder:
         return self._shared(encode, contexts, layouts, parts or NOTHING)
 
     def states(
-        self,
-        contexts: Contexts,
-        layouts: Layouts,
-        parts: TowerParts | None = None,
-        read: Sequence[int] = EOT,
+        self, contexts: Contexts, layouts: Layouts, parts: TowerParts | None = None, read: Sequence[int] = EOT
     ) -> Tensor:
         """Last states (G, C, R, W), after ln_final, of R positions of each prompt; arguments and errors as above.
 

@@ -64,6 +64,10 @@ class TowerParts:
         adapters: {block: module}, whose output for ln_1's output (..., W) is added to that of the block.
         lora: {block: low-rank update of queries, keys and values}.
         weights: {name of one of the tower's own parameters: what takes its place}.
+        hidden: how many rows behind an image's patches, the first of `tokens` and what replaces them, its patches do
+            not attend to; all other rows do.
+
+    Raises ValueError for more hidden rows than `tokens` has, or rows that are inserted or appended beside them.
     """
 
     tokens: Tensor | None = None
@@ -71,6 +75,13 @@ class TowerParts:
     adapters: Mapping[int, Callable[[Tensor], Tensor]] = field(default_factory=dict)
     lora: Mapping[int, LoRA] = field(default_factory=dict)
     weights: Mapping[str, Tensor] = field(default_factory=dict)
+    hidden: int = 0
+
+    def __post_init__(self) -> None:
+        behind = self.tokens is not None and len(self.tokens) >= self.hidden
+        if self.hidden and not (behind and not any(rows.grows for rows in self.rows.values())):
+            expected = "as many behind these, and no rows that are added later"
+            raise ValueError(f"{self.hidden} rows are hidden from the patches, expected {expected}")
 
     @property
     def learns(self) -> bool:

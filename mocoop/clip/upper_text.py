@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from mocoop.clip.backbone import Backbone
 from mocoop.clip.prompts import PromptLayout
-from mocoop.clip.residual_block import Block, held
+from mocoop.clip.residual_block import Block, attend, held
 from mocoop.clip.tower_parts import NOTHING, TowerParts, with_weights
 
 
@@ -57,11 +57,11 @@ class UpperText:
             normed = block.ln_1(x)
             if index < blocks[-1][0]:
                 q, k, v = (block.by_head(t) for t in block.queries_keys_values(normed).chunk(3, -1))
-                x = block.finish(x, attend(q, k, v), normed)
+                x = block.finish(x, attend(q, k, v, is_causal=True), normed)
                 continue
             own = normed.gather(1, at_end)
             k, v = (block.by_head(t) for t in block.keys_values(normed).chunk(2, -1))
-            seen = torch.arange(x.shape[1], device=x.device) <= ends[:, None]  # (K, L)
+            seen = (torch.arange(x.shape[1], device=x.device) <= ends[:, None])[:, None, None]  # (K, 1, 1, L)
             x = block.finish(x.gather(1, at_end), attend(block.by_head(block.queries(own)), k, v, seen), own)
         x = x if self.fast else x.gather(1, at_end)
         x = with_weights(clip_model.ln_final, "ln_final.", parts.weights)(x[:, 0])
@@ -71,10 +71,3 @@ class UpperText:
 def causal(x: Tensor) -> Tensor:
     """The mask (L, L) of states (K, L, W)."""
     return torch.full((x.shape[1], x.shape[1]), float("-inf"), dtype=x.dtype, device=x.device).triu(1)
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None = None) -> Tensor:
-    """Causal attention of q (K, Q, H, w) to k, v (K, L, H, w), or to the positions `seen` (K, L): (K, Q, W)."""
-    q, k, v = (part.transpose(1, 2) for part in (q, k, v))
-    mask = None if seen is None else seen[:, None, None]
-    return F.scaled_dot_product_attention(q, k, v, mask, is_causal=seen is None).transpose(1, 2).flatten(2)

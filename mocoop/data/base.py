@@ -83,7 +83,11 @@ class BenchmarkDataset(DatasetBase):
         splits = subsample_classes(splits, classes)
         if classes != "all":
             print(f"SUBSAMPLE {classes.upper()} CLASSES!")
-        super().__init__(**self._engine_lists(splits))
+        test = self._data(splits.test)
+        if self.test_only:
+            return super().__init__(train_x=test, test=test)
+        val = test if splits.val is None else self._data(splits.val)
+        super().__init__(train_x=self._data(splits.train), val=val, test=test)
 
     @classmethod
     def open(cls, root: str, seed: int = 1, node: CfgNode | None = None) -> "BenchmarkDataset":
@@ -182,13 +186,6 @@ class BenchmarkDataset(DatasetBase):
         self.domains = list(type(self).domains) or sorted(set(domain_of.values()))
         index = {f"{self.image_dir}/{path}": self.domains.index(name) for path, name in domain_of.items()}
         return splits.mapped(lambda items: [i._replace(domain=index.get(i.impath, 0)) for i in items])
-
-    def _engine_lists(self, splits: Splits) -> dict[str, list[Datum]]:
-        test = self._data(splits.test)
-        if self.test_only:
-            return {"train_x": test, "test": test}
-        val = test if splits.val is None else self._data(splits.val)
-        return {"train_x": self._data(splits.train), "val": val, "test": test}
 
     def _check_links(self, items: list[Item]) -> None:
         """The folders of the layout may be links; what lies in them may lead out of them with FOLLOW_LINKS only."""

@@ -1,7 +1,7 @@
 """What is left to chance: few-shot subsets and splits, drawn as CoOp draws them in a fresh process of that seed."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mocoop.data.item import Item, Splits, by_label
 from mocoop.errors import DataError
@@ -56,20 +56,13 @@ def split_classes(classes: Sequence[Sequence[Item]], rng: random.Random) -> Spli
 
     The draw of CoOp's `DescribableTextures.read_and_split_data`.
     """
-    train: list[Item] = []
-    val: list[Item] = []
-    test: list[Item] = []
-    for members in classes:
-        members = list(members)
-        rng.shuffle(members)
-        n_train, n_val = round(len(members) * 0.5), round(len(members) * 0.2)
-        check_count(
-            min(n_train, n_val, len(members) - n_train - n_val), f"class {members[0].classname!r}", len(members)
-        )
-        train.extend(members[:n_train])
-        val.extend(members[n_train : n_train + n_val])
-        test.extend(members[n_train + n_val :])
-    return Splits(train, val, test)
+
+    def sizes(members: list[Item]) -> tuple[int, int]:
+        total, train, val = len(members), round(len(members) * 0.5), round(len(members) * 0.2)
+        check_count(min(train, val, total - train - val), f"class {members[0].classname!r}", total)
+        return train, val
+
+    return Splits(*_cut(classes, rng, sizes))
 
 
 def split_stratified(items: Sequence[Item], rng: random.Random) -> Splits:
@@ -78,28 +71,31 @@ def split_stratified(items: Sequence[Item], rng: random.Random) -> Splits:
     A class with three images or more has at least one in each split; the second image of a class of two is for testing,
     an only image for training.
     """
-    train: list[Item] = []
-    val: list[Item] = []
-    test: list[Item] = []
-    for members in by_label(items):
-        rng.shuffle(members)
-        n_test = _share(TEST_SHARE, len(members), at_least=2)
-        n_val = _share(VAL_SHARE, len(members), at_least=3)
-        test.extend(members[:n_test])
-        val.extend(members[n_test : n_test + n_val])
-        train.extend(members[n_test + n_val :])
+
+    def sizes(members: list[Item]) -> tuple[int, int]:
+        return _share(TEST_SHARE, len(members), at_least=2), _share(VAL_SHARE, len(members), at_least=3)
+
+    test, val, train = _cut(by_label(items), rng, sizes)
     return Splits(train, val, test)
 
 
 def split_off_val(items: Sequence[Item], rng: random.Random) -> tuple[list[Item], list[Item]]:
     """(train, val): of each class 20 % for validation, at least one where there are two or more."""
-    train, val = [], []
-    for members in by_label(items):
-        rng.shuffle(members)
-        n_val = _share(VAL_SHARE, len(members), at_least=2)
-        val.extend(members[:n_val])
-        train.extend(members[n_val:])
+    val, _, train = _cut(by_label(items), rng, lambda members: (_share(VAL_SHARE, len(members), at_least=2), 0))
     return train, val
+
+
+def _cut(
+    classes: Sequence[Sequence[Item]], rng: random.Random, sizes: Callable[[list[Item]], tuple[int, int]]
+) -> tuple[list[Item], list[Item], list[Item]]:
+    """The items of each class, shuffled, in three parts: as many as the two `sizes` say, and the rest."""
+    parts: tuple[list[Item], list[Item], list[Item]] = ([], [], [])
+    for members in map(list, classes):
+        rng.shuffle(members)
+        first, second = sizes(members)
+        for part, own in zip(parts, (members[:first], members[first : first + second], members[first + second :])):
+            part.extend(own)
+    return parts
 
 
 def _share(share: float, total: int, at_least: int) -> int:

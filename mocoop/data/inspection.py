@@ -168,17 +168,14 @@ def _recall(root: str) -> dict[str, tuple[list[int] | None, ImageFacts]]:
 
 
 def _is_sound(facts: ImageFacts) -> bool:
-    span, others = ({type(value) for value in part} for part in (facts[1:3], facts[3:]))
-    nothing, numbers = {type(None)}, [value for value in facts[1:] if value is not None]
-    return isinstance(facts.problem, str) and (
-        span == others == nothing
-        or (
-            span in (nothing, {float})
-            and others == {float}
-            and all(map(math.isfinite, numbers))
-            and (facts.white or 0) > 0
-        )
-    )
+    """Whether it has no number, or all of a deep image, whose lowest and highest may be missing together."""
+
+    def are_numbers(values: Sequence[object]) -> bool:
+        return all(isinstance(value, float) and math.isfinite(value) for value in values)
+
+    span, others = facts[1:3], facts[3:]
+    is_deep = are_numbers(others) and (facts.white or 0) > 0 and (span == (None, None) or are_numbers(span))
+    return isinstance(facts.problem, str) and (is_deep or span + others == (None,) * 5)
 
 
 def _remember(root: str, known: dict[str, tuple[list[int] | None, ImageFacts]]) -> None:

@@ -137,8 +137,4 @@ def subsample_classes(splits: Splits, subset: str) -> Splits:
     half = base_count(len(labels))
     kept = labels[:half] if subset == "base" else labels[half:]
     new_label = {label: index for index, label in enumerate(kept)}
-    return splits.mapped(lambda items: _relabel(items, new_label))
-
-
-def _relabel(items: Sequence[Item], new_label: dict[int, int]) -> list[Item]:
-    return [item._replace(label=new_label[item.label]) for item in items if item.label in new_label]
+    return splits.mapped(lambda items: [i._replace(label=new_label[i.label]) for i in items if i.label in new_label])

@@ -20,7 +20,7 @@ from mocoop.data.download import download, extract, find_problem
 from mocoop.data.sources import Source, SourceFile
 from mocoop.errors import DataError
 from mocoop.files import atomic_write
-from mocoop.images import AS_COOP, read_image
+from mocoop.images import read_image
 from mocoop.pixels import Reading
 
 log = logging.getLogger(__name__)
@@ -157,31 +157,24 @@ def check(dataset: BenchmarkDataset, published: dict, images: bool = False) -> l
     reports = []
     for name, items in parts.items():
         if items is not None:
-            there = {item.impath: os.path.exists(item.impath) for item in items}
-            missing = [path for path, found in there.items() if not found]
-            present = [path for path, found in there.items() if found]
-            unreadable = find_unreadable(present, name, dataset.reading) if images else None
+            present, missing = list[str](), list[str]()
+            for path in dict.fromkeys(item.impath for item in items):
+                (present if os.path.exists(path) else missing).append(path)
+            unreadable = _unreadable(present, name, dataset.reading) if images else None
             reports.append(SplitReport(name, published.get(name), len(items), missing, unreadable))
     return reports
 
 
-def find_unreadable(paths: Sequence[str], name: str, reading: Reading = AS_COOP) -> list[str]:
+def _unreadable(paths: Sequence[str], name: str, reading: Reading) -> list[str]:
     """One line for each image that cannot be decoded."""
+
+    def problem(path: str) -> str:
+        try:
+            read_image(path, reading)
+        except DataError as error:
+            return str(error)
+        return ""
+
     with ThreadPoolExecutor() as pool:
-        problems = list(
-            tqdm(
-                pool.map(lambda path: _problem(path, reading), paths),
-                total=len(paths),
-                desc=f"reading {name}",
-                disable=None,
-            )
-        )
-    return [problem for problem in problems if problem]
-
-
-def _problem(path: str, reading: Reading) -> str | None:
-    try:
-        read_image(path, reading)
-        return None
-    except DataError as error:
-        return str(error)
+        problems = pool.map(problem, paths)
+        return list(filter(None, tqdm(problems, total=len(paths), desc=f"reading {name}", disable=None)))

@@ -64,6 +64,7 @@ class PromptMethod(nn.Module):
 
     Attributes:
         settings: the method's own keys.
+        teaching_run: the finished run's method that was given; None where there is none, as in tests.
         rows, all_trained: (C,) the place of each class among `trained_classnames`, -1 for one that was not trained, and
             whether all were; of a method registered with `trained_classes`.
 
@@ -78,9 +79,11 @@ class PromptMethod(nn.Module):
     stages: tuple[float, ...] = ()  # shares of the training at which later stages start; the schedule starts anew there
     stage = 0
     views = 1  # of each training image; `loss` is given (B, V, 3, H, W) where there are several
+    plain_view = False  # whether one view more, the last, is the image as it is, resized
     one_class_batches = False  # whether the images of a training batch are of one class, where shots allow
     extra_vectors = 0  # of an image, behind its feature
     image_rows: tuple[int, ...] = ()  # in an image's sequence, that `features_of_rows` reads (ImageEncoder.states)
+    teaching_run: "PromptMethod | None"
     rows: Tensor
     all_trained: bool
 
@@ -99,7 +102,7 @@ class PromptMethod(nn.Module):
         teacher: "PromptMethod | None" = None,
     ):
         super().__init__()
-        self._teacher = (teacher,)  # no part of this module: nothing of it is saved, moved or trained
+        self.__dict__["teaching_run"] = teacher  # no part of this module: nothing of it is saved, moved or trained
         self.cfg, self.settings = cfg, self.entry.settings(cfg)
         self.classnames, self.all_classnames = list(classnames), all_classnames
         if self.entry.trained_classes:
@@ -124,11 +127,6 @@ class PromptMethod(nn.Module):
     def wants_all_images(cls, cfg: CfgNode) -> bool:
         """Whether training is given the images of all the dataset's classes, base and new, each with the label -1."""
         return False
-
-    @property
-    def teaching_run(self) -> "PromptMethod | None":
-        """The finished run's method that was given; None where there is none, as in tests."""
-        return self._teacher[0]
 
     @property
     def taught_names(self) -> list[str]:
@@ -188,8 +186,7 @@ class PromptMethod(nn.Module):
         features = self.of_encoded(encoded)
         if not self.extra_vectors:
             return features
-        of_rows = bool(self.image_rows)
-        extra = self.features_of_rows(states[:, 1:]) if of_rows else self.extra_image_features(image, features)
+        extra = self.features_of_rows(states[:, 1:]) if self.image_rows else self.extra_image_features(image, features)
         return torch.cat([features.unsqueeze(1), extra], dim=1)
 
     def of_encoded(self, encoded: Tensor) -> Tensor:

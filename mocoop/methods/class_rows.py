@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mocoop.errors import ConfigError
-
 if TYPE_CHECKING:
     from mocoop.methods.base import PromptMethod
 
@@ -25,12 +23,6 @@ def _numbered(names: Sequence[str]) -> Iterator[tuple[str, int]]:
     for name in names:
         count[name] += 1
         yield name, count[name]
-
-
-def check_trainable(method: "PromptMethod") -> None:
-    """Raises ConfigError if HEAD_CLASSES names other classes than those that are to be learned."""
-    if method.entry.trained_classes and method.trained_classnames != method.classnames:
-        raise ConfigError("HEAD_CLASSES names other classes than the dataset's, expected none for training")
 
 
 def taught_classes(method: "PromptMethod", choice: str) -> tuple[list[str], Tensor]:

@@ -26,6 +26,8 @@ class CoCoOp(PromptMethod):
     The meta-net is two linear layers with a ReLU, its hidden width a sixteenth of the feature's (paper, section 3.2).
     """
 
+    own_names = staticmethod(without_class_embeddings)
+
     def setup(self) -> None:
         self.ctx = start_context(self.settings, self.clip_model)
         features, width = self.clip_model.embed_dim, self.ctx.shape[1]
@@ -43,6 +45,3 @@ class CoCoOp(PromptMethod):
         text_features = self.text_encoder(contexts, [self.layout] * len(contexts))  # (B, C, D)
         scores = torch.einsum("bd,bcd->bc", image_features, F.normalize(text_features, dim=-1))
         return {"logits": self.logit_scale * scores + self.logit_bias}
-
-    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        return without_class_embeddings(state)

@@ -27,10 +27,22 @@ KEYS = (
 logger = logging.getLogger(__name__)
 
 
+def only_ctx(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state without what trainers save beside the context: embeddings of class names, and layers that none uses."""
+    return {name: value for name, value in state.items() if name == "ctx"}
+
+
+def without_class_embeddings(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state without the embeddings of the class names that trainers of CoOp's kind save beside what they learned."""
+    return {name: value for name, value in state.items() if name not in ("token_prefix", "token_suffix")}
+
+
 @register_method("CoOp", node="COOP", keys=KEYS, published="2021-09", title="context optimisation",
                  expert=True, dept_base=True)  # fmt: skip
 class CoOp(OnePrompt):
     """Learns `ctx`: (n, width), or (C, n, width) with class-specific contexts."""
+
+    own_names = staticmethod(without_class_embeddings)
 
     def setup(self) -> None:
         settings, classes = self.settings, [len(self.classnames)] if self.settings.CSC else []
@@ -40,9 +52,6 @@ class CoOp(OnePrompt):
         self.layout = coop_layout(
             self.classnames, length, settings.CLASS_TOKEN_POSITION, own, self.clip_model.tokenizer
         )
-
-    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        return without_class_embeddings(state)
 
     def bound_to_classes(self) -> str | None:
         return "a context for each trained class (TRAINER.COOP.CSC)" if self.class_rows else None
@@ -73,11 +82,7 @@ def log_context(ctx: Tensor, words: str) -> None:
 
 
 def coop_layout(
-    classnames: Sequence[str],
-    n_ctx: int,
-    position: str,
-    class_specific: bool = False,
-    tokenizer: Tokenizer = TOKENIZER,
+    classnames: Sequence[str], n_ctx: int, position: str, class_specific: bool = False, tokenizer: Tokenizer = TOKENIZER
 ) -> PromptLayout:
     """[SOT] [context] [class] [.] [EOT], the class name at the end, in the middle or at the front of the context."""
     prompts: list[list[str | Context]] = []
@@ -98,13 +103,3 @@ def renamed(state: dict[str, Tensor], names: Mapping[str, str]) -> dict[str, Ten
     if not any(name in state for name in names):
         return state
     return {ours: state[theirs] for theirs, ours in names.items() if theirs in state}
-
-
-def only_ctx(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A state without what trainers save beside the context: embeddings of class names, and layers that none uses."""
-    return {name: value for name, value in state.items() if name == "ctx"}
-
-
-def without_class_embeddings(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A state without the embeddings of the class names that trainers of CoOp's kind save beside what they learned."""
-    return {name: value for name, value in state.items() if name not in ("token_prefix", "token_suffix")}

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mocoop.clip.features import hard_features, sentence_features
+from mocoop.clip.features import sentence_features
 from mocoop.clip.prompts import readable
-from mocoop.clip.templates import ensemble_templates
+from mocoop.clip.templates import ensemble_templates, fill
 from mocoop.errors import ConfigError, quoted
 from mocoop.files import read_json
-from mocoop.methods.base import batch_accuracy
+from mocoop.methods.base import PromptMethod, batch_accuracy
 from mocoop.methods.keys import Key
 from mocoop.methods.kgcoop import anchor_distance
 from mocoop.methods.maple import KEYS as MAPLE_KEYS
@@ -20,10 +20,13 @@ from mocoop.methods.maple import MaPLe
 from mocoop.methods.on_features import at_least_fp32
 from mocoop.registry import register_method
 
+SENTENCES = Key(
+    "SENTENCES", "", "a JSON file, {class name: [sentences]}; empty: CLIP's selected templates and the dataset's"
+)
 KEYS = (
     *MAPLE_KEYS,
     Key("W", 1.0, "weight of the distances to CLIP's features (released: 0.1 to 8 by dataset)", at_least=0.0),
-    Key("SENTENCES", "", "a JSON file, {class name: [sentences]}; empty: CLIP's selected templates and the dataset's"),
+    SENTENCES,
 )
 IMAGE_SHARE, TEXT_SHARE = 0.1, 0.2  # of the adapters' outputs in the features
 
@@ -49,18 +52,7 @@ class CoPrompt(MaPLe):
 
     def sentences(self) -> Tensor:
         """CLIP's features (S, C, D) of S sentences for each class."""
-        return self.frozen("sentences", self._encode_sentences)
-
-    def _encode_sentences(self) -> Tensor:
-        path = self.settings.SENTENCES
-        if path:
-            return sentence_features(self.text_encoder, read_sentences(path, self.classnames))
-        templates = ensemble_templates(self.cfg.DATASET.NAME)
-        logger.warning(
-            "TRAINER.COPROMPT.SENTENCES is empty: CoPrompt is taught with %d templates, not with sentences for a class",
-            len(templates),
-        )
-        return hard_features(self.text_encoder, templates, self.classnames)
+        return self.frozen("sentences", lambda: sentence_features(self.text_encoder, cycled(sentences_for(self))))
 
     def loss(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Of images (B, 2, 3, H, W), the first view to learn from, the second for CLIP; (B, 3, H, W) are both."""
@@ -102,8 +94,28 @@ def adapted(features: Tensor, own: nn.Sequential, share: float) -> Tensor:
     return share * own(features) + (1 - share) * features
 
 
+def sentences_for(method: PromptMethod) -> list[list[str]]:
+    """Of each class, from the file that the method's SENTENCES names; without one, the templates filled, which is said.
+
+    Raises what `read_sentences` does.
+    """
+    if path := method.settings.SENTENCES:
+        return read_sentences(path, method.classnames)
+    templates, name = ensemble_templates(method.cfg.DATASET.NAME), method.entry.name
+    logger.warning(
+        "TRAINER.%s.SENTENCES is empty: %s is taught with %d templates, not with sentences for a class",
+        method.entry.node, name, len(templates),
+    )  # fmt: skip
+    return [[fill(template, one) for template in templates] for one in method.classnames]
+
+
+def cycled(sentences: list[list[str]]) -> list[list[str]]:
+    """Rows of one sentence for each class; a class that has fewer of them than others starts again."""
+    return [[each[i % len(each)] for each in sentences] for i in range(max(map(len, sentences)))]
+
+
 def read_sentences(path: str, classnames: list[str]) -> list[list[str]]:
-    """Rows of one sentence for each class; a class that has fewer of them than others starts again.
+    """Of each class.
 
     Raises ConfigError for a class without sentences, DataError for a file that cannot be read.
     """
@@ -113,5 +125,4 @@ def read_sentences(path: str, classnames: list[str]) -> list[list[str]]:
         each = found.get(name) if isinstance(found, dict) else None
         if not (isinstance(each, list) and each and all(isinstance(one, str) and one.strip() for one in each)):
             raise ConfigError(f"{path} has {quoted(each)} for the class {quoted(name)}, expected {expected}")
-    most = max(len(found[name]) for name in names)
-    return [[found[name][i % len(found[name])] for name in names] for i in range(most)]
+    return [found[name] for name in names]

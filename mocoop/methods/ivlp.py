@@ -45,13 +45,17 @@ class IVLP(OnePrompt):
     def setup(self) -> None:
         settings = self.settings
         check_depth(self, "PROMPT_DEPTH_TEXT", text_tower(self))
-        start_from_words(self, settings.N_CTX_TEXT)
+        self.start_prompt()
         self.text_prompts = deep_rows(settings.PROMPT_DEPTH_TEXT - 1, *self.ctx.shape)
         self.visual_prompts = nn.ParameterList()
         if settings.PROMPT_DEPTH_VISION and settings.N_CTX_VISION:
             tower, width = image_tower(self)
             check_depth(self, "PROMPT_DEPTH_VISION", tower)
             self.visual_prompts = deep_rows(settings.PROMPT_DEPTH_VISION, settings.N_CTX_VISION, width)
+
+    def start_prompt(self) -> None:
+        """Make `ctx` and `layout`."""
+        start_from_words(self, self.settings.N_CTX_TEXT)
 
     def text_parts(self) -> TowerParts:
         return TowerParts(rows=before_blocks(self.text_prompts))

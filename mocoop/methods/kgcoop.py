@@ -30,6 +30,8 @@ class KgCoOp(OnePrompt):
     """Learns `ctx` (n, width)."""
 
     anchors_of = "KgCoOp"  # the method whose authors' templates these are
+    own_names = staticmethod(only_ctx)
+    knowledge = property(lambda self: ["template of the dataset"])
 
     def setup(self) -> None:
         self.ctx = start_context(self.settings, self.clip_model)
@@ -44,10 +46,3 @@ class KgCoOp(OnePrompt):
         logits = self.logit_scale * image_features @ text_features.t()
         ce, kg = F.cross_entropy(logits, label), anchor_distance(text_features, self.anchors())
         return {"loss": ce + self.settings.W * kg, "loss_ce": ce, "loss_kg": kg, "acc": batch_accuracy(logits, label)}
-
-    @property
-    def knowledge(self) -> list[str]:
-        return ["template of the dataset"]
-
-    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        return only_ctx(state)

@@ -2,16 +2,18 @@
 
 import logging
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.on_features import ClassifierMethod, FewShotFeatures, at_least_fp32
 from mocoop.registry import register_method
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 KEYS = (
     Key("C", 0.316, "inverse weight of the penalty where none is chosen (CLIP's authors: 0.316)", at_least=1e-9),
@@ -72,8 +74,11 @@ class LinearProbe(ClassifierMethod):
         return ["validation images"] if self.settings.SEARCH_STEPS else []
 
 
-def fitted(c: float, features: np.ndarray, label: np.ndarray) -> LogisticRegression:
+def fitted(c: float, features: np.ndarray, label: np.ndarray) -> "LogisticRegression":
     """Logistic regression on features (N, D) of N labels, ended after a thousand iterations as released."""
+    from sklearn.exceptions import ConvergenceWarning  # slow to import, and needed here alone
+    from sklearn.linear_model import LogisticRegression
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return LogisticRegression(C=c, max_iter=MAX_ITERATIONS).fit(features, label)
@@ -81,7 +86,7 @@ def fitted(c: float, features: np.ndarray, label: np.ndarray) -> LogisticRegress
 
 def searched(
     steps: int, features: np.ndarray, label: np.ndarray, val_features: np.ndarray, val_label: np.ndarray
-) -> LogisticRegression:
+) -> "LogisticRegression":
     """The model that the release's search ends with: the best decade of C, then halving between a tenth and ten of it.
 
     Each step fits both ends, takes the better one on the validation images, the left one of equals, and halves, on the

@@ -54,7 +54,8 @@ class LPPlusPlus(ClassifierMethod):
         image, text = F.normalize(at_least_fp32(views[0]), dim=-1), self.encode_classes()
         similarity = image @ text.t()  # (M, C)
         probe, alpha = start(image, similarity, label)
-        optimizer = torch.optim.SGD(probe.parameters(), 4 * len(image) / largest_eigenvalue(image), momentum=MOMENTUM)
+        largest = torch.linalg.eigvalsh(image.t() @ image)[-1].item()  # eigenvalue of the features' second moments
+        optimizer = torch.optim.SGD(probe.parameters(), 4 * len(image) / largest, momentum=MOMENTUM)
         alpha_rate = len(image) / (4 * similarity.square().sum(0).max())
         right, best = self._validation(features, text), -1.0
         for step in range(1, self.settings.ITERATIONS + 1):
@@ -92,8 +93,3 @@ def start(image: Tensor, similarity: Tensor, label: Tensor) -> tuple[nn.Linear, 
     probe.weight.data = one_hot.t() @ image
     own_class = (one_hot * similarity).sum(0) / one_hot.sum(0)
     return probe, torch.full_like(own_class, ALPHA * own_class.mean().item()).requires_grad_()
-
-
-def largest_eigenvalue(image: Tensor) -> float:
-    """Of the features' (M, D) second moments."""
-    return torch.linalg.eigvalsh(image.t() @ image)[-1].item()

@@ -39,14 +39,6 @@ def expert_problems(cfg: CfgNode) -> list[str]:
     return get_method(method).problems(cfg) + group_problems(cfg, "MIXTURE")
 
 
-def with_words(cfg: CfgNode, method: str, words: str) -> CfgNode:
-    """The config with some words as the CTX_INIT of a method."""
-    cfg = cfg.clone()
-    cfg.defrost()
-    get_method(method).settings(cfg).CTX_INIT = words
-    return cfg
-
-
 @register_method("Mixture", node="MIXTURE", keys=KEYS, published="2026-11", title="mixture of any prompt method",
                  problems=expert_problems)  # fmt: skip
 class Mixture(RoutedMethod):
@@ -66,9 +58,11 @@ class Mixture(RoutedMethod):
 
     def _expert(self, name: str) -> PromptMethod:
         """An instance of METHOD that starts from a group. Raises ConfigError, with the expert's name."""
-        method, words = self.settings.METHOD, split_template(self.groups[name][0])[0]
+        method, cfg = get_method(self.settings.METHOD), self.cfg.clone()
+        cfg.defrost()
+        method.settings(cfg).CTX_INIT = split_template(self.groups[name][0])[0]
         try:
-            expert = get_method(method).build(with_words(self.cfg, method, words), self.classnames, self.clip_model)
+            expert = method.build(cfg, self.classnames, self.clip_model)
         except ConfigError as error:
             raise ConfigError(f"expert {quoted(name)} of {self.entry.name}: {error}") from error
         expert.text_encoder, expert.image_encoder = self.text_encoder, self.image_encoder

@@ -28,6 +28,9 @@ KEYS = (
 class ProGrad(OnePrompt):
     """Learns `ctx` (n, width)."""
 
+    own_names = staticmethod(only_ctx)
+    knowledge = property(lambda self: ["template of the dataset"])
+
     def setup(self) -> None:
         self.template = anchor_template("ProGrad", self.cfg.DATASET.NAME)
         words = split_template(self.template)[0] if self.settings.CTX_INIT else ""
@@ -53,13 +56,6 @@ class ProGrad(OnePrompt):
         own = torch.autograd.grad(parts["loss"], learned)
         for p, g, g_kl in zip(learned, own, general):
             p.grad = without_conflict(g, g_kl, self.settings.LAMBDA)
-
-    @property
-    def knowledge(self) -> list[str]:
-        return ["template of the dataset"]
-
-    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        return only_ctx(state)
 
 
 def padded_context(words: str, length: int, clip_model: Backbone) -> tuple[Tensor, str]:

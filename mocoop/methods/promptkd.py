@@ -15,7 +15,6 @@ from mocoop.methods.class_rows import rows_among, taught_classes
 from mocoop.methods.deep_prompts import beside_patches, check_depth, deep_rows, image_tower
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.on_features import at_least_fp32
-from mocoop.methods.teachers import TEACHER_KEYS, class_vectors, described
 from mocoop.methods.zeroshot import template_features
 from mocoop.registry import register_method
 
@@ -26,7 +25,11 @@ KEYS = (
     Key("TEMPERATURE", 1.0, "what both scores are divided by in training", at_least=1e-3),
     Key("N_CTX_VISION", 4, "rows beside an image's patches", at_least=1, at_most=1024, structural=True),
     Key("PROMPT_DEPTH_VISION", 9, "blocks with rows of their own, the first included", at_least=1, structural=True),
-    *TEACHER_KEYS,
+    Key("TEACHER", "", "folder of the finished run that teaches, on any CLIP; empty: zero-shot CLIP, the run's own"),
+    Key("TEACHER_SIZE", 0, "set by training: width of the features of the run that taught", at_least=0, at_most=16384,
+        structural=True),
+    Key("TAUGHT", (), "set by training: the classes whose features that run gave", structural=True),
+    Key("TAUGHT_BY", (), "set by training: what that run was, and knew", structural=True),
     *common_keys(prec="fp16"),
 )  # fmt: skip
 
@@ -116,3 +119,25 @@ class PromptKD(PromptMethod):
 
     def serves(self, trained: Sequence[str], wanted: Sequence[str]) -> bool:
         return super().serves(self.taught_names, wanted)
+
+
+@torch.no_grad()
+def class_vectors(teacher: PromptMethod) -> Tensor:
+    """What a teacher compares images with, (T, D), normalised: of several experts the mean.
+
+    Of one that makes them for each image: its CLIP's features of the dataset's template.
+    """
+    if teacher.entry.export == "conditional":
+        given = teacher.text_encoder, [single_template(teacher.cfg.DATASET.NAME)], teacher.classnames
+        found = template_features(*given)
+    else:
+        found = teacher.class_features()
+    mean = found.mean(0) if found.dim() == 3 else found
+    return F.normalize(at_least_fp32(mean), dim=-1)
+
+
+def described(teacher: PromptMethod) -> str:
+    """Which run it was, in words, for a record."""
+    cfg = teacher.cfg
+    data = f"{cfg.DATASET.NAME}, {cfg.DATASET.SUBSAMPLE_CLASSES} classes, {cfg.DATASET.NUM_SHOTS} shots"
+    return f"teacher: {teacher.entry.name} on {cfg.MODEL.BACKBONE.NAME} ({data})"

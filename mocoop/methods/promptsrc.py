@@ -56,9 +56,13 @@ class PromptSRC(IVLP):
         }
         return {"loss": sum(parts.values()), "acc": batch_accuracy(logits, label), **parts}
 
+    def share(self, epoch: int, epochs: int) -> float:
+        """Of an epoch, of 1 to `epochs`, in the average."""
+        return gaussian_share(epoch, epochs, self.settings.GPA_MEAN, self.settings.GPA_STD)
+
     def after_epoch(self, epoch: int, epochs: int) -> None:
         """Add the weights as they are now to the average; after the last epoch take it."""
-        share = gaussian_share(epoch, epochs, self.settings.GPA_MEAN, self.settings.GPA_STD)
+        share = self.share(epoch, epochs)
         state = {name: value.float() for name, value in self.learned_state().items()}
         self.average = {name: self.average.get(name, 0.0) + share * value for name, value in state.items()}
         if epoch == epochs:
@@ -70,7 +74,8 @@ class PromptSRC(IVLP):
     def load_extra_state(self, state: dict) -> None:
         average, own = state.get("average", {}), self.learned_state()
         if not isinstance(average, dict) or average and _shapes(average) != _shapes(own):
-            raise CheckpointError("the average of the weights does not fit PromptSRC: its names or shapes differ")
+            name = self.entry.name
+            raise CheckpointError(f"the average of the weights does not fit {name}: its names or shapes differ")
         self.average = dict(average)
 
 

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from mocoop.checkout import config_names, find_config
@@ -102,27 +101,6 @@ def _settings(file: Path) -> dict:
         return read_settings(file)
     except ConfigError:
         return {}
-
-
-@dataclass(frozen=True)
-class Configs:
-    """The configurations of one method in a request.
-
-    Attributes:
-        folder: where they lie, relative to the checkout or absolute.
-        shapes: the name of the one for the Shapes sets.
-        asked: the name that was asked for, for all datasets; empty if none was.
-    """
-
-    checkout: Path
-    folder: str
-    shapes: str
-    asked: str
-
-    def choose(self, method: str, protocol: str, dataset: str, shots: int) -> tuple[str, str]:
-        """Name and file of the one to train with. Raises ConfigError where there is none."""
-        names = (self.asked,) if self.asked else default_configs(method, protocol, dataset, shots, self.shapes)
-        return choose_config(self.checkout, self.folder, names, dataset)
 
 
 def last_epoch(checkout: Path, file: str, overrides: Sequence[str]) -> str | None:

@@ -21,8 +21,9 @@ from mocoop.protocol import ALIASES, CURVE, PROTOCOLS, TRANSFER, Phase, part_of
 from mocoop.protocols.configs import (
     COMPARED,
     FOLDER,
-    Configs,
+    choose_config,
     config_folder,
+    default_configs,
     last_epoch,
     setting,
     shapes_config,
@@ -254,8 +255,7 @@ def list_runs(request: Request, checkout: Path) -> list[Run]:
         method = methods.get(name, MethodEntry(name, file=checkout))
         if phase.has_new_classes and not method.new_classes:
             continue
-        configs = Configs(checkout, folders[name], shapes, request.cfg)
-        make = functools.partial(_make_run, request, configs, epoch_of, method)
+        make = functools.partial(_make_run, request, checkout, folders[name], shapes, epoch_of, method)
         runs |= dict.fromkeys(map(make, _places(request, method, phase)))
     if not runs and request.methods:
         names = ", ".join(request.methods)
@@ -270,17 +270,25 @@ def _places(request: Request, method: MethodEntry, phase: Phase) -> Iterator[Pla
 
 
 def _make_run(
-    request: Request, configs: Configs, epoch_of: Callable[[str, tuple], str | None], method: MethodEntry, place: Place
+    request: Request,
+    checkout: Path,
+    configs: str,
+    shapes: str,
+    epoch_of: Callable[[str, tuple], str | None],
+    method: MethodEntry,
+    place: Place,
 ) -> Run:
+    """configs: the folder of the method's configurations. shapes: the name of those for the Shapes sets."""
     phase, dataset, shots, seed = place
     trained = phase.model or phase if method.learns else phase
     source = request.source if trained.on_source else dataset  # what the model is, or was, trained on
-    cfg, file = configs.choose(method.name, trained.protocol, source, shots)
+    names = default_configs(method.name, trained.protocol, source, shots, shapes)
+    cfg, file = choose_config(checkout, configs, (request.cfg,) if request.cfg else names, source)
 
     def folder(phase: Phase, dataset: str) -> str:
         return f"{request.output}/{phase.folder}/{dataset}/shots_{shots}/{method.name}/{cfg}/seed{seed}"
 
-    root = data_root(request, configs.checkout, dataset)
+    root = data_root(request, checkout, dataset)
     argv = [*(["--root", root] if root else []), "--seed", str(seed), "--trainer", method.name]
     argv += [word for plugin in request.plugins for word in ("--plugin", plugin)]
     argv += ["--dataset-config-file", f"{DATASETS}/{dataset}.yaml", "--config-file", file]

@@ -12,6 +12,7 @@ from mocoop.errors import DataError
 from mocoop.files import atomic_write, write_file
 from mocoop.protocol import BASE_NEW, PROTOCOLS
 from mocoop.protocols.plan import Run
+from mocoop.protocols.status import output_of
 from mocoop.results.agreement import apart
 from mocoop.results.figures.by_protocol import drawings
 from mocoop.results.figures.routing import routing_figure
@@ -35,7 +36,7 @@ def finish(protocol: str, runs: list[Run], lacking: Collection[Run], checkout: P
     for problem in others:
         logger.warning("left out: %s", problem)
     frame, notes = join(frame, protocol)
-    seeds, output = sorted({run.seed for run in runs}), (checkout / runs[0].folder).parents[6]
+    seeds, output = sorted({run.seed for run in runs}), output_of(runs, checkout)
     folder, tables = output / protocol, protocol_tables(frame, protocol, seeds)
     tables[0].notes.extend(notes)
     print(write_tables(folder / "tables.md", tables, frame), end="")

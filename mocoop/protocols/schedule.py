@@ -1,20 +1,25 @@
-"""Which runs can start, in which order, what they take, and what has become of the others."""
+"""Which runs can start, in which order, what has become of the others, and what runs take by those that are done."""
 
 import bisect
-import contextlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from heapq import heappop, heappush
 from pathlib import Path
 from statistics import mean, median
 
-from mocoop.errors import DataError
+from mocoop.checkout import find_config
+from mocoop.errors import ConfigError, DataError
+from mocoop.protocols.configs import setting
 from mocoop.protocols.plan import Run
 from mocoop.results.record import FILE_NAME, glance, read_record
 
 CONTEXT_MB = 600.0  # that a process has on a GPU beside what torch counts
 FRAGMENTS = 1.1  # of what is in use, for what lies between
+SHOWN_WORKERS = (1, 2, 4, 8, 16, 32, 64, 128)
+SHOWN_PARTS = 6
+BACKBONE = "MODEL.BACKBONE.NAME"
 
 
 @dataclass
@@ -83,27 +88,97 @@ def wall_seconds(runs: list[Run], seconds: Callable[[Run], float], workers: int)
     return now
 
 
+def glanced_seconds(path: Path, run: Run) -> float | None:
+    """The seconds of a run by its record; None if it is not done."""
+    status, seconds = glance(path)
+    return seconds if status == "done" else None
+
+
 class Times:
     """The seconds of each run of a plan, by the records of runs that were done; a function of the run.
+
+    Args:
+        seconds_of: the seconds of a run by its record and by the run of the plan that it is like; None if it does not
+            count.
+        of_other_methods: whether these stand in for a method of which no run was done.
 
     Attributes:
         done: by the folders of the kinds of runs, which are those of the runs without the seed.
     """
 
-    def __init__(self, runs: list[Run], checkout: Path):
-        kinds = {_kind(run): run for run in runs}
-        measured = {kind: [_seconds(path) for path in (checkout / kind).glob(f"seed*/{FILE_NAME}")] for kind in kinds}
-        self.done = {kind: mean(filter(None, seconds)) for kind, seconds in measured.items() if any(seconds)}
+    def __init__(
+        self,
+        runs: list[Run],
+        checkout: Path,
+        seconds_of: Callable[[Path, Run], float | None] = glanced_seconds,
+        of_other_methods: bool = True,
+    ):
+        self.of_other_methods, self.done = of_other_methods, dict[str, float]()
         alike = defaultdict(list)
-        for kind, seconds in self.done.items():
-            for key in _alike(kinds[kind]):
-                alike[key].append(seconds)
+        for kind, run in {_kind(run): run for run in runs}.items():
+            if measured := list(filter(None, (seconds_of(path, run) for path in _records(checkout, kind)))):
+                self.done[kind] = mean(measured)
+                for key in self._alike_to(run):
+                    alike[key].append(self.done[kind])
         self._alike = {key: median(seconds) for key, seconds in alike.items()}
 
     def __call__(self, run: Run) -> float:
         """Of the run with other seeds, else of the method on other datasets, else of other methods; 0 if none is."""
-        guesses = (self._alike[key] for key in _alike(run) if key in self._alike)
+        guesses = (self._alike[key] for key in self._alike_to(run) if key in self._alike)
         return self.done.get(_kind(run)) or next(guesses, 0.0)
+
+    def _alike_to(self, run: Run) -> list[tuple[bool, str]]:
+        """What a run has in common with others that take about as long, the closest first."""
+        methods = (_method(run), "") if self.of_other_methods else (_method(run),)
+        return [(run.model is not None, method) for method in methods]
+
+
+def estimate(runs: list[Run], checkout: Path, workers: int) -> Iterator[str]:
+    """What the runs that are left take, in lines: together, and until the last one ends on so many workers.
+
+    It rests on finished runs of the same CLIP and method. What nothing is known of is not guessed: it is named, with
+    how to measure it. Raises ConfigError where no run has been done that could tell.
+    """
+    parts: Counter[str] = Counter()  # seconds of those that were done by part (mocoop.timings)
+
+    def measured(path: Path, run: Run) -> float | None:
+        record = _done(path)
+        if record is None or backbone(run, checkout) not in ("", record["backbone"]):
+            return None
+        parts.update(record.get("timings") or {})
+        return sum((record.get("timings") or record["seconds"]).values())
+
+    seconds = Times(runs, checkout, measured, of_other_methods=False)
+    left = [run for run in runs if not run.finished(checkout)]
+    if left and not any(map(seconds, left)):
+        clips = " or ".join(sorted({backbone(run, checkout) for run in left} - {""}))
+        done = f"none done yet with {clips}" if clips else "none done yet"
+        raise ConfigError(
+            f"{len(left)} runs to do, and {done} whose time could tell how long they take; do some "
+            "(--index I, or one seed of one dataset) and ask again"
+        )
+    same, unknown = sum(_kind(run) in seconds.done for run in left), [run for run in left if not seconds(run)]
+    alike = len(left) - same - len(unknown)
+    yield f"{len(runs)} runs, {len(left)} to do: {sum(map(seconds, left)) / 3600:.2f} hours of one worker"
+    yield f"{same} as long as the same run of another seed, {alike} as long as runs on other datasets"
+    if unknown:
+        methods = ", ".join(sorted(set(map(_method, unknown))))
+        yield f"not counted: {len(unknown)} of {methods}: nothing was measured yet; do one of each and ask again"
+    if whole := sum(parts.values()):
+        shares = (f"{part} {100 * of_part / whole:.0f} %" for part, of_part in parts.most_common(SHOWN_PARTS))
+        yield f"where the time of those that were done went: {', '.join(shares)}"
+    for number in sorted({*SHOWN_WORKERS, workers}):
+        if number == workers or number < 2 * len(left):
+            wall = timedelta(seconds=round(wall_seconds(left, seconds, number)))
+            yield f"{number:5} worker{'s' if number > 1 else ' '} {str(wall):>18}"
+
+
+def backbone(run: Run, checkout: Path) -> str:
+    """The name of the CLIP that a run is to use; empty where its configuration leaves it open."""
+    words = list(run.argv)
+    if BACKBONE in words:
+        return words[len(words) - words[::-1].index(BACKBONE)]
+    return setting(find_config(checkout, words[words.index("--config-file") + 1]), BACKBONE)
 
 
 class GpuMemory:
@@ -135,10 +210,9 @@ class GpuMemory:
         """Megabytes of the run with another seed, and of its process; 0 if none has been done."""
         kind = _kind(run)
         if kind not in self._peaks:
-            for path in (self.checkout / kind).glob(f"seed*/{FILE_NAME}"):
-                with contextlib.suppress(DataError):
-                    if measured := read_record(path).get("peak_memory_mb"):
-                        self._peaks[kind] = max(self._peaks.get(kind, 0.0), FRAGMENTS * measured + CONTEXT_MB)
+            found = (_done(path) for path in _records(self.checkout, kind))
+            if measured := [record["peak_memory_mb"] for record in found if record and record.get("peak_memory_mb")]:
+                self._peaks[kind] = FRAGMENTS * max(measured) + CONTEXT_MB
         return self._peaks.get(kind, 0.0)
 
 
@@ -146,13 +220,17 @@ def _kind(run: Run) -> str:
     return str(Path(run.folder).parent)
 
 
-def _alike(run: Run) -> Iterator[tuple[bool, str]]:
-    """What a run has in common with others that take about as long, the closest first."""
-    tests_a_model = run.model is not None
-    yield tests_a_model, Path(run.folder).parts[-3]
-    yield tests_a_model, ""
+def _method(run: Run) -> str:
+    return Path(run.folder).parts[-3]
 
 
-def _seconds(path: Path) -> float | None:
-    status, seconds = glance(path)
-    return seconds if status == "done" else None
+def _records(checkout: Path, kind: str) -> Iterator[Path]:
+    return (checkout / kind).glob(f"seed*/{FILE_NAME}")
+
+
+def _done(path: Path) -> dict | None:
+    try:
+        record = read_record(path)
+    except DataError:
+        return None
+    return record if record["status"] == "done" else None

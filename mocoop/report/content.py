@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -33,6 +33,11 @@ class ProtocolRuns:
     notes: list[str]
     seeds: list[int]
     what: str = ""
+
+    @property
+    def title(self) -> str:
+        title = PROTOCOLS[self.protocol].title
+        return f"{title}, {self.what}" if self.what else title
 
 
 @dataclass(frozen=True)
@@ -180,6 +185,11 @@ def figures_in(blocks: list[Block]) -> Iterator[FigureBlock]:
             yield from figures_in(block.blocks)
 
 
-def fold_all_but_first(titled: Iterable[tuple[str, Block]]) -> list[Block]:
+def folded_figures(about: str, drawn: Mapping[str, Callable[[], Figure]]) -> list[Block]:
+    """A `figure_block` for each title, of which all but the first are folded."""
+    return fold_all_but_first({title: figure_block(title, about, draw) for title, draw in drawn.items()})
+
+
+def fold_all_but_first(blocks: Mapping[str, Block]) -> list[Block]:
     """The first block in full, the others folded under their titles."""
-    return [block if place == 0 else Folded(title, [block]) for place, (title, block) in enumerate(titled)]
+    return [block if place == 0 else Folded(title, [block]) for place, (title, block) in enumerate(blocks.items())]

@@ -4,6 +4,7 @@ It begins with what other routers would reach with the same experts.
 """
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -11,17 +12,10 @@ from matplotlib.figure import Figure
 
 from mocoop.errors import DataError, MocoopError
 from mocoop.images import reading_of
-from mocoop.report.content import Block, FigureBlock, Runs, Section, TableBlock, Text, figure_block, fold_all_but_first
-from mocoop.results.figures.routing import (
-    PANELS,
-    contact_sheet,
-    contact_tiles,
-    expert_similarity_figure,
-    gate_entropy_figure,
-    routing_by_class_figure,
-    routing_by_dataset_figure,
-    routing_figure,
-)
+from mocoop.report import content
+from mocoop.report.content import Block, FigureBlock, Runs, Section, TableBlock, Text, figure_block
+from mocoop.results.figures import routing as figures
+from mocoop.results.figures.routing import PANELS
 from mocoop.results.record import FILE_NAME, ROUTERS, read_record
 from mocoop.results.render import Cell, Table
 from mocoop.results.routing import class_shares, gate_entropies, predictions_of, that_route, with_predictions
@@ -61,7 +55,7 @@ def _routers(runs: pd.DataFrame, seeds: int) -> Table:
 
 
 def _loads(runs: pd.DataFrame, seeds: int) -> list[Block]:
-    titled = []
+    blocks: dict[str, Block] = {}
     for dataset, part in runs.groupby("dataset", sort=False):
         phases = [(PHASE_NAMES.get(phase, phase), of_phase) for phase, of_phase in part.groupby("phase", sort=False)]
         names = part.iloc[0]["routing"]["groups"]
@@ -69,8 +63,8 @@ def _loads(runs: pd.DataFrame, seeds: int) -> list[Block]:
         rows = [[name, *(_cell([load[e] for load in found], seeds) for found in loads)] for e, name in enumerate(names)]
         title = f"Load of the experts: {dataset}"
         table = Table(title, ["Expert", *(name for name, _ in phases)], rows, [SPREADS["std"]])
-        titled.append((title, TableBlock(table, LOAD_ABOUT)))
-    return fold_all_but_first(titled)
+        blocks[title] = TableBlock(table, LOAD_ABOUT)
+    return content.fold_all_but_first(blocks)
 
 
 def _cell(values: list[float | None], seeds: int) -> Cell:
@@ -113,12 +107,10 @@ logger = logging.getLogger(__name__)
 
 def routing_section(runs: Runs, data_root: Path | None, similarity: bool) -> Section | None:
     """The routing of one method and configuration, in the first protocol where there is one; None without."""
-    for part in runs.protocols:
-        routed = that_route(part.main)
-        if len(routed):
-            break
-    else:
+    part = next((part for part in runs.protocols if len(that_route(part.main))), None)
+    if part is None:
         return None
+    routed = that_route(part.main)
     method, cfg, shots = routed[["method", "cfg", "shots"]].drop_duplicates().sort_values("shots").iloc[-1]
     chosen = routed[(routed["method"] == method) & (routed["cfg"] == cfg) & (routed["shots"] == shots)]
     blocks = [*router_blocks(chosen, part.seeds), *_shares(chosen), *_per_image(with_predictions(chosen), data_root)]
@@ -130,9 +122,11 @@ def routing_section(runs: Runs, data_root: Path | None, similarity: bool) -> Sec
 def _shares(runs: pd.DataFrame) -> list[Block]:
     blocks: list[Block] = []
     if any(routing["chosen_by_domain"] for routing in runs["routing"]):
-        blocks.append(figure_block("Experts by style", STYLE_ABOUT, lambda: routing_figure(runs)))
+        blocks.append(figure_block("Experts by style", STYLE_ABOUT, lambda: figures.routing_figure(runs)))
     if runs["dataset"].nunique() > 1:
-        blocks.append(figure_block("Experts by dataset", DATASET_ABOUT, lambda: routing_by_dataset_figure(runs)))
+        blocks.append(
+            figure_block("Experts by dataset", DATASET_ABOUT, lambda: figures.routing_by_dataset_figure(runs))
+        )
     return blocks
 
 
@@ -140,59 +134,47 @@ def _per_image(runs: pd.DataFrame, data_root: Path | None) -> list[Block]:
     if runs.empty:
         return [Text("No run left its predictions, so routing cannot be shown image by image.")]
     phase = next(phase for phase in PANELS if (runs["phase"] == phase).any())
-    of_phase = runs[runs["phase"] == phase]
-    blocks = _by_class(of_phase, PANELS[phase])
+    by_dataset = list(runs[runs["phase"] == phase].groupby("dataset"))
+    drawn = {f"Experts by class: {dataset}, {PANELS[phase]}": partial(_by_class, part) for dataset, part in by_dataset}
+    blocks = content.folded_figures(CLASS_ABOUT, drawn)
     if runs.iloc[0]["routing"]["top_k"] > 1:
         blocks.append(figure_block("Gate entropy", ENTROPY_ABOUT, lambda: _entropy_figure(runs)))
-    return blocks + _sheets(of_phase, data_root)
+    sheets: dict[str, Block] = {}
+    missing = []
+    for dataset, part in by_dataset:
+        try:
+            sheet = _sheet(part.sort_values("seed").iloc[0], data_root)
+            sheets[sheet.title] = sheet
+        except MocoopError as error:
+            missing.append(f"{dataset}: {error}")
+    return [*blocks, *content.fold_all_but_first(sheets), *([Text(MISSING_SHEETS, missing)] if missing else [])]
 
 
-def _by_class(runs: pd.DataFrame, classes: str) -> list[Block]:
-    titled = []
-    for dataset, of_dataset in runs.groupby("dataset"):
-        title = f"Experts by class: {dataset}, {classes}"
-        titled.append((title, _of_classes(title, of_dataset)))
-    return fold_all_but_first(titled)
-
-
-def _of_classes(title: str, runs: pd.DataFrame) -> FigureBlock | Text:
-    return figure_block(title, CLASS_ABOUT, lambda: routing_by_class_figure(class_shares(runs)))
+def _by_class(runs: pd.DataFrame) -> Figure:
+    return figures.routing_by_class_figure(class_shares(runs))
 
 
 def _entropy_figure(runs: pd.DataFrame) -> Figure:
     entropies: dict = {}
-    for (dataset, phase), part in sorted(runs.groupby(["dataset", "phase"]), key=lambda item: _place(*item[0])):
+    order = list(PANELS)
+    for (dataset, phase), part in sorted(
+        runs.groupby(["dataset", "phase"]), key=lambda g: (g[0][0], order.index(g[0][1]))
+    ):
         values = {run.seed: gate_entropies(predictions_of(run)["gates"].tolist()) for run in part.itertuples()}
         entropies.setdefault(dataset, {})[PANELS[phase]] = values
-    return gate_entropy_figure(entropies, runs.iloc[0]["routing"]["top_k"])
-
-
-def _place(dataset: str, phase: str) -> tuple:
-    return dataset, list(PANELS).index(phase)
-
-
-def _sheets(runs: pd.DataFrame, data_root: Path | None) -> list[Block]:
-    """A contact sheet of one run of each dataset, and what could not be shown."""
-    titled, missing = [], []
-    for dataset, of_dataset in runs.groupby("dataset"):
-        try:
-            block = _sheet(of_dataset.sort_values("seed").iloc[0], data_root)
-            titled.append((block.title, block))
-        except MocoopError as error:
-            missing.append(f"{dataset}: {error}")
-    return fold_all_but_first(titled) + ([Text(MISSING_SHEETS, missing)] if missing else [])
+    return figures.gate_entropy_figure(entropies, runs.iloc[0]["routing"]["top_k"])
 
 
 def _sheet(run: pd.Series, data_root: Path | None) -> FigureBlock:
     config = read_record(Path(run.folder) / FILE_NAME)["config"]
     root = data_root or Path(config["DATASET"]["ROOT"])
-    tiles = contact_tiles(predictions_of(run), run.routing["groups"], root, reading=reading_of(config))
+    tiles = figures.contact_tiles(predictions_of(run), run.routing["groups"], root, reading=reading_of(config))
     shown = [tile for of_expert in tiles.values() for tile in of_expert]
     missing = sum(tile.picture is None for tile in shown)
     if missing == len(shown):
         raise DataError("none of its images was found")
     about = SHEET_ABOUT.format(seed=run.seed) + (f" {missing} of {len(shown)} were not found." if missing else "")
-    return FigureBlock(f"Images by expert: {run.dataset}", about, contact_sheet(tiles), "png")
+    return FigureBlock(f"Images by expert: {run.dataset}", about, figures.contact_sheet(tiles), "png")
 
 
 def _similarity(runs: pd.DataFrame) -> FigureBlock | Text:
@@ -207,4 +189,4 @@ def _similarity(runs: pd.DataFrame) -> FigureBlock | Text:
     if not tables:
         return Text(f"How alike the experts are is not shown: {reason}.")
     about = SIMILARITY_ABOUT + (f" Left out: {reason}." if problems else "")
-    return figure_block("Similarity of the experts", about, lambda: expert_similarity_figure(tables))
+    return figure_block("Similarity of the experts", about, lambda: figures.expert_similarity_figure(tables))

@@ -1,29 +1,21 @@
 """The sections of a report on results: tables and figures of each protocol, the training, how the runs were made."""
 
+import contextlib
 import json
 import math
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from mocoop.config import leaves
 from mocoop.errors import DataError, MocoopError
 from mocoop.protocol import BASE_NEW, PROTOCOLS, TRAINED, TRANSFER
-from mocoop.report.content import (
-    Block,
-    FigureBlock,
-    Folded,
-    Listing,
-    ProtocolRuns,
-    Runs,
-    Section,
-    TableBlock,
-    Text,
-    figure_block,
-    fold_all_but_first,
-)
+from mocoop.report import content
+from mocoop.report.content import Block, Folded, Listing, ProtocolRuns, Runs, Section, TableBlock
 from mocoop.results.compare import NOT_TOLD_APART, compare
 from mocoop.results.csv_files import HISTORY, read_history
 from mocoop.results.figures.by_protocol import drawings
@@ -65,21 +57,15 @@ def protocol_section(runs: ProtocolRuns) -> Section:
     tables[0].notes.extend(runs.notes)
     blocks: list[Block] = [TableBlock(table, about) for table in tables if (about := TABLES_ABOUT.get(table.title))]
     drawn = drawings(runs.protocol, runs.main, runs.seeds)
-    blocks[1:1] = [figure_block(drawing.title, drawing.about, drawing.draw) for drawing in drawn]
+    blocks[1:1] = [content.figure_block(drawing.title, drawing.about, drawing.draw) for drawing in drawn]
     if (needed := seeds_table(runs.main, runs.protocol, runs.seeds)) is not None:
         blocks.append(TableBlock(needed, SEEDS_ABOUT))
     blocks += _beside_published(runs)
     if len(runs.variants):
         table = tables_of_part(runs.variants, runs.protocol, runs.seeds)[0]
         blocks.append(TableBlock(Table(VARIANTS_TITLE, table.columns, table.rows, table.notes), VARIANTS_ABOUT))
-    title, about = _title(runs), PROTOCOLS[runs.protocol].about
     key = re.sub("[^a-z0-9]+", "-", f"{runs.protocol} {runs.what}".lower()).strip("-") if runs.what else runs.protocol
-    return Section(key, title, about, blocks)
-
-
-def _title(runs: ProtocolRuns) -> str:
-    title = PROTOCOLS[runs.protocol].title
-    return f"{title}, {runs.what}" if runs.what else title
+    return Section(key, runs.title, PROTOCOLS[runs.protocol].about, blocks)
 
 
 def _beside_published(runs: ProtocolRuns) -> list[Block]:
@@ -107,7 +93,7 @@ def headline(runs: ProtocolRuns) -> str:
     of = "of the average" if averaged else f"on {where}"
     numbers = [f"{name(entry)} {cell_text(Cell(row[mean], row[std]))}" for entry, row in ranked.iterrows()]
     end = f" {_verdict(runs, ranked, mean, std, where, name)}" if len(ranked) == 2 else ""
-    return f"{_title(runs)}: highest {what} {of}: {', then '.join(numbers)}.{end}"
+    return f"{runs.title}: highest {what} {of}: {', then '.join(numbers)}.{end}"
 
 
 def _verdict(
@@ -127,14 +113,10 @@ def _verdict(
         return f"The runs cannot be paired{', and they differ by less than their deviations' if near else ''}."
     if math.isnan(row.p):
         return "One seed does not tell whether that is chance."
-    points = [
-        cell_text(Cell(value, None, signed=True))
-        for value in (row.difference.mean, row.difference.low, row.difference.high)
-    ]
+    found = (row.difference.mean, row.difference.low, row.difference.high)
+    mean, low, high = (cell_text(Cell(value, None, signed=True)) for value in found)
     who = "The two are" if row.verdict == NOT_TOLD_APART else f"{name_a} is"
-    return (
-        f"{who} {row.verdict}: {points[0]} points, 95 % interval {points[1]} to {points[2]}, paired by image and seed."
-    )
+    return f"{who} {row.verdict}: {mean} points, 95 % interval {low} to {high}, paired by image and seed."
 
 
 TRAINING_ABOUT = (
@@ -151,31 +133,23 @@ def training_section(runs: Runs) -> Section | None:
     """The training of the main runs, of the most shots, of the first protocol that has histories; None without."""
     for part in runs.protocols:
         trained = part.main[part.main["phase"].isin(TRAINED) & part.main["folder"].notna()]
-        left = [(Path(folder) / HISTORY).is_file() for folder in trained["folder"]]
-        trained = trained[left]
+        trained = trained[[(Path(folder) / HISTORY).is_file() for folder in trained["folder"]]]
         if len(trained):
-            break
-    else:
-        return None
-    trained = trained[trained["shots"] == trained["shots"].max()]
-    titled = []
-    for dataset, of_dataset in trained.groupby("dataset"):
-        title = f"Training on {dataset}"
-        titled.append((title, _curves(title, of_dataset)))
-    return Section("training", "Training", TRAINING_ABOUT, fold_all_but_first(titled)) if titled else None
+            of_most_shots = trained[trained["shots"] == trained["shots"].max()]
+            drawn = {
+                f"Training on {dataset}": partial(_curves, part) for dataset, part in of_most_shots.groupby("dataset")
+            }
+            return Section("training", "Training", TRAINING_ABOUT, content.folded_figures(FIGURE_ABOUT, drawn))
+    return None
 
 
-def _curves(title: str, runs: pd.DataFrame) -> FigureBlock | Text:
-    return figure_block(title, FIGURE_ABOUT, lambda: training_figure(_histories(runs)))
-
-
-def _histories(runs: pd.DataFrame) -> dict:
+def _curves(runs: pd.DataFrame) -> Figure:
     curves = in_method_order(runs[["method", "cfg"]].itertuples(index=False, name=None))
     names = dict(zip(curves, curve_names(curves)))
     histories: dict = {name: {} for name in names.values()}
     for run in runs.itertuples():
         histories[names[run.method, run.cfg]][run.seed] = read_history(Path(run.folder) / HISTORY)
-    return histories
+    return training_figure(histories)
 
 
 SETTINGS_ABOUT = "The settings that the methods were run with, what they cost, and on what software."
@@ -197,20 +171,12 @@ def settings_section(runs: Runs) -> Section:
     """Tables of differences, cost and versions, and the whole config of each method, folded."""
     finished = runs.finished
     records = read_records(finished)
-    settings = {
-        name: [own_settings(records[folder]) for folder in part["folder"] if folder in records]
-        for name, part in _by_method(finished)
-    }
-    settings = {name: found for name, found in settings.items() if found}
-    blocks = [
-        TableBlock(table, about)
-        for table, about in [
-            (differences(settings), DIFFERS_ABOUT),
-            (_cost(finished), COST_ABOUT),
-            (_versions(list(records.values())), VERSIONS_ABOUT),
-        ]
-        if table.rows
-    ]
+    settings = {}
+    for name, part in _by_method(finished):
+        if found := [own_settings(records[folder]) for folder in part["folder"] if folder in records]:
+            settings[name] = found
+    tables = {DIFFERS_ABOUT: differences(settings), COST_ABOUT: _cost(finished), VERSIONS_ABOUT: _versions(records)}
+    blocks = [TableBlock(table, about) for about, table in tables.items() if table.rows]
     whole = [Folded(f"All settings of {name}", [Listing(as_lines(found[0]))]) for name, found in settings.items()]
     return Section("settings", "How the runs were made", SETTINGS_ABOUT, [*blocks, *whole])
 
@@ -219,10 +185,8 @@ def read_records(runs: pd.DataFrame) -> dict[str, dict]:
     """{folder: record}, of the runs that have one."""
     records = {}
     for folder in runs["folder"].dropna():
-        try:
+        with contextlib.suppress(MocoopError):  # a run that is known by its log only
             records[folder] = read_record(Path(folder) / FILE_NAME)
-        except MocoopError:
-            continue  # a run that is known by its log only
     return records
 
 
@@ -244,9 +208,8 @@ def differences(settings: dict[str, list[dict[str, str]]]) -> Table:
 
     A key that the runs of one have in different values counts too.
     """
-    keys = list(dict.fromkeys(key for found in settings.values() for one in found for key in one))
     rows = []
-    for key in keys:
+    for key in dict.fromkeys(key for found in settings.values() for one in found for key in one):
         values = [_values(found, key) for found in settings.values()]
         present = [value for value in values if value != ABSENT]
         if len(set(present)) > 1 or any(BAR in value for value in present):
@@ -275,8 +238,7 @@ def _cost(runs: pd.DataFrame) -> Table:
     rows = []
     for name, part in _by_method(runs):
         training = part.loc[part["phase"].isin(TRAINED), "train_seconds"]
-        numbers = [training, part["test_seconds"], part["peak_memory_mb"]]
-        rows.append([name, str(len(part)), *map(_spread, numbers)])
+        rows.append([name, str(len(part)), *map(_spread, (training, part["test_seconds"], part["peak_memory_mb"]))])
     return Table("Cost", ["Method", "Runs", "Training (s)", "Test (s)", "Memory (MB)"], rows)
 
 
@@ -287,13 +249,13 @@ def _spread(values: pd.Series) -> str:
     return f"{values.mean():.1f}" if len(values) < 2 else f"{values.mean():.1f} ± {values.std():.1f}"
 
 
-def _versions(records: list[dict]) -> Table:
+def _versions(records: dict[str, dict]) -> Table:
     found: dict[str, list[str]] = {}
-    for record in records:
+    for record in records.values():
         stated = {"engine": record["engine"], "backbone": record["backbone"], **record["versions"]}
         for name, version in stated.items():
             found.setdefault(name, []).append(str(version))
     rows = [[name, BAR.join(dict.fromkeys(versions))] for name, versions in found.items()]
-    days = sorted(record["finished"][:10] for record in records)
+    days = sorted(record["finished"][:10] for record in records.values())
     rows += [["finished", " to ".join(dict.fromkeys([days[0], days[-1]]))]] if days else []
     return Table("Versions", ["Software", "Version"], rows)

@@ -37,14 +37,6 @@ ROUTING_TERMS = {
 }
 
 
-def explained(protocols: list[str], routes: bool) -> dict[str, str]:
-    """Term and explanation, of those that a report of these protocols uses."""
-    terms = dict(ALWAYS)
-    for protocol in protocols:
-        terms |= PROTOCOLS[protocol].terms
-    return terms | (ROUTING_TERMS if routes else {})
-
-
 MARK = '<meta name="generator" content="mocoop report">'  # in the head of the template; tells ours from other files
 
 
@@ -57,20 +49,19 @@ def render(runs: Runs, sections: list[Section]) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {
-        "cell_text": cell_text,
-        "row_groups": row_groups,
-        "is_gap": is_gap,
-    }
-    environment.tests["cell"] = lambda item: isinstance(item, Cell)
-    protocols = [part.protocol for part in runs.protocols]
-    routes = len(that_route(runs.finished)) > 0
+    environment.filters |= {"cell_text": cell_text, "row_groups": row_groups}
+    environment.tests |= {"cell": lambda item: isinstance(item, Cell), "gap": lambda cell: math.isnan(cell.mean)}
+    terms = dict(ALWAYS)
+    for part in runs.protocols:
+        terms |= PROTOCOLS[part.protocol].terms
+    if len(that_route(runs.finished)):
+        terms |= ROUTING_TERMS
     return environment.get_template("report.html").render(
         mark=MARK,
         name=runs.output.resolve().name,
         facts=_facts(runs),
         headlines=list(filter(None, (headline(part) for part in runs.protocols))),
-        terms=explained(protocols, routes),
+        terms=terms,
         sections=sections,
         problems=runs.problems,
     )
@@ -101,10 +92,6 @@ def row_groups(table: Table) -> list[list[list]]:
         nested = len(block[0]) > 1 and not isinstance(block[0][1], Cell)
         groups += [list(rows) for _, rows in groupby(block, key=lambda row: row[0])] if nested else [block]
     return groups
-
-
-def is_gap(cell: Cell) -> bool:
-    return math.isnan(cell.mean)
 
 
 DEFAULT_NAME = "report.html"

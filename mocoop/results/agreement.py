@@ -7,8 +7,9 @@ by, nor what training used beyond images and names, which tables say of each met
 
 import hashlib
 import json
+import string
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -30,16 +31,58 @@ MOST_NAMED = 6  # runs in one line
 class Condition:
     """One thing that has to agree.
 
-    key: a column of runs, which `of` finds in a record: None where it is not known or has no meaning. effect: where
-    runs differ in it, they are in tables of their own (APART), carry a mark, are not ranked and make no pair
-    (UNPAIRED), or carry a mark (NOTED). within: the columns of runs whose values it compares; empty: all runs.
+    key: a column of runs, of `conditions_of`. effect: where runs differ in it, they are in tables of their own (APART),
+    carry a mark, are not ranked and make no pair (UNPAIRED), or carry a mark (NOTED). within: the columns of runs whose
+    values it compares; empty: all runs.
     """
 
     key: str
     name: str
     effect: str
-    of: Callable[[dict], object]
     within: tuple[str, ...] = ()
+
+
+_TESTED = ("protocol", "phase", "dataset")
+_DRAWN = ("phase", "dataset", "shots", "seed")
+CONDITIONS = (
+    Condition("clip", "CLIP", APART),
+    Condition("split", "tested split", APART),
+    Condition("seen_together", "way in which test images are seen", APART),
+    Condition("input", "preparation of images", UNPAIRED),
+    Condition("classnames", "class names", UNPAIRED, _TESTED),
+    Condition("num_test", "test images", UNPAIRED, _TESTED),
+    Condition("test_per_class", "test images of each class", UNPAIRED, _TESTED),
+    Condition("test_sha256", "list of test images", UNPAIRED, _TESTED),
+    Condition("subset", "few-shot subset", UNPAIRED, _DRAWN),
+    Condition("train_per_class", "number of training images per class", UNPAIRED, _DRAWN),
+    Condition("trained_in", "precision of training", NOTED),
+    Condition("tested_in", "precision of the test", NOTED),
+    Condition("began_from", "weights that training began from", NOTED),
+)
+KEYS = [condition.key for condition in CONDITIONS]
+
+
+def conditions_of(record: dict) -> dict[str, object]:
+    """The values of CONDITIONS in a record of a run that is done, by key; None: not known, or without a meaning."""
+    trained = record["epoch"] is not None and trains(record)  # itself, what it tested
+    precision, on_top = record.get("precision") or {}, record.get("transduction")
+    start, fewest_and_most = _config(record, "MODEL", "INIT_WEIGHTS"), record.get("train_per_class")
+    return {
+        "clip": _clip(record),
+        "split": record["split"],
+        # what looks at several test images at once has numbers that depend on the others
+        "seen_together": f"{on_top['label']} (test images {on_top['seen']})" if on_top else ALONE,
+        "input": _input(_config(record, "INPUT")),
+        "classnames": digest([row["classname"] for row in record["per_class"]]),
+        "num_test": record["num_test"],
+        "test_per_class": digest([row["total"] for row in record["per_class"]]),
+        "test_sha256": (record.get("test_sha256") or "")[:12] or None,
+        "subset": record["manifest_sha256"][:12] if trained and record["manifest_sha256"] else None,
+        "train_per_class": " to ".join(map(str, dict.fromkeys(fewest_and_most))) if fewest_and_most else None,
+        "trained_in": precision.get("train") if trained else None,
+        "tested_in": precision.get("test"),
+        "began_from": Path(start).name or "the method's own start" if trained and start is not None else None,
+    }
 
 
 def _clip(record: dict) -> str:
@@ -49,84 +92,21 @@ def _clip(record: dict) -> str:
     return f"{name}, {activation}" if activation == "gelu" and not name.startswith("open_clip:") else name
 
 
-def _split(record: dict) -> str:
-    return record["split"]
-
-
-def _seen_together(record: dict) -> str:
-    """What looked at several test images at once, and at which: numbers of it depend on the other images."""
-    on_top = record.get("transduction")
-    return f"{on_top['label']} (test images {on_top['seen']})" if on_top else ALONE
-
-
-def _input(record: dict) -> str | None:
+def _input(node: Any) -> str | None:
     """How a test image is prepared: "224 px, bicubic, normalised 0a1b2c3d"."""
-    node = _config(record, "INPUT")
     if not isinstance(node, dict) or "SIZE" not in node:
         return None
     size = " x ".join(map(str, dict.fromkeys(node["SIZE"]))) if isinstance(node["SIZE"], list) else node["SIZE"]
-    normalised = "normalize" in (node.get("TRANSFORMS") or ())
-    colours = [node.get(key) for key in ("PIXEL_MEAN", "PIXEL_STD")]
-    kind = f"normalised {digest(colours)}" if normalised else "not normalised"
+    colours = digest([node.get(key) for key in ("PIXEL_MEAN", "PIXEL_STD")])
+    kind = f"normalised {colours}" if "normalize" in (node.get("TRANSFORMS") or ()) else "not normalised"
     return f"{size} px, {node.get('INTERPOLATION')}, {kind}"
 
 
-def _classnames(record: dict) -> str:
-    return digest([row["classname"] for row in record["per_class"]])
-
-
-def _images_of_classes(record: dict) -> str:
-    return digest([row["total"] for row in record["per_class"]])
-
-
-def _test_list(record: dict) -> str | None:
-    return record["test_sha256"][:12] if record.get("test_sha256") else None
-
-
-def _subset(record: dict) -> str | None:
-    return record["manifest_sha256"][:12] if _trained(record) and record["manifest_sha256"] else None
-
-
-def _found(record: dict) -> str | None:
-    return " to ".join(map(str, dict.fromkeys(record["train_per_class"]))) if record.get("train_per_class") else None
-
-
-def _tested_in(record: dict) -> str | None:
-    return (record.get("precision") or {}).get("test")
-
-
-def _trained_in(record: dict) -> str | None:
-    return (record.get("precision") or {}).get("train") if _trained(record) else None
-
-
-def _began_from(record: dict) -> str | None:
-    weights = _config(record, "MODEL", "INIT_WEIGHTS")
-    return None if weights is None or not _trained(record) else Path(weights).name or "the method's own start"
-
-
-_TESTED = ("protocol", "phase", "dataset")
-_DRAWN = ("phase", "dataset", "shots", "seed")
-CONDITIONS = (
-    Condition("clip", "CLIP", APART, _clip),
-    Condition("split", "tested split", APART, _split),
-    Condition("seen_together", "way in which test images are seen", APART, _seen_together),
-    Condition("input", "preparation of images", UNPAIRED, _input),
-    Condition("classnames", "class names", UNPAIRED, _classnames, _TESTED),
-    Condition("num_test", "test images", UNPAIRED, lambda record: record["num_test"], _TESTED),
-    Condition("test_per_class", "test images of each class", UNPAIRED, _images_of_classes, _TESTED),
-    Condition("test_sha256", "list of test images", UNPAIRED, _test_list, _TESTED),
-    Condition("subset", "few-shot subset", UNPAIRED, _subset, _DRAWN),
-    Condition("train_per_class", "number of training images per class", UNPAIRED, _found, _DRAWN),
-    Condition("trained_in", "precision of training", NOTED, _trained_in),
-    Condition("tested_in", "precision of the test", NOTED, _tested_in),
-    Condition("began_from", "weights that training began from", NOTED, _began_from),
-)  # fmt: skip
-KEYS = [condition.key for condition in CONDITIONS]
-
-
-def conditions_of(record: dict) -> dict[str, object]:
-    """The values of CONDITIONS in a record of a run that is done, by key."""
-    return {condition.key: condition.of(record) for condition in CONDITIONS}
+def _config(record: dict, *path: str) -> Any:
+    node = record["config"]
+    for name in path:
+        node = node.get(name) if isinstance(node, Mapping) else None
+    return node
 
 
 def digest(value: object) -> str:
@@ -197,7 +177,8 @@ def deviations(runs: pd.DataFrame) -> list[Deviation]:
         if condition.effect == APART:
             continue
         usual: dict[int, object] = {}
-        for part in _groups(runs, condition):
+        groups = runs.groupby(list(condition.within), sort=False) if condition.within else [("", runs)]
+        for _, part in groups:
             values = part[condition.key].dropna()
             if values.nunique() > 1:
                 most = values.value_counts(sort=False).idxmax()  # the first of several
@@ -213,17 +194,17 @@ class Marks:
     named: (method, cfg, shots) -> what a table calls it.
     """
 
-    def __init__(self, runs: pd.DataFrame, named: Callable[[tuple], str]):
+    def __init__(self, runs: pd.DataFrame, named: Callable[[Sequence], str]):
         self._found, self._named = deviations(runs), named
-        keys = list(dict.fromkeys(one.condition.key for one in self._found))
-        self._letters = {key: chr(ord("a") + place) for place, key in enumerate(keys)}
+        keys = dict.fromkeys(one.condition.key for one in self._found)
+        self._letters = dict(zip(keys, string.ascii_lowercase))
         self._of: dict[tuple, set[Condition]] = {}
         for one in self._found:
             for method, cfg, shots, dataset in one.runs[[*LEARNER, "shots", "dataset"]].drop_duplicates().to_numpy():
                 for row in product([method], [cfg], [shots, None], [dataset, None]):
                     self._of.setdefault(row, set()).add(one.condition)
 
-    def of(self, entry: tuple, dataset: str | None = None) -> str:
+    def of(self, entry: Sequence, dataset: str | None = None) -> str:
         """The mark of a row, with a space before it; empty where it agrees.
 
         entry: (method, cfg), or with the shots. dataset: of the row; None if it is of all.
@@ -231,7 +212,7 @@ class Marks:
         letters = sorted(self._letters[condition.key] for condition in self._about(entry, dataset))
         return f" ({', '.join(letters)})" if letters else ""
 
-    def unpaired(self, entry: tuple, dataset: str | None = None) -> bool:
+    def unpaired(self, entry: Sequence, dataset: str | None = None) -> bool:
         """Whether the row may not be ranked among the others."""
         return any(condition.effect == UNPAIRED for condition in self._about(entry, dataset))
 
@@ -245,7 +226,7 @@ class Marks:
             lines.append(f"({letter}) not the same {of_key[0].condition.name}: {'; '.join(said[:MOST_NAMED] + more)}")
         return lines
 
-    def _about(self, entry: tuple, dataset: str | None) -> set[Condition]:
+    def _about(self, entry: Sequence, dataset: str | None) -> set[Condition]:
         return self._of.get((*entry, None)[:3] + (dataset,), set())
 
     def _said(self, one: Deviation) -> Iterator[str]:
@@ -282,23 +263,7 @@ def refuse(run: Any, what: str, a: object, b: object) -> NoReturn:
     raise DataError(f"{run.folder_a} and {run.folder_b} cannot be paired: {found}")
 
 
-def _groups(runs: pd.DataFrame, condition: Condition) -> list[pd.DataFrame]:
-    return [part for _, part in runs.groupby(list(condition.within), sort=False)] if condition.within else [runs]
-
-
 def _shown(value: object) -> str:
     if isinstance(value, float) and value.is_integer():  # a column of whole numbers that has gaps
         value = int(value)
     return one_line(str(value), 60)
-
-
-def _trained(record: dict) -> bool:
-    """Whether the run itself trained what it tested."""
-    return record["epoch"] is not None and trains(record)
-
-
-def _config(record: dict, *path: str) -> Any:
-    node = record["config"]
-    for name in path:
-        node = node.get(name) if isinstance(node, Mapping) else None
-    return node

@@ -18,24 +18,14 @@ import pandas as pd
 
 from mocoop.errors import DataError
 from mocoop.protocol import BOTH, PROTOCOLS, TRANSFER, base_count, in_dataset_order
+from mocoop.results import stats
 from mocoop.results.agreement import ALONE, apart, identified, noted_differences, refuse
 from mocoop.results.coop_logs import LOG_MARK
 from mocoop.results.csv_files import answers_of
 from mocoop.results.record import FILE_NAME, read_record
 from mocoop.results.render import Cell, Table
 from mocoop.results.runs import IDENTITY, collect, join, place_strays, runs_of, without_other_models
-from mocoop.results.stats import (
-    AVERAGE,
-    LEVEL,
-    SOURCE_MARK,
-    Answers,
-    Difference,
-    difference,
-    harmonic_mean,
-    holm,
-    mcnemar,
-    rank,
-)
+from mocoop.results.stats import AVERAGE, LEVEL, SOURCE_MARK, Answers, Difference
 from mocoop.results.tables import shots_name, titled
 
 SIDES = {"train_base": "base", "test_new": "new"}
@@ -84,14 +74,6 @@ def _as_one(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class PairedTest:
-    """What two methods answered to the same images. side: of which classes, base, new or all."""
-
-    side: str
-    answers: Answers
-
-
-@dataclass(frozen=True)
 class Tested:
     """What a run answered: images as (path, label), sorted, what was right (N,), and the run's record."""
 
@@ -131,9 +113,12 @@ def check_pair(run: Any) -> list[str]:
     return noted_differences(run)
 
 
-def paired_tests(runs: pd.DataFrame, read: Callable[[str], Tested]) -> list[PairedTest]:
-    """The tests of `paired_runs` over their seeds. Raises DataError where they are of different images."""
-    tests = []
+def paired_answers(runs: pd.DataFrame, read: Callable[[str], Tested]) -> dict[str, Answers]:
+    """What both of `paired_runs` answered to the same images over their seeds, by the side that these are of.
+
+    A side is base, new or all. Raises DataError where the runs are of different images.
+    """
+    answers: dict[str, Answers] = {}
     for phase, part in runs.groupby("phase", sort=False):
         pairs = []
         for run in part.sort_values("seed").itertuples():
@@ -141,8 +126,8 @@ def paired_tests(runs: pd.DataFrame, read: Callable[[str], Tested]) -> list[Pair
             if a.images != b.images:
                 refuse(run, "test images", *_where_they_differ(a.images, b.images))
             pairs.append((a, b))
-        tests += _sides(phase, pairs)
-    return tests
+        answers |= _sides(phase, pairs)
+    return answers
 
 
 def _where_they_differ(one: list, other: list) -> tuple[object, object]:
@@ -151,16 +136,16 @@ def _where_they_differ(one: list, other: list) -> tuple[object, object]:
     return first or (len(one), len(other))
 
 
-def _sides(phase: str, pairs: list[tuple[Tested, Tested]]) -> list[PairedTest]:
+def _sides(phase: str, pairs: list[tuple[Tested, Tested]]) -> dict[str, Answers]:
     """One test over the seeds, or two where it was of base and of new classes."""
     first, _ = pairs[0]
     if any(one.images != first.images for one, _ in pairs):
         raise DataError(f"got seeds of {phase} that were tested on different images, expected the same ones")
     a, b = (np.stack([one.right for one in of_method]) for of_method in zip(*pairs))
     if first.record["subsample_classes"] != BOTH:
-        return [PairedTest(SIDES.get(phase, "all"), Answers(a, b))]
+        return {SIDES.get(phase, "all"): Answers(a, b)}
     base = np.array([label for _, label in first.images]) < base_count(first.record["num_classes"])
-    return [PairedTest(side, Answers(a[:, at], b[:, at])) for side, at in (("base", base), ("new", ~base))]
+    return {side: Answers(a[:, at], b[:, at]) for side, at in (("base", base), ("new", ~base))}
 
 
 logger = logging.getLogger(__name__)
@@ -233,7 +218,7 @@ def tables_against(name: str, runs: pd.DataFrame, protocol: str) -> list[Table]:
             logger.warning("not compared: %s: %s", what, error)
             continue
         own = base["method"].iloc[0], base["cfg"].iloc[0]
-        for method, cfg in sorted(set(zip(alike["method"], alike["cfg"])) - {own}, key=rank):
+        for method, cfg in sorted(set(zip(alike["method"], alike["cfg"])) - {own}, key=stats.rank):
             part = alike[(alike["method"] == method) & (alike["cfg"] == cfg)]
             names = (f"{method}/{cfg}" if several[method] else method, name)
             tables += titled([comparison_table(part, base, protocol, names)], what)
@@ -272,8 +257,9 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, protocol: str, names: tuple[str, s
 
 
 def _models(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], one_model: bool) -> tuple[dict, list[str]]:
-    """{dataset: tests that both made of it}, and a line for each seed that one lacks. one_model: it makes all tests."""
-    both = [_with_source_marked(runs) for runs in (a, b)] if one_model else [a, b]
+    """{dataset: of `paired_answers`}, and a line for each seed that one lacks. one_model: it makes all tests."""
+    mark = SOURCE_MARK if one_model else ""
+    both = [r.assign(dataset=r["dataset"].mask(r["phase"] == "train", r["dataset"] + mark)) for r in (a, b)]
     datasets = in_dataset_order({*both[0]["dataset"], *both[1]["dataset"]})
     seeds, notes = {*a["seed"], *b["seed"]}, []
     for dataset in datasets:
@@ -287,8 +273,8 @@ def _models(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], one_model:
     everywhere = set().union(*spoiled.values()) if one_model else set()
     models = {}
     for dataset, runs in pairs.items():
-        if tests := paired_tests(runs[~runs["seed"].isin(spoiled[dataset] | everywhere)], read):
-            models[dataset] = tests
+        if answers := paired_answers(runs[~runs["seed"].isin(spoiled[dataset] | everywhere)], read):
+            models[dataset] = answers
     return models, notes + lines
 
 
@@ -324,49 +310,38 @@ def _spoiled(pairs: dict[str, pd.DataFrame], read: Callable) -> tuple[dict[str, 
     return spoiled, list(dict.fromkeys(notes))
 
 
-def _with_source_marked(runs: pd.DataFrame) -> pd.DataFrame:
-    return runs.assign(dataset=runs["dataset"].mask(runs["phase"] == "train", runs["dataset"] + SOURCE_MARK))
-
-
-def compared(models: dict[str, list[PairedTest]], one_model: bool = False, suffix: str = "") -> list[Row]:
-    """Rows of {dataset: tests}: dataset by dataset, then the average of each measure that all have, but for a source.
+def compared(models: dict[str, dict[str, Answers]], one_model: bool = False, suffix: str = "") -> list[Row]:
+    """Rows of {dataset: answers by side}: by dataset, then the average of each measure that all have, but for a source.
 
     one_model: one trained model made all tests, else one for each dataset. suffix: of the families' names.
     """
-    measures = [name for name in MEASURES if any(name in _measures(tests) for tests in models.values())]
-    rows = [
-        _row(dataset, measure, [tests], one_model, suffix)
-        for dataset, tests in models.items()
-        for measure in measures
-        if measure in _measures(tests)
-    ]
-    rows = [row for measure in measures for row in _adjusted([row for row in rows if row.measure == measure])]
+    rows = []
+    for measure in MEASURES:
+        sides = _sides_of(measure)
+        having = [dataset for dataset, answers in models.items() if sides <= answers.keys()]
+        found = [_row(dataset, measure, [models[dataset]], one_model, suffix) for dataset in having]
+        rows += [replace(row, p=p) for row, p in zip(found, stats.holm([row.p for row in found]))]
     rows.sort(key=lambda row: list(models).index(row.dataset))
-    averaged = [tests for dataset, tests in models.items() if not dataset.endswith(SOURCE_MARK)]
-    whole = [measure for measure in measures if all(measure in _measures(tests) for tests in averaged)]
+    averaged = [answers for dataset, answers in models.items() if not dataset.endswith(SOURCE_MARK)]
+    whole = [measure for measure in MEASURES if all(_sides_of(measure) <= answers.keys() for answers in averaged)]
     return rows + [_row(AVERAGE, measure, averaged, one_model, suffix) for measure in whole if len(averaged) > 1]
 
 
-def _measures(tests: list[PairedTest]) -> set[str]:
-    sides = {test.side for test in tests}
-    return sides | {"H"} if {"base", "new"} <= sides else sides
+def _sides_of(measure: str) -> set[str]:
+    return {"base", "new"} if measure == "H" else {measure}
 
 
-def _row(dataset: str, measure: str, models: list[list[PairedTest]], one_model: bool, suffix: str) -> Row:
+def _row(dataset: str, measure: str, models: list[dict[str, Answers]], one_model: bool, suffix: str) -> Row:
     """The row of the mean over models; H is that of the means."""
-    sides = ("base", "new") if measure == "H" else (measure,)
-    of_side = [[test.answers for tests in models for test in tests if test.side == side] for side in sides]
-    means = [[sum(part) / len(models) for part in zip(*(one.accuracies for one in tests))] for tests in of_side]
+    sides = sorted(_sides_of(measure))
+    means = [[sum(part) / len(models) for part in zip(*(one[side].accuracies for one in models))] for side in sides]
     (a, slopes_a), (b, slopes_b) = (_value(of_method) for of_method in zip(*means))
-    slopes = dict(zip(sides, zip(slopes_a, slopes_b)))
-    weights = {side: (of_a / len(models), of_b / len(models)) for side, (of_a, of_b) in slopes.items()}
-    parts = [[(test.answers, *weights[test.side]) for test in tests if test.side in sides] for tests in models]
+    weights = [(side, of_a / len(models), of_b / len(models)) for side, of_a, of_b in zip(sides, slopes_a, slopes_b)]
+    parts = [[(answers[side], of_a, of_b) for side, of_a, of_b in weights] for answers in models]
     tests = [sum(parts, [])] if one_model else parts
-    found = difference(a - b, tests)
-    alone = measure != "H" and len(models) == 1
-    return Row(
-        MEASURES[measure] + suffix, dataset, measure, a, b, found, found.p, of_side[0][0] if alone else None, tests
-    )
+    found = stats.difference(a - b, tests)
+    alone = models[0][measure] if measure != "H" and len(models) == 1 else None
+    return Row(MEASURES[measure] + suffix, dataset, measure, a, b, found, found.p, alone, tests)
 
 
 def _value(accuracies: tuple[float, ...]) -> tuple[float, tuple[float, ...]]:
@@ -374,12 +349,7 @@ def _value(accuracies: tuple[float, ...]) -> tuple[float, tuple[float, ...]]:
     if len(accuracies) == 1:
         return accuracies[0], (1.0,)
     base, new = accuracies
-    return harmonic_mean(base, new), tuple(2 * (other / max(base + new, 1e-9)) ** 2 for other in (new, base))
-
-
-def _adjusted(rows: list[Row]) -> list[Row]:
-    """The rows of a family, with p adjusted over them."""
-    return [replace(row, p=p) for row, p in zip(rows, holm([row.p for row in rows]))]
+    return stats.harmonic_mean(base, new), tuple(2 * (other / max(base + new, 1e-9)) ** 2 for other in (new, base))
 
 
 def _differing_pairs(rows: list[Row]) -> dict[Row, str]:
@@ -387,7 +357,9 @@ def _differing_pairs(rows: list[Row]) -> dict[Row, str]:
     found = {}
     for family in dict.fromkeys(row.family for row in rows):
         tested = [(row, row.answers) for row in rows if row.family == family and row.answers]
-        p_values = iter(holm([mcnemar(a, b) for _, answers in tested for a, b in zip(answers.a, answers.b)]))
+        p_values = iter(
+            stats.holm([stats.mcnemar(a, b) for _, answers in tested for a, b in zip(answers.a, answers.b)])
+        )
         for row, answers in tested:
             seeds = len(answers.a)
             found[row] = f"{sum(next(p_values) < LEVEL for _ in range(seeds))} of {seeds}"

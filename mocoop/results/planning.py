@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mocoop.errors import DataError
-from mocoop.results.compare import Row, compare
+from mocoop.results.compare import compare
 from mocoop.results.render import Cell, Table
 from mocoop.results.stats import AVERAGE, LEVEL, Answers, variance_parts
 
@@ -72,17 +72,10 @@ def plan_table(a: pd.DataFrame, b: pd.DataFrame, protocol: str, names: tuple[str
         raise DataError(f"{' and '.join(names)} share one seed, expected two or more: one says nothing of the spread")
     body = []
     for row in rows:
-        level = LEVEL if row.dataset == AVERAGE else LEVEL / sum(one.family == row.family for one in _sets(rows))
-        points = [smallest_difference(row.tests, count, level) for count in (*seeds, ENDLESS)]
-        body.append([row.dataset, row.family, Cell(row.difference.mean, None, signed=True), *map(_cell, points)])
+        sets = sum(one.family == row.family and one.dataset != AVERAGE for one in rows)
+        level = LEVEL if row.dataset == AVERAGE else LEVEL / sets
+        points = [Cell(smallest_difference(row.tests, count, level), None) for count in (*seeds, ENDLESS)]
+        body.append([row.dataset, row.family, Cell(row.difference.mean, None, signed=True), *points])
     heads = [f"{count} seeds" for count in seeds]
     columns = ["Dataset", "Measure", "Difference so far", *heads, "any number"]
     return Table(f"What seeds would show of {' against '.join(names)}", columns, body, [*NOTES, *gaps])
-
-
-def _sets(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if row.dataset != AVERAGE]
-
-
-def _cell(points: float) -> Cell:
-    return Cell(points, None)

@@ -10,13 +10,13 @@ import csv
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
 from mocoop.errors import DataError
 from mocoop.protocol import BASE_NEW, PROTOCOLS, TRANSFER, dataset_key
+from mocoop.results.stats import AVERAGE as OUR_AVERAGE
 from mocoop.results.stats import harmonic_mean
 
 SHIPPED = Path(__file__).with_name("published.csv")
@@ -50,6 +50,7 @@ KNOWLEDGE = {
     ),
     **dict.fromkeys(("MMRL", "MMRL++"), "template of the dataset, settings chosen for the dataset"),
     "CoPrompt": "sentences that a language model wrote for each class, settings chosen for the dataset",
+    "TAC": "sentences that a language model wrote for each class",
     "GDA": "template of the dataset, validation images",
     "PromptKD": "a teacher on ViT-L/14, unlabelled images of all classes, the best epoch on test images",
     "ATPrompt": "attributes that a language model named",
@@ -113,21 +114,13 @@ def _validated(row: dict, line: str) -> dict:
         raise DataError(f"{line}, column split: got {split!r}, expected one of {', '.join(SPLITS[protocol])}")
     if not re.fullmatch(r"\d{1,9}", texts["shots"], re.ASCII):
         raise DataError(f"{line}, column shots: got {texts['shots']!r}, expected a whole number, 0 for zero-shot")
-    value = _percentage(texts["value"])
-    if value is None:
+    value = pd.to_numeric(texts["value"], errors="coerce")
+    if not 0 <= value <= 100:
         raise DataError(f"{line}, column value: got {texts['value']!r}, expected a percentage from 0 to 100")
     key = dataset_key(texts["dataset"])
     names = {"method": published_method(texts["method"]), "dataset": _SPELLED.get(key, texts["dataset"])}
     names |= {"key": key, "line": line}
-    return texts | names | {"shots": int(texts["shots"]), "value": value}
-
-
-def _percentage(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if 0 <= value <= 100 else None
+    return texts | names | {"shots": int(texts["shots"]), "value": float(value)}
 
 
 class PublishedNumbers:
@@ -138,34 +131,26 @@ class PublishedNumbers:
 
     def __init__(self, frame: pd.DataFrame):
         self.frame = frame
-
-    @cached_property
-    def _rows(self) -> dict[tuple, list]:
-        rows: dict[tuple, list] = {}
-        for row in self.frame.itertuples(index=False):
-            rows.setdefault((row.protocol, row.method, row.backbone, row.shots, row.key), []).append(row)
-        return rows
-
-    @cached_property
-    def _datasets(self) -> dict[str, list[str]]:
-        each = self.frame[self.frame["dataset"] != AVERAGE].drop_duplicates(["protocol", "key"])
-        return each.groupby("protocol")["dataset"].agg(list).to_dict()
+        self._rows: dict[tuple, list] = {}
+        for row in frame.itertuples(index=False):
+            self._rows.setdefault((row.protocol, row.method, row.backbone, row.shots, row.key), []).append(row)
 
     def knows(self, method: str) -> bool:
         return bool((self.frame["method"] == method).any())
 
     def datasets(self, protocol: str) -> list[str]:
         """Names of the protocol's data sets, in the papers' order."""
-        return self._datasets.get(protocol, [])
+        rows = self.frame[(self.frame["protocol"] == protocol) & (self.frame["dataset"] != AVERAGE)]
+        return rows.drop_duplicates("key")["dataset"].tolist()
 
     def select(self, protocol: str, names: list[str] | None = None) -> list[str]:
         """Those of `datasets` that `names` mean (default: all). Raises DataError for a name that means none."""
-        known = self.datasets(protocol)
-        keys = list(map(dataset_key, names or known))
-        for key, name in zip(keys, names or known):
-            if key not in map(dataset_key, known):
-                raise DataError(f"got published data set {name!r}, expected one of {', '.join(known)}")
-        return [name for name in known if dataset_key(name) in keys]
+        known = {dataset_key(name): name for name in self.datasets(protocol)}
+        for name in names or ():
+            if dataset_key(name) not in known:
+                raise DataError(f"got published data set {name!r}, expected one of {', '.join(known.values())}")
+        wanted = set(map(dataset_key, names or known))
+        return [name for key, name in known.items() if key in wanted]
 
     def averaged(self, protocol: str) -> list[str]:
         """The data sets that the protocol's published averages are over."""
@@ -180,6 +165,14 @@ class PublishedNumbers:
         stated = {row.split: row.value for row in rows}
         notes = [rows[0].source, _TIERS.get(rows[0].tier), *(row.note for row in rows)]
         return Entry(_with_h(stated), "; ".join(filter(None, dict.fromkeys(notes))), rows[0].tier == RERUN)
+
+    def find(
+        self, protocol: str, method: str, backbone: str, shots: int, dataset: str, averaged: Iterable[str]
+    ) -> Entry | None:
+        """`entry`, or for the average of ours `average` over the data sets `averaged`."""
+        if dataset == OUR_AVERAGE:
+            return self.average(protocol, method, backbone, shots, averaged)
+        return self.entry(protocol, method, backbone, shots, dataset)
 
     def average(self, protocol: str, method: str, backbone: str, shots: int, datasets: Iterable[str]) -> Entry | None:
         """The average over `datasets`, computed of their values; else, where they are all, as it is stated.

@@ -1,19 +1,26 @@
 """Tables with published numbers: beside ours, with the difference, or on their own."""
 
-import math
-from collections.abc import Callable, Collection
+from collections.abc import Collection
+from dataclasses import replace
 
 import pandas as pd
 
 from mocoop.errors import DataError
 from mocoop.protocol import BASE_NEW, CURVE, PROTOCOLS
 from mocoop.registry import listed
-from mocoop.results import published
 from mocoop.results.coop_logs import LOG_MARK
-from mocoop.results.published import KNOWLEDGE, Entry, PublishedNumbers, published_method
-from mocoop.results.render import Cell, Table
+from mocoop.results.published import (
+    KNOWLEDGE,
+    NOT_AVAILABLE,
+    SPLITS,
+    TRAINED_ON,
+    Entry,
+    PublishedNumbers,
+    published_method,
+)
+from mocoop.results.render import NONE, Cell, Table, in_blocks
 from mocoop.results.runs import ENTRY
-from mocoop.results.stats import AVERAGE, SOURCE_MARK, measured, std_of
+from mocoop.results.stats import AVERAGE, SOURCE_MARK, measured
 from mocoop.results.tables import SPREADS, best_two, cells, entry_namer, shots_name
 
 BACKBONE = "ViT-B/16"
@@ -52,28 +59,33 @@ def beside_table(
     as ours. Raises DataError for a method that no source has.
     """
     chosen = [_known(numbers, method) for method in methods or []]
-    columns_of_ours, splits = measured(protocol), published.SPLITS[protocol]
-    name, find = entry_namer(summary), _finder(summary, runs, protocol, numbers)
-    footnotes = Footnotes()
-    rows: list[list | None] = []
+    columns_of_ours, name, footnotes = measured(protocol), entry_namer(summary), Footnotes()
+    backbones, names = runs.groupby(ENTRY)["backbone"].first(), summary.index.unique("dataset")
+    averaged = [dataset for dataset in names if dataset != AVERAGE and not dataset.endswith(SOURCE_MARK)]
+    blocks: list[list[list]] = []
     for dataset, block in summary.groupby(level="dataset", sort=False):
-        rows += [None] if rows else []
-        ours_by_entry = zip(*(cells(block, column, std_of(column), spread) for column in columns_of_ours))
-        for (_, *entry), ours in zip(block.index, ours_by_entry):
+        rows: list[list] = []
+        place = (dataset.removesuffix(SOURCE_MARK), averaged)
+        ours_by_column = [cells(block, column, spread) for column in columns_of_ours]
+        for (_, *entry), *ours in zip(block.index, *ours_by_column):
             for method in chosen or [published_method(entry[0].removesuffix(LOG_MARK))]:
-                found = find(dataset, tuple(entry), method)
-                theirs = [_cell(found, split) for split in splits]
+                where, shots = (protocol, method, backbones[tuple(entry)]), entry[2]
+                # zero-shot stands beside any number of shots
+                found = numbers.find(*where, shots, *place) or numbers.find(*where, 0, *place)
+                theirs = [_cell(found, split) for split in SPLITS[protocol]]
+                differences = [Cell(own.mean - their.mean, None, signed=True) for own, their in zip(ours, theirs)]
                 source = footnotes.mark([found]) or _why_none(numbers, method)
-                rows.append([dataset, name(entry), *ours, method, *theirs, *map(_difference, ours, theirs), source])
+                rows.append([dataset, name(entry), *ours, method, *theirs, *differences, source])
+        blocks.append(rows)
     heads = columns_of_ours.values()
     columns = ["Dataset", "Method", *heads, "Published", *(f"{head} (publ.)" for head in heads)]
     columns += [*(f"Δ {head}" for head in heads), "Source"]
     notes = [
         f"{SPREADS[spread]} Δ: ours less the published number, which has no spread.",
         *footnotes.lines(),
-        *_closing_notes(protocol, [row[2 + len(splits)] for row in filter(None, rows)]),
+        *_closing_notes(protocol, [row[2 + len(heads)] for rows in blocks for row in rows]),
     ]
-    return Table("Beside published numbers", columns, rows, notes, spread)
+    return Table("Beside published numbers", columns, in_blocks(blocks), notes, spread)
 
 
 def published_table(
@@ -89,30 +101,29 @@ def published_table(
     """
     found = numbers.frame[(numbers.frame["protocol"] == protocol) & (numbers.frame["backbone"] == backbone)]
     names = [_known(numbers, method) for method in methods or _in_order(found["method"].unique())]
-    chosen = numbers.select(protocol, datasets)
-    averaged = [dataset for dataset in chosen if dataset != published.TRAINED_ON.get(protocol)]
-    learners, columns = _layout(protocol, found, list(dict.fromkeys(names)))
-    footnotes = Footnotes()
-    rows: list[list | None] = []
+    chosen, source = numbers.select(protocol, datasets), TRAINED_ON.get(protocol)
+    averaged = [dataset for dataset in chosen if dataset != source]
+    heads, learners = _layout(protocol, found, list(dict.fromkeys(names)))
+    footnotes, blocks = Footnotes(), []
     for dataset in [*chosen, AVERAGE] if len(averaged) > 1 else chosen:
-        block = []
-        for method, label, shots in learners:
-            by_column = [number if shots is None else shots for _, _, number in columns]
-            entries = [_find(numbers, protocol, method, backbone, each, dataset, averaged) for each in by_column]
+        block: list[list] = []
+        for method, label, places in learners:
+            entries = [numbers.find(protocol, method, backbone, shots, dataset, averaged) for _, shots in places]
             if any(entries) or dataset == AVERAGE:
-                block.append((method, label, entries))
-        rows += [None] if rows and block else []
-        rows += _published_rows(_label(protocol, dataset), block, columns, footnotes, numbers)
-    if found.empty or not rows:
+                values = [_cell(entry, split) for entry, (split, _) in zip(entries, places)]
+                mark = footnotes.mark(entries) or _why_none(numbers, method)
+                block.append([dataset + SOURCE_MARK * (dataset == source), label, *values, mark])
+        for column in range(2, 2 + len(heads)):
+            ranks = best_two(pd.Series([row[column].mean for row in block], dtype=float))
+            for row, rank in zip(block, ranks):
+                row[column] = replace(row[column], rank=rank)
+        blocks.append(block)
+    if found.empty or not any(blocks):
         raise DataError(f"got no published number of {protocol} with {backbone}, expected some; see --published-csv")
     notes = ["Averages are computed of the values per data set. Bold: highest of its block."]
     notes += [*footnotes.lines(), *_closing_notes(protocol, names)]
-    return Table(
-        f"Published, {protocol}, {backbone}",
-        ["Dataset", "Method", *(head for head, *_ in columns), "Source"],
-        rows,
-        notes,
-    )
+    title = f"Published, {protocol}, {backbone}"
+    return Table(title, ["Dataset", "Method", *heads, "Source"], in_blocks(blocks), notes)
 
 
 def _closing_notes(protocol: str, methods: list[str]) -> list[str]:
@@ -120,92 +131,38 @@ def _closing_notes(protocol: str, methods: list[str]) -> list[str]:
     return [*used, *([H_NOTE] if PROTOCOLS[protocol].measure == BASE_NEW else [])]
 
 
-def _layout(protocol: str, found: pd.DataFrame, methods: list[str]) -> tuple[list, list]:
-    """(method, label, shots) of each row in a block, and (head, split, shots) of each column; shots are in one only."""
+def _layout(protocol: str, found: pd.DataFrame, methods: list[str]) -> tuple[list[str], list[tuple[str, str, list]]]:
+    """The heads of the columns, and (method, label, [(split, shots) of each column]) of each row in a block."""
     shots = {method: sorted(found.loc[found["method"] == method, "shots"].unique()) or [0] for method in methods}
     if PROTOCOLS[protocol].measure == CURVE:
         numbers = sorted(set().union(*shots.values()))
-        columns = [(shots_name(number), "all", number) for number in numbers]
-        return [(method, method, None) for method in methods], columns
-    learners = [
-        (method, f"{method}, {shots_name(number)}" if len(shots[method]) > 1 else method, number)
-        for method in methods
-        for number in shots[method]
-    ]
-    return learners, [
-        (head, split, None) for head, split in zip(measured(protocol).values(), published.SPLITS[protocol])
-    ]
-
-
-def _published_rows(dataset: str, block: list, columns: list, footnotes: Footnotes, numbers: PublishedNumbers) -> list:
-    by_column = []
-    for place, (_, split, _) in enumerate(columns):
-        found = [_cell(entries[place], split) for _, _, entries in block]
-        ranks = best_two(pd.Series([cell.mean for cell in found], dtype=float))
-        by_column.append([Cell(cell.mean, None, rank) for cell, rank in zip(found, ranks)])
-    sources = [footnotes.mark(entries) or _why_none(numbers, method) for method, _, entries in block]
-    labels = [label for _, label, _ in block]
-    return [[dataset, label, *row, source] for label, source, *row in zip(labels, sources, *by_column)]
-
-
-def _finder(
-    summary: pd.DataFrame, runs: pd.DataFrame, protocol: str, numbers: PublishedNumbers
-) -> Callable[[str, tuple, str], Entry | None]:
-    """A function from (dataset, entry of ours, published method) to what is published of it, or None."""
-    backbones = runs.groupby(ENTRY)["backbone"].first()
-    names = summary.index.unique("dataset")
-    averaged = [name for name in names if name != AVERAGE and not name.endswith(SOURCE_MARK)]
-
-    def find(dataset: str, entry: tuple, method: str) -> Entry | None:
-        for shots in dict.fromkeys([entry[2], 0]):  # zero-shot stands beside any number of shots
-            name = dataset.removesuffix(SOURCE_MARK)
-            if found := _find(numbers, protocol, method, backbones[entry], shots, name, averaged):
-                return found
-        return None
-
-    return find
-
-
-def _find(
-    numbers: PublishedNumbers,
-    protocol: str,
-    method: str,
-    backbone: str,
-    shots: int,
-    dataset: str,
-    averaged: list[str],
-) -> Entry | None:
-    """What is published of a dataset, or, as AVERAGE, of the `averaged` ones."""
-    if dataset == AVERAGE:
-        return numbers.average(protocol, method, backbone, shots, averaged)
-    return numbers.entry(protocol, method, backbone, shots, dataset)
+        places = [("all", number) for number in numbers]
+        return list(map(shots_name, numbers)), [(method, method, places) for method in methods]
+    rows = []
+    for method, numbers in shots.items():
+        for number in numbers:
+            label = f"{method}, {shots_name(number)}" if len(numbers) > 1 else method
+            rows.append((method, label, [(split, number) for split in SPLITS[protocol]]))
+    return list(measured(protocol).values()), rows
 
 
 def _in_order(methods: Collection[str]) -> list[str]:
     """Those that we have too in our order, then the others, then what is not available."""
-    first = [name for name in map(published_method, listed()) if name not in published.NOT_AVAILABLE]
-    return list(dict.fromkeys([*(name for name in first if name in methods), *methods, *published.NOT_AVAILABLE]))
+    first = [name for name in map(published_method, listed()) if name not in NOT_AVAILABLE]
+    return list(dict.fromkeys([*(name for name in first if name in methods), *methods, *NOT_AVAILABLE]))
 
 
 def _known(numbers: PublishedNumbers, method: str) -> str:
     name = published_method(method)
-    if not numbers.knows(name) and name not in published.NOT_AVAILABLE:
+    if not numbers.knows(name) and name not in NOT_AVAILABLE:
         known = ", ".join(numbers.frame["method"].unique())
         raise DataError(f"got published method {method!r}, expected one of {known}")
     return name
 
 
 def _why_none(numbers: PublishedNumbers, method: str) -> str:
-    return "none that matches" if numbers.knows(method) else published.NOT_AVAILABLE.get(method, "none")
-
-
-def _label(protocol: str, dataset: str) -> str:
-    return dataset + SOURCE_MARK if dataset == published.TRAINED_ON.get(protocol) else dataset
+    return "none that matches" if numbers.knows(method) else NOT_AVAILABLE.get(method, "none")
 
 
 def _cell(entry: Entry | None, split: str) -> Cell:
-    return Cell(entry.values.get(split, math.nan) if entry else math.nan, None)
-
-
-def _difference(ours: Cell, theirs: Cell) -> Cell:
-    return Cell(ours.mean - theirs.mean, None, signed=True)
+    return Cell(entry.values.get(split, NONE.mean) if entry else NONE.mean, None)

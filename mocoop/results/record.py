@@ -49,9 +49,11 @@ VERSIONED_PACKAGES = ("torch", "torchvision", "numpy", "clip-anytorch")
 
 ROUTERS = ("router", "dense", "random", "best expert", "style", "any expert")  # see mocoop.results.routing
 
-Kind = type | tuple[type, ...]  # of a value, as isinstance takes it
-
-_IDENTITY: dict[str, Kind] = {
+_NUMBER = (int, float, None)
+_TEXT = (str, None)
+# What a record holds: {field: kind}. A kind is a type, a tuple of types and None, [kind of all items], or again
+# {field: kind}, where `...` stands for any field. A field that ends in "?" may be absent or null.
+_RUN: dict[Any, Any] = {
     "method": str,
     "dataset": str,
     "backbone": str,
@@ -60,59 +62,52 @@ _IDENTITY: dict[str, Kind] = {
     "seed": int,
     "config": dict,
     "config_sha256": str,
+    "weights_sha256?": str,  # of what was learned
+    "clip_sha256?": str,  # of the backbone's weights
+    "test_sha256?": str,  # of the list of test images, if they lie below the data root
+    "train_per_class?": [int],  # the fewest and the most images that a class was trained on
+    "precision?": {...: str},  # of "train" and "test"
+    "knowledge?": [str],  # what training used beyond images and names of the trained classes
+    "zero_shot?": {...: (bool, *_NUMBER)},  # how the method compares with what it started from
+    "command?": {...: (bool, int, *_TEXT)},  # what train.py was asked to do
+    "ranks?": int,
+    "timings?": {...: _NUMBER},  # seconds by part, of mocoop.timings
+    "routing?": dict,  # of mocoop.results.routing, for methods that route
+    "transduction?": dict,  # what saw test images together (mocoop.transduce), and which
+    "error?": str,  # why a run failed
 }
-_NUMBER: Kind = (int, float, type(None))
-_TEXT: Kind = (str, type(None))
-_MEASURED: dict[str, Kind] = {
+_DONE: dict[Any, Any] = {
     "split": str,
-    "epoch": (int, type(None)),  # of the weights that were tested; None if nothing was trained, as the selection
-    "selection": (str, type(None)),  # "last_step", "best_val", or "epoch" for one that was asked for
-    "metrics": dict,  # of mocoop.results.metrics, as per_class
-    "per_class": list,
+    "epoch": (int, None),  # of the weights that were tested; None if nothing was trained, as the selection
+    "selection": _TEXT,  # "last_step", "best_val", or "epoch" for one that was asked for
+    "metrics": {"accuracy": _NUMBER},  # of mocoop.results.metrics, as per_class
+    "per_class": [{"label": int, "classname": str, "total": int, "correct": int}],
     "num_classes": int,
     "num_test": int,
-    "manifest_sha256": (str, type(None)),
+    "manifest_sha256": _TEXT,
     "engine": str,
     "versions": dict,
-    "seconds": dict,  # of "train" and "test"
+    "seconds": {...: _NUMBER},  # of "train" and "test"
     "peak_memory_mb": _NUMBER,
     "finished": str,
+    "routing?": {
+        "groups": list,
+        "top_k": int,
+        "chosen": list,
+        "chosen_by_domain": dict,
+        "domain_in_top_k": _NUMBER,
+        # what other routers would reach, which records of earlier versions lack
+        "routers?": {"load": [(int, float)], "agreement": (int, float), "accuracy": dict.fromkeys(ROUTERS, _NUMBER)},
+    },
+    "transduction?": {"with": str, "label": str, "seen": str, "settings": dict, "batch": int},
 }
-_OPTIONAL: dict[str, tuple[type, Kind | None, str]] = {
-    # what a record may lack, or have as null: its kind, that of its items, and both in words
-    "weights_sha256": (str, None, "str"),  # of what was learned
-    "clip_sha256": (str, None, "str"),  # of the backbone's weights
-    "test_sha256": (str, None, "str"),  # of the list of test images, if they lie below the data root
-    "train_per_class": (list, int, "two numbers"),  # the fewest and the most images that a class was trained on
-    "precision": (dict, str, "a text for each of train and test"),
-    "knowledge": (list, str, "a list of texts"),  # what training used beyond images and names of the trained classes
-    "zero_shot": (dict, _NUMBER, "numbers"),  # how the method compares with what it started from
-    "command": (dict, (str, int, type(None)), "plain values"),  # what train.py was asked to do
-    "ranks": (int, None, "int"),
-    "timings": (dict, _NUMBER, "numbers"),  # seconds by part, of mocoop.timings
-    "routing": (dict, None, "dict"),  # of mocoop.results.routing, for methods that route
-    "transduction": (dict, None, "dict"),  # what saw test images together (mocoop.transduce), and which
-    "error": (str, None, "str"),  # why a run failed
-}
-_CLASS: dict[str, Kind] = {"label": int, "classname": str, "total": int, "correct": int}
-_ROUTERS: dict[str, Kind] = {"load": list, "agreement": (int, float), "accuracy": dict}
-_ROUTING: dict[str, Kind] = {
-    "groups": list,
-    "top_k": int,
-    "chosen": list,
-    "chosen_by_domain": dict,
-    "domain_in_top_k": _NUMBER,
-}
-
-
-_TRANSDUCTION: dict[str, Kind] = {"with": str, "label": str, "seen": str, "settings": dict, "batch": int}
 
 
 def build_record(config: Mapping, **measured: Any) -> dict:
     """The record of a finished run.
 
     config: the whole configuration (a yacs node or a nested mapping); method, dataset, backbone, classes, shots and
-    seed are read from it. measured: the fields of _MEASURED and _OPTIONAL that are not derived here.
+    seed are read from it. measured: the fields of _DONE, and optional ones of _RUN, that are not derived here.
     """
     derived = {
         "num_classes": len(measured["per_class"]),
@@ -121,7 +116,8 @@ def build_record(config: Mapping, **measured: Any) -> dict:
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     known = {"format": FORMAT, "status": "done", **_identity(config, measured.get("command"))}
-    record = known | dict.fromkeys(field for field in _OPTIONAL if field != "error") | derived | measured
+    optional = dict.fromkeys(field[:-1] for field in _RUN if field.endswith("?") and field != "error?")
+    record = known | optional | derived | measured
     record["seconds"] = record.pop("seconds")  # the last, where `glance` finds it
     return record
 
@@ -175,54 +171,39 @@ def validate_record(record: object, where: str | Path) -> None:
         raise DataError(f"{where}: got format {found}, expected {FORMAT}; it was not written by this version of mocoop")
     if record.get("status") not in STATUSES:
         raise DataError(f"{where}: got status {quoted(record.get('status'))}, expected one of {', '.join(STATUSES)}")
-    _check_fields(record, _IDENTITY, f"{where}: ", f"a run that is {record['status']}")
-    _check_optional(record, where)
+    _check(record, _RUN, f"{where}: ", f"a run that is {record['status']}")
     if record["status"] != "done":
         return
-    _check_fields(record, _MEASURED, f"{where}: ", "a run that is done")
-    _check_fields(record["seconds"], dict.fromkeys(record["seconds"], _NUMBER), f"{where}: seconds: ", "a run")
-    for number, row in enumerate(record["per_class"]):
-        _check_fields(row, _CLASS, f"{where}: per_class[{number}]: ", "a class")
-    if record.get("routing") is not None:
-        _check_fields(record["routing"], _ROUTING, f"{where}: routing: ", "a method that routes")
-        _check_routers(record["routing"], f"{where}: routing: ")
-    if record.get("transduction") is not None:
-        _check_fields(record["transduction"], _TRANSDUCTION, f"{where}: transduction: ", "a run of mocoop transduce")
-    _check_fields(record["metrics"], {"accuracy": _NUMBER}, f"{where}: metrics: ", "a run that is done")
+    _check(record, _DONE, f"{where}: ", "a run that is done")
+    if routers := (record.get("routing") or {}).get("routers"):
+        if len(routers["load"]) != len(record["routing"]["groups"]):
+            load = quoted(routers["load"])
+            raise DataError(f"{where}: routing: got load = {load}, expected a number for each of the groups")
     for name, value in record["metrics"].items():
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 100 + 1e-9:
             raise DataError(f"{where}: got {one_line(name, 80)} = {quoted(value)}, expected a percentage from 0 to 100")
 
 
-def _check_optional(record: dict, where: str | Path) -> None:
-    for field, (kind, of_items, words) in _OPTIONAL.items():
-        value = record.get(field)
-        if value is None:
+def _check(values: dict, fields: dict[Any, Any], where: str, what: str) -> None:
+    """Raises DataError for the first of these fields, with their kinds, that is not as it should be."""
+    if ... in fields:
+        fields = dict.fromkeys(values, fields[...])
+    for field, kind in fields.items():
+        name = field.removesuffix("?")
+        if name != field and values.get(name) is None:
             continue
-        good = isinstance(value, kind) and not isinstance(value, bool)
-        if good and of_items is not None:
-            good = all(isinstance(item, of_items) for item in (value.values() if kind is dict else value))
-        if not good:
-            raise DataError(f"{where}: got {field} = {quoted(value)}, expected {words}")
-
-
-def _check_routers(routing: dict, where: str) -> None:
-    """What other routers would reach, which records of earlier versions lack."""
-    if "routers" not in routing:
-        return
-    _check_fields(routing["routers"], _ROUTERS, f"{where}routers: ", "a method that routes")
-    _check_fields(routing["routers"]["accuracy"], dict.fromkeys(ROUTERS, _NUMBER), f"{where}accuracy: ", "a router")
-    load = routing["routers"]["load"]
-    if len(load) != len(routing["groups"]) or not all(type(part) in (int, float) for part in load):
-        raise DataError(f"{where}got load = {quoted(load)}, expected a number for each of the groups")
-
-
-def _check_fields(values: object, expected: Mapping[str, Kind], where: str, what: str) -> None:
-    for field, kind in expected.items():
-        if not isinstance(values, dict) or field not in values:
-            raise DataError(f"{where}got no field {field!r}, expected one in {what}")
-        if not isinstance(values[field], kind) or isinstance(values[field], bool):
-            raise DataError(f"{where}got {field} = {quoted(values[field])}, expected {_kind_name(kind)}")
+        if name not in values:
+            raise DataError(f"{where}got no field {name!r}, expected one in {what}")
+        kinds = kind if isinstance(kind, tuple) else (type(kind) if isinstance(kind, (list, dict)) else kind,)
+        types = tuple(type(None) if one is None else one for one in kinds)
+        if not isinstance(values[name], types) or isinstance(values[name], bool) and bool not in kinds:
+            names = " or ".join("null" if one is None else one.__name__ for one in kinds)
+            raise DataError(f"{where}got {name} = {quoted(values[name])}, expected {names}")
+        if isinstance(kind, list):
+            items = {f"{name}[{number}]": item for number, item in enumerate(values[name])}
+            _check(items, dict.fromkeys(items, kind[0]), where, what)
+        elif isinstance(kind, dict):
+            _check(values[name], kind, f"{where}{name}: ", name)
 
 
 def plain_config(config: Mapping) -> dict:
@@ -319,8 +300,3 @@ def _without_folders(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_folders(item) for item in value]
     return Path(value).name if isinstance(value, str) and value.startswith("/") else value
-
-
-def _kind_name(kind: Kind) -> str:
-    kinds = kind if isinstance(kind, tuple) else (kind,)
-    return " or ".join("null" if one is type(None) else one.__name__ for one in kinds)

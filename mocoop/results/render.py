@@ -1,11 +1,10 @@
 """A table: rows of labels and cells, and how it is printed as markdown, csv or LaTeX."""
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+
+import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,7 @@ class Table:
         return any(isinstance(item, Cell) and item.rank == 2 for row in filter(None, self.rows) for item in row)
 
 
+NONE = Cell(float("nan"))
 GAP = "–"
 NARROWEST = 3  # characters that the rule below a column's name needs
 _LATEX_SPECIAL = {character: f"\\{character}" for character in "&%_#${}"} | {
@@ -57,6 +57,11 @@ _LATEX_SPECIAL = {character: f"\\{character}" for character in "&%_#${}"} | {
 _SHRINK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
 
+def in_blocks(blocks: Iterable[list[list]]) -> list[list | None]:
+    """The rows of a table from those of its blocks, of which empty ones are left out."""
+    return [row for block in filter(None, blocks) for row in (None, *block)][1:]
+
+
 def to_markdown(table: Table) -> str:
     """Columns are padded, so that the source reads as a table too."""
     rows = [[_markdown_cell(item) for item in row] for row in table.rows if row is not None]
@@ -69,34 +74,25 @@ def to_markdown(table: Table) -> str:
 
 def to_csv(table: Table) -> str:
     """Full precision; a column whose cells have a spread is followed by one of it. A gap is an empty field."""
-    columns = zip(table.columns, *filter(None, table.rows))
-    heads = [[name, f"{name} {table.spread}"] if any(map(_has_spread, cells)) else [name] for name, *cells in columns]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(chain.from_iterable(heads))
-    for row in filter(None, table.rows):
-        fields = ([_csv_field(item), _csv_spread(item)][: len(head)] for item, head in zip(row, heads))
-        writer.writerow(chain.from_iterable(fields))
-    return out.getvalue()
+    columns = []
+    for name, *items in zip(table.columns, *filter(None, table.rows)):
+        values = [float(item.mean) if isinstance(item, Cell) else str(item) for item in items]
+        spreads = [item.spread if isinstance(item, Cell) else None for item in items]
+        columns.append(pd.Series(values, name=name))
+        if any(spread is not None for spread in spreads):
+            columns.append(pd.Series(spreads, name=f"{name} {table.spread}", dtype=float))
+    return pd.concat(columns, axis=1).to_csv(index=False, lineterminator="\n")
 
 
 def to_latex(table: Table) -> str:
     r"""A `tabular` for booktabs, shrunk to the line if it is wider: best in bold, second underlined."""
     layout = "".join("r" if right else "l" for right in _numeric_columns(table))
-    lines = [
-        _SHRINK,
-        rf"\begin{{tabular}}{{{layout}}}",
-        r"\toprule",
-        _latex_line(map(_escape, table.columns)),
-        r"\midrule",
-    ]
+    head = _latex_line(map(_escape, table.columns))
+    lines = [_SHRINK, rf"\begin{{tabular}}{{{layout}}}", r"\toprule", head, r"\midrule"]
     lines += [r"\midrule" if row is None else _latex_line(map(_latex_cell, row)) for row in table.rows]
     lines += [r"\bottomrule", r"\end{tabular}}"]
-    notes = [
-        *table.notes,
-        *(["The second best is underlined."] * table.has_second),
-        "Needs the packages booktabs and graphicx.",
-    ]
+    second = ["The second best is underlined."] * table.has_second
+    notes = [*table.notes, *second, "Needs the packages booktabs and graphicx."]
     return "\n".join(["% " + table.title, *lines, *(f"% {note}" for note in notes)]) + "\n"
 
 
@@ -141,19 +137,3 @@ def _escape(text: str) -> str:
 def _numeric_columns(table: Table) -> list[bool]:
     first = next(filter(None, table.rows))
     return [isinstance(item, Cell) for item in first]
-
-
-def _has_spread(item: object) -> bool:
-    return isinstance(item, Cell) and item.spread is not None
-
-
-def _csv_field(item: object) -> str:
-    return _number(item.mean) if isinstance(item, Cell) else str(item)
-
-
-def _csv_spread(item: object) -> str:
-    return _number(item.spread) if isinstance(item, Cell) and item.spread is not None else ""
-
-
-def _number(value: float) -> str:
-    return "" if math.isnan(value) else repr(float(value))

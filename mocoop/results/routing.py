@@ -40,22 +40,15 @@ def summarise_routing(
     groups, experts = list(groups), np.asarray(chosen)
     in_top_k = np.zeros((len(experts), len(groups)), dtype=bool)
     np.put_along_axis(in_top_k, experts, True, axis=1)
-    by_domain, hits, styled = {}, 0, 0
-    if domains is not None:
-        styles = np.asarray(domains)
-        for index, name in enumerate(domain_names):
-            of_domain = in_top_k[styles == index]
-            if not len(of_domain):
-                continue
-            by_domain[name] = _shares(of_domain)
-            if name in groups:
-                hits += int(of_domain[:, groups.index(name)].sum())
-                styled += len(of_domain)
+    styles = np.full(len(experts), -1) if domains is None else np.asarray(domains)
+    of_domain = {name: in_top_k[styles == index] for index, name in enumerate(domain_names) if (styles == index).any()}
+    own = [found[:, groups.index(name)] for name, found in of_domain.items() if name in groups]
+    hits, styled = sum(int(found.sum()) for found in own), sum(map(len, own))
     return {
         "groups": groups,
         "top_k": int(experts.shape[1]),
         "chosen": _shares(in_top_k),
-        "chosen_by_domain": by_domain,
+        "chosen_by_domain": {name: _shares(found) for name, found in of_domain.items()},
         "domain_in_top_k": 100.0 * hits / styled if styled else None,
         "gate_entropy": float(gate_entropies(weights).mean()),
     }
@@ -218,12 +211,9 @@ def class_shares(runs: pd.DataFrame) -> Spread:
 
 def strongest_images(predictions: pd.DataFrame, expert: str, count: int) -> pd.DataFrame:
     """The `count` images with the highest weight of `expert`, in a column `gate`, best first."""
-    weights = [
-        dict(zip(chosen, gates)).get(expert, np.nan)
-        for chosen, gates in zip(predictions["experts"], predictions["gates"])
-    ]
-    weighted = predictions.assign(gate=weights).dropna(subset="gate")
-    return weighted.sort_values("gate", ascending=False, kind="stable").head(count)
+    each = predictions.rename(columns={"gates": "gate"}).explode(["experts", "gate"])
+    own = each[each["experts"] == expert].astype({"gate": float})
+    return own.sort_values("gate", ascending=False, kind="stable").head(count)
 
 
 def concentration(shares: pd.DataFrame) -> pd.Series:

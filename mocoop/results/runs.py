@@ -27,17 +27,14 @@ AREA = "base_new_area"  # of such a test, under the trade-off between both (moco
 METRICS = ["accuracy", "macro_f1", "top5", "per_class_mean", "ece", *SIDES, AREA]
 ORDERS = ["orders", "orders_std"]  # of test images, that metrics are means over, and the deviation of accuracy
 _FROM_RECORD = ["subsample_classes", "backbone", "epoch", "selection", "num_classes", "num_test", "engine"]
-_HASHES = ["manifest_sha256", "config_sha256"]
+_FROM_RECORD += ["peak_memory_mb", "manifest_sha256"]
 WEIGHTS = "weights_sha256"  # of what was tested; None for what learns nothing and for records that do not say it
 KNOWLEDGE = "knowledge"  # what training used beyond images and names of the trained classes, in words
 ROUTING = ["domain_in_top_k", "routing"]  # of methods that route
 SETTINGS = "settings_sha256"  # of the configuration without data and seed
-_CONDITIONS = [key for key in agreement.KEYS if key not in _FROM_RECORD]
-_DERIVED = [KNOWLEDGE, "train_seconds", "test_seconds", *ROUTING, "evaluation", *ORDERS, "folder"]
-COLUMNS = (
-    IDENTITY + METRICS + _FROM_RECORD + ["peak_memory_mb"] + _HASHES + [SETTINGS, WEIGHTS, "clip_sha256"] + _CONDITIONS
-)
-COLUMNS += _DERIVED
+COLUMNS = [*IDENTITY, *METRICS, *_FROM_RECORD, "config_sha256", SETTINGS, WEIGHTS, "clip_sha256"]
+COLUMNS += [key for key in agreement.KEYS if key not in COLUMNS]
+COLUMNS += [KNOWLEDGE, "train_seconds", "test_seconds", *ROUTING, "evaluation", *ORDERS, "folder"]
 _RUN_FOLDER = re.compile(
     r"(?P<protocol>[^/]+)/(?P<phase>[^/]+)/(?P<dataset>[^/]+)/shots_(?P<shots>-?\d+)"
     r"/(?P<method>[^/]+)/(?P<cfg>[^/]+)/seed(?P<seed>\d+)"
@@ -201,7 +198,7 @@ def row_of(record: dict, folder: Path) -> dict:
     return {
         **place | {"shots": trained_shots(place["shots"], record["epoch"] is not None)},
         **{name: record["metrics"].get(name) for name in METRICS},
-        **{name: record[name] for name in [*_FROM_RECORD, "peak_memory_mb", *_HASHES]},
+        **{name: record[name] for name in _FROM_RECORD},
         **{name: record.get(name) for name in (WEIGHTS, "clip_sha256")},
         **agreement.conditions_of(record),
         "config_sha256": config_sha256(record["config"], trains(record)),
@@ -232,7 +229,8 @@ def place_strays(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     cfgs = {(row.method, row.settings_sha256): row.cfg for row in known.itertuples()}
     rows = frame[strays].assign(dataset=[config_name(name, known["dataset"]) for name in frame.loc[strays, "dataset"]])
     for row in sorted(rows.itertuples(index=False), key=lambda row: (row.evaluation, row.folder)):
-        name, model = _own_name(Path(row.folder)), trained.get(row.weights_sha256) if row.evaluation else None
+        above_seeds = [part for part in Path(row.folder).absolute().parts if not _SEED_FOLDER.fullmatch(part)]
+        name, model = above_seeds[-1], trained.get(row.weights_sha256) if row.evaluation else None
         cfg = model.cfg if model else cfgs.setdefault((row.method, row.settings_sha256), name)
         row = _at_home(row, model)
         if model and row.phase == "test":
@@ -260,12 +258,6 @@ def _at_home(row: Any, model: Any) -> Any:
     if row.subsample_classes == "all" and model.dataset != row.dataset:
         protocol, phase = "dg" if row.dataset in SHIFTED.split() else "xd", "test"
     return row._replace(protocol=protocol, phase=phase, shots=model.shots)  # an evaluation need not say its shots
-
-
-def _own_name(folder: Path) -> str:
-    """What a run's folder is called, above those of its seeds."""
-    parts = [part for part in folder.absolute().parts if not _SEED_FOLDER.fullmatch(part)]
-    return parts[-1]
 
 
 def _place(folder: Path, record: dict) -> dict:

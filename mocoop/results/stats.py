@@ -62,14 +62,21 @@ def seed_matrix(
     """
     like = frame if like is None else like
     seeds = sorted(like["seed"].unique()) if seeds is None else seeds
-    datasets, entries = in_dataset_order(like["dataset"].unique()), _entries(like)
+    datasets = in_dataset_order(like["dataset"].unique())
+    entries = sorted(like[ENTRY].drop_duplicates().itertuples(index=False, name=None), key=rank)  # as in the papers
+    places = [(dataset, *entry) for dataset in datasets for entry in entries]
     matrix = frame.pivot(index=["dataset", *ENTRY], columns="seed", values=column)
-    matrix = matrix.reindex(index=_grid(datasets, entries), columns=seeds).astype(float)
-    averaged = datasets if averaged is None else averaged
-    if len(averaged) < 2:
+    grid = pd.MultiIndex.from_tuples(places, names=["dataset", *ENTRY])
+    return _averaged(matrix.reindex(index=grid, columns=seeds).astype(float), averaged)
+
+
+def _averaged(matrix: pd.DataFrame, datasets: list[str] | None = None) -> pd.DataFrame:
+    """A matrix with the rows of the average over several data sets (default: all) at its end."""
+    of = matrix.index.get_level_values("dataset")
+    datasets = list(of.unique()) if datasets is None else datasets
+    if len(datasets) < 2:
         return matrix
-    rows = matrix[matrix.index.get_level_values("dataset").isin(averaged)]
-    average = rows.groupby(level=ENTRY).apply(lambda rows: rows.mean(skipna=False)).reindex(entries)
+    average = matrix[of.isin(datasets)].groupby(level=ENTRY, sort=False).apply(lambda rows: rows.mean(skipna=False))
     return pd.concat([matrix, pd.concat({AVERAGE: average}, names=["dataset"])])
 
 
@@ -98,47 +105,16 @@ def base_to_new(frame: pd.DataFrame, seeds: list[int] | None = None) -> pd.DataF
     average over the data sets too. `base_lacking` and `new_lacking` list missing seeds. `area` is that of tests of both
     sides at once (`mocoop.results.calibration`), else NaN. Raises DataError if there is no such run.
     """
-    base_runs, new_runs = side_matrices(frame, seeds)
-    base, new = over_seeds(base_runs), over_seeds(new_runs)
-    each = harmonic_mean(base_runs, new_runs)
-    mean_h = _averaged_again(each)
-    area = _areas(frame, seeds, base_runs)
-    return pd.DataFrame(
-        {
-            "base": base["mean"],
-            "base_std": base["std"],
-            "new": new["mean"],
-            "new_std": new["std"],
-            "h": harmonic_mean(base["mean"], new["mean"]),
-            "h_std": each.std(axis=1, skipna=False),
-            "mean_h": mean_h.mean(axis=1, skipna=False),
-            "mean_h_std": mean_h.std(axis=1, skipna=False),
-            "area": area.mean(axis=1, skipna=False),
-            "area_std": area.std(axis=1, skipna=False),
-            "seeds": base["seeds"],
-            "base_lacking": base["lacking"],
-            "new_lacking": new["lacking"],
-        }
-    )
-
-
-def _averaged_again(matrix: pd.DataFrame) -> pd.DataFrame:
-    """A matrix whose rows of the average are the means of the data sets' rows."""
-    own = matrix.drop(AVERAGE, level="dataset", errors="ignore")
-    if len(own) == len(matrix):
-        return matrix
-    average = own.groupby(level=ENTRY).apply(lambda rows: rows.mean(skipna=False))
-    return pd.concat([own, pd.concat({AVERAGE: average}, names=["dataset"])]).reindex(matrix.index)
-
-
-def _areas(frame: pd.DataFrame, seeds: list[int] | None, like: pd.DataFrame) -> pd.DataFrame:
-    """The area of each test of both sides, in the rows and columns of `like`."""
-    together = frame[frame["phase"] == "test_all"]
-    return (
-        seed_matrix(together, seeds, AREA).reindex(index=like.index, columns=like.columns)
-        if len(together)
-        else like * np.nan
-    )
+    base, new = side_matrices(frame, seeds)
+    runs, together = {"base": base, "new": new, "h": harmonic_mean(base, new)}, frame[frame["phase"] == "test_all"]
+    runs["mean_h"] = _averaged(runs["h"].drop(AVERAGE, level="dataset", errors="ignore"))
+    runs["area"] = seed_matrix(together, seeds, AREA).reindex_like(base) if len(together) else base * np.nan
+    summary = pd.DataFrame(index=base.index)
+    for name, matrix in runs.items():
+        summary[name] = matrix.mean(axis=1, skipna=False)
+        summary[std_of(name)] = matrix.std(axis=1, skipna=False)
+    summary["h"] = harmonic_mean(summary["base"], summary["new"])
+    return summary.assign(seeds=len(base.columns), base_lacking=_lacking(base), new_lacking=_lacking(new))
 
 
 def side_matrices(frame: pd.DataFrame, seeds: list[int] | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -202,23 +178,11 @@ def _lacking(matrix: pd.DataFrame) -> list[list[int]]:
     return [[int(seed) for seed, gap in zip(matrix.columns, row) if gap] for row in matrix.isna().to_numpy()]
 
 
-def _entries(frame: pd.DataFrame) -> pd.MultiIndex:
-    """What is compared, in the order of the papers' tables."""
-    entries = frame[ENTRY].drop_duplicates().itertuples(index=False, name=None)
-    return pd.MultiIndex.from_tuples(sorted(entries, key=rank), names=ENTRY)
-
-
 def rank(entry: tuple) -> tuple:
     """What sorts tuples that begin with a method's name: in the order of the papers' tables, other methods last."""
     method = entry[0]
     known = list(listed()).index(method) if method in listed() else len(listed())
     return known, *entry
-
-
-def _grid(datasets: list[str], entries: pd.MultiIndex) -> pd.MultiIndex:
-    return pd.MultiIndex.from_tuples(
-        [(dataset, *entry) for dataset in datasets for entry in entries], names=["dataset", *ENTRY]
-    )
 
 
 LEVEL = 0.05

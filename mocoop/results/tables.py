@@ -4,7 +4,7 @@ Functions that build one take the runs, the seeds that are expected (default: al
 seeds is given: a key of SPREADS.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,28 +14,14 @@ import pandas as pd
 from mocoop.errors import DataError
 from mocoop.protocol import BASE_NEW, PROTOCOLS, TRAINED, TRANSFER
 from mocoop.registry import listed
+from mocoop.results import stats
 from mocoop.results.agreement import Marks, apart
 from mocoop.results.calibration import read_calibration
 from mocoop.results.record import FILE_NAME, read_record
-from mocoop.results.render import Cell, Table
+from mocoop.results.render import NONE, Cell, Table, in_blocks
 from mocoop.results.routing import chance_in_top_k
 from mocoop.results.runs import ALL_SHOTS, ENTRY, KNOWLEDGE, WEIGHTS
-from mocoop.results.stats import (
-    AVERAGE,
-    BASE_NEW_COLUMNS,
-    SOURCE_MARK,
-    base_to_new,
-    interval,
-    measured,
-    mixed_settings,
-    over_seeds,
-    rank,
-    seed_matrix,
-    seeds_needed,
-    std_of,
-    summarise,
-    transfer,
-)
+from mocoop.results.stats import AVERAGE, BASE_NEW_COLUMNS, SOURCE_MARK, over_seeds, seed_matrix, std_of
 
 PHASE_NAMES = {"train_base": "base classes", "test_new": "new classes", "test_all": "base and new classes"}
 SPREADS = {
@@ -84,9 +70,12 @@ def tables_of_part(
         routes = runs["domain_in_top_k"].notna().any()
         return [base_new_table(runs, seeds, spread, title), *([routing_table(runs, seeds, spread)] if routes else [])]
     if measure == TRANSFER:
-        return [transfer_table(runs, seeds, title, spread)]
-    shots = list(runs.groupby("shots"))
-    singles = [accuracy_table(part, seeds, f"Few-shot, {shots_name(number)}", spread) for number, part in shots]
+        unseen = "lacking" if (runs["protocol"] == "xd").any() else ""
+        return [table_by_dataset(stats.transfer(runs, seeds), runs, title, spread, unseen)]
+    singles = [
+        table_by_dataset(over_seeds(seed_matrix(part, seeds)), part, f"Few-shot, {shots_name(number)}", spread)
+        for number, part in runs.groupby("shots")
+    ]
     return [few_shot_table(runs, seeds, spread), *(singles if len(singles) > 1 else [])]
 
 
@@ -94,35 +83,34 @@ def base_new_table(
     runs: pd.DataFrame, seeds: list[int] | None = None, spread: str = "std", title: str = "Base to new classes"
 ) -> Table:
     """Base, new and H of each dataset and of their average, for runs of protocol base2new or base2new_all."""
-    summary = base_to_new(runs, seeds)
+    summary = stats.base_to_new(runs, seeds)
     name, marks = _marked_namer(summary, runs)
     shown = BASE_NEW_COLUMNS | ({"area": "Area"} if summary["area"].notna().any() else {})
-    rows: list[list | None] = []
+    blocks = []
     for dataset, block in summary.groupby(level="dataset", sort=False):
-        columns = [cells(block, column, f"{column}_std", spread, marks) for column in shown]
-        names = [name(index[1:], dataset) for index in block.index]
-        rows += [None] if rows else []
-        rows += [[dataset, *row] for row in zip(names, *columns)]
+        columns = [cells(block, column, spread, marks) for column in shown]
+        blocks.append([[dataset, name(entry, dataset), *row] for (_, *entry), *row in zip(block.index, *columns)])
     first = f"{SPREADS[spread]} {H_NOTE}" + f" {AREA_NOTE}" * ("area" in shown)
-    notes = _notes(runs, first, base_new_gaps(summary), marks)
-    return Table(title, ["Dataset", "Method", *shown.values()], rows, notes, spread)
+    lacking = gaps(summary, {"base_lacking": "base", "new_lacking": "new"}, unseen="new_lacking")
+    notes = _notes(runs, first, lacking, marks)
+    return Table(title, ["Dataset", "Method", *shown.values()], in_blocks(blocks), notes, spread)
 
 
 def averages_table(runs: pd.DataFrame, seeds: list[int] | None = None, spread: str = "std") -> Table | None:
     """Both averages of H over the data sets, and how far these lie apart; None for runs of a single one."""
-    summary = base_to_new(runs, seeds)
+    summary = stats.base_to_new(runs, seeds)
     if AVERAGE not in summary.index.unique("dataset") or summary.xs(AVERAGE, level="dataset")["h"].isna().all():
         return None
-    (name, marks), average = _marked_namer(summary, runs), summary[summary.index.get_level_values("dataset") == AVERAGE]
-    columns = [cells(average, column, f"{column}_std", spread, marks) for column in ("h", "mean_h")]
-    own = summary.drop(AVERAGE, level="dataset")
-    found = [own.xs(index[1:], level=ENTRY)["h"] for index in average.index]
-    spreads = [Cell(float(h.std(skipna=False)), None) for h in found]
-    ends = [_ends(h) for h in found]
-    rows = [list(row) for row in zip([name(index[1:]) for index in average.index], *columns, spreads, ends)]
-    sets = own.index.unique("dataset")
+    (name, marks), own = _marked_namer(summary, runs), summary.drop(AVERAGE, level="dataset")
+    average = summary.loc[[AVERAGE]]
+    columns = [cells(average, column, spread, marks) for column in ("h", "mean_h")]
+    rows = []
+    for (_, *entry), *means in zip(average.index, *columns):
+        h = own.xs(tuple(entry), level=ENTRY)["h"]
+        rows.append([name(entry), *means, Cell(float(h.std(skipna=False)), None), _ends(h)])
     heads = ["Method", "H of means", "Mean of H", "Spread over sets", "Lowest and highest"]
-    return Table(f"Averages over {len(sets)} data sets", heads, rows, [f"{SPREADS[spread]} {AVERAGES_NOTE}"], spread)
+    title = f"Averages over {len(own.index.unique('dataset'))} data sets"
+    return Table(title, heads, rows, [f"{SPREADS[spread]} {AVERAGES_NOTE}"], spread)
 
 
 def _ends(h: pd.Series) -> str:
@@ -134,18 +122,14 @@ def _ends(h: pd.Series) -> str:
 def calibration_table(runs: pd.DataFrame, seeds: list[int] | None = None, spread: str = "std") -> Table:
     """Expected calibration errors of tests, before and after the temperature that `mocoop calibrate` kept."""
     found = [read_calibration(folder, weights) for folder, weights in zip(runs["folder"].fillna(""), runs[WEIGHTS])]
-    runs = runs.assign(
-        ece_scaled=[one.ece_scaled if one else np.nan for one in found],
-        temperature=[one.temperature if one else np.nan for one in found],
-    )
     columns = {"ece": "ECE", "ece_scaled": "ECE scaled", "temperature": "Temperature"}
+    runs = runs.assign(**{of: [getattr(one, of, np.nan) for one in found] for of in ("ece_scaled", "temperature")})
     rows: list[list | None] = []
     for phase, part in runs.groupby("phase", sort=False):
         parts = [over_seeds(seed_matrix(part, seeds, column, averaged=[])) for column in columns]
         name = entry_namer(parts[0])
-        for index in parts[0].index:
-            values = [unranked(summary.loc[[index]], spread)[0] for summary in parts]
-            rows.append([index[0], PHASE_NAMES.get(phase, phase), name(index[1:]), *values])
+        for (dataset, *entry), *values in zip(parts[0].index, *(unranked(summary, spread) for summary in parts)):
+            rows.append([dataset, PHASE_NAMES.get(phase, phase), name(entry), *values])
     lacking = sum(one is None for one in found)
     notes = [f"{SPREADS[spread]} {CALIBRATION_NOTE}"]
     notes += [f"{lacking} of {len(found)} runs have no temperature: mocoop calibrate RUN fits one"] if lacking else []
@@ -154,12 +138,12 @@ def calibration_table(runs: pd.DataFrame, seeds: list[int] | None = None, spread
 
 def ablation_table(runs: pd.DataFrame, labels: dict, seeds: list[int] | None = None, spread: str = "std") -> Table:
     """One row per cfg of `labels` ({cfg: name}): H of each dataset, then base, new and H of their average."""
-    summary = base_to_new(runs[runs["cfg"].isin(labels)], seeds).droplevel(["method", "shots"])
+    summary = stats.base_to_new(runs[runs["cfg"].isin(labels)], seeds).droplevel(["method", "shots"])
     datasets = [dataset for dataset in summary.index.unique("dataset") if dataset != AVERAGE]
     wanted = [(dataset, "h") for dataset in datasets] if len(datasets) > 1 else []
     wanted += [(AVERAGE if wanted else datasets[0], column) for column in BASE_NEW_COLUMNS]
     order = [cfg for cfg in labels if cfg in summary.index.unique("cfg")]
-    columns = [cells(summary.loc[dataset].loc[order], column, f"{column}_std", spread) for dataset, column in wanted]
+    columns = [cells(summary.loc[dataset].loc[order], column, spread) for dataset, column in wanted]
     rows = [[labels[cfg], *row] for cfg, *row in zip(order, *columns)]
     heads = [f"{BASE_NEW_COLUMNS[column]}, {dataset}" for dataset, column in wanted]
     notes = [f"{SPREADS[spread]} Bold: highest mean of its column."]
@@ -186,50 +170,37 @@ def routing_table(runs: pd.DataFrame, seeds: list[int] | None = None, spread: st
     return Table("Routing", ["Dataset", "Images", *(name(entry) for entry in entries)], rows, notes, spread)
 
 
-def accuracy_table(
-    runs: pd.DataFrame, seeds: list[int] | None = None, title: str = "Accuracy", spread: str = "std"
-) -> Table:
-    """Accuracy of every dataset of one phase, a row per method, and the average over the datasets."""
-    return _columns_of_datasets(over_seeds(seed_matrix(runs, seeds)), runs, title, spread)
-
-
-def transfer_table(
-    runs: pd.DataFrame, seeds: list[int] | None = None, title: str = "Transfer", spread: str = "std"
-) -> Table:
-    """Accuracy on the dataset of training (phase train), on every other one (phase test), and the others' average."""
-    unseen = "lacking" if (runs["protocol"] == "xd").any() else ""
-    return _columns_of_datasets(transfer(runs, seeds), runs, title, spread, unseen)
-
-
 def few_shot_table(runs: pd.DataFrame, seeds: list[int] | None = None, spread: str = "std") -> Table:
     """Accuracy by the number of shots: a row per dataset and method, and the average over the datasets."""
     summary = over_seeds(seed_matrix(runs, seeds))
     (name, marks), shots = _marked_namer(summary, runs), sorted(summary.index.unique("shots"))
-    rows: list[list | None] = []
+    blocks = []
     for dataset, block in summary.groupby(level="dataset", sort=False):
+        found: dict[tuple, dict] = {}  # of each method and configuration, by shots
+        for number, part in block.groupby(level="shots"):
+            for (_, method, cfg, _), cell in zip(part.index, cells(part, "mean", spread, marks)):
+                found.setdefault((method, cfg), {})[number] = cell
         learners = block.index.droplevel(["dataset", "shots"]).unique()
-        columns = []
-        for number in shots:
-            part = block[block.index.get_level_values("shots") == number]
-            found = dict(zip(part.index.droplevel(["dataset", "shots"]), cells(part, "mean", "std", spread, marks)))
-            columns.append([found.get(learner, Cell(float("nan"))) for learner in learners])
-        rows += [None] if rows else []
-        rows += [[dataset, *row] for row in zip([name((*learner, None), dataset) for learner in learners], *columns)]
+        named = [(name((*one, None), dataset), found[one]) for one in learners]
+        blocks.append([[dataset, label, *(of.get(number, NONE) for number in shots)] for label, of in named])
     notes = _notes(runs, f"{SPREADS[spread]} Bold: highest mean of its block.", gaps(summary), marks)
-    return Table("Few-shot", ["Dataset", "Method", *map(shots_name, shots)], rows, notes, spread)
+    return Table("Few-shot", ["Dataset", "Method", *map(shots_name, shots)], in_blocks(blocks), notes, spread)
 
 
-def _columns_of_datasets(summary: pd.DataFrame, runs: pd.DataFrame, title: str, spread: str, unseen: str = "") -> Table:
+def table_by_dataset(
+    summary: pd.DataFrame, runs: pd.DataFrame, title: str, spread: str = "std", unseen: str = ""
+) -> Table:
+    """A column for each dataset of a summary, their average last, and a row per method. unseen: as of `gaps`."""
     name, marks = _marked_namer(summary, runs)
     blocks = dict(list(summary.groupby(level="dataset", sort=False)))
-    columns = [cells(block, "mean", "std", spread, marks) for block in blocks.values()]
+    columns = [cells(block, "mean", spread, marks) for block in blocks.values()]
     names = [name(index[1:]) for index in next(iter(blocks.values())).index]
     notes = _notes(runs, f"{SPREADS[spread]} Bold: highest mean of its column.", gaps(summary, None, unseen), marks)
     return Table(title, ["Method", *blocks], [list(row) for row in zip(names, *columns)], notes, spread)
 
 
 def _notes(runs: pd.DataFrame, first: str, gaps: list[str], marks: Marks) -> list[str]:
-    known = [*too_few_notes(runs), *mixed_settings(runs), *knowledge_notes(runs), *_orders_notes(runs)]
+    known = [*too_few_notes(runs), *stats.mixed_settings(runs), *knowledge_notes(runs), *_orders_notes(runs)]
     return [first, *marks.lines(), *gaps, *known]
 
 
@@ -250,25 +221,21 @@ def _marked_namer(summary: pd.DataFrame, runs: pd.DataFrame) -> tuple[Callable[.
     """A function from (method, cfg, shots), and the row's dataset, to a name with its mark; and the marks."""
     name = entry_namer(summary)
     marks = Marks(runs, name)
-    return lambda entry, dataset=None: name(entry) + marks.of(entry, _of_all(dataset)), marks
+    return lambda entry, dataset=None: name(entry) + marks.of(entry, None if dataset == AVERAGE else dataset), marks
 
 
-def _of_all(dataset: str | None) -> str | None:
-    """None for the average."""
-    return None if dataset == AVERAGE else dataset
-
-
-def cells(block: pd.DataFrame, mean: str, std: str, spread: str, marks: Marks | None = None) -> list[Cell]:
+def cells(block: pd.DataFrame, column: str, spread: str, marks: Marks | None = None) -> list[Cell]:
     """Cells of one column of a summary, with its best and second best marked; equal means share a rank.
 
     What may not be ranked among the others by its marks is not.
     """
-    widths = block[std] if spread == "std" else interval(block[std], block["seeds"])
+    means, stds = block[column], block[std_of(column)]
+    widths = stds if spread == "std" else stats.interval(stds, block["seeds"])
     apart = [
-        marks is not None and marks.unpaired(entry, _of_all(dataset.removesuffix(SOURCE_MARK)))
+        marks is not None and marks.unpaired(entry, None if dataset == AVERAGE else dataset.removesuffix(SOURCE_MARK))
         for dataset, *entry in block.index
     ]
-    rows = zip(block[mean], widths, best_two(block[mean].mask(apart)))
+    rows = zip(means, widths, best_two(means.mask(apart)))
     return [Cell(float(mean), float(width), rank) for mean, width, rank in rows]
 
 
@@ -280,10 +247,10 @@ def best_two(means: pd.Series) -> list[int]:
 
 def unranked(block: pd.DataFrame, spread: str) -> list[Cell]:
     """Cells of rows of `over_seeds`, none of them marked."""
-    return [Cell(cell.mean, cell.spread) for cell in cells(block, "mean", "std", spread)]
+    return [Cell(cell.mean, cell.spread) for cell in cells(block, "mean", spread)]
 
 
-def entry_namer(summary: pd.DataFrame, labels: dict | None = None) -> Callable[[tuple], str]:
+def entry_namer(summary: pd.DataFrame, labels: dict | None = None) -> Callable[[Sequence], str]:
     """A function from (method, cfg, shots) to the shortest name that tells the entries of the summary apart.
 
     labels: {cfg: name} for configurations that are called by a name of their own.
@@ -292,7 +259,7 @@ def entry_namer(summary: pd.DataFrame, labels: dict | None = None) -> Callable[[
     several_cfgs = entries.groupby("method")["cfg"].nunique() > 1
     several_shots = entries.loc[entries["shots"] > 0, "shots"].nunique() > 1
 
-    def name(entry: tuple) -> str:
+    def name(entry: Sequence) -> str:
         method, cfg, shots = entry
         if labels and cfg in labels:
             return labels[cfg]
@@ -324,13 +291,8 @@ def knowledge_notes(runs: pd.DataFrame) -> list[str]:
     several = pd.Series([method for method, _ in used]).duplicated(keep=False)
     return [
         f"{method}{f' {cfg}' if twice else ''} also uses: {' or '.join(used[method, cfg])}"
-        for (method, cfg), twice in sorted(zip(used, several), key=lambda item: rank(item[0]))
+        for (method, cfg), twice in sorted(zip(used, several), key=lambda item: stats.rank(item[0]))
     ]
-
-
-def base_new_gaps(summary: pd.DataFrame) -> list[str]:
-    """One line for each cell of `base_to_new` that lacks seeds."""
-    return gaps(summary, {"base_lacking": "base", "new_lacking": "new"}, unseen="new_lacking")
 
 
 def gaps(summary: pd.DataFrame, columns: dict[str, str] | None = None, unseen: str = "") -> list[str]:
@@ -370,21 +332,21 @@ def per_class_tables(runs: pd.DataFrame, seeds: list[int] | None = None, spread:
 
 
 def _per_class_table(title: str, runs: pd.DataFrame, seeds: list[int], spread: str) -> Table:
-    classes = pd.DataFrame([row for run in runs.to_dict("records") for row in _rows_of_classes(run)])
+    classes = pd.DataFrame(
+        [  # what sets a class apart, its label and name, stands in place of the data set
+            run | {"dataset": f"{row['label']:06d} {row['classname']}", **row}
+            for run in runs.to_dict("records")
+            for row in read_record(Path(run["folder"]) / FILE_NAME)["per_class"]
+        ]
+    )
     summary = over_seeds(seed_matrix(classes, seeds, averaged=[]))
     images = classes.groupby("dataset")["total"].max()
     name, rows = entry_namer(summary), []
     for key, block in summary.groupby(level="dataset", sort=False):
-        rows.append([key.partition(" ")[2], str(images[key]), *cells(block, "mean", "std", spread)])
+        rows.append([key.partition(" ")[2], str(images[key]), *cells(block, "mean", spread)])
     names = [name(index[1:]) for index in block.index]
     notes = [f"{SPREADS[spread]} Bold: highest mean of its row.", *gaps(over_seeds(seed_matrix(runs, seeds)))]
     return Table(title, ["Class", "Images", *names], rows, notes, spread)
-
-
-def _rows_of_classes(run: dict) -> list[dict]:
-    """A row for each class of the run; what sets it apart, its label and name, stands in place of the data set."""
-    rows = read_record(Path(run["folder"]) / FILE_NAME)["per_class"]
-    return [run | {"dataset": f"{row['label']:06d} {row['classname']}", **row} for row in rows]
 
 
 SEEDS_NOTE = (
@@ -396,9 +358,9 @@ SEEDS_NOTE = (
 
 def seeds_table(runs: pd.DataFrame, protocol: str, seeds: list[int] | None = None) -> Table | None:
     """How many seeds a difference of one point needs, a row per dataset; None where no method has several seeds."""
-    summary = summarise(runs, protocol, seeds).drop(AVERAGE, level="dataset", errors="ignore")
+    summary = stats.summarise(runs, protocol, seeds).drop(AVERAGE, level="dataset", errors="ignore")
     summary = summary[summary.index.get_level_values("shots") != 0]
-    columns = measured(protocol)
+    columns = stats.measured(protocol)
     deviations = (summary[list(map(std_of, columns))] ** 2).groupby(level="dataset", sort=False).mean() ** 0.5
     deviations = deviations.dropna(how="all")
     if deviations.empty:
@@ -410,5 +372,5 @@ def seeds_table(runs: pd.DataFrame, protocol: str, seeds: list[int] | None = Non
 def _needed(deviation: float) -> str:
     if pd.isna(deviation):
         return "–"
-    seeds = seeds_needed(deviation)
+    seeds = stats.seeds_needed(deviation)
     return f"{seeds or 'over 1000'} ({deviation:.2f})"

@@ -22,17 +22,18 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from mocoop.checkout import import_datasets
 from mocoop.clip.templates import single_template
-from mocoop.config import fill
-from mocoop.engine import build_transform, get_cfg_default
 from mocoop.errors import CheckpointError, DataError
 from mocoop.files import write_file
-from mocoop.methods import extend_cfg
 from mocoop.methods.base import PromptMethod, keeps
 from mocoop.methods.zeroshot import template_features
+from mocoop.results.calibration import Calibration, fit_temperature, likelihood_loss
 from mocoop.results.csv_files import answers_of
+from mocoop.results.metrics import calibration_error, rank
 from mocoop.results.runs import read_done
-from mocoop.runs.trained_run import TrainedRun, load_run
+from mocoop.runs.trained_run import TrainedRun, load_run, transform_of
+from mocoop.training.finished import restored_config
 from mocoop.training.run_state import weights_sha256, with_structure
 
 FILE_NAME = "scores.safetensors"
@@ -120,13 +121,8 @@ def open_finished(run: FinishedRun, model: str | None = None, device: str = "cpu
         )
     if not evaluated:
         return trained
-    cfg = get_cfg_default()
-    extend_cfg(cfg)
-    fill(cfg, run.record["config"], str(run.folder))
-    cfg = with_structure(cfg, trained.method.structure())
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints its steps
-        transform = build_transform(cfg, is_train=False)
-    return replace(trained, cfg=cfg, transform=transform).with_classes(run.classnames)
+    cfg = with_structure(restored_config(run.record["config"], run.folder), trained.method.structure())
+    return replace(trained, cfg=cfg, transform=transform_of(cfg)).with_classes(run.classnames)
 
 
 def trained_folder(run: FinishedRun, model: str | None = None) -> Path:
@@ -212,3 +208,52 @@ def _kept(path: Path, made_of: dict[str, str]) -> Scores | None:
         return None
     logger.warning("%s is of another test than the run's and computed again", path)
     return None
+
+
+# --- a temperature, fitted on the images that the model was trained on, never on those of a test ---------------------
+
+
+def calibrate(
+    run: FinishedRun, root: str | None = None, model: str | None = None, device: str = "cpu", keep: bool = False
+) -> Calibration:
+    """Arguments as of `scores_of`.
+
+    Raises DataError for a run that learned nothing, or whose training images have changed.
+    """
+    if run.record["weights_sha256"] is None:
+        raise DataError(f"{run.folder}: {run.record['method']} learned nothing, expected a run with training images")
+    trained = FinishedRun.read(trained_folder(run, model))
+    support, test = _support(trained, root, device), scores_of(run, root, model, device, keep)
+    logits, labels = support.logits.double().numpy(), support.labels.numpy()
+    temperature = fit_temperature(logits, labels)
+    return Calibration(
+        temperature,
+        len(labels),
+        trained.record["manifest_sha256"],
+        likelihood_loss(logits, labels),
+        likelihood_loss(logits / temperature, labels),
+        _error(test.logits, test.labels),
+        _error(test.logits.double() / temperature, test.labels),
+        run.record["weights_sha256"],
+    )
+
+
+def _support(run: FinishedRun, root: str | None, device: str) -> Scores:
+    """Scores of the images that a run was trained on, among the names of its classes."""
+    cfg = restored_config(run.record["config"], run.folder)
+    cfg.DATASET.ROOT = root or cfg.DATASET.ROOT
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what a training log says
+        dataset = import_datasets().get(cfg.DATASET.NAME)(cfg)
+    found, wanted = getattr(dataset, "manifest_sha256", None), run.record["manifest_sha256"]
+    if found != wanted:
+        raise DataError(
+            f"{run.folder} was trained on the images {str(wanted)[:12]}, {cfg.DATASET.ROOT} gives {str(found)[:12]} "
+            "(see DATASET.SPLITS)"
+        )
+    labels = torch.tensor([item.label for item in dataset.train_x])
+    return compute_scores(open_finished(run, device=device), [Path(item.impath) for item in dataset.train_x], labels)
+
+
+def _error(logits: Tensor, labels: Tensor) -> float:
+    ranking = rank(logits)
+    return 100.0 * calibration_error(ranking.confidence, ranking.predictions == labels.numpy())

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import Tensor
+from yacs.config import CfgNode
 
 from mocoop.backbone import check_classnames
 from mocoop.engine import build_transform
@@ -67,9 +68,13 @@ def load_run(
 ) -> TrainedRun:
     """The run in a folder, ready for images. Takes, and raises, what `mocoop.training.finished.load_finished` does."""
     finished = load_finished(path, epoch, device, backbone)
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints its steps into a training log
-        transform = build_transform(finished.cfg, is_train=False)
-    return TrainedRun(**vars(finished), transform=transform)
+    return TrainedRun(**vars(finished), transform=transform_of(finished.cfg))
+
+
+def transform_of(cfg: CfgNode) -> Callable:
+    """PIL image to tensor (3, H, W), as in a run's test; the steps, which a training log holds, are not printed."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        return build_transform(cfg, is_train=False)
 
 
 def check_names(names: Sequence[str]) -> list[str]:

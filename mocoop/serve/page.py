@@ -20,8 +20,6 @@ from mocoop.serve.session import Answer, AnsweredImage, Expert, Session
 
 if TYPE_CHECKING:
     from gradio import Blocks
-    from gradio.themes import Base
-
 
 _LOADER = jinja2.PackageLoader("mocoop.serve", "template")
 _ENVIRONMENT = jinja2.Environment(
@@ -153,10 +151,12 @@ def serve(session: Session, host: str = "127.0.0.1", port: int | None = None) ->
 
     Raises ConfigError where no port is free.
     """
+    import gradio as gr
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    page = build(session)
+    page, hues = build(session), {"primary_hue": "blue", "neutral_hue": "slate"}
+    theme = gr.themes.Base(**hues, radius_size="lg", font=FONTS, font_mono=["monospace"])
     allowed = ["127.0.0.1", "localhost", "[::1]"] if host in ("127.0.0.1", "localhost", "::1") else ["*"]
     middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=allowed), Middleware(WithPolicy)]
     try:
@@ -171,7 +171,7 @@ def serve(session: Session, host: str = "127.0.0.1", port: int | None = None) ->
             footer_links=[],
             max_file_size=LARGEST_FILE,
             app_kwargs={"middleware": middleware},
-            theme=_theme(),
+            theme=theme,
             css=asset("style.css"),
             head=f"<script>{asset('drop.js')}</script>",
         )
@@ -233,11 +233,3 @@ def build(session: Session) -> "Blocks":
         )
         gallery.select(choose, images, answers, **quietly)
     return page
-
-
-def _theme() -> "Base":
-    import gradio as gr
-
-    return gr.themes.Base(
-        primary_hue="blue", neutral_hue="slate", radius_size="lg", font=FONTS, font_mono=["monospace"]
-    )

@@ -7,7 +7,6 @@ Each effect takes pictures (N, 64, 64, 3) in 0..1 and a random generator, and re
 from collections.abc import Callable
 
 import numpy as np
-from scipy import ndimage
 
 from mocoop.shapes.scene import SIDE, compose
 from mocoop.shapes.vocabulary import STYLES
@@ -22,6 +21,8 @@ def _per_picture(rng: np.random.Generator, count: int, low: float, high: float) 
 
 
 def blurry(pictures: Array, rng: np.random.Generator) -> Array:
+    from scipy import ndimage  # slow to import, and needed where pictures are drawn alone
+
     return ndimage.gaussian_filter(pictures, (0, 2.2, 2.2, 0), mode="nearest", truncate=2.5)
 
 
@@ -51,6 +52,8 @@ def faded(pictures: Array, rng: np.random.Generator) -> Array:
 
 def painting(pictures: Array, rng: np.random.Generator) -> Array:
     """Flat strokes (Kuwahara's filter: each pixel takes the mean of its calmest quadrant) on a woven canvas."""
+    from scipy import ndimage
+
     means, variances = [], []
     for origin in ((0, dy, dx, 0) for dy in (-2, 2) for dx in (-2, 2)):
         mean, mean_square = (

@@ -12,6 +12,7 @@ from mocoop.protocol import ALIASES, PROTOCOLS
 if TYPE_CHECKING:  # slow to import, and not needed by all tools
     import pandas as pd
 
+    from mocoop.runs.scores import FinishedRun
     from mocoop.runs.trained_run import TrainedRun
 
 PROTOCOL_NAMES = ", ".join([*PROTOCOLS, *ALIASES])
@@ -53,17 +54,24 @@ class Shots(Numbers):
         return numbers + [ALL_SHOTS] * ("all" in names)
 
 
-def only(runs: "pd.DataFrame", wanted: dict[str, list | None]) -> "pd.DataFrame":
-    """The runs with these values, {column: values, None for all}; a line on stderr names those that no run has."""
+def only(runs: "pd.DataFrame", wanted: dict[str, list | None], warn: bool = True) -> "pd.DataFrame":
+    """The runs with these values, {column: values, None for all}; with `warn`, those that no run has are named."""
     from mocoop.results.coop_logs import LOG_MARK
 
     for column, values in wanted.items():
         if values is not None:
             found = runs[column].str.removesuffix(LOG_MARK) if column == "method" else runs[column]
-            if absent := [str(value) for value in values if value not in set(found)]:
+            if warn and (absent := [str(value) for value in values if value not in set(found)]):
                 logger.warning("no run has %s %s", column, ", ".join(absent))
             runs = runs[found.isin(values)]
     return runs
+
+
+def with_transduced(folder: str) -> "pd.DataFrame":
+    """The runs below a folder, with gaps, and what `mocoop transduce` left in them."""
+    from mocoop.results.runs import collect, collect_transduced, merge, place_strays
+
+    return place_strays(merge([collect(folder), collect_transduced(folder)]).with_gaps())[0]
 
 
 def without(runs: "pd.DataFrame", datasets: list[str] | None) -> "pd.DataFrame":
@@ -89,6 +97,34 @@ def add_run_arguments(parser: argparse.ArgumentParser, device: bool = True) -> N
     parser.set_defaults(device="cpu")
     if device:
         parser.add_argument("--device", help="cpu, cuda or cuda:1 (default: %(default)s)")
+
+
+def add_finished_arguments(parser: argparse.ArgumentParser) -> None:
+    """RUN ..., and what it takes to score the images of finished runs: `load_finished` and `scores_of` heed it."""
+    from mocoop.results.render import FORMATS
+
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run's output folder")
+    parser.add_argument("--root", metavar="DIR", help="where the data are, if they moved")
+    parser.add_argument("--model", metavar="RUN", help="the run whose weights RUN tested, if it moved")
+    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="file that registers its method")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default: %(default)s)")
+    parser.add_argument("--keep-scores", action="store_true", help="keep features and scores in the run's folder")
+    parser.add_argument("--format", choices=sorted(FORMATS), default="markdown", help="default: %(default)s")
+
+
+def load_finished(args: argparse.Namespace) -> "list[FinishedRun]":
+    """The runs of `add_finished_arguments`, after their plugins."""
+    from mocoop.methods import load_plugin
+    from mocoop.runs.scores import FinishedRun
+
+    for plugin in args.plugin:
+        load_plugin(plugin)
+    return [FinishedRun.read(folder) for folder in args.runs]
+
+
+def in_words(record: dict) -> str:
+    """Which run a record is of, as a label of a table's row."""
+    return f"{record['method']} on {record['dataset']}, {record['subsample_classes']} classes, seed {record['seed']}"
 
 
 def add_class_arguments(parser: argparse.ArgumentParser) -> None:

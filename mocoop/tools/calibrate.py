@@ -10,31 +10,22 @@ record; mocoop table --calibration shows it.
 
 import argparse
 
-from mocoop.methods import load_plugin
 from mocoop.results.calibration import Calibration, write_calibration
 from mocoop.results.render import FORMATS, Cell, Table
-from mocoop.runs.calibrated import calibrate
-from mocoop.runs.scores import FinishedRun
+from mocoop.runs.scores import calibrate
+from mocoop.tools._arguments import add_finished_arguments, in_words, load_finished
 
 NOTE = "ECE: expected calibration error of the test in percent, as it is and with logits divided by the temperature."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run's output folder")
-    parser.add_argument("--root", metavar="DIR", help="where the data are, if they moved")
-    parser.add_argument("--model", metavar="RUN", help="the run whose weights RUN tested, if it moved")
-    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="file that registers its method")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default: %(default)s)")
-    parser.add_argument("--keep-scores", action="store_true", help="keep features and scores in the run's folder")
-    parser.add_argument("--format", choices=sorted(FORMATS), default="markdown", help="default: %(default)s")
+    add_finished_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes what is found beside each run's record and prints a table of it."""
-    for plugin in args.plugin:
-        load_plugin(plugin)
     rows = []
-    for one in [FinishedRun.read(folder) for folder in args.runs]:
+    for one in load_finished(args):
         found = calibrate(one, args.root, args.model, args.device, args.keep_scores)
         write_calibration(one.folder, found)
         rows.append(_row(one.record, found))
@@ -44,6 +35,5 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _row(record: dict, found: Calibration) -> list:
-    named = f"{record['method']} on {record['dataset']}, {record['subsample_classes']} classes, seed {record['seed']}"
     values = [Cell(value, None) for value in (found.ece, found.ece_scaled, found.temperature)]
-    return [named, *values, f"{found.images} training images"]
+    return [in_words(record), *values, f"{found.images} training images"]

@@ -19,8 +19,8 @@ from mocoop.protocols.plan import find_protocol
 from mocoop.results.compare import comparison_table, named_runs
 from mocoop.results.planning import plan_table
 from mocoop.results.render import FORMATS, Table
-from mocoop.results.runs import collect, collect_transduced, merge, place_strays, runs_of
-from mocoop.tools._arguments import PROTOCOL_NAMES, Names, Numbers, Shots, only, without
+from mocoop.results.runs import runs_of
+from mocoop.tools._arguments import PROTOCOL_NAMES, Names, Numbers, Shots, only, with_transduced, without
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,9 +43,7 @@ def run(args: argparse.Namespace) -> int:
     if args.plan and min(args.plan) < 2:
         raise DataError(f"got --plan {min(args.plan)}, expected 2 seeds or more: one says nothing of the spread")
     folders = [Path(name).is_dir() for name in (args.a, args.b)]
-    output = (
-        None if all(folders) else place_strays(merge([collect(args.on), collect_transduced(args.on)]).with_gaps())[0]
-    )
+    output = None if all(folders) else with_transduced(args.on)
     asked, problems = [args.protocol] if args.protocol else list(PROTOCOLS), []
     with_runs = [p for p in asked if output is None or runs_of(output, p)["accuracy"].notna().any()]
     for protocol in with_runs or asked:
@@ -57,10 +55,6 @@ def run(args: argparse.Namespace) -> int:
         print(FORMATS[args.format](table), end="")
         return 0
     raise problems[0]
-
-
-def _runs_below(folder: str) -> pd.DataFrame:
-    return place_strays(merge([collect(folder), collect_transduced(folder)]).with_gaps())[0]
 
 
 def _table(args: argparse.Namespace, protocol: str, output: pd.DataFrame | None) -> Table:

@@ -29,10 +29,9 @@ from mocoop.checkout import find_checkout, program
 from mocoop.console import kept_console
 from mocoop.errors import ConfigError, MocoopError
 from mocoop.protocols.configs import COMPARED
-from mocoop.protocols.estimate import estimate
 from mocoop.protocols.execute import run_all, visible_gpus
 from mocoop.protocols.plan import Request, Run, commands, dry_run, find_protocol, indexed, plan_runs
-from mocoop.protocols.schedule import Outcome, Times
+from mocoop.protocols.schedule import Outcome, Times, estimate
 from mocoop.protocols.slurm import Cluster, run_on_slurm
 from mocoop.registry import listed
 from mocoop.tools._arguments import PROTOCOL_NAMES, Names, Numbers

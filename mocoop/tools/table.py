@@ -23,7 +23,7 @@ from mocoop.protocol import BASE_NEW, PROTOCOLS
 from mocoop.protocols.plan import find_protocol
 from mocoop.results.agreement import apart
 from mocoop.results.compare import tables_against
-from mocoop.results.coop_logs import LOG_MARK, collect_logs, collect_recorded, for_every_seed
+from mocoop.results.coop_logs import collect_logs, collect_recorded, for_every_seed
 from mocoop.results.published import load_published
 from mocoop.results.published_tables import beside_table, published_table
 from mocoop.results.render import FORMATS, Table
@@ -103,10 +103,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _tables(args: argparse.Namespace) -> list[Table]:
     found = _collect(args)
-    for problem in found.problems:
-        logger.warning("left out: %s", problem)
     frame, strays = place_strays(found.with_gaps())
-    for line in strays:
+    for line in [*(f"left out: {problem}" for problem in found.problems), *strays]:
         logger.warning(line)
     runs, others = without_other_models(_select(for_every_seed(frame), args), args.protocol)
     for problem in others:
@@ -114,12 +112,15 @@ def _tables(args: argparse.Namespace) -> list[Table]:
     runs, notes = (runs, []) if args.cfgs else join(runs, args.protocol)
     tables = []
     for what, part in apart(runs):
+        asked = part, args.seeds, args.spread
         of_part = tables_of_part(part, args.protocol, args.seeds, args.spread)
         if args.published is not None:
-            of_part.insert(1, _beside_table(part, args))
-        of_part += _more_tables(part, args)
-        if args.per_class:
-            of_part += per_class_tables(part, args.seeds, args.spread)
+            summary, numbers = summarise(part, args.protocol, args.seeds), load_published(args.published_csv)
+            of_part.insert(1, beside_table(summary, part, args.protocol, numbers, args.published, args.spread))
+        averages = averages_table(*asked) if PROTOCOLS[args.protocol].measure == BASE_NEW else None
+        of_part += [averages] if averages else []
+        of_part += [calibration_table(*asked)] if args.calibration else []
+        of_part += per_class_tables(*asked) if args.per_class else []
         tables += titled(of_part, what)
     if args.against is not None:
         tables += tables_against(args.against, runs, args.protocol)
@@ -128,19 +129,9 @@ def _tables(args: argparse.Namespace) -> list[Table]:
     return tables
 
 
-def _more_tables(runs: pd.DataFrame, args: argparse.Namespace) -> list[Table]:
-    """Averages over several data sets, and calibration where it is asked for."""
-    whole = PROTOCOLS[args.protocol].measure == BASE_NEW
-    averages = averages_table(runs, args.seeds, args.spread) if whole else None
-    tables = [averages] if averages else []
-    return tables + ([calibration_table(runs, args.seeds, args.spread)] if args.calibration else [])
-
-
 def _published_tables(args: argparse.Namespace) -> list[Table]:
-    ours = {"--logs": args.logs, "--base": args.base, "--new": args.new, "--cfgs": args.cfgs}
-    ours |= {"--shots": args.shots, "--seeds": args.seeds, "--against": args.against, "--per-class": args.per_class}
-    ours |= {"--without": args.without, "--calibration": args.calibration}
-    if given := [name for name, value in ours.items() if value]:
+    ours = ["logs", "base", "new", "cfgs", "shots", "seeds", "against", "per_class", "without", "calibration"]
+    if given := [f"--{name.replace('_', '-')}" for name in ours if getattr(args, name)]:
         raise DataError(f"got {', '.join(given)} beside --published-only, which shows no runs of yours")
     numbers = load_published(args.published_csv)
     rows = numbers.frame[numbers.frame["protocol"] == args.protocol]
@@ -150,11 +141,6 @@ def _published_tables(args: argparse.Namespace) -> list[Table]:
         published_table(args.protocol, numbers, args.methods, args.datasets, backbone)
         for backbone in rows["backbone"].unique()
     ]
-
-
-def _beside_table(runs: pd.DataFrame, args: argparse.Namespace) -> Table:
-    numbers, summary = load_published(args.published_csv), summarise(runs, args.protocol, args.seeds)
-    return beside_table(summary, runs, args.protocol, numbers, args.published, args.spread)
 
 
 def _collect(args: argparse.Namespace) -> Collection:
@@ -193,17 +179,9 @@ def _select(frame: pd.DataFrame, args: argparse.Namespace) -> pd.DataFrame:
         named = {"protocol": [args.protocol]} | wanted
         asked = ", ".join(f"{column} {' '.join(map(str, values))}" for column, values in named.items() if values)
         where = args.output or ", ".join(args.logs or filter(None, [args.base, args.new])) or OUTPUT
-        others = [name for name in PROTOCOLS if only_of(frame, name, wanted)]
+        found = {name: only(runs_of(frame, name), wanted, warn=False) for name in PROTOCOLS}
+        others = [p for p, of in found.items() if of["accuracy"].notna().any() and (of["protocol"] == p).any()]
         hint = f"there are some of {', '.join(others)}: add --protocol {others[0]}" if others else ""
         hint = hint or "run one with scripts/, or name another folder"
         raise DataError(f"{where}: no finished run with {asked}; {hint}")
     return runs
-
-
-def only_of(frame: pd.DataFrame, protocol: str, wanted: dict) -> bool:
-    """Whether there is a finished run of a protocol with the values that are wanted."""
-    runs = runs_of(frame, protocol)
-    for column, values in wanted.items():
-        named = runs[column].str.removesuffix(LOG_MARK) if column == "method" else runs[column]
-        runs = runs if values is None else runs[named.isin(values)]
-    return runs["accuracy"].notna().any() and (runs["protocol"] == protocol).any()

@@ -11,36 +11,27 @@ with --keep-scores they are kept for the next time.
 """
 
 import argparse
-from pathlib import Path
 
 import pandas as pd
 
 from mocoop.errors import ConfigError
 from mocoop.files import check_unused
-from mocoop.methods import load_plugin
 from mocoop.results.record import FILE_NAME
 from mocoop.results.render import FORMATS, Cell, Table
-from mocoop.runs.scores import FinishedRun, scores_of
-from mocoop.tools._arguments import Numbers
-from mocoop.transduce.apply import OnTop, run_folder, seen_together, write_outcome
-from mocoop.transduce.batches import Batches
+from mocoop.runs.scores import scores_of
+from mocoop.tools._arguments import Numbers, add_finished_arguments, in_words, load_finished
+from mocoop.transduce.apply import Batches, OnTop, run_folder, seen_together, write_outcome
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run's output folder")
+    add_finished_arguments(parser)
     parser.add_argument("--with", dest="method", required=True, metavar="M", help="transclip, stata or tda")
     parser.add_argument("--batch", type=int, metavar="N", help="images that are seen together (default: all)")
     parser.add_argument("--classes-in-batch", type=int, metavar="K", help="draw each batch from K classes")
     order = "orders in which the images come, each a seed (default: 1); where it matters"
     parser.add_argument("--order", action=Numbers, metavar="N,M", help=order)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the method")
-    parser.add_argument("--root", metavar="DIR", help="where the data are, if they moved")
-    parser.add_argument("--model", metavar="RUN", help="the run whose weights RUN tested, if it moved")
-    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="file that registers its method")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default: %(default)s)")
-    parser.add_argument("--keep-scores", action="store_true", help="keep features and scores in the run's folder")
     parser.add_argument("--force", action="store_true", help="replace what an earlier call left")
-    parser.add_argument("--format", choices=sorted(FORMATS), default="markdown", help="default: %(default)s")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,10 +39,8 @@ def run(args: argparse.Namespace) -> int:
     on_top = OnTop.parse(args.method, args.set, Batches(args.batch, args.classes_in_batch))
     if args.order and not on_top.has_order:
         raise ConfigError(f"got --order, expected --batch N with it: {on_top.name} sees all test images at once")
-    for plugin in args.plugin:
-        load_plugin(plugin)
     orders = (args.order or [1]) if on_top.has_order else [None]
-    runs = [FinishedRun.read(folder) for folder in args.runs]
+    runs = load_finished(args)
     for one in runs:
         for order in orders:
             check_unused(run_folder(one, on_top, order) / FILE_NAME, args.force)
@@ -61,24 +50,20 @@ def run(args: argparse.Namespace) -> int:
         outcomes = [on_top(scores, order or 0) for order in orders]
         written += [write_outcome(one, on_top, scores.labels, outcome, args.force) for outcome in outcomes]
         rows.append(_row(one.record, pd.Series([outcome.accuracy(scores.labels) for outcome in outcomes])))
-    notes = [_note(on_top, len(orders)), *(str(folder) for folder in _parents(written, len(orders)))]
+    if len(orders) > 1:  # where the records of all orders of a run are
+        written = list(dict.fromkeys(folder.parent for folder in written))
+    notes = [_note(on_top, len(orders)), *map(str, written)]
     table = Table(f"{on_top.label} on top of finished runs", ["Run", "Alone", on_top.label, "Change"], rows, notes)
     print(FORMATS[args.format](table), end="")
     return 0
 
 
 def _row(record: dict, accuracies: pd.Series) -> list:
-    named = f"{record['method']} on {record['dataset']}, {record['subsample_classes']} classes, seed {record['seed']}"
     before, mean = record["metrics"]["accuracy"], float(accuracies.mean())
     spread = float(accuracies.std()) if len(accuracies) > 1 else None
-    return [named, Cell(before, None), Cell(mean, spread), Cell(mean - before, None, signed=True)]
+    return [in_words(record), Cell(before, None), Cell(mean, spread), Cell(mean - before, None, signed=True)]
 
 
 def _note(on_top: OnTop, orders: int) -> str:
     several = f", mean ± sample standard deviation over {orders} orders of the images" if orders > 1 else ""
     return f"Accuracy in percent{several}. The test images are seen {seen_together(on_top)}, without their labels."
-
-
-def _parents(folders: list[Path], orders: int) -> list[Path]:
-    """Where the records of all orders of a run are."""
-    return list(dict.fromkeys(folder.parent for folder in folders)) if orders > 1 else folders

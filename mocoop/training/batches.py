@@ -5,17 +5,20 @@ image is drawn from generators seeded by (stream, epoch, place in the order), so
 run that resumes in mid-epoch skips batches without loading them.
 """
 
+import copy
 import random
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, cast
 
 import numpy as np
 import torch
+from PIL import Image
+from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, Sampler
 from yacs.config import CfgNode
 
@@ -23,6 +26,7 @@ from mocoop.distributed import of_all, own_places, world_size
 from mocoop.engine import ReadableErrorsLoader
 
 WORKERS_GRACE_SECONDS = 30
+Transform = Callable[[Image.Image], Tensor]
 
 
 class PlacedBatches(Sampler):
@@ -67,17 +71,26 @@ class SeededDataset(Wrapped):
 
     Args:
         views: how many are drawn of each image; several are stacked, (V, 3, H, W), and the first is as without others.
+        plain: a transform that draws nothing, of one view more, the last; None: there is none.
     """
 
-    def __init__(self, dataset: Dataset, views: int = 1):
+    def __init__(self, dataset: Dataset, views: int = 1, plain: Transform | None = None):
         super().__init__(dataset)
-        self.views = views
+        self.views, self.plain = views, plain and transformed_by(dataset, plain)
 
     def __getitem__(self, item: tuple[int, int]) -> dict:
         index, seed = item
         with generators_seeded(seed):
             first, *others = [self.dataset[index] for _ in range(self.views)]
+        others += [self.plain[index]] if self.plain is not None else []
         return first | {"img": torch.stack([each["img"] for each in (first, *others)])} if others else first
+
+
+def transformed_by(dataset: Dataset, transform: Transform) -> Any:
+    """The engine's dataset with another transform; images that it has decoded serve both."""
+    twin = copy.copy(dataset)
+    twin.__dict__.update(vars(dataset) | {"transform": transform})
+    return twin
 
 
 class OneClassBatches(Sampler):
@@ -115,7 +128,12 @@ class OneClassBatches(Sampler):
 
 
 def reproducible(
-    loader: DataLoader, stream: int, keep_last: bool = False, views: int = 1, one_class: bool = False
+    loader: DataLoader,
+    stream: int,
+    keep_last: bool = False,
+    views: int = 1,
+    one_class: bool = False,
+    plain: Transform | None = None,
 ) -> ReadableErrorsLoader:
     """A loader of the same batches, whose `batch_sampler` is `PlacedBatches` and whose workers stay for all epochs.
 
@@ -123,6 +141,7 @@ def reproducible(
         keep_last: whether a last batch that is short is kept, if the loader drops it.
         views: of each image, drawn one after the other.
         one_class: whether the images of a batch are of one class, if there is one with as many.
+        plain: a transform of one view more, the last, that draws nothing.
     """
     loaded = cast(BatchSampler, loader.batch_sampler)  # the loader may not load single items
     batches: BatchSampler | OneClassBatches = loaded
@@ -132,7 +151,7 @@ def reproducible(
         labels = [item.label for item in cast(Any, loader.dataset).data_source]
         if max(Counter(labels).values()) >= loaded.batch_size:
             batches = OneClassBatches(labels, loaded.batch_size)
-    dataset, stays = SeededDataset(loader.dataset, views), loader.num_workers > 0
+    dataset, stays = SeededDataset(loader.dataset, views, plain), loader.num_workers > 0
     # forked where that can be, so that the workers share the images that were decoded
     forked = {"multiprocessing_context": "fork"} if stays and sys.platform == "linux" else {}
     return _loader_like(loader, dataset, PlacedBatches(batches, stream), persistent_workers=stays, **forked)

@@ -10,7 +10,6 @@ import io
 import logging
 import os
 import re
-from collections import OrderedDict
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -127,7 +126,8 @@ def newest_state(folder: Path) -> tuple[Path, dict] | None:
     """
     best: tuple[Path, dict] | None = None
     damaged = []
-    for path in _candidates(folder):
+    epochs = sorted(filter(_epoch_of, folder.glob(epoch_model("*"))), key=_epoch_of, reverse=True)
+    for path in filter(Path.is_file, (folder / NEWEST, folder / PREVIOUS, *epochs)):
         if best and (path.name == PREVIOUS or (_epoch_of(path), 0) <= progress(best[1])):
             continue  # its name says that it is behind
         try:
@@ -150,13 +150,6 @@ def newest_state(folder: Path) -> tuple[Path, dict] | None:
 def progress(checkpoint: dict) -> tuple[int, int]:
     """Whole epochs, and batches of the next, that a checkpoint has seen."""
     return int(checkpoint["epoch"]), int(checkpoint.get("batch", 0))
-
-
-def _candidates(folder: Path) -> list[Path]:
-    """What may hold the newest state: mid-epoch files, then those of the epochs from the last to the first."""
-    found = filter(_epoch_of, folder.glob(epoch_model("*")))
-    epochs = sorted(found, key=_epoch_of, reverse=True)
-    return [path for path in (folder / NEWEST, folder / PREVIOUS, *epochs) if path.is_file()]
 
 
 def _epoch_of(path: Path) -> int:
@@ -195,7 +188,7 @@ def load_pretrained_weights(model: nn.Module, weight_path: str | Path) -> None:
     weights = checkpoint.get("state_dict", checkpoint)
     if not isinstance(weights, dict):
         raise CheckpointError(f'"{weight_path}" holds a {type(weights).__name__} as state_dict, expected a dictionary')
-    weights = _without_module_prefix(weights)
+    weights = {str(name).removeprefix("module."): value for name, value in weights.items()}
     own = model.state_dict()
     fitting = {k: v for k, v in weights.items() if k in own and getattr(v, "shape", None) == own[k].shape}
     if not fitting:
@@ -205,7 +198,3 @@ def load_pretrained_weights(model: nn.Module, weight_path: str | Path) -> None:
     left_out = [name for name in weights if name not in fitting]
     if left_out:
         print(f"Layers discarded due to unmatched keys or size: {left_out}")
-
-
-def _without_module_prefix(state_dict: dict) -> OrderedDict[str, object]:
-    return OrderedDict((str(name).removeprefix("module."), value) for name, value in state_dict.items())

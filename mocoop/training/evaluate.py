@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import torch
@@ -206,12 +206,15 @@ class Tester:
     def run(self, loader: DataLoader, with_zero_shot: bool) -> dict[str, float]:
         """Test on a loader's images and print the result, as `print_result`; all is kept for `record`."""
         self.method.eval()
+        images = self.cfg.TEST.get("ZERO_SHOT_IMAGES", 0) if with_zero_shot else 0
         with together():
-            self._predict_all(loader, self._zero_shot_check(loader) if with_zero_shot else None)
+            total = len(cast(Any, loader.dataset))  # torch declares no length of it
+            check = ZeroShotCheck(self.cfg, self.method, math.ceil(total / images)) if images > 0 else None
+            self._predict_all(loader, check)
         self.summary = self.measurement.summary(self.method.classnames)
         return from_main(self._print)
 
-    def _predict_all(self, loader: DataLoader, check: "ZeroShotCheck | None") -> None:
+    def _predict_all(self, loader: DataLoader, check: ZeroShotCheck | None) -> None:
         use_cache = self.cfg.TEST.get("FEATURE_CACHE", True)  # a CoOp checkout's config lacks the key
         for features, batch in feature_batches(loader, self.method, self.precision, use_cache):
             self.stop.raise_if_asked()
@@ -240,11 +243,6 @@ class Tester:
         image = batch["img"].to(self.precision.device)
         with together(len(batch["label"])):
             return check_prediction(self.method, self.method.predict(image), len(image))
-
-    def _zero_shot_check(self, loader: DataLoader) -> ZeroShotCheck | None:
-        dataset: Any = loader.dataset  # torch declares no length of it
-        images = self.cfg.TEST.get("ZERO_SHOT_IMAGES", 0)
-        return ZeroShotCheck(self.cfg, self.method, math.ceil(len(dataset) / images)) if images > 0 else None
 
     @timed("writing")
     def record(

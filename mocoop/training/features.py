@@ -117,23 +117,20 @@ def _kept_batches(
 
 
 def files_sha256(paths: Sequence[str]) -> list[str]:
-    """The SHA-256 of the bytes of each file: kept for a list of files until the system says that one has changed."""
-    if cache_folder() is None:
-        return _hashed(paths)
+    """The SHA-256 of the bytes of each file: kept for a list of files until the system says that one has changed.
+
+    All ranks ask for it together.
+    """
+
+    def compute() -> Tensor:
+        shares = of_all([file_sha256(paths[place]) for place in own_range(len(paths))])
+        return torch.tensor([list(bytes.fromhex(each)) for share in shares for each in share], dtype=torch.uint8)
+
     states = from_main(lambda: file_states(paths))
-    key = key_of("sha256", states)
-    kept = from_main(lambda: read_kept("files", key))
-    if kept is not None:
-        return [bytes(row).hex() for row in kept.tolist()]
-    digests = _hashed(paths)
-    if is_main() and all(time.time_ns() - changed > 1e9 * SETTLED_SECONDS for *_, changed, _ in states):
-        keep("files", key, torch.tensor([list(bytes.fromhex(each)) for each in digests], dtype=torch.uint8))
-    return digests
-
-
-def _hashed(paths: Sequence[str]) -> list[str]:
-    shares = of_all([file_sha256(paths[place]) for place in own_range(len(paths))])
-    return [digest for share in shares for digest in share]
+    latest = time.time_ns() - 1e9 * SETTLED_SECONDS
+    is_settled = from_main(lambda: all(changed < latest for *_, changed, _ in states))
+    digests = kept_tensor("files", key_of("sha256", states), compute) if is_settled else compute()
+    return [bytes(row).hex() for row in digests.tolist()]
 
 
 def image_key(dataset: Any, method: PromptMethod, precision: Precision) -> str:

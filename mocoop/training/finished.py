@@ -82,7 +82,7 @@ def load_finished(
             f"{checkpoint_path} does not say which method and classes it is for (CoOp's own checkpoints do not): "
             "evaluate it with train.py --eval-only"
         )
-    cfg = _restored(described["config"], checkpoint_path)
+    cfg = restored_config(described["config"], checkpoint_path)
     cfg = with_structure(cfg, structure_of(checkpoint, checkpoint_path))
     run = _build(cfg, described["classnames"], where, backbone, described, checkpoint_path)
     load_weights(run.method, checkpoint, checkpoint_path)
@@ -132,7 +132,7 @@ def _load_untrained(path: Path, device: torch.device, backbone: str | None) -> F
     if record["status"] != "done":
         raise CheckpointError(f"{path.parent} holds no checkpoint, and a run that is {record['status']}: run it first")
     classnames = [row["classname"] for row in record["per_class"]]
-    run = _build(_restored(record["config"], path), classnames, device, backbone, record, None)
+    run = _build(restored_config(record["config"], path), classnames, device, backbone, record, None)
     if run.method.learned_tensors():
         raise CheckpointError(
             f"{path.parent} is an evaluation of {record['method']} and holds no weights: name the folder of the run "
@@ -142,7 +142,7 @@ def _load_untrained(path: Path, device: torch.device, backbone: str | None) -> F
     return run
 
 
-def _restored(plain: dict, source: Path) -> CfgNode:
+def restored_config(plain: dict, source: Path) -> CfgNode:
     """A config from the plain values that a run keeps; keys that this version does not know are left out."""
     cfg = get_cfg_default()
     extend_cfg(cfg)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from mocoop.registry import MethodEntry, methods
+from mocoop.registry import methods
 from mocoop.results.coop_logs import log_place, logged_config
 
 
@@ -79,25 +79,17 @@ def foreign_description(folder: Path) -> dict:
     classes: DATASET.SUBSAMPLE_CLASSES. structure: the method's structural keys. What is not known is left out.
     """
     config, place = logged_config(folder), log_place(folder) or {}
-    entry = methods().get(config.get("TRAINER.NAME") or place.get("method", ""))
+    entry, cfg_name = methods().get(config.get("TRAINER.NAME") or place.get("method", "")), place.get("cfg", "")
+    backbones = (name for start, name in _BACKBONES.items() if re.match(rf"{start}(_|$)", cfg_name))
+    stated = {key: config.get(f"TRAINER.{entry.node}.{key}") for key in entry.structural_keys} if entry else {}
     known = {
         "name": entry.name if entry else None,
-        "backbone": config.get("MODEL.BACKBONE.NAME") or _backbone_of(place.get("cfg", "")),
+        "backbone": config.get("MODEL.BACKBONE.NAME") or next(backbones, None),
         "dataset": config.get("DATASET.NAME"),
         "classes": config.get("DATASET.SUBSAMPLE_CLASSES") or _CLASSES.get(place.get("phase", "")),
-        "structure": _structure(entry, config) if entry else None,
+        "structure": {key: _value(text) for key, text in stated.items() if text is not None},
     }
     return {key: value for key, value in known.items() if value}
-
-
-def _backbone_of(cfg_name: str) -> str | None:
-    found = (name for start, name in _BACKBONES.items() if re.match(rf"{start}(_|$)", cfg_name))
-    return next(found, None)
-
-
-def _structure(entry: MethodEntry, config: dict[str, str]) -> dict:
-    stated = {key: config.get(f"TRAINER.{entry.node}.{key}") for key in entry.structural_keys}
-    return {key: _value(text) for key, text in stated.items() if text is not None}
 
 
 def _value(text: str) -> object:

@@ -14,7 +14,6 @@ from mocoop.clip.backbone import Backbone
 from mocoop.clip.shares import together
 from mocoop.distributed import make_alike, world_size
 from mocoop.errors import TrainingError
-from mocoop.methods import get_method
 from mocoop.methods.base import PromptMethod
 from mocoop.training.graph import StepGraph, why_eager
 from mocoop.training.optim import EpochScheduler, build_lr_scheduler, build_optimizer, iterations
@@ -97,6 +96,7 @@ class Learner:
         batches: of an epoch.
 
     Attributes:
+        clip_norm: the norm that gradients are clipped to, 0 for none.
         optimizer, scheduler: of a method with parameters that learn; others have none.
         by_iteration: whether the schedule moves on after each step, not after each epoch.
         shared: whether several ranks take each step together.
@@ -109,7 +109,9 @@ class Learner:
     def __init__(self, cfg: CfgNode, method: PromptMethod, precision: Precision, batches: int):
         self.method, self.precision = method, precision
         steps = iterations(cfg, batches)
-        self.clip_norm, self.by_iteration = grad_clip_norm(cfg), steps > 0
+        settings, self.by_iteration = method.settings, steps > 0
+        clips = settings.get("GRAD_CLIP_WHEN", "always") == "always" or settings.PREC == "amp"
+        self.clip_norm = settings.get("GRAD_CLIP_NORM", 0.0) if clips else 0.0
         if method.learned_parameters():
             self.optimizer = build_optimizer(method.parameter_groups(cfg.OPTIM.LR), cfg.OPTIM, precision.device)
             self.scheduler = build_lr_scheduler(self.optimizer, cfg.OPTIM, steps, method.stages)
@@ -209,13 +211,6 @@ class Learner:
         """What has a state of its own beside the method, by its name in a checkpoint."""
         own = {name: part for name, part in vars(self).items() if name in ("optimizer", "scheduler")}
         return own | {"scaler": self.precision.scaler}
-
-
-def grad_clip_norm(cfg: CfgNode) -> float:
-    """The norm that gradients are clipped to, 0 for none: the method's GRAD_CLIP_NORM and GRAD_CLIP_WHEN, if it has."""
-    node = get_method(cfg.TRAINER.NAME).settings(cfg)
-    norm, when = node.get("GRAD_CLIP_NORM", 0.0), node.get("GRAD_CLIP_WHEN", "always")
-    return norm if when == "always" or node.PREC == "amp" else 0.0
 
 
 class StepValues:

@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,18 +42,9 @@ from mocoop.training.run_state import (
 )
 
 FIRST_STEPS = 5  # of a process, in which plans are made and a graph is captured
+# A step that was launched: what it measured, its number and epoch, both from 1, its rate and the one after it.
+Launched = tuple[StepValues, int, int, float, float]
 CHECKPOINT_MINUTES = 10.0  # if the config, of a CoOp checkout say, lacks TRAIN.CHECKPOINT_MINUTES
-
-
-@dataclass(frozen=True)
-class Launched:
-    """A step that was launched: what it measured, its number and epoch, both from 1, its rate and the one after it."""
-
-    values: StepValues
-    step: int
-    epoch: int
-    lr: float
-    next_lr: float
 
 
 class TrainingLoop:
@@ -156,12 +146,12 @@ class TrainingLoop:
         if skipped := self.learner.precision.take_skipped():
             print(f"epoch [{self.epoch + 1}/{self.epochs}] amp skipped {skipped} steps whose gradients overflowed")
 
-    def _step(self, batch: dict) -> "Launched":
+    def _step(self, batch: dict) -> Launched:
         values, lr = self.learner.step(batch, self._place()), self.learner.lr
         self.learner.end_step()
         if self.batch + 1 == self._batches_of_epoch(self.epoch):
             self.learner.end_epoch(self.epoch + 1, self.epochs)
-        return Launched(values, self._steps_done(), self.epoch + 1, lr, self.learner.lr)
+        return values, self._steps_done(), self.epoch + 1, lr, self.learner.lr
 
     @timed("steps")
     def _read_values(self) -> None:
@@ -170,12 +160,13 @@ class TrainingLoop:
         launched, self._launched = self._launched, None
         if launched is None:
             return
-        values = launched.values.read()
+        measured, step, epoch, lr, next_lr = launched
+        values = measured.read()
         self._meters.add(values)
-        self.journal.step(launched.step, launched.epoch, launched.lr, values)
+        self.journal.step(step, epoch, lr, values)
         for name, average in self._meters.losses.items():
-            self.journal.scalar(f"train/{name}", average.mean, launched.step - 1)
-        self.journal.scalar("train/lr", launched.next_lr, launched.step - 1)
+            self.journal.scalar(f"train/{name}", average.mean, step - 1)
+        self.journal.scalar("train/lr", next_lr, step - 1)
 
     def _batches(self) -> Generator[tuple[int, dict], None, None]:
         """The batches that are left of this epoch, with their numbers, as an uninterrupted epoch would have them."""
@@ -275,7 +266,7 @@ class TrainingLoop:
             self.learner.stateful_parts(),
             epoch=epochs,
             epochs=self.epochs,
-            best_result=self.best_result,
+            best_result=float(self.best_result),
             stream=self.order.stream,
             train_seconds=self.seconds(),
             manifest_sha256=self.manifest_sha256,

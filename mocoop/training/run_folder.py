@@ -15,14 +15,7 @@ from mocoop.backbone import clip_sha256, is_name
 from mocoop.distributed import is_main
 from mocoop.errors import CheckpointError, ConfigError, DataError, MocoopError
 from mocoop.files import remove_temporary_files
-from mocoop.results.record import (
-    FILE_NAME,
-    config_differences,
-    read_record,
-    trains,
-    unfinished_record,
-    write_record,
-)
+from mocoop.results.record import FILE_NAME, config_differences, read_record, trains, unfinished_record, write_record
 from mocoop.training.checkpoint import MODEL, find_checkpoint, load_checkpoint, model_folder
 from mocoop.training.folder_lock import locked
 from mocoop.training.run_state import learned_state, weights_sha256
@@ -57,8 +50,7 @@ class RunFolder:
         if record["status"] != "done" and not any((self.path / MODEL).glob("*")):
             return False  # it ended before anything was saved
         refuse_other_settings(
-            self.path,
-            self._settings_differences(record) + _differences(record.get("command"), self.command),
+            self.path, self._settings_differences(record) + _differences(record.get("command"), self.command)
         )
         return record["status"] == "done" and not self._tested_others(record)
 

@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,48 +45,25 @@ def describe_method(cfg: CfgNode, method: PromptMethod) -> dict:
     }
 
 
-def pack(
-    cfg: CfgNode,
-    method: PromptMethod,
-    stateful_parts: dict,
-    *,
-    epoch: int,
-    epochs: int,
-    best_result: float,
-    stream: int,
-    train_seconds: float,
-    manifest_sha256: str | None,
-    val_result: float | None = None,
-    batch: int | None = None,
-    epoch_random_state: dict | None = None,
-) -> dict:
+def pack(cfg: CfgNode, method: PromptMethod, stateful_parts: dict, **progress: Any) -> dict:
     """All that a checkpoint holds, for `save_checkpoint`.
 
     Args:
         stateful_parts: optimizer, scheduler and scaler, by these names.
-        epoch: whole epochs seen, of `epochs` that the run trains. batch: batches seen of the next, None between epochs.
-        best_result, val_result: the best accuracy on the validation images so far, and this epoch's.
-        stream: what the run's random numbers are drawn from (`mocoop.training.batches`).
-        manifest_sha256: of the training images.
-        epoch_random_state: the generators when the epoch in progress began; `random_state` are those of now.
+        progress: `epoch`, whole epochs seen, of `epochs` that the run trains; within one `batch`, batches seen of the
+            next, and `epoch_random_state`, of the generators when it began; `best_result` and `val_result`, the best
+            accuracy on the validation images so far and this epoch's; `stream`, what the run's random numbers are drawn
+            from (`mocoop.training.batches`); `train_seconds`; `manifest_sha256`, of the training images.
     """
-    state = {
+    return {
         "state_dict": method.learned_state(),
         "extra_state": method.extra_state(),
-        "epoch": epoch,
-        "epochs": epochs,
         "method": describe_method(cfg, method),
         **{name: part.state_dict() for name, part in stateful_parts.items()},
-        "best_result": float(max(best_result, val_result) if val_result is not None else best_result),
-        "val_result": val_result,
         "random_state": random_state(),
-        "stream": stream,
-        "train_seconds": train_seconds,
-        "manifest_sha256": manifest_sha256,
+        "val_result": None,
+        **progress,
     }
-    if batch is not None:
-        state |= {"batch": batch, "epoch_random_state": epoch_random_state}
-    return state
 
 
 def restore(method: PromptMethod, stateful_parts: dict, checkpoint: dict, path: Path) -> None:

@@ -17,11 +17,10 @@ from mocoop.backbone import check_classnames, check_input, load_clip
 from mocoop.clip.backbone import Backbone
 from mocoop.config import limit_problems
 from mocoop.distributed import from_main, is_main, main_first
-from mocoop.engine import TRAINER_REGISTRY, DataManager, ReadableErrorsLoader, TrainerX, settle_workers
+from mocoop.engine import TRAINER_REGISTRY, DataManager, ReadableErrorsLoader, TrainerX, plain_transform, settle_workers
 from mocoop.errors import CheckpointError, ConfigError
 from mocoop.methods import build_method, config_problems, get_method, methods
 from mocoop.methods.base import PromptMethod
-from mocoop.methods.class_rows import check_trainable
 from mocoop.protocol import BOTH
 from mocoop.results.record import FILE_NAME, glance, plain_config
 from mocoop.timings import timed
@@ -54,6 +53,8 @@ from mocoop.training.run_state import (
     weights_sha256,
     with_structure,
 )
+
+OF_THE_DATA = "train_loader_x train_loader_u val_loader test_loader num_classes lab2cname num_source_domains".split()
 
 logger = logging.getLogger(__name__)
 
@@ -89,11 +90,7 @@ class PromptTrainer(TrainerX):
         settle_workers(self.cfg)
         with main_first():
             self.dm = DataManager(self.cfg)
-        loaders, facts = (
-            "train_loader_x train_loader_u val_loader test_loader",
-            "num_classes lab2cname num_source_domains",
-        )
-        for name in f"{loaders} {facts}".split():
+        for name in OF_THE_DATA:
             setattr(self, name, getattr(self.dm, name, None))
         if self.cfg.DATASET.get("SPLITS", "") and not hasattr(self.dm.dataset, "manifest_sha256"):
             name, data = self.cfg.DATASET.SPLITS, type(self.dm.dataset).__name__
@@ -104,8 +101,9 @@ class PromptTrainer(TrainerX):
             self.train_loader_x = self._images_of_all_classes()
         stream = self.cfg.SEED if self.cfg.SEED >= 0 else secrets.randbits(32)
         method, keep_last = get_method(self.cfg.TRAINER.NAME).build, iterations(self.cfg) > 0
+        plain = plain_transform(self.cfg) if method.plain_view else None
         self.train_loader_x = reproducible(
-            self.train_loader_x, stream, keep_last, method.views, method.one_class_batches
+            self.train_loader_x, stream, keep_last, method.views, method.one_class_batches, plain
         )
         for loader in filter(None, (self.val_loader, self.test_loader)):
             loader.worker_init_fn = leave_stopping_to_main
@@ -189,7 +187,8 @@ class PromptTrainer(TrainerX):
     def _learn(self) -> float:
         """Train to the end; the seconds that took, in all processes that worked on it."""
         check_length(self.cfg)
-        check_trainable(self.model)
+        if self.model.entry.trained_classes and self.model.trained_classnames != self.model.classnames:
+            raise ConfigError("HEAD_CLASSES names other classes than the dataset's, expected none for training")
         self._meet_teacher(self.model.settings.get("TEACHER", ""))
         if warning := too_few_images(self.dm.dataset.train_x, self.cfg.DATASET.NUM_SHOTS):
             logger.warning(warning)
@@ -251,7 +250,8 @@ class PromptTrainer(TrainerX):
             raise ConfigError(
                 f"{self.cfg.TRAINER.NAME} learns, and --model-dir is empty: name the folder of the run to evaluate"
             )
-        path, checkpoint = from_main(lambda: _read_checkpoint(directory, epoch))
+        path = from_main(lambda: find_checkpoint(model_folder(directory), epoch))
+        checkpoint = from_main(lambda: load_checkpoint(path))
         check_made_for(self.cfg, checkpoint, path)
         check_clip(self.cfg, self.model.clip_model, known_of(checkpoint, path), path)
         self._take_structure(structure_of(checkpoint, path), path)
@@ -284,11 +284,6 @@ def register_trainers() -> None:
     """Register the trainers of all methods that have none yet, those of plugins too."""
     for name in methods():
         trainer_of(name)
-
-
-def _read_checkpoint(directory: str, epoch: int | None) -> tuple[Path, dict]:
-    path = find_checkpoint(model_folder(directory), epoch)
-    return path, load_checkpoint(path)
 
 
 def _selection(checkpoint: dict, path: Path) -> str:

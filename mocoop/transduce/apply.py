@@ -1,9 +1,10 @@
-"""A method on top of a finished run: which it is, what it makes of the scores, and the record that is left of it.
+"""A method on top of a finished run: which images it sees together, what it makes of them, and the record of that.
 
 What it gives lies in the run's folder, below `transduced/<name>/order<k>`: result.json, a run's record with the field
 `transduction`, and predictions.csv with the columns `batch` and `place`, which images were seen together and when.
 """
 
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -21,7 +22,6 @@ from mocoop.results.csv_files import COLUMNS, PREDICTIONS, write_predictions
 from mocoop.results.metrics import compute_metrics, compute_sides, per_class, rank
 from mocoop.results.record import FILE_NAME, TRANSDUCED, write_record
 from mocoop.runs.scores import FinishedRun, Scores
-from mocoop.transduce.batches import Batches, composition
 from mocoop.transduce.caches import TDA
 from mocoop.transduce.clusters import StatA, TransCLIP
 
@@ -29,6 +29,60 @@ METHODS = {"transclip": TransCLIP, "stata": StatA, "tda": TDA}
 CHOICES = {"anchor": ("fixed", "moving"), "counts": ("soft", "hard"), "entropy": ("released", "unit")}
 WRITTEN = [*COLUMNS, "batch", "place"]  # in predictions.csv
 ONLINE = ("tda",)  # they see one image after the other
+
+
+@dataclass(frozen=True)
+class Batches:
+    """How batches are drawn.
+
+    Attributes:
+        size: images that are seen together; None for all.
+        classes: how many classes, drawn by their true labels, a batch has images of; None for images as they come.
+            What a method gains depends on it.
+    """
+
+    size: int | None = None
+    classes: int | None = None
+
+    def __post_init__(self) -> None:
+        for flag, value in (("--batch", self.size), ("--classes-in-batch", self.classes)):
+            if value is not None and value < 1:
+                raise ConfigError(f"{flag} is {value}, expected 1 or more")
+        if self.classes is not None and self.size is None:
+            raise ConfigError("got --classes-in-batch without --batch, expected how many images are seen together")
+
+    def draw(self, labels: Sequence[int], order: int) -> list[np.ndarray]:
+        """The places of all images, each once, in batches; the same for the same order."""
+        chance = random.Random(order)
+        places = list(range(len(labels)))
+        chance.shuffle(places)
+        if self.classes is not None:
+            return self._few_classes(labels, places, chance)
+        size = self.size or len(places)
+        return [np.array(places[start : start + size]) for start in range(0, len(places), size)]
+
+    def _few_classes(self, labels: Sequence[int], places: list[int], chance: random.Random) -> list[np.ndarray]:
+        left: dict[int, list[int]] = {}
+        for place in places:
+            left.setdefault(int(labels[place]), []).append(place)
+        batches = []
+        while left:
+            chosen = chance.sample(sorted(left), min(self.classes or 1, len(left)))
+            pool = [place for label in chosen for place in left[label]]
+            batch = chance.sample(pool, min(self.size or 1, len(pool)))
+            batches.append(np.array(batch))
+            taken = set(batch)
+            for label in chosen:
+                left[label] = [place for place in left[label] if place not in taken]
+                if not left[label]:
+                    del left[label]
+        return batches
+
+
+def composition(labels: np.ndarray, batches: list[np.ndarray]) -> list[float]:
+    """The fewest, the mean and the most classes that a batch has images of."""
+    counts = [len(np.unique(labels[batch])) for batch in batches]
+    return [float(min(counts)), float(np.mean(counts)), float(max(counts))]
 
 
 @dataclass(frozen=True)

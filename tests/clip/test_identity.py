@@ -40,6 +40,7 @@ def hashed(tmp_path, monkeypatch):
     for module in (mocoop.backbone, identity):
         monkeypatch.setattr(module, "tensors_sha256", counted)
     monkeypatch.setenv("MOCOOP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(mocoop.backbone, "_kept", None)  # as outside of a worker
     return calls
 
 
@@ -173,7 +174,7 @@ def test_another_file_and_one_that_changed_are_read(tmp_path, kept, reads):
     assert loaded(path)[0].sha256 == loaded(other)[0].sha256 != first
 
 
-def test_a_copy_says_what_was_said_and_has_the_hashes(tmp_path, kept, hashed, caplog):
+def test_a_copy_says_what_was_said_and_has_the_hashes(tmp_path, hashed, kept, caplog):
     path = write(tmp_path / "clip.safetensors")
     torch.manual_seed(1)
     load_clip(config(path, "auto"))

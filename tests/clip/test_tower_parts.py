@@ -126,6 +126,7 @@ def image_parts(kind, width, visual):
             tokens=learned(N, width), rows=rows({1: learned(N, width), last: learned(N, width)}, "replace_last")
         ),
         "appended": lambda: dict(rows=rows({1: learned(2, width)}, "append")),
+        "hidden": lambda: made["deep"]() | dict(hidden=2),
         "inserted, then replaced": lambda: dict(rows={1: Rows(learned(N, width), "insert"), last: mixed(N, width)}),
         "inserted": lambda: dict(rows=rows({1: learned(2, width)}, "insert")),
         "adapters": lambda: dict(adapters={0: Adapter(width), last: Adapter(width)}),
@@ -340,6 +341,26 @@ def test_what_a_tower_cannot_take_is_refused():
         Rows(learned(1, 4), "prepend")
     with pytest.raises(ValueError, match="only rows that replace others can be mixed"):
         Rows(learned(1, 4), "insert", Mix())
+    appended = {"tokens": learned(2, 64), "rows": rows({1: learned(1, 64)}, "append")}
+    for given in ({}, {"tokens": learned(1, 64)}, appended):
+        with pytest.raises(ValueError, match="2 rows are hidden from the patches, expected as many behind these, and "):
+            TowerParts(hidden=2, **given)
+
+
+@pytest.mark.parametrize("encoder", ["fast", "plain"])
+def test_patches_do_not_see_hidden_rows_and_the_class_token_does(encoder):
+    """Read after one block: what the patches are given reaches the class token in the next one."""
+    model = towers()["small"]
+    del model.visual.transformer.resblocks[1:]
+    image, parts = torch.randn(1, 3, 32, 32, dtype=torch.float64), image_parts("tokens", 64, model.visual)
+    other = torch.cat([learned(2, 64), parts.tokens[2:]])
+    states = [
+        ImageEncoder(model, encoder).states(image, TowerParts(tokens=tokens, hidden=hidden), range(8))[0]
+        for hidden in (0, 2)
+        for tokens in (parts.tokens, other)
+    ]
+    changed = [(a - b).abs().amax(-1) > 1e-9 for a, b in (states[:2], states[2:])]
+    assert changed[0].all() and changed[1].tolist() == [True, *[False] * 4, True, True, True]
 
 
 @pytest.mark.parametrize("chunk", [7, 0])
@@ -362,7 +383,7 @@ def test_chosen_positions_of_prompts_are_read_alike(kind, read, chunk):
 
 
 @pytest.mark.parametrize("read", [range(4), (0, 2, -1), range(1, 5)])
-@pytest.mark.parametrize("kind", ["norms", "deep", "inserted, then replaced"])
+@pytest.mark.parametrize("kind", ["norms", "deep", "hidden", "inserted, then replaced"])
 def test_chosen_rows_of_images_are_read_alike(kind, read):
     model = towers()["small"]
     parts = image_parts(kind, 64, model.visual)

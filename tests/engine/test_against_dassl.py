@@ -9,7 +9,7 @@ from torch import nn
 
 import train
 from mocoop.backbone import load_clip
-from mocoop.engine.backend import VARIABLE, dassl_is_installed, import_dassl
+from mocoop.engine import VARIABLE, dassl_is_installed, import_dassl
 from mocoop.engine.lite import config as lite_config
 from mocoop.engine.lite.data import ON_IMAGE, ON_TENSOR, DataManager, build_transform
 from mocoop.methods import build_method

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 import mocoop.engine
-from mocoop.engine.backend import VARIABLE, choose_backend, dassl_is_installed, import_dassl
+from mocoop.engine import VARIABLE, choose_backend, dassl_is_installed, import_dassl
 from mocoop.errors import ConfigError, MocoopError
 
 ROOT = Path(__file__).parents[2]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mocoop.engine.lite.trainer import TrainerX
+from mocoop.engine.lite import TrainerX
 from mocoop.errors import ConfigError
 
 

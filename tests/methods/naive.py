@@ -33,22 +33,26 @@ def text_feature(clip, middle: Tensor, deep=None, beside=None, new=None) -> Tens
     return clip.ln_final(x)[-1] @ clip.text_projection
 
 
-def image_feature(clip, image: Tensor, rows=(), norms=None, beside=None) -> Tensor:
+def image_feature(clip, image: Tensor, rows=(), norms=None, beside=None, hidden=0) -> Tensor:
     """The feature (D,) of an image (3, H, W); `rows`: those beside its patches, for blocks 0, 1, ...
 
-    norms: {name of a LayerNorm's parameter: value} in place of CLIP's own. beside: as of a text.
+    norms: {name of a LayerNorm's parameter: value} in place of CLIP's own. beside: as of a text. hidden: how many
+    of the rows the patches do not attend to.
     """
     visual = clip.visual
     if norms:
         return torch.func.functional_call(visual, dict(norms), (image[None],))[0]
     patches = visual.conv1(image[None]).flatten(2)[0].t()
     x = torch.cat([visual.class_embedding[None], patches]) + visual.positional_embedding
+    count = len(x) + (len(rows[0]) if len(rows) else 0)
+    mask = x.new_zeros(count, count)
+    mask[1 : len(x), len(x) : len(x) + hidden] = float("-inf")
     for i, block in enumerate(visual.transformer.resblocks):
         if i == 0:
             x = visual.ln_pre(torch.cat([x, rows[0]]) if len(rows) else x)
         elif i < len(rows):
             x = torch.cat([x[: -len(rows[i])], rows[i]])
-        x = _block(block, x, None, (beside or {}).get(i))
+        x = _block(block, x, mask if hidden else None, (beside or {}).get(i))
     return visual.ln_post(x[0]) @ visual.proj
 
 

@@ -70,7 +70,49 @@ def skip_tuning(method, image, label, names, more, top=2):
     return {"loss": with_weights(clip, weights, loss)}
 
 
+def tac(method, image, label, names, more):
+    """Of views (B, 1 + V, 3, H, W), the last of them the plain one."""
+    clip, size = method.clip_model, image.shape[0] * (image.shape[1] - 1 if image.dim() == 5 else 1)
+    clusters_t, clusters_v = (c.weight @ method.clusters[..., None] for c in (method.to_text, method.to_image))
+    clusters_t, clusters_v = clusters_t[..., 0] + method.to_text.bias, clusters_v[..., 0] + method.to_image.bias
+    deep = {i: torch.cat([clusters_t, rows]) for i, rows in enumerate(method.text_prompts, 1)}
+    beside = [torch.cat([clusters_v, rows]) for rows in method.visual_prompts]
+    with torch.random.fork_rng():  # what the method is about to draw
+        kept = torch.nn.functional.dropout(torch.ones(size, clip.visual.output_dim).double(), 0.3)
+        kept_of_clip = torch.nn.functional.dropout(torch.ones(len(image), clip.visual.output_dim).double(), 0.3)
+    every = json.loads(SENTENCES.read_text())
+    text, taught, own, frozen, labels = [], [], [], [], []
+    for name in names:
+        middle = torch.cat([clusters_t, method.ctx, embedded(clip, f"a photo of a {name}.")])
+        text.append(unit(text_feature(clip, middle, deep)))
+        taught.append(unit(sum(hard_feature(clip, one) for one in every[name]) / len(every[name])))
+    for i, views in enumerate(image):
+        of_clip = unit(image_feature(clip, views[-1]) * kept_of_clip[i])
+        for view in views[:-1]:
+            own.append(unit(image_feature(clip, view, beside, hidden=len(clusters_v)) * kept[len(own)]))
+            frozen.append(of_clip)
+            labels.append(label[i])
+    t, f = torch.stack(text), torch.stack(own)
+    parts = {
+        "loss_ce": cross_entropy(clip.logit_scale.exp() * f @ t.t(), torch.stack(labels)),
+        "loss_text": 20 * (t - torch.stack(taught)).abs().mean(),
+        "loss_image": 25 * (f - torch.stack(frozen)).abs().mean(),
+    }
+    return {"loss": sum(parts.values()), **parts}
+
+
+DEPTHS = {"PROMPT_DEPTH_TEXT": 2, "PROMPT_DEPTH_VISION": 2}
 REFERENCES = {
     "CoPrompt": (coprompt, {"PROMPT_DEPTH": 2, "W": 2.0, "SENTENCES": str(SENTENCES)}),
+    "TAC": (
+        tac,
+        {
+            "PROMPT_DEPTH_TEXT": 2,
+            "PROMPT_DEPTH_VISION": 2,
+            "N_CLUSTERS": 2,
+            "N_CTX_TEXT": 6,
+            "SENTENCES": str(SENTENCES),
+        },
+    ),
     "SkipTuning": (skip_tuning, {"FIRST_BLOCK": 1, "TOP_RATIO": 0.4, "LAMBDA": 3.0}),
 }

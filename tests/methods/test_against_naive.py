@@ -30,6 +30,8 @@ def build(name: str, **keys):
     with torch.no_grad():
         for p in method.learned_parameters().values():
             p.add_(0.05 * torch.randn_like(p))
+    if trainer == "TAC":
+        method.fit(None)  # finds its clusters, and asks for no images
     return method.train()
 
 

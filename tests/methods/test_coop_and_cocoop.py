@@ -25,6 +25,7 @@ SMALL = {  # of methods with rows deep in a tower: blocks that the small CLIP ha
     "MaPLe": {"PROMPT_DEPTH": 2},
     "CoPrompt": {"PROMPT_DEPTH": 2},
     "SkipTuning": {"FIRST_BLOCK": 1},
+    "TAC": {"PROMPT_DEPTH_TEXT": 2, "PROMPT_DEPTH_VISION": 2},
     "PromptSRC": {"PROMPT_DEPTH_TEXT": 2, "PROMPT_DEPTH_VISION": 2},
     "MMA": {"FIRST_BLOCK": 1},
     "MMRL": {"FIRST_BLOCK": 1},

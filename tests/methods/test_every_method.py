@@ -13,7 +13,7 @@ import torch
 import train
 from mocoop import cli
 from mocoop.backbone import load_clip
-from mocoop.engine import DataManager
+from mocoop.engine import DataManager, plain_transform
 from mocoop.errors import ConfigError
 from mocoop.export import export_run
 from mocoop.images import read_image
@@ -170,7 +170,8 @@ def test_a_loop_of_ones_own_makes_the_same_run(runs, name):
     set_random_seed(cfg.SEED)
     data = DataManager(cfg)
     kind = get_method(name).build
-    batches = (iterations(cfg) > 0, kind.views, kind.one_class_batches)
+    plain = plain_transform(cfg) if kind.plain_view else None
+    batches = (iterations(cfg) > 0, kind.views, kind.one_class_batches, plain)
     loader = reproducible(data.train_loader_x, cfg.SEED, *batches)
     dataset, epochs, steps = data.dataset, cfg.OPTIM.MAX_EPOCH, iterations(cfg, len(loader))
     method = build_method(cfg, dataset.classnames, load_clip(cfg), dataset.all_classnames).train()

@@ -88,6 +88,13 @@ def as_atprompt(state):
     return as_coop(dict(zip(names, state["ctx"].split(2)))) | {"ctx_att3": torch.zeros(2, 128)}
 
 
+def as_tac(state):
+    """IVLP's, the clusters in two places, and what maps them."""
+    layers = {name.replace("to_text", "VPT_topk_t").replace("to_image", "VPT_topk_v"): state[name] for name in state}
+    clusters = dict.fromkeys(("topk", "prompt_learner.topk"), state["clusters"])
+    return as_ivlp(state) | {name: v for name, v in layers.items() if name.startswith("VPT")} | clusters
+
+
 RELEASES = {
     "CoOp": ("prompt_learner", as_coop),
     "CoCoOp": ("prompt_learner", as_coop),
@@ -101,6 +108,7 @@ RELEASES = {
     "IVLP": ("VLPromptLearner", as_ivlp),
     "PromptSRC": ("VLPromptLearner", as_ivlp),
     "VPT": ("prompt_learner", as_ivlp),
+    "TAC": ("VLPromptLearner", as_tac),
     "MMA": ("adapter_learner", as_mma),
     "DePT": ("PromptLearner", as_dept),
     "ATPrompt": ("prompt_learner", as_atprompt),

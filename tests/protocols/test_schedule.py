@@ -5,9 +5,8 @@ import json
 import pytest
 
 from mocoop.errors import ConfigError
-from mocoop.protocols.estimate import estimate
 from mocoop.protocols.plan import Request, plan_runs
-from mocoop.protocols.schedule import GpuMemory, Schedule, Times, wall_seconds
+from mocoop.protocols.schedule import GpuMemory, Schedule, Times, estimate, wall_seconds
 from tests.protocols.checkout import finish as record_of
 from tests.scripts.checkout import Checkout
 

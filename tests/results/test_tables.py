@@ -14,17 +14,16 @@ from mocoop.protocol import ALIASES, PROTOCOLS
 from mocoop.results.render import Cell, Table, to_csv, to_latex, to_markdown
 from mocoop.results.routing import that_route
 from mocoop.results.runs import collect, join, runs_of, without_other_models
-from mocoop.results.stats import seeds_needed, summarise
+from mocoop.results.stats import over_seeds, seed_matrix, seeds_needed, summarise
 from mocoop.results.tables import (
     ablation_table,
-    accuracy_table,
     base_new_table,
     few_shot_table,
     per_class_tables,
     protocol_tables,
     routing_table,
     seeds_table,
-    transfer_table,
+    table_by_dataset,
 )
 from tests.results.runs import add_base_new, add_run, make_routing
 
@@ -160,10 +159,12 @@ def test_few_shot_table_has_a_column_per_number_of_shots(tmp_path):
 def test_accuracy_and_transfer_tables_have_a_column_per_dataset_and_their_average(tmp_path):
     for dataset, accuracy in (("a", 50.0), ("b", 70.0)):
         add_run(tmp_path, accuracy, protocol="xd", phase="test", dataset=dataset)
-    rows = markdown_rows(accuracy_table(collect(tmp_path).frame))
+    runs = collect(tmp_path).frame
+    rows = markdown_rows(table_by_dataset(over_seeds(seed_matrix(runs)), runs, "Accuracy"))
     assert [rows[0], rows[2]] == [["Method", "a", "b", "average"], ["CoOp", "50.00", "70.00", "60.00"]]
     add_run(tmp_path, 80.0, protocol="xd", phase="train", dataset="imagenet")
-    rows = markdown_rows(transfer_table(collect(tmp_path).frame))
+    (table,) = protocol_tables(collect(tmp_path).frame, "xd")
+    rows = markdown_rows(table)
     assert rows[0] == ["Method", "imagenet (source)", "a", "b", "average"]
     assert rows[2] == ["CoOp", "80.00", "50.00", "70.00", "60.00"]
 

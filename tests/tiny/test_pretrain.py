@@ -8,10 +8,9 @@ from torch.nn import functional as F
 
 from mocoop import tiny as store
 from mocoop.clip.openai import clip
-from mocoop.shapes.captions import every_caption
 from mocoop.tiny import load
-from mocoop.tiny.zeroshot import PIXEL_MEAN, PIXEL_STD, normalised
 from scripts import pretrain_tiny as script
+from scripts.pretrain_tiny import IMAGES, every_caption, normalised
 
 
 @pytest.mark.parametrize("name", store.NAMES)
@@ -81,5 +80,5 @@ def test_pictures_are_normalised_as_clips():
     got = normalised(pictures)
     assert got.shape == (2, 3, 1, 1) and got.dtype == torch.float32
     for value, picture in zip((0, 1), got):
-        expected = [(value - mean) / std for mean, std in zip(PIXEL_MEAN, PIXEL_STD)]
+        expected = [(value - mean) / std for mean, std in zip(IMAGES.mean, IMAGES.std)]
         assert picture.flatten().tolist() == pytest.approx(expected, rel=1e-5)

@@ -6,11 +6,10 @@ import pytest
 import torch
 
 from mocoop.clip.openai import CLIP
-from mocoop.shapes.captions import every_caption
 from mocoop.shapes.sets import DATA_VERSION, SETS, STYLE_MIX
 from mocoop.shapes.vocabulary import classnames
 from mocoop.tiny import FOLDER, NAMES, load, trained_tokens, untrained_words
-from mocoop.tiny.zeroshot import base_new_h
+from scripts.pretrain_tiny import base_new_h, every_caption
 
 
 @pytest.fixture(scope="module", params=NAMES)

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -186,3 +188,10 @@ def test_coops_own_checkpoint_can_be_evaluated(tmp_path, few_root):
     evaluate = ["--eval-only", "--model-dir", str(tmp_path / "coop"), "--load-epoch", "50"]
     run(few_root, tmp_path / "out", "CoOp", *evaluate)
     assert read_record(tmp_path / "out" / "result.json")["epoch"] == 50
+
+
+def test_a_run_waits_for_no_library_that_only_others_need():
+    slow = "sklearn scipy matplotlib open_clip transformers tensorboard jinja2 onnx gradio".split()
+    code = f"import sys, train; train.load(); print([name for name in {slow} if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert loaded.stdout == "[]\n"

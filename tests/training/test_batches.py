@@ -31,6 +31,9 @@ def test_a_large_enough_batch_stays_alone():
 class Pictures(Dataset):
     """Items of as many images as there are labels, each drawn anew."""
 
+    def transform(self, image):
+        return image + torch.rand(1)
+
     def __init__(self, labels):
         self.data_source = [SimpleNamespace(label=label) for label in labels]
 
@@ -38,7 +41,8 @@ class Pictures(Dataset):
         return len(self.data_source)
 
     def __getitem__(self, index):
-        return {"img": index + torch.rand(1), "label": self.data_source[index].label, "impath": str(index)}
+        image = self.transform(torch.tensor([float(index)]))
+        return {"img": image, "label": self.data_source[index].label, "impath": str(index)}
 
 
 def loader_of(labels, size, **kinds):
@@ -54,6 +58,15 @@ def test_views_of_an_image_stand_side_by_side_and_the_first_is_the_only_one_of_o
     one, three = found
     assert one.shape == (8, 1) and three.shape == (8, 3, 1) and torch.equal(three[:, 0], one)
     assert (three.floor() == one.floor()[:, None]).all() and len({*three.flatten().tolist()}) == 24
+
+
+def test_a_plain_view_is_the_last_and_draws_nothing():
+    found = []
+    for plain in (None, lambda image: image):
+        torch.manual_seed(0)
+        found.append(torch.cat([batch["img"] for batch in loader_of([0] * 8, 4, views=2, plain=plain)]))
+    two, three = found
+    assert torch.equal(three[:, :2], two) and torch.equal(three[:, 2], two[:, 0].floor())
 
 
 def of_one_class(labels, size, epochs=1):

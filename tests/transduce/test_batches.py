@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mocoop.errors import ConfigError
-from mocoop.transduce.batches import Batches, composition
+from mocoop.transduce.apply import Batches, composition
 
 LABELS = np.arange(100) % 7
 

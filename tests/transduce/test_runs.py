@@ -11,8 +11,7 @@ import train
 from mocoop.results.csv_files import read_predictions
 from mocoop.results.record import read_record
 from mocoop.runs.scores import FinishedRun, compute_scores, open_finished, scores_of
-from mocoop.transduce.apply import OnTop
-from mocoop.transduce.batches import Batches
+from mocoop.transduce.apply import Batches, OnTop
 from mocoop.transduce.clusters import TransCLIP
 from tests.tools.tool import Tool
 from tests.trained import arguments, forget_print_handler

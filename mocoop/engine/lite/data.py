@@ -93,6 +93,12 @@ def build_transform(cfg: CfgNode, is_train: bool = True, choices: Sequence[str] 
     return Compose([transform for _, transform in steps])
 
 
+def plain_transform(cfg: CfgNode) -> Compose:
+    """Of a training image as it is, without augmentation: resized to SIZE, as Dassl's RETURN_IMG0, and normalised."""
+    choices = [name for name in cfg.INPUT.TRANSFORMS if name in ON_TENSOR]
+    return Compose([transform for _, transform in _training_steps(cfg.INPUT, choices)])
+
+
 def interpolation_mode(node: CfgNode) -> InterpolationMode:
     """The mode that INPUT.INTERPOLATION names. Raises ConfigError for an unknown one."""
     if node.INTERPOLATION not in INTERPOLATION_MODES:

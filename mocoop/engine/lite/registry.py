@@ -4,17 +4,17 @@ import difflib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from yacs.config import CfgNode
 
 from mocoop.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from mocoop.engine.lite.trainer import TrainerX
+    from mocoop.engine.lite import TrainerX
 
 T = TypeVar("T")
-Class = TypeVar("Class", bound=type)
 
 
 class Registry(Generic[T]):
@@ -23,12 +23,6 @@ class Registry(Generic[T]):
     def __init__(self, name: str):
         self._name = name
         self._objects: dict[str, type[T]] = {}
-
-    @overload
-    def register(self, obj: None = None, force: bool = False) -> Callable[[Class], Class]: ...
-
-    @overload
-    def register(self, obj: Class, force: bool = False) -> Class: ...
 
     def register(self, obj: Any = None, force: bool = False) -> Any:
         """Register `obj` under its `__name__`. Raises KeyError if the name is taken, unless `force`."""
@@ -94,6 +88,10 @@ class Datum:
 Images = list[Datum]
 
 
+def _read_only(name: str) -> Any:
+    return property(attrgetter(name))
+
+
 class DatasetBase:
     """Training, validation and test images (lists of Datum), and the class names found in the training images.
 
@@ -102,6 +100,13 @@ class DatasetBase:
 
     dataset_dir = ""  # folder under DATASET.ROOT
     domains: list[str] = []  # names of all domains
+    train_x: Images = _read_only("_train_x")
+    train_u: Images | None = _read_only("_train_u")
+    val: Images | None = _read_only("_val")
+    test: Images | None = _read_only("_test")
+    num_classes: int = _read_only("_num_classes")
+    lab2cname: dict[int, str] = _read_only("_lab2cname")
+    classnames: list[str] = _read_only("_classnames")
 
     def __init__(
         self,
@@ -112,40 +117,9 @@ class DatasetBase:
     ):
         if not train_x:
             raise DataError(f"{type(self).__name__}: the training split is empty, expected at least one image")
-        self._train_x = train_x
-        self._train_u = train_u
-        self._val = val
-        self._test = test
+        self._train_x, self._train_u, self._val, self._test = train_x, train_u, val, test
         self._num_classes = self.get_num_classes(train_x)
         self._lab2cname, self._classnames = self.get_lab2cname(train_x)
-
-    @property
-    def train_x(self) -> Images:
-        return self._train_x
-
-    @property
-    def train_u(self) -> Images | None:
-        return self._train_u
-
-    @property
-    def val(self) -> Images | None:
-        return self._val
-
-    @property
-    def test(self) -> Images | None:
-        return self._test
-
-    @property
-    def num_classes(self) -> int:
-        return self._num_classes
-
-    @property
-    def lab2cname(self) -> dict[int, str]:
-        return self._lab2cname
-
-    @property
-    def classnames(self) -> list[str]:
-        return self._classnames
 
     @staticmethod
     def get_num_classes(data_source: Sequence[Datum]) -> int:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from yacs.config import CfgNode
 
 from mocoop.clip.backbone import Backbone
 from mocoop.clip.prompts import Context, PromptLayout, count_tokens, embed_words, readable
@@ -24,7 +23,6 @@ from mocoop.methods.parts import LayerNorms, module_list
 from mocoop.registry import register_method
 
 logger = logging.getLogger(__name__)
-
 
 SMALLEST_BATCH_OF_ALL = 4  # TEXT_LOSS_EXPERTS released: below, the release encodes the chosen experts alone
 
@@ -54,7 +52,9 @@ class MoCoOp(RoutedMethod):
         if settings.CORRECTION == "shared":
             self.correction = nn.Parameter(torch.zeros(1, self.clip_model.embed_dim, dtype=self.clip_model.dtype))
         self._add_layouts()
-        self.teaches_chosen_experts = _teaches_chosen_experts(self.cfg)
+        choice, loader = settings.TEXT_LOSS_EXPERTS, self.cfg.get("DATALOADER")
+        is_small = loader is not None and loader.TRAIN_X.BATCH_SIZE < SMALLEST_BATCH_OF_ALL
+        self.teaches_chosen_experts = choice == "chosen" or (choice == "released" and is_small)
 
     def _add_experts(self) -> None:
         contexts = [initial_contexts(group, self.settings.INIT, self.clip_model) for group in self.groups.values()]
@@ -124,13 +124,6 @@ class MoCoOp(RoutedMethod):
         old = "clip_model.visual."
         renamed = {name: "layer_norms." + name.removeprefix(old).replace(".", "/") for name in state if old in name}
         return {renamed.get(name, name): value for name, value in state.items()}
-
-
-def _teaches_chosen_experts(cfg: CfgNode) -> bool:
-    choice = cfg.TRAINER.MOCOOP.TEXT_LOSS_EXPERTS
-    if choice != "released" or "DATALOADER" not in cfg:
-        return choice == "chosen"
-    return cfg.DATALOADER.TRAIN_X.BATCH_SIZE < SMALLEST_BATCH_OF_ALL
 
 
 def encoded_experts(experts: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:

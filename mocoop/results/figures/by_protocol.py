@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -15,23 +14,11 @@ from numpy.typing import ArrayLike
 
 from mocoop.errors import DataError
 from mocoop.protocol import BASE_NEW, CURVE, PROTOCOLS
-from mocoop.results.figures.style import (
-    MARKERS,
-    PAGE_WIDTH,
-    SMALL,
-    accuracy_label,
-    curve_names,
-    entry_looks,
-    legend_above,
-    legend_columns,
-    panel_grid,
-    shortened,
-    styled,
-    styled_without_grid,
-    wrapped,
-)
+from mocoop.results import stats
+from mocoop.results.figures import style
+from mocoop.results.figures.style import PAGE_WIDTH, entry_looks, panel_grid, styled, styled_without_grid, wrapped
 from mocoop.results.runs import ALL_SHOTS
-from mocoop.results.stats import AVERAGE, BASE_NEW_COLUMNS, SOURCE_MARK, over_seeds, seed_matrix, summarise, transfer
+from mocoop.results.stats import AVERAGE, BASE_NEW_COLUMNS, SOURCE_MARK, std_of
 from mocoop.results.tables import entry_namer
 
 CURVE_STEP = 5  # H between two curves of equal H
@@ -53,14 +40,14 @@ def base_new_figure(summary: pd.DataFrame, labels: dict | None = None) -> Figure
             index = (dataset, *entry)
             row = block.loc[index]
             means = [row[column] for column in BASE_NEW_COLUMNS]
-            spread = [row[f"{column}_std"] for column in BASE_NEW_COLUMNS]
+            spread = [row[std_of(column)] for column in BASE_NEW_COLUMNS]
             axis.errorbar(np.arange(3) + offset, means, spread, linestyle="none", **look)
         axis.set_title(wrapped(dataset))
         axis.set_xticks(range(3), BASE_NEW_COLUMNS.values())
         axis.set_xlim(-0.5, 2.5)
         axis.grid(axis="x", visible=False)
-    figure.supylabel(accuracy_label(summary["base_std"]), fontsize=9)
-    legend_above(figure, looks, map(name, looks), linestyle="none")
+    figure.supylabel(style.accuracy_label(summary["base_std"]), fontsize=9)
+    style.legend_above(figure, looks, map(name, looks), linestyle="none")
     return figure
 
 
@@ -68,19 +55,19 @@ def base_new_figure(summary: pd.DataFrame, labels: dict | None = None) -> Figure
 def base_new_scatter(summary: pd.DataFrame) -> Figure:
     """New against base accuracy: a colour per method, a marker per dataset, and lines of equal H."""
     looks, name = _looks(summary), entry_namer(summary)
-    markers = dict(zip(summary.index.unique("dataset"), itertools.cycle(MARKERS)))
+    markers = dict(zip(summary.index.unique("dataset"), itertools.cycle(style.MARKERS)))
     figure = Figure(figsize=(PAGE_WIDTH, 4.2), layout="constrained")
     axis = figure.subplots()
     for (dataset, *entry), row in summary.iterrows():
         look = looks[tuple(entry)] | {"marker": markers[dataset], "markersize": 8 if dataset == AVERAGE else 5}
         axis.errorbar(row["base"], row["new"], row["new_std"], row["base_std"], elinewidth=0.8, **look)
     _draw_equal_h(axis)
-    label = accuracy_label(summary["base_std"])
+    label = style.accuracy_label(summary["base_std"])
     axis.set_xlabel(label.replace("accuracy", "accuracy on base classes"))
     axis.set_ylabel(label.replace("accuracy", "accuracy on new classes"))
     handles = [Line2D([], [], linewidth=3, color=look["color"]) for look in looks.values()]
     handles += [Line2D([], [], linestyle="none", color="grey", marker=marker) for marker in markers.values()]
-    names = [shortened(label, LEGEND_WIDTH) for label in [*map(name, looks), *markers]]
+    names = [style.shortened(label, LEGEND_WIDTH) for label in [*map(name, looks), *markers]]
     figure.legend(handles, names, loc="outside right upper")
     return figure
 
@@ -104,7 +91,9 @@ def _draw_equal_h(axis: Axes) -> None:
         axis.plot(base[inside], new[inside], ":", color="grey", linewidth=0.8, zorder=0)
         place = (base[inside[-1]], new[inside[-1]])
         box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-        axis.annotate(f"H = {h}", place, ha="center", va="center", color="grey", fontsize=SMALL, bbox=box, zorder=0)
+        axis.annotate(
+            f"H = {h}", place, ha="center", va="center", color="grey", fontsize=style.SMALL, bbox=box, zorder=0
+        )
     axis.axis((left, right, bottom, top))
 
 
@@ -121,7 +110,7 @@ def few_shot_figure(runs: pd.DataFrame, seeds: list[int] | None = None) -> Figur
     bars are the standard deviation over `seeds` (default: those present); a mean that lacks a seed is not drawn.
     Raises DataError if no mean is complete.
     """
-    means = over_seeds(seed_matrix(runs, seeds)).dropna(subset="mean").reset_index()
+    means = stats.over_seeds(stats.seed_matrix(runs, seeds)).dropna(subset="mean").reset_index()
     if means.empty:
         raise DataError("got no result of protocol few_shot that has all seeds, expected one to draw a curve")
     datasets = sorted(means["dataset"].unique(), key=lambda name: name != AVERAGE)
@@ -133,8 +122,8 @@ def few_shot_figure(runs: pd.DataFrame, seeds: list[int] | None = None) -> Figur
         title = f"average of {len(datasets) - 1} datasets" if dataset == AVERAGE else wrapped(dataset, 26, 1)
         axis.set_title(title, fontweight="bold" if dataset == AVERAGE else "normal")
     figure.supxlabel("training images per class (0: none, zero-shot)", fontsize=9)
-    figure.supylabel(accuracy_label(means["std"]), fontsize=9)
-    legend_above(figure, looks, curve_names(looks))
+    figure.supylabel(style.accuracy_label(means["std"]), fontsize=9)
+    style.legend_above(figure, looks, style.curve_names(looks))
     return figure
 
 
@@ -181,7 +170,7 @@ def drawings(protocol: str, runs: pd.DataFrame, seeds: list[int] | None = None) 
     """The figures of the runs of a protocol."""
     measure = PROTOCOLS[protocol].measure
     if measure == BASE_NEW:
-        summary = summarise(runs, protocol, seeds)
+        summary = stats.summarise(runs, protocol, seeds)
         beside = "The numbers of the table as points, methods side by side; bars are the deviation over seeds."
         against = (
             "New against base accuracy: up and to the right is better. A colour is a method, a marker a dataset; along "
@@ -194,11 +183,8 @@ def drawings(protocol: str, runs: pd.DataFrame, seeds: list[int] | None = None) 
     if measure == CURVE:
         about = "Accuracy against the number of training images per class; bars are the deviation over seeds."
         return [Drawing("few_shot", "Few-shot curves", about, lambda: few_shot_figure(runs, seeds))]
-    source = runs["phase"] == "train"
     about = "The source on the left, then each target, then the targets' average; bars start at 0."
-    return [
-        Drawing("transfer", "Source and targets", about, lambda: transfer_figure(runs[~source], runs[source], seeds))
-    ]
+    return [Drawing("transfer", "Source and targets", about, lambda: transfer_figure(runs, seeds))]
 
 
 BARS_IN_A_ROW = 40
@@ -206,81 +192,60 @@ HATCHES = ["", "//", "..", "xx", "--", "++"]
 NUMBERED = 16  # bars, at most, that carry their number
 
 
-@dataclass(frozen=True)
-class BarGroup:
-    """The bars of one dataset; kind: source, target or average; means: a row per entry."""
-
-    title: str
-    kind: str
-    means: pd.DataFrame
-
-
 @styled
-def transfer_figure(
-    targets: pd.DataFrame, source: pd.DataFrame | None = None, seeds: list[int] | None = None
-) -> Figure:
-    """Bars of accuracy: the source, each target, and the targets' average, with the deviation over seeds.
+def transfer_figure(runs: pd.DataFrame, seeds: list[int] | None = None) -> Figure:
+    """Bars of accuracy: the source (runs of phase train), each target (phase test) and the targets' average.
 
-    targets: runs of phase test of protocol dg or xd. source: runs of xd/train, on the models' own dataset.
-    Raises DataError if there is no target.
+    Error bars are the deviation over seeds. Raises DataError if there is no target.
     """
-    if targets.empty:
+    if not (runs["phase"] == "test").any():
         raise DataError("got no test on another dataset, expected runs of protocol dg or xd")
-    parts = [targets.assign(phase="test")] if source is None else [source.assign(phase="train"), targets]
-    summary = transfer(pd.concat(parts, ignore_index=True), seeds)
-    blocks = summary.groupby(level="dataset", sort=False)
-    groups = [_bar_group(name, block.droplevel("dataset")) for name, block in blocks]
+    summary = stats.transfer(runs, seeds)
+    datasets = list(summary.index.unique("dataset"))
     entries = list(summary.index.droplevel("dataset").unique())
-    return _bar_figure(groups, _bar_looks(entries), entry_namer(summary))
-
-
-def _bar_group(name: str, means: pd.DataFrame) -> BarGroup:
-    if name == AVERAGE:
-        return BarGroup("average\nof targets", "average", means)
-    if name.endswith(SOURCE_MARK):
-        return BarGroup(f"{wrapped(name.removesuffix(SOURCE_MARK))}\n{SOURCE_MARK.strip()}", "source", means)
-    return BarGroup(wrapped(name), "target", means)
-
-
-def _bar_looks(entries: list[tuple]) -> dict[tuple, dict]:
-    """Colours as everywhere, and a hatching for each, so that bars differ in grey too."""
-    colours = {entry: look["color"] for entry, look in entry_looks(entries).items()}
-    return {
-        entry: {"facecolor": colour, "edgecolor": "white", "hatch": HATCHES[place % len(HATCHES)], "linewidth": 0}
-        for place, (entry, colour) in enumerate(colours.items())
+    looks = {
+        entry: {"facecolor": look["color"], "edgecolor": "white", "hatch": hatch, "linewidth": 0}
+        for (entry, look), hatch in zip(entry_looks(entries).items(), itertools.cycle(HATCHES))  # to differ in grey too
     }
-
-
-def _bar_figure(groups: list[BarGroup], looks: dict[tuple, dict], name: Callable[[tuple], str]) -> Figure:
-    rows = -(-len(groups) // max(1, BARS_IN_A_ROW // len(looks)))
-    per_row = -(-len(groups) // rows)
+    rows = -(-len(datasets) // max(1, BARS_IN_A_ROW // len(looks)))
+    per_row = -(-len(datasets) // rows)
     figure, axes = panel_grid(rows, 2.6, most=1, sharey=True)
     for row, axis in enumerate(axes):
-        shown = groups[row * per_row : (row + 1) * per_row]
-        _draw_bars(axis, shown, looks, numbered=len(looks) * len(groups) <= NUMBERED)
-        axis.set_xticks(range(len(shown)), [group.title for group in shown])
+        shown = datasets[row * per_row : (row + 1) * per_row]
+        _draw_bars(axis, summary, shown, looks, numbered=len(looks) * len(datasets) <= NUMBERED)
         axis.set_xlim(-0.5, per_row - 0.5)
-    stds = np.concatenate([group.means["std"].to_numpy() for group in groups])
-    figure.supylabel(accuracy_label(stds), fontsize=9)
-    names = list(map(name, looks))
+    figure.supylabel(style.accuracy_label(summary["std"]), fontsize=9)
+    names = list(map(entry_namer(summary), looks))
     handles = [Patch(**look) for look in looks.values()]
-    figure.legend(handles, names, loc="outside upper center", ncols=legend_columns(names))
+    figure.legend(handles, names, loc="outside upper center", ncols=style.legend_columns(names))
     return figure
 
 
-def _draw_bars(axis: Axes, groups: list[BarGroup], looks: dict[tuple, dict], numbered: bool) -> None:
+def _bar_title(dataset: str) -> tuple[str, str]:
+    """What stands below the bars of a dataset, and what it is: source, target or their average."""
+    if dataset == AVERAGE:
+        return "average\nof targets", "average"
+    name = wrapped(dataset.removesuffix(SOURCE_MARK))
+    return (f"{name}\n{SOURCE_MARK.strip()}", "source") if dataset.endswith(SOURCE_MARK) else (name, "target")
+
+
+def _draw_bars(
+    axis: Axes, summary: pd.DataFrame, datasets: list[str], looks: dict[tuple, dict], numbered: bool
+) -> None:
     width = 0.8 / len(looks)
     for place, (entry, look) in enumerate(looks.items()):
-        found = [group.means.loc[entry] if entry in group.means.index else None for group in groups]
-        means, stds = (np.array([np.nan if row is None else row[part] for row in found]) for part in ("mean", "std"))
-        where = np.arange(len(groups)) + (place - (len(looks) - 1) / 2) * width
+        found = summary.loc[[(dataset, *entry) for dataset in datasets]]
+        means, stds = (found[part].to_numpy() for part in ("mean", "std"))
+        where = np.arange(len(datasets)) + (place - (len(looks) - 1) / 2) * width
         bars = axis.bar(where, means, width * 0.92, **look)
         axis.errorbar(where, means, stds, linestyle="none", color="#777777", elinewidth=0.8)
         if numbered:
             labels = ["" if np.isnan(mean) else f"{mean:.1f}" for mean in means]
             axis.bar_label(bars, labels, padding=6, fontsize=7)
-    for place, (left, right) in enumerate(pairwise(groups)):
-        if left.kind != right.kind:
+    titles, kinds = zip(*map(_bar_title, datasets))
+    axis.set_xticks(range(len(datasets)), titles)
+    for place, (left, right) in enumerate(itertools.pairwise(kinds)):
+        if left != right:
             axis.axvline(place + 0.5, color="#999999", linewidth=0.8)
     axis.grid(axis="x", visible=False)
     axis.tick_params(axis="x", length=0)

@@ -23,17 +23,8 @@ from matplotlib.patches import Rectangle
 from mocoop.errors import DataError
 from mocoop.images import AS_COOP, read_image
 from mocoop.pixels import Reading
-from mocoop.results.figures.style import (
-    COLOURS,
-    PAGE_WIDTH,
-    SMALL,
-    literal,
-    panel_grid,
-    squeezed,
-    styled,
-    styled_without_grid,
-    wrapped,
-)
+from mocoop.results.figures import style
+from mocoop.results.figures.style import COLOURS, PAGE_WIDTH, SMALL, panel_grid, styled, styled_without_grid, wrapped
 from mocoop.results.routing import Spread, concentration, over_seeds, strongest_images, that_route
 from mocoop.results.tables import PHASE_NAMES
 
@@ -64,9 +55,12 @@ def draw_heatmaps(
     norm = Normalize(*scale)
     for axis, (title, table) in zip(axes, tables.items()):
         image = axis.imshow(table, cmap=COLOUR_MAP, norm=norm, aspect="auto")
-        _mark_absent(axis, table)
-        if number is not None:
-            _write_numbers(axis, table, norm, number)
+        for (row, column), value in np.ndenumerate(table.to_numpy()):
+            if np.isnan(value):
+                axis.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **ABSENT))
+            elif number is not None:
+                colour = "white" if norm(value) > DARK else "black"
+                axis.text(column, row, number(value), ha="center", va="center", fontsize=SMALL, color=colour)
         axis.set_title(title)
         label_cells(axis, table)
     figure.colorbar(image, ax=axes, label=label, pad=0.02, fraction=0.04, aspect=30)
@@ -74,7 +68,9 @@ def draw_heatmaps(
 
 def label_cells(axis: Axes, table: pd.DataFrame) -> None:
     """The names of a table's rows and columns as tick labels, upright where columns are too narrow for slanted ones."""
-    columns, rows = ([literal(squeezed(str(name), LABEL_WIDTH)) for name in names] for names in table.axes[::-1])
+    columns, rows = (
+        [style.literal(style.squeezed(str(name), LABEL_WIDTH)) for name in names] for names in table.axes[::-1]
+    )
     grid = axis.get_gridspec()
     narrow = PAGE_WIDTH / (grid.ncols if grid else 1) - 1.4 < LABEL_ROOM * len(columns)
     turn = {"rotation": 90, "fontsize": SMALL} if narrow else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
@@ -86,18 +82,6 @@ def label_cells(axis: Axes, table: pd.DataFrame) -> None:
 def fits_numbers(columns: int, width: float, room: float = NUMBER_WIDTH) -> bool:
     """Whether a heatmap `width` inches wide has cells of at least `room` inches."""
     return width / max(1, columns) >= room
-
-
-def _mark_absent(axis: Axes, table: pd.DataFrame) -> None:
-    for row, column in np.argwhere(table.isna().to_numpy()):
-        axis.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **ABSENT))
-
-
-def _write_numbers(axis: Axes, table: pd.DataFrame, norm: Normalize, number: Callable[[float], str]) -> None:
-    for (row, column), value in np.ndenumerate(table.to_numpy()):
-        if not np.isnan(value):
-            colour = "white" if norm(value) > DARK else "black"
-            axis.text(column, row, number(value), ha="center", va="center", fontsize=SMALL, color=colour)
 
 
 COSINE_LABEL = "cosine, mean over classes"

@@ -20,6 +20,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
@@ -37,8 +38,9 @@ FONTS = [
     *("DejaVu Sans", "Noto Sans CJK JP", "Source Han Sans", "Hiragino Sans", "PingFang SC", "WenQuanYi Zen Hei"),
     *("Noto Sans", "Noto Sans Devanagari", "Noto Sans Thai", "Noto Sans Bengali", "Arial Unicode MS"),
 ]
+_INSTALLED = {font.name for font in fontManager.ttflist}
 STYLE: "dict[RcKeyType, Any]" = {
-    "font.family": FONTS,
+    "font.family": [name for name in FONTS if name in _INSTALLED],  # it looks for each of them at each word
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.spines.top": False,

@@ -142,10 +142,6 @@ def transfer_runs(tmp_path):
     return collect(tmp_path).frame
 
 
-def split(transfer_runs):
-    return transfer_runs[transfer_runs["phase"] == "test"], transfer_runs[transfer_runs["phase"] == "train"]
-
-
 def bars(axis):
     """Heights of the bars, a list per method."""
     return [[bar.get_height() for bar in box.patches] for box in axis.containers if hasattr(box, "patches")]
@@ -153,7 +149,7 @@ def bars(axis):
 
 def test_bars_of_the_source_then_of_targets_then_of_their_average(transfer_runs):
     """From zero, with the spread over seeds; methods differ without colour."""
-    figure = transfer_figure(*split(transfer_runs))
+    figure = transfer_figure(transfer_runs)
     axis = figure.axes[0]
     labels = [label.get_text() for label in axis.get_xticklabels()]
     assert labels == ["imagenet\n(source)", "a", "b", "average\nof targets"]
@@ -163,7 +159,7 @@ def test_bars_of_the_source_then_of_targets_then_of_their_average(transfer_runs)
     low, high = errors[0].lines[2][0].get_segments()[0][:, 1]
     assert (low, high) == pytest.approx((61.5 - 0.5**0.5, 61.5 + 0.5**0.5))
     assert len({patch.get_hatch() for patch in figure.legends[0].get_patches()}) == 2
-    axis = transfer_figure(split(transfer_runs)[0]).axes[0]  # without a source
+    axis = transfer_figure(transfer_runs[transfer_runs["phase"] == "test"]).axes[0]  # without a source
     assert [label.get_text() for label in axis.get_xticklabels()] == ["a", "b", "average\nof targets"]
 
 
@@ -177,9 +173,9 @@ def test_many_bars_stand_in_several_rows(tmp_path):
 
 
 def test_a_missing_cell_leaves_its_bar_out(transfer_runs):
-    targets, source = split(transfer_runs)
-    kept = targets[~((targets["dataset"] == "a") & (targets["method"] == "MoCoOp") & (targets["seed"] == 1))]
-    heights = bars(transfer_figure(kept, source).axes[0])[1]
+    runs = transfer_runs
+    lacking = (runs["dataset"] == "a") & (runs["method"] == "MoCoOp") & (runs["seed"] == 1)
+    heights = bars(transfer_figure(runs[~lacking]).axes[0])[1]
     assert [height == height for height in heights] == [True, False, True, False]  # NaN is not itself
     with pytest.raises(DataError, match="got no test on another dataset"):
         transfer_figure(transfer_runs.iloc[:0])
