@@ -26,9 +26,13 @@ def installed(tmp_path, monkeypatch):
     return tmp_path / "empty"
 
 
-def test_the_checkout_is_found_upwards(tmp_path):
+def test_the_checkout_is_found_upwards_and_a_package_of_the_same_name_is_not_taken_for_its_own(tmp_path):
     assert find_checkout(HERE / "tests/data") == HERE and program(HERE) == ["train.py"]
     assert find_checkout(tmp_path) == HERE  # the one that the library runs from
+    for mark in checkout.MARKS:
+        write(tmp_path / mark) if mark.endswith(".py") else (tmp_path / mark).mkdir()
+    with pytest.raises(ConfigError, match=f"is in the way of {tmp_path}/datasets; run the command in the checkout"):
+        import_datasets(tmp_path)
 
 
 def test_an_installed_library_works_in_the_current_folder(installed, monkeypatch):
@@ -46,10 +50,3 @@ def test_a_config_is_the_folders_own_or_the_one_that_was_installed(installed):
     assert {name: find_config(installed, f"configs/datasets/{name}.yaml") for name in names} == names
     assert config_names(installed, "configs/datasets") == ["birds", "dtd", "eurosat"]
     assert find_config(installed, birds) == birds  # absolute paths stay
-
-
-def test_a_package_of_the_same_name_is_not_taken_for_the_checkouts(tmp_path):
-    for mark in checkout.MARKS:
-        write(tmp_path / mark) if mark.endswith(".py") else (tmp_path / mark).mkdir()
-    with pytest.raises(ConfigError, match=f"is in the way of {tmp_path}/datasets; run the command in the checkout"):
-        import_datasets(tmp_path)

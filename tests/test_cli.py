@@ -7,7 +7,6 @@ import sys
 import pytest
 
 from mocoop import cli, tools
-from mocoop.errors import ConfigError, DataError
 
 
 @pytest.fixture
@@ -29,10 +28,13 @@ def tool(tmp_path, monkeypatch):
 ADD = "def add_arguments(parser):\n    parser.add_argument('name')\n\n"
 
 
-def test_runs_the_tool_and_returns_its_status(tool, capsys):
+def test_runs_the_tool_and_returns_its_status_and_a_program_may_read_what_it_prints(tool, capsys):
     tool(ADD + "def run(args):\n    print('hello', args.name)\n    return 3\n")
     assert cli.main(["greet", "you"]) == 3
     assert capsys.readouterr().out == "hello you\n"
+    with contextlib.redirect_stdout(io.StringIO()) as read:
+        assert cli.main(["greet", "you"]) == 3
+    assert read.getvalue() == "hello you\n"
 
 
 def test_help_lists_the_tools_without_importing_them(tool, capsys):
@@ -73,29 +75,20 @@ def test_every_tool_follows_the_form():
         assert docstring.partition("\n")[0].endswith("."), name
 
 
-def test_a_reader_that_stops_early_is_no_error(tool, tmp_path):
-    tool(ADD + "def run(args):\n    for _ in range(10**6):\n        print(args.name)\n    return 0\n")
-    start = f"import sys; from mocoop import cli, tools; tools.__path__ = [{str(tmp_path)!r}]; sys.exit(cli.main())"
-    command = f'{sys.executable} -c "{start}" greet you | head -1; exit ${{PIPESTATUS[0]}}'
+START = "import sys; from mocoop import cli, tools; tools.__path__ = [{!r}]; sys.exit(cli.main())"
+ENDLESS = "for _ in range(10**6):\n        print('a')"
+
+
+@pytest.mark.parametrize(
+    "body, shell, expected",
+    [
+        (ENDLESS, "{} | head -1; exit ${{PIPESTATUS[0]}}", (141, "a\n", "")),
+        ("print('a \u2013 b')", "PYTHONIOENCODING=ascii {}", (0, "a ? b\n", "")),
+        ("print('a \u2013 b')", "{} >&-", (0, "", "")),
+    ],
+)
+def test_a_reader_that_stops_early_or_a_terminal_that_cannot_show_it_is_no_error(tool, tmp_path, body, shell, expected):
+    tool(ADD + f"def run(args):\n    {body}\n    return 0\n")
+    command = shell.format(f'{sys.executable} -c "{START.format(str(tmp_path))}" greet you')
     ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": "."})
-    assert (ran.returncode, ran.stdout, ran.stderr) == (141, "you\n", "")
-
-
-def test_errors_share_one_base():
-    assert issubclass(DataError, cli.MocoopError) and issubclass(ConfigError, cli.MocoopError)
-
-
-@pytest.mark.parametrize("shell, out", [("PYTHONIOENCODING=ascii {}", "a ? b\n"), ("{} >&-", "")])
-def test_a_terminal_that_cannot_show_it_stops_nothing(tool, tmp_path, shell, out):
-    tool(ADD + "def run(args):\n    print('a \u2013 b')\n    return 0\n")
-    start = f"import sys; from mocoop import cli, tools; tools.__path__ = [{str(tmp_path)!r}]; sys.exit(cli.main())"
-    command = shell.format(f'{sys.executable} -c "{start}" greet you')
-    ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": "."})
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, out, "")
-
-
-def test_a_program_may_read_what_a_tool_prints(tool):
-    tool(ADD + "def run(args):\n    print('hello', args.name)\n    return 0\n")
-    with contextlib.redirect_stdout(io.StringIO()) as read:
-        assert cli.main(["greet", "you"]) == 0
-    assert read.getvalue() == "hello you\n"
+    assert (ran.returncode, ran.stdout, ran.stderr) == expected

@@ -15,13 +15,10 @@ def default():
     return cfg
 
 
-def test_a_node_that_is_there_gets_the_keys_that_it_lacks():
+def test_a_node_that_is_there_gets_the_keys_that_it_lacks_and_keeps_its_values():
     cfg = CfgNode({"TRAINER": {"COOP": {"N_CTX": 5}}})
     get_method("CoOp").add_keys(cfg)
     assert (cfg.TRAINER.COOP.N_CTX, cfg.TRAINER.COOP.CSC, cfg.TRAINER.COOP.PREC) == (5, False, "fp16")
-
-
-def test_a_config_that_is_extended_again_keeps_its_values():
     cfg = default()
     values = ["OPTIM.EPS", 1e-3, "TEST.PREC", "train", "MODEL.BACKBONE.CHECK_INPUT", False, "DATASET.FOLDER.CSV", "a"]
     cfg.merge_from_list([*values, "TRAINER.COOP.N_CTX", 4])
@@ -31,12 +28,11 @@ def test_a_config_that_is_extended_again_keeps_its_values():
 
 
 def test_yaml_and_overrides_take_effect_and_keep_types(tmp_path):
-    path = tmp_path / "a.yaml"
-    path.write_text(
-        'OPTIM:\n  WARMUP_CONS_LR: 1e-5\nINPUT:\n  SIZE: (64, 64)\nTRAINER:\n  MOCOOP:\n    GROUPS: [["a {}."]]\n'
+    yaml_files(
+        tmp_path, a='OPTIM: {WARMUP_CONS_LR: 1e-5}\nINPUT: {SIZE: "(64, 64)"}\nTRAINER: {MOCOOP: {GROUPS: [["a {}."]]}}'
     )
     cfg = default()
-    merge_file(cfg, str(path))
+    merge_file(cfg, str(tmp_path / "a.yaml"))
     merge_overrides(cfg, ["OPTIM.LR", "0.1", "DATASET.NUM_SHOTS", "4", "TRAINER.COOP.CSC", "True"])
     assert cfg.OPTIM.WARMUP_CONS_LR == 1e-5 and cfg.INPUT.SIZE == (64, 64)
     assert [list(group) for group in cfg.TRAINER.MOCOOP.GROUPS] == [["a {}."]]
@@ -56,13 +52,22 @@ def test_all_wrong_keys_and_values_at_once(tmp_path):
     assert "unknown key TRAINR.NAME (did you mean TRAINER.NAME?)" in message
 
 
-def test_wrong_overrides():
-    with pytest.raises(ConfigError, match="unknown key FOO.*unknown key OPTIM.BAR"):
-        merge_overrides(default(), ["FOO", "1", "OPTIM.BAR", "2"])
-    with pytest.raises(ConfigError, match="odd number of words: OPTIM.LR"):
-        merge_overrides(default(), ["OPTIM.LR"])
-    with pytest.raises(ConfigError, match="unknown key OPTIM"):
-        merge_overrides(default(), ["OPTIM", "1"])
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["FOO", "1", "OPTIM.BAR", "2"], "unknown key FOO.*unknown key OPTIM.BAR"),
+        (["OPTIM.LR"], "odd number of words: OPTIM.LR"),
+        (["OPTIM", "1"], "unknown key OPTIM"),
+        (["OPTIM.LR", "True"], "OPTIM.LR cannot be"),
+        ([word for i in range(100) for word in (f"NO_{i}", "1")], "unknown key NO_7.*; and 92 more$"),
+        (["SEED", "1 if 1 else " * 5000 + "2"], "command line: SEED cannot be"),
+    ],
+    ids=range(6),
+)
+def test_wrong_overrides_are_one_line(words, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        merge_overrides(default(), words)
+    assert len(str(caught.value)) < 500 and "\n" not in str(caught.value)
 
 
 def test_missing_and_malformed_files(tmp_path):
@@ -116,30 +121,15 @@ def test_a_base_that_cannot_be_used_is_one_line(tmp_path, text, message):
     assert "\n" not in str(error.value)
 
 
-def test_yaml_that_would_build_objects_is_refused(tmp_path):
-    (tmp_path / "evil.yaml").write_text("OPTIM: !!python/object/apply:os.system ['true']\n")
-    with pytest.raises(ConfigError, match="evil.yaml is not valid yaml"):
-        merge_file(default(), str(tmp_path / "evil.yaml"))
-
-
-LAUGHS = "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
-
-
 @pytest.mark.parametrize(
     "text, message",
     [
-        (LAUGHS, "\\*a is an alias, write it out"),
-        ("SEED: &s [*s]", "\\*s is an alias"),
+        ("a: &a [x, x]\nb: [*a, *a]\n", "\\*a is an alias, write it out"),
         ("SEED: !!python/object/apply:os.system ['touch ran']", "could not determine a constructor"),
         ("SEED: 1\nSEED: 2", "the key SEED is there twice"),
-        ("[" * 5000 + "]" * 5000, "recursion depth"),
-        ("SEED: 2024-99-99", "month must be in 1..12"),
-        ("SEED: !!timestamp x", "is not valid yaml"),
         ("OPTIM: {LR: .nan}", "OPTIM.LR cannot be nan: it is not a finite number"),
-        ("OPTIM: {LR: 1e999}", "OPTIM.LR cannot be '1e999': it is not a finite number"),
         ("SEED: ~", "SEED cannot be None: it is empty"),
         ('DATASET: {NAME: "a\\0b"}', "it holds the control character U\\+0000"),
-        ("\ufeff\0", "is not valid yaml"),
     ],
 )
 def test_hostile_yaml_is_one_line(tmp_path, monkeypatch, text, message):
@@ -149,19 +139,6 @@ def test_hostile_yaml_is_one_line(tmp_path, monkeypatch, text, message):
         merge_file(default(), "x.yaml")
     assert "x.yaml" in str(caught.value) and len(str(caught.value)) < 500
     assert [path.name for path in tmp_path.iterdir()] == ["x.yaml"]
-
-
-@pytest.mark.parametrize("value", ["(" * 5000, "-" * 100_000 + "1", "1 if 1 else " * 5000 + "2", "9" * 5000, "{1: 2}"])
-def test_hostile_overrides_are_one_line(value):
-    with pytest.raises(ConfigError, match="command line: SEED cannot be") as caught:
-        merge_overrides(default(), ["SEED", value])
-    assert len(str(caught.value)) < 500
-
-
-def test_many_problems_are_counted():
-    pairs = [word for i in range(100) for word in (f"NO_{i}", "1")]
-    with pytest.raises(ConfigError, match="unknown key NO_7.*; and 92 more$"):
-        merge_overrides(default(), pairs)
 
 
 @pytest.mark.parametrize(
@@ -190,9 +167,6 @@ def test_a_whole_number_will_do_where_a_fraction_is_known(tmp_path):
     cfg = default()
     merge_overrides(cfg, ["OPTIM.LR", "20", "TRAIN.CHECKPOINT_MINUTES", "1"])
     assert (cfg.OPTIM.LR, cfg.TRAIN.CHECKPOINT_MINUTES) == (20.0, 1.0) and isinstance(cfg.OPTIM.LR, float)
-    path = tmp_path / "a.yaml"
-    path.write_text("OPTIM:\n  LR: 3\n")
-    merge_file(cfg, str(path))
+    yaml_files(tmp_path, a="OPTIM: {LR: 3}")
+    merge_file(cfg, str(tmp_path / "a.yaml"))
     assert cfg.OPTIM.LR == 3.0
-    with pytest.raises(ConfigError, match="OPTIM.LR cannot be"):
-        merge_overrides(cfg, ["OPTIM.LR", "True"])

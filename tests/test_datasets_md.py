@@ -15,10 +15,8 @@ def sections() -> dict[str, str]:
 
 
 def rows() -> dict[str, list[str]]:
-    lines = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in TEXT.splitlines() if line.startswith("| [")
-    ]
-    return {cells[1]: cells for cells in lines}
+    lines = [line.strip("|").split("|") for line in TEXT.splitlines() if line.startswith("| [")]
+    return {cells[1].strip(): [cell.strip() for cell in cells] for cells in lines}
 
 
 def test_the_table_has_the_counts_of_the_sources():
@@ -37,14 +35,8 @@ def test_every_dataset_has_a_section_with_source_license_layout_command_and_trap
         title, anchor = re.fullmatch(r"\[(.+)\]\(#(.+)\)", cells[0]).groups()
         section, dataset_class = found[title], registry.get(name)
         assert anchor == title.lower().replace(" ", "-")
-        for part in (
-            "- Source: ",
-            "License: ",
-            "- You get ",
-            "Traps: ",
-            f"`mocoop datasets prepare {name}`",
-            "\n```\n",
-        ):
+        command = f"`mocoop datasets prepare {name}`"
+        for part in ("- Source: ", "License: ", "- You get ", "Traps: ", command, "\n```\n"):
             assert part in section, (name, part)
         assert f"\n{dataset_class.dataset_dir}/" in section and dataset_class.image_dir in section
         assert dataset_class.split_file in section

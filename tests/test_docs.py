@@ -23,12 +23,12 @@ from mocoop.protocols.script import read_request
 from mocoop.registry import listed
 from mocoop.tools import run as run_tool
 from mocoop.train import parse_args
+from tests.scripts.checkout import METHODS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
 EVERY_KEY = get_cfg_default()
 extend_cfg(EVERY_KEY)
-METHOD_OF = {"mocoop": "MoCoOp", "coop": "CoOp", "cocoop": "CoCoOp", "zsclip": "ZeroshotCLIP"}  # by folder of scripts/
 OWN = {"birds": "dtd", "NAME": "dtd"}  # datasets of the reader's, and ones that stand for them
 NOT_OURS = {"git", "cd", "mkdir", "mv", "cp", "tar", "unzip", "for", "do", "done", "ln"}
 KEYS = set(dict(leaves(EVERY_KEY)))
@@ -93,8 +93,8 @@ def check_tool(words: list[str]) -> None:
 def check_script(words: list[str]) -> None:
     path, arguments = Path(words[0]), words[1:]
     assert (ROOT / path).is_file()
-    if path.parent.name in METHOD_OF or (path.parts[0] == "scripts" and "METHOD" in (ROOT / path).read_text()):
-        method = [METHOD_OF[path.parent.name]] if path.parent.name in METHOD_OF else []
+    if path.parent.name in METHODS or (path.parts[0] == "scripts" and "METHOD" in (ROOT / path).read_text()):
+        method = [METHODS[path.parent.name]] if path.parent.name in METHODS else []
         assert list_runs(completed(read_request(path.stem, "", (*method, *arguments)), ROOT), ROOT)
 
 

@@ -25,21 +25,15 @@ def test_what_does_not_print_is_written_out(hostile, shown):
     shown.encode("utf-8")
 
 
-def test_a_long_message_keeps_its_ends():
+def test_a_long_message_keeps_its_ends_and_quotes_are_short():
     text = str(DataError("split.json: got " + "x" * 10**6 + ", expected a path"))
     assert len(text) == LONGEST and text.startswith("split.json: got xx") and text.endswith("xx, expected a path")
-
-
-def test_quotes_are_short():
     assert quoted("cat") == "'cat'" and quoted(3) == "3"
     assert len(quoted("y" * 10**6)) == 80 and len(quoted(list(range(10**4)))) == 80
-
-
-def test_a_reason_without_words_is_the_errors_name():
-    assert reason_of(RecursionError()) == "RecursionError" and reason_of(ValueError("a\nb")) == "a b"
     assert len(one_line("z" * 999, 160)) == 160
 
 
-def test_errors_travel_between_processes():
+def test_a_reason_without_words_is_the_errors_name_and_errors_travel_between_processes():
+    assert reason_of(RecursionError()) == "RecursionError" and reason_of(ValueError("a\nb")) == "a b"
     error = pickle.loads(pickle.dumps(DataError("a\nb")))
     assert isinstance(error, MocoopError) and str(error) == "a b" and error.args == ("a\nb",)

@@ -12,38 +12,23 @@ def test_atomic_write_makes_parents_and_leaves_only_the_file(tmp_path):
         handle.write("grün\n")
     assert path.read_text(encoding="utf-8") == "grün\n"
     assert os.listdir(path.parent) == ["b.txt"]
+    (path.parent / "plain").touch()
+    assert path.stat().st_mode == (path.parent / "plain").stat().st_mode
+    with pytest.raises(ValueError, match='got mode "a"'), atomic_write(path, "a"):
+        pass
 
 
-def test_old_file_is_whole_until_the_new_one_is(tmp_path):
+def test_the_old_file_is_whole_until_the_new_one_is_and_stays_if_that_fails(tmp_path):
     path = tmp_path / "f.bin"
     path.write_bytes(b"old")
     with atomic_write(path, "wb") as handle:
         handle.write(b"new")
         handle.flush()
         assert path.read_bytes() == b"old"
-    assert path.read_bytes() == b"new"
-
-
-def test_failed_write_keeps_the_old_file_and_no_litter(tmp_path):
-    path = tmp_path / "f.txt"
-    path.write_text("old")
     with pytest.raises(ZeroDivisionError), atomic_write(path) as handle:
         handle.write("half")
         1 / 0
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["f.txt"]
-
-
-def test_other_modes_are_refused(tmp_path):
-    with pytest.raises(ValueError, match='got mode "a"'), atomic_write(tmp_path / "f", "a"):
-        pass
-
-
-def test_new_file_has_the_permissions_of_any_new_file(tmp_path):
-    with atomic_write(tmp_path / "ours"):
-        pass
-    (tmp_path / "plain").touch()
-    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert path.read_bytes() == b"new" and os.listdir(tmp_path) == ["f.bin"]
 
 
 def test_sha256_of_a_known_string(tmp_path):
@@ -52,15 +37,12 @@ def test_sha256_of_a_known_string(tmp_path):
     assert file_sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path, encoding):
-    (tmp_path / "x.txt").write_bytes('["é"]'.encode(encoding))
-    assert read_text(tmp_path / "x.txt") == '["é"]' and read_json(tmp_path / "x.txt") == ["é"]
-    (tmp_path / "x.txt").write_bytes("é\r\nb\n".encode(encoding))
-    assert read_text(tmp_path / "x.txt") == "é\r\nb\n"
-
-
-def test_half_a_text_in_utf_16_is_one_line(tmp_path):
-    (tmp_path / "x.txt").write_bytes("é".encode("utf-16")[:3])
+def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path):
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        (tmp_path / "x.txt").write_bytes('["é"]'.encode(encoding))
+        assert read_text(tmp_path / "x.txt") == '["é"]' and read_json(tmp_path / "x.txt") == ["é"]
+        (tmp_path / "x.txt").write_bytes("é\r\nb\n".encode(encoding))
+        assert read_text(tmp_path / "x.txt") == "é\r\nb\n"
+    (tmp_path / "x.txt").write_bytes("é".encode("utf-16")[:3])  # half a text
     with pytest.raises(DataError, match="x.txt: not a readable text file"):
         read_text(tmp_path / "x.txt")

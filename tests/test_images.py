@@ -1,4 +1,3 @@
-import io
 import os
 
 import numpy as np
@@ -15,17 +14,14 @@ def saved(path, size, mode="RGB"):
     return path
 
 
-def test_pils_bound_of_pixels_holds(tmp_path, monkeypatch):
+def test_pils_bound_of_pixels_holds_and_one_of_thin_images(tmp_path, monkeypatch):
+    assert read_image(saved(tmp_path / "fits.png", (MAX_ASPECT, 1))).size == (MAX_ASPECT, 1)
+    with pytest.raises(DataError, match="401 x 1 pixels, expected sides of at most 1 : 400"):
+        read_image(saved(tmp_path / "thin.png", (MAX_ASPECT + 1, 1)))
     path = saved(tmp_path / "x.png", (50, 50))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     with pytest.raises(DataError, match='cannot read image ".*x.png": Image size .2500 pixels. exceeds limit'):
         read_image(path)
-
-
-def test_thin_images(tmp_path):
-    assert read_image(saved(tmp_path / "fits.png", (MAX_ASPECT, 1))).size == (MAX_ASPECT, 1)
-    with pytest.raises(DataError, match="401 x 1 pixels, expected sides of at most 1 : 400"):
-        read_image(saved(tmp_path / "thin.png", (MAX_ASPECT + 1, 1)))
 
 
 @pytest.mark.timeout(10)
@@ -61,11 +57,9 @@ def test_deep_images_have_the_range_of_their_data_set(tmp_path, reading, seen, n
     if kind == "f4" and reading is AS_COOP:
         seen = (255, 255, 255)  # fractions end at 1
     assert read_image(tmp_path / name, reading).getchannel(0).tobytes() == bytes(seen)
-
-
-def test_numbers_that_are_none_are_black(tmp_path):
-    Image.fromarray(np.array([[np.nan, np.inf, -np.inf, 0.5]], np.float32)).save(tmp_path / "x.tif")
-    assert read_image(tmp_path / "x.tif").getchannel(0).tobytes() == bytes([0, 255, 0, 128])
+    if kind == "f4":  # numbers that are none are black
+        Image.fromarray(np.array([[np.nan, np.inf, -np.inf, 0.5]], np.float32)).save(tmp_path / name)
+        assert read_image(tmp_path / name).getchannel(0).tobytes() == bytes([0, 255, 0, 128])
 
 
 def with_alpha(path, mode):
@@ -82,39 +76,27 @@ def with_alpha(path, mode):
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "RGB"])
 @pytest.mark.parametrize("background, seen", [("white", (255, 255, 255)), ("#102030", (16, 32, 48))])
-def test_transparent_pixels_show_the_background(tmp_path, mode, background, seen):
+def test_transparent_pixels_show_the_background_where_coop_drops_transparency(tmp_path, mode, background, seen):
     image = read_image(with_alpha(tmp_path / "x.png", mode), Reading(background=background))
     assert image.getpixel((0, 0)) == seen and image.getpixel((1, 0)) != seen
-
-
-def test_coop_drops_transparency(tmp_path):
-    assert read_image(with_alpha(tmp_path / "x.png", "RGBA")).getpixel((0, 0)) == (200, 0, 0)
+    assert mode != "RGBA" or read_image(tmp_path / "x.png").getpixel((0, 0)) == (200, 0, 0)
 
 
 @pytest.mark.parametrize("span", ["4095", "5,5", "9,1", "a,b", "0,nan", "min"])
-def test_a_range_that_is_none_is_one_line(span):
+def test_a_range_or_a_background_that_is_none_is_one_line(span):
     with pytest.raises(ConfigError, match=f'DATASET.FOLDER.RANGE is \'{span}\', expected "full", "minmax"'):
         own_reading(span, "white")
-
-
-def test_a_background_that_is_no_colour_is_one_line():
     with pytest.raises(ConfigError, match="DATASET.FOLDER.BACKGROUND is 'whyte', expected a colour"):
         own_reading("full", "whyte")
 
 
-def test_the_rotation_in_a_photograph_is_left_to_the_data_set(tmp_path):
+def test_the_rotation_in_a_photograph_is_left_to_the_data_set_and_content_counts_and_not_the_name(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (8, 4)).save(tmp_path / "x.jpg", exif=exif)
     assert read_image(tmp_path / "x.jpg").size == (8, 4)  # as CoOp reads it
     assert read_image(tmp_path / "x.jpg", Reading(upright=True)).size == (4, 8)
-
-
-def test_content_counts_and_not_the_name(tmp_path):
-    file = io.BytesIO()
-    Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(file, "PNG")
-    (tmp_path / "x.jpg").write_bytes(file.getvalue())
+    saved(tmp_path / "x.png", (2, 2)).rename(tmp_path / "x.jpg")
     assert read_image(tmp_path / "x.jpg").size == (2, 2)
-    Image.new("RGB", (2, 2)).save(tmp_path / "x.eps")
     with pytest.raises(DataError, match="cannot identify image file"):  # PIL hands it to a program
-        read_image(tmp_path / "x.eps")
+        read_image(saved(tmp_path / "x.eps", (2, 2)))

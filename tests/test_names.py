@@ -2,25 +2,10 @@ import pytest
 
 from mocoop.names import LONGEST_NAME, name_problem, odd_character
 
+WRITINGS = ["cat", "Fée verte", "猫", "🙂", "👩‍👩‍👧", "{}", "{0!r:>10}", "<b>cat</b>", "%s", "a_b", "שלום", "مرحبا"]
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "cat",
-        "Fée verte",
-        "猫",
-        "🙂",
-        "👩‍👩‍👧",
-        "{}",
-        "{0!r:>10}",
-        "<b>cat</b>",
-        "%s",
-        "a_b",
-        "שלום",
-        "مرحبا",
-        "x" * LONGEST_NAME,
-    ],
-)
+
+@pytest.mark.parametrize("name", [*WRITINGS, "x" * LONGEST_NAME])
 def test_any_writing_is_a_name(name):
     assert name_problem(name) is None
 

@@ -5,6 +5,7 @@ Nothing is downloaded: the build takes the setuptools that is here, and the depe
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -50,24 +51,17 @@ def source(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def site(source) -> Path:
-    """The folder that the wheel of the source distribution is installed in."""
-    pip, folder = (sys.executable, "-m", "pip", "-q"), source.parent
-    run(*pip, "wheel", "--no-build-isolation", "--no-deps", "-w", folder / "wheel", source, cwd=folder)
-    (wheel,) = (folder / "wheel").glob("*.whl")
-    run(*pip, "install", "--no-deps", "--target", folder / "site", wheel, cwd=folder)
-    return folder / "site"
+    """The folder that the wheel of the source distribution is built for and installed in."""
+    site, options = source.parent / "site", ("-q", "--no-build-isolation", "--no-deps")
+    run(sys.executable, "-m", "pip", "install", *options, "--target", site, source, cwd=source.parent)
+    return site
 
 
 @pytest.fixture
-def mocoop(site, tmp_path):
-    """Runs the console command that the wheel installs, in an empty folder."""
+def python(site, tmp_path):
+    """Runs Python with what the wheel installs, in an empty folder."""
     settings = {name: value for name, value in os.environ.items() if name not in ("DATA", "OUTPUT", "CFG", "OPTS")}
-
-    def command(*words) -> str:
-        env = settings | {"PYTHONPATH": str(site)}
-        return run(sys.executable, site / "bin/mocoop", *words, cwd=tmp_path, env=env)
-
-    return command
+    return lambda *words: run(sys.executable, *words, cwd=tmp_path, env=settings | {"PYTHONPATH": str(site)})
 
 
 def test_the_version_is_said_alike():
@@ -90,26 +84,28 @@ def test_the_wheel_carries_all_configs_and_datasets(site):
     assert here and [path for path in here if not (shipped / path).is_file()] == []
 
 
-def test_the_tools_work_without_a_checkout(mocoop, site, tmp_path):
-    assert "imagenet " in mocoop("datasets", "list") and "configs/datasets/dtd.yaml" in mocoop(
-        "datasets", "info", "dtd"
-    )
-    lines = mocoop("run", "base2new", "--methods", "MoCoOp", "--datasets", "shapes_both", "--dry-run").splitlines()
-    assert len(lines) == 6 and all(" -m mocoop.train --root data " in line for line in lines)
-    assert "--dataset-config-file" in mocoop("train", "--help") and list(tmp_path.iterdir()) == []
+TOOLS = """
+import os
+from mocoop.cli import main
+main(["datasets", "list"]), main(["datasets", "info", "dtd"])
+print("plan:", flush=True), main("run base2new --methods MoCoOp --datasets shapes_both --dry-run".split())
+print("left:", *os.listdir(), flush=True), main(["datasets", "new", BIRDS])
+main(["train", "--help"])
+"""
 
 
-def test_the_wheel_trains_in_an_empty_folder(mocoop, data_root, tmp_path):
+def test_the_tools_work_and_train_in_an_empty_folder(python, site, tmp_path):
+    """The training by the console command, with one config of the folder's and one of the package's."""
+    birds = make_own_tree(tmp_path.with_name("birds"))
+    datasets, plan, made, usage = re.split("plan:\n|left:|usage: ", python("-c", f"BIRDS = {str(birds)!r}{TOOLS}"))
+    assert "imagenet " in datasets and "configs/datasets/dtd.yaml" in datasets
+    assert plan.count("\n") == 6 and all(" -m mocoop.train --root data " in line for line in plan.splitlines())
+    assert made.startswith("\n") and "--dataset-config-file" in usage
+    asked = ("--methods", "MoCoOp", "--datasets", "birds", "--cfg", "tiny", "--seeds", "1", "--shots", "2")
     quick = ("DATALOADER.NUM_WORKERS", "0", "OPTIM.MAX_EPOCH", "1")
-    plan = ("--methods", "CoOp", "--datasets", "shapes_both", "--seeds", "1", "--shots", "1", "--data", data_root)
-    assert "| shapes_both | CoOp " in mocoop("run", "base2new", *plan, "--", *quick)
+    assert "| birds " in python(site / "bin/mocoop", "run", "base2new", *asked, "--", *quick)
     assert (tmp_path / "output/base2new/report.html").is_file()
-
-    make_own_tree(tmp_path / "birds")
-    mocoop("datasets", "new", "birds")
-    files = ["--dataset-config-file", "configs/datasets/birds.yaml"]
-    files += ["--config-file", "configs/trainers/MoCoOp/tiny.yaml"]  # one of the folder's, one of the package's
-    log = mocoop("train", "--seed", "1", "--trainer", "MoCoOp", *files, "--output-dir", "out", *quick)
-    result = json.loads((tmp_path / "out/result.json").read_text())
+    (made,) = tmp_path.glob("output/base2new/train_base/birds/shots_2/MoCoOp/tiny/seed1")
+    result = json.loads((made / "result.json").read_text())
     assert (result["status"], result["method"], result["dataset"]) == ("done", "MoCoOp", "Folder")
-    assert log.count("* accuracy:") == 1
+    assert (made / "log.txt").read_text().count("* accuracy:") == 1

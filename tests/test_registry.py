@@ -34,10 +34,11 @@ def test_torch_is_not_imported():
 
 def test_a_plugin_is_read_without_running_it(tmp_path):
     path = tmp_path / "later.py"
-    path.write_text(PLUGIN)
-    found = listed((str(path),))
-    assert list(found)[-1] == "Later" and found["Later"].file == path and found["Later"].learns
-    assert "Later" not in listed()
+    for text in (PLUGIN, PLUGIN.replace("@register", "@methods.register")):
+        path.write_text(text)
+        found = listed((str(path),))
+        assert list(found)[-1] == "Later" and found["Later"].file == path and found["Later"].learns
+        assert "Later" not in listed()
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,7 @@ def test_a_plugin_is_read_without_running_it(tmp_path):
         ("x = 1", "registers no method"),
         ("def broken(", "cannot be read as Python"),
         ("@register_method(NAME, published='2999-01')\nclass A: ...", "no plain name and published date"),
+        (PLUGIN.replace("Later", "CoOp"), "both declare a method called CoOp"),
     ],
 )
 def test_a_plugin_that_declares_nothing_is_one_line(tmp_path, text, message):
@@ -57,12 +59,6 @@ def test_a_plugin_that_declares_nothing_is_one_line(tmp_path, text, message):
         listed((str(tmp_path / "none.py"),))
 
 
-def test_one_name_is_declared_once(tmp_path):
-    (tmp_path / "own.py").write_text(PLUGIN.replace("Later", "CoOp"))
-    with pytest.raises(ConfigError, match="both declare a method called CoOp"):
-        listed((str(tmp_path / "own.py"),))
-
-
 def test_an_entry_point_of_a_package_that_is_gone_is_named(monkeypatch):
     gone = metadata.EntryPoint("later", "gone.methods", ENTRY_POINTS)
     monkeypatch.setattr(metadata, "entry_points", lambda group: [gone])
@@ -70,13 +66,7 @@ def test_an_entry_point_of_a_package_that_is_gone_is_named(monkeypatch):
         list(registry._own_files())
 
 
-def test_the_decorator_may_be_named_by_its_module(tmp_path):
-    (tmp_path / "own.py").write_text(PLUGIN.replace("@register", "@methods.register"))
-    assert "Later" in listed((str(tmp_path / "own.py"),))
-
-
 def test_keys_need_a_node():
+    register = register_method("Later", published="2999-01", title="of tomorrow", keys=(Key("N", 1, "a number"),))
     with pytest.raises(ConfigError, match='Later has keys and no node, expected node="..."'):
-        register_method("Later", published="2999-01", title="of tomorrow", keys=(Key("N", 1, "a number"),))(
-            PromptMethod
-        )
+        register(PromptMethod)

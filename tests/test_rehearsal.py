@@ -10,7 +10,7 @@ from benchmarks import rehearsal, rehearsal_data
 from mocoop.checkout import import_datasets
 from mocoop.protocol import PROTOCOLS
 from mocoop.protocols.plan import Request, plan_runs
-from tests.results.runs import add_run
+from tests.protocols.checkout import finish
 
 CLASSES = 4
 
@@ -85,16 +85,11 @@ def test_trees_are_compared_by_their_predictions(tmp_path):
     runs = plan_runs(request, rehearsal.CHECKOUT, with_data=False)
     for tree, other in (("before", 0.5), ("now", 0.75)):
         for number, run in enumerate(runs):
-            protocol, phase, dataset, shots, method, cfg, seed = run.name.split("/")
-            place = {"protocol": protocol, "phase": phase, "dataset": dataset, "cfg": cfg, "method": method, "shots": 0}
-            folder = add_run(tmp_path / tree, 80.0, seed=1, **place)
+            folder = finish(tmp_path / tree, run)
             assert folder == tmp_path / tree / run.name
-            confidence = other if number else 0.25
-            (folder / "predictions.csv").write_text(
-                f"path,label,prediction,confidence,domain\na.jpg,0,0,{confidence},\n"
-            )
+            row = f"a.jpg,0,0,{other if number else 0.25},"
+            (folder / "predictions.csv").write_text(f"path,label,prediction,confidence,domain\n{row}\n")
     text = rehearsal.compared(runs, tmp_path)
-    assert text.startswith(
-        "1 of 2 runs predict the same to the bit, 0 of 0 learned the same; accuracies differ by up to 0.00"
-    )
+    same = "1 of 2 runs predict the same to the bit, 0 of 0 learned the same; accuracies differ by up to 0.00"
+    assert text.startswith(same)
     assert "confidences by up to 2.5e-01" in text.splitlines()[0] and len(text.splitlines()) == 2

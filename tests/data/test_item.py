@@ -7,8 +7,16 @@ from tests.data.toy import CLASSES, ToySet, make_cfg, make_splits, make_tree
 SPLITS = make_splits("/i", sizes=(2, 1, 3))
 
 
-def test_names_come_in_label_order():
+def test_names_come_in_label_order_and_every_data_set_says_which_are_one_text_to_clip(tmp_path, caplog):
     assert class_names(SPLITS.train[::-1], "toy") == list(CLASSES)
+    names = ["cat", "CAT", "sea_eagle", "sea eagle", "Sea Eagle", "dog", "a&amp;b", "a&b"]
+    assert same_texts(names) == [
+        "classes that are one text to CLIP, which cannot tell them apart: 'cat' and 'CAT'; 'sea_eagle' and 'sea eagle' "
+        "and 'Sea Eagle'; 'a&amp;b' and 'a&b'"
+    ]
+    assert same_texts(["cat", "cats", "sea-eagle", "sea eagle"]) == []
+    ToySet(make_cfg(make_tree(tmp_path, classes=("Ant", "ant", "bee"))))
+    assert "ToySet: classes that are one text to CLIP, which cannot tell them apart: 'Ant' and 'ant'" in caplog.text
 
 
 def test_base_is_the_first_half_rounded_up_and_new_the_rest():
@@ -18,16 +26,9 @@ def test_base_is_the_first_half_rounded_up_and_new_the_rest():
         assert {i.classname: i.label for i in new[part]} == {"dog": 0, "elk": 1}
         assert sorted(i.impath for i in base[part] + new[part]) == sorted(i.impath for i in SPLITS[part])
     assert subsample_classes(SPLITS, "all") == subsample_classes(SPLITS, "base+new") == SPLITS
-
-
-def test_order_and_domain_are_kept():
     items = [Item(f"/i/{n}", label, CLASSES[label], domain=n) for n, label in enumerate([4, 0, 3, 1, 2, 4, 3])]
-    new = subsample_classes(Splits(items, None, items), "new")
-    assert [(i.label, i.domain) for i in new.train] == [(1, 0), (0, 2), (1, 5), (0, 6)]
-    assert new.val is None
-
-
-def test_an_unknown_subset_is_refused():
+    new = subsample_classes(Splits(items, None, items), "new")  # order and domain are kept
+    assert [(i.label, i.domain) for i in new.train] == [(1, 0), (0, 2), (1, 5), (0, 6)] and new.val is None
     with pytest.raises(ConfigError, match="SUBSAMPLE_CLASSES.*'old'.*all, base, new, base\\+new"):
         subsample_classes(SPLITS, "old")
 
@@ -71,27 +72,10 @@ def test_a_name_that_is_none_is_refused(name):
     assert str(caught.value).isprintable()
 
 
-def test_names_that_are_one_text_to_clip_are_paired():
-    names = ["cat", "CAT", "sea_eagle", "sea eagle", "Sea Eagle", "dog", "a&amp;b", "a&b"]
-    assert same_texts(names) == [
-        "classes that are one text to CLIP, which cannot tell them apart: 'cat' and 'CAT'; 'sea_eagle' and 'sea eagle' "
-        "and 'Sea Eagle'; 'a&amp;b' and 'a&b'"
-    ]
-    assert same_texts(["cat", "cats", "sea-eagle", "sea eagle"]) == []
-
-
-def test_every_data_set_says_so(tmp_path, caplog):
-    ToySet(make_cfg(make_tree(tmp_path, classes=("Ant", "ant", "bee"))))
-    assert "ToySet: classes that are one text to CLIP, which cannot tell them apart: 'Ant' and 'ant'" in caplog.text
-
-
 def test_names_like_codes_get_a_hint():
     codes = ["n02085620-Chihuahua", "001.Black_footed_Albatross", "10", "c3", "class_7", "n01440764"]
     (line,) = code_like_names(["dog", *codes])
-    assert (
-        line.startswith("class names that look like codes (6 of 7)")
-        and "give them names such as 'Chihuahua' by a csv" in line
-    )
-    assert (
-        code_like_names(["dog", "boeing 747", "sea eagle", "Fée verte", "A380 at night", "2 dogs", "2012 Acura"]) == []
-    )
+    assert line.startswith("class names that look like codes (6 of 7)")
+    assert "give them names such as 'Chihuahua' by a csv" in line
+    names = ["dog", "boeing 747", "sea eagle", "Fée verte", "A380 at night", "2 dogs", "2012 Acura"]
+    assert code_like_names(names) == []

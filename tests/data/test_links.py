@@ -20,13 +20,12 @@ def test_the_data_root_and_the_layouts_folders_may_be_links(tmp_path):
     assert len(ToySet(make_cfg(tmp_path / "root")).train_x) == 50
 
 
-class Linked(ToySet):
-    """As ImageNet, whose training images often lie on another disk."""
-
-    raw_files = ("images/ant",)
-
-
 def test_a_folder_that_the_data_set_names_may_be_a_link(tmp_path):
+    """As ImageNet's, whose training images often lie on another disk."""
+
+    class Linked(ToySet):
+        raw_files = ("images/ant",)
+
     make_tree(tmp_path / "root")
     os.rename(tmp_path / "root/toy/images/ant", tmp_path / "ants")
     (tmp_path / "root/toy/images/ant").symlink_to(tmp_path / "ants")

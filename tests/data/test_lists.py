@@ -25,59 +25,24 @@ def split_path(tmp_path):
     return tmp_path / "split_zhou_ToySet.json"
 
 
-def test_what_is_written_is_read_back(split_path):
+def test_what_is_written_is_read_back_and_the_first_writer_wins(split_path):
+    """With paths from the images' folder, which may move."""
     splits = make_splits("/data/toy/images")
     write_split(split_path, splits, "/data/toy/images")
+    write_split(split_path, make_splits("/data/toy/images", sizes=(1, 2, 3)), "/data/toy/images")
     assert read_split(split_path, "/data/toy/images") == splits
-
-
-def test_paths_are_stored_relative_to_the_images(split_path):
-    write_split(split_path, make_splits("/data/toy/images"), "/data/toy/images")
-    assert json.loads(split_path.read_text())["val"][0] == ["ant/val0.jpg", 0, "ant"]
-    moved = read_split(split_path, "/elsewhere")
-    assert moved.val[0].impath == "/elsewhere/ant/val0.jpg"
-
-
-def test_the_first_writer_wins(split_path):
-    first, second = make_splits("/i", sizes=(3, 2, 1)), make_splits("/i", sizes=(1, 2, 3))
-    write_split(split_path, first, "/i")
-    write_split(split_path, second, "/i")
-    assert read_split(split_path, "/i") == first
     assert os.listdir(split_path.parent) == [split_path.name]
+    assert json.loads(split_path.read_text())["val"][0] == ["ant/val0.jpg", 0, "ant"]
+    assert read_split(split_path, "/elsewhere").val[0].impath == "/elsewhere/ant/val0.jpg"
 
 
-@pytest.mark.parametrize(
-    "path", ["/etc/passwd", "../../secret.jpg", "ant/../../../x.jpg", "a\\..\\..\\x.jpg", "C:\\x.jpg", ""]
-)
-def test_a_path_outside_the_images_is_refused(split_path, path):
-    split_path.write_text(json.dumps({"train": [[path, 0, "ant"]], "val": [], "test": []}))
-    with pytest.raises(DataError, match="split_zhou_ToySet.json"):
-        read_split(split_path, "/data/toy/images")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "{",
-        "[]",
-        '{"train": []}',
-        '{"train": [["a.jpg", 0]], "val": [], "test": []}',
-        '{"train": [["a.jpg", "x", "y"]], "val": [], "test": []}',
-        '{"train": [3], "val": [], "test": []}',
-        '{"train": [[1, 2, 3]], "val": [], "test": []}',
-    ],
-)
-def test_a_file_that_is_no_split_is_named(split_path, text):
-    split_path.write_text(text)
-    with pytest.raises(DataError, match="split_zhou_ToySet.json") as caught:
-        read_split(split_path, "/i")
-    assert "\n" not in str(caught.value)
-
-
-def test_dots_in_a_name_are_no_way_out(split_path):
+def test_a_path_outside_the_images_is_refused(split_path):
+    for path in ("/etc/passwd", "../../secret.jpg", "ant/../../../x.jpg", "a\\..\\..\\x.jpg", "C:\\x.jpg", ""):
+        split_path.write_text(json.dumps({"train": [[path, 0, "ant"]], "val": [], "test": []}))
+        with pytest.raises(DataError, match="split_zhou_ToySet.json"):
+            read_split(split_path, "/data/toy/images")
     split_path.write_text(json.dumps({"train": [["a/..b..jpg", 0, "ant"]], "val": [], "test": []}))
-    assert read_split(split_path, "/i").train[0].impath == "/i/a/..b..jpg"
+    assert read_split(split_path, "/i").train[0].impath == "/i/a/..b..jpg"  # dots in a name are no way out
 
 
 TRAIN = [Item("/d/i/a b/1.jpg", 0, "a b"), Item("/d/i/é/x\u2028y.jpg", 1, "é", domain=3)]
@@ -85,39 +50,23 @@ VAL = [Item("/d/i/a b/2.jpg", 0, "a b")]
 KNOWN = {item.impath[5:]: item for item in TRAIN + VAL}
 
 
-def test_lines_hold_split_path_label_name_and_the_domain_where_there_is_one():
-    lines = [json.loads(line) for line in encode_manifest(TRAIN, VAL, "/d/i").split("\n") if line]
+def test_lines_hold_split_path_label_name_and_the_domain_where_there_is_one(tmp_path):
+    text = encode_manifest(TRAIN, VAL, "/d/i")
+    lines = [json.loads(line) for line in text.split("\n") if line]
     assert lines[0] == {"split": "train", "path": "a b/1.jpg", "label": 0, "classname": "a b"}
     assert lines[1]["domain"] == 3 and lines[1]["classname"] == "é"
     assert lines[2] == {"split": "val", "path": "a b/2.jpg", "label": 0, "classname": "a b"}
     assert len(lines) == 3
-
-
-def test_written_and_read_back(tmp_path):
-    text = encode_manifest(TRAIN, VAL, "/d/i")
     (tmp_path / "m.jsonl").write_text(text, encoding="utf-8")
     records = read_manifest(tmp_path / "m.jsonl")
     assert match_records(records["train"], KNOWN, "m") == TRAIN
     assert match_records(records["val"], KNOWN, "m") == VAL
     assert text_sha256(text) == hashlib.sha256((tmp_path / "m.jsonl").read_bytes()).hexdigest()
-
-
-def test_the_hash_does_not_depend_on_the_root():
     moved = [item._replace(impath=item.impath.replace("/d/i", "/mnt/x")) for item in TRAIN]
     assert encode_manifest(moved, None, "/mnt/x") == encode_manifest(TRAIN, None, "/d/i")
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "{",
-        "[]",
-        '{"split": "test", "path": "a", "label": 0, "classname": "a"}',
-        "",
-        '{"split": "train", "path": "../a", "label": 0, "classname": "a"}',
-        '{"split": "train", "path": "a", "label": "b", "classname": "a"}',
-    ],
-)
+@pytest.mark.parametrize("line", ["{", '{"split": "train", "path": "a", "label": "b", "classname": "a"}'])
 def test_a_bad_line_is_named_by_number(tmp_path, line):
     good = encode_manifest(TRAIN[:1], None, "/d/i")
     (tmp_path / "m.jsonl").write_text(good + line + "\n")
@@ -125,17 +74,10 @@ def test_a_bad_line_is_named_by_number(tmp_path, line):
         read_manifest(tmp_path / "m.jsonl")
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "a b/1.jpg",
-        "toy/images/a b/1.jpg",
-        "/home/someone/DATA/toy/images/a b/1.jpg",
-        "C:\\data\\toy\\images\\a b\\1.jpg",
-    ],
-)
-def test_a_path_of_another_machine_is_found_by_its_tail(path):
-    assert match_records([Record(path, 0, None)], KNOWN, "m") == [TRAIN[0]]
+def test_a_path_of_another_machine_is_found_by_its_tail():
+    for before in ("", "toy/images/", "/home/someone/DATA/toy/images/"):
+        assert match_records([Record(f"{before}a b/1.jpg", 0, None)], KNOWN, "m") == [TRAIN[0]]
+    assert match_records([Record("C:\\data\\toy\\images\\a b\\1.jpg", 0, None)], KNOWN, "m") == [TRAIN[0]]
 
 
 @pytest.mark.parametrize(

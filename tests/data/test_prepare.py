@@ -5,13 +5,15 @@ import json
 
 import pytest
 
+from mocoop.checkout import import_datasets
 from mocoop.data import prepare as module
 from mocoop.data.prepare import check, prepare
-from mocoop.data.sources import Source, SourceFile
+from mocoop.data.sources import Source, SourceFile, load_sources
 from mocoop.errors import DataError
 from tests.data.archives import make_tar, make_zip
+from tests.data.test_download import tree
 from tests.data.toy import ToySet, make_cfg, make_tree
-from tests.datasets.trees import JPEG
+from tests.datasets.trees import JPEG, TREES
 
 IMAGES = {"images/a/1.jpg": b"1", "images/b/2.jpg": b"2"}
 
@@ -22,10 +24,6 @@ def source_of(*files) -> Source:
 
 def states(outcomes) -> list[str]:
     return [outcome.state for outcome in outcomes]
-
-
-def tree(folder) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 @pytest.fixture
@@ -46,33 +44,25 @@ def source(server):
 def test_everything_is_put_in_place_once(server, folder, source):
     assert states(prepare(source, folder)) == ["made", "made"]
     assert tree(folder).items() >= {**IMAGES, "split.json": b"{}"}.items()
-    asked = len(server.requests)
     assert states(prepare(source, folder)) == ["there", "there"]
-    assert len(server.requests) == asked == 2
-    assert not (folder / ".extracting").exists()
-
-
-def test_an_archive_that_is_there_is_not_downloaded_again(server, folder, source):
-    for place in ("downloads/images.tar.gz", "images.tar.gz", "../images.tar.gz"):
-        path = folder / place
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(server.pages["/images"].body)
-        assert states(prepare(source_of(source.files[0]), folder)) == ["made"]
-        path.unlink()
+    assert len(server.requests) == 2 and not (folder / ".extracting").exists()
+    for place in ("downloads/images.tar.gz", "images.tar.gz", "../images.tar.gz"):  # or where it was saved by hand
         (folder / "images").rename(folder / f"was{len(place)}")
-    assert server.requests == []
+        for old in (folder / "downloads").iterdir():
+            old.unlink()
+        (folder / place).write_bytes(server.pages["/images"].body)
+        assert states(prepare(source_of(source.files[0]), folder)) == ["made"]
+        (folder / place).unlink()
+    assert len(server.requests) == 2
 
 
-def test_what_is_there_is_not_replaced(folder, source):
+def test_what_is_there_is_not_replaced_and_an_empty_folder_filled(folder, source):
     (folder / "images").mkdir(parents=True)
     (folder / "images/mine.jpg").write_bytes(b"mine")
     assert states(prepare(source, folder)) == ["there", "made"]
     assert tree(folder)["images/mine.jpg"] == b"mine" and "images/a/1.jpg" not in tree(folder)
-
-
-def test_an_empty_folder_is_filled(folder, source):
-    (folder / "images").mkdir(parents=True)
-    assert states(prepare(source, folder)) == ["made", "made"]
+    (folder / "images/mine.jpg").unlink()
+    assert states(prepare(source, folder)) == ["made", "there"]
     assert "images/a/1.jpg" in tree(folder)
 
 
@@ -90,13 +80,6 @@ def test_interrupted_while_extracting_it_goes_on_without_a_download(server, fold
     assert [path for path, _ in server.requests].count("/images") == 1
 
 
-def test_a_corrupt_archive_is_not_extracted(server, folder, source):
-    server.pages["/images"].body = server.pages["/images"].body[:-1] + b"x"
-    outcomes = prepare(source, folder)
-    assert states(outcomes) == ["missing", "made"]
-    assert "md5 is" in outcomes[0].reason and set(tree(folder)) == {"split.json"}
-
-
 @pytest.mark.parametrize(
     "hostile",
     [
@@ -105,65 +88,54 @@ def test_a_corrupt_archive_is_not_extracted(server, folder, source):
         make_tar({"images/1.jpg": b""}, [("images", "/", b"2")]),
     ],
 )
-def test_a_hostile_archive_leaves_nothing_behind(server, folder, tmp_path, hostile):
+def test_a_hostile_or_corrupt_archive_leaves_nothing_behind(server, folder, source, tmp_path, hostile):
+    server.pages["/images"].body = server.pages["/images"].body[:-1] + b"x"
+    outcomes = prepare(source, folder)
+    assert states(outcomes) == ["missing", "made"]
+    assert "md5 is" in outcomes[0].reason and set(tree(folder)) == {"split.json"}
     source = source_of(SourceFile("images.tar.gz", gives=("images",), urls=(server.put("/images", hostile),)))
     outcomes = prepare(source, folder)
     assert states(outcomes) == ["missing"] and "refused" in outcomes[0].reason
-    assert set(tree(tmp_path)) == {"root/toy/downloads/images.tar.gz"}
+    assert set(tree(tmp_path)) == {"root/toy/split.json", "root/toy/downloads/images.tar.gz"}
 
 
 def test_layouts_strip_into_and_nested(server, folder):
     inner = make_tar({"pictures/x.jpg": b"x"})
     nested = {"path": "outer/inner.tar.gz", "md5": hashlib.md5(inner).hexdigest()}
+    stripped = server.put("/s", make_zip({"sketch/n/1": b"1"}))
+    several = server.put("/v", make_tar({"top/data/list.txt": b"l", "top/data/data/y": b"y", "top/no": b""}))
+    outer = server.put("/o", make_zip({"outer/inner.tar.gz": inner}))
     source = source_of(
-        SourceFile(
-            "s.zip",
-            gives=("images",),
-            strip="sketch",
-            into="images",
-            urls=(server.put("/s", make_zip({"sketch/n/1": b"1"})),),
-        ),
-        SourceFile(
-            "v.tgz",
-            gives=("list.txt", "data"),
-            strip="top/data",
-            urls=(server.put("/v", make_tar({"top/data/list.txt": b"l", "top/data/data/y": b"y", "top/no": b""})),),
-        ),
-        SourceFile(
-            "o.zip",
-            gives=("pictures",),
-            nested=nested,
-            urls=(server.put("/o", make_zip({"outer/inner.tar.gz": inner})),),
-        ),
+        SourceFile("s.zip", gives=("images",), strip="sketch", into="images", urls=(stripped,)),
+        SourceFile("v.tgz", gives=("list.txt", "data"), strip="top/data", urls=(several,)),
+        SourceFile("o.zip", gives=("pictures",), nested=nested, urls=(outer,)),
     )
     assert states(prepare(source, folder)) == ["made", "made", "made"]
     made = {path: content for path, content in tree(folder).items() if not path.startswith("downloads/")}
     assert made == {"images/n/1": b"1", "list.txt": b"l", "data/y": b"y", "pictures/x.jpg": b"x"}
 
 
-def test_a_nested_archive_with_another_hash_is_not_used(server, folder):
-    outer = make_zip({"inner.tar": make_tar({"pictures/x.jpg": b"x"})})
-    file = SourceFile(
-        "o.zip", gives=("pictures",), nested={"path": "inner.tar", "md5": "0" * 32}, urls=(server.put("/o", outer),)
-    )
+@pytest.mark.parametrize(
+    "files, nested, reason",
+    [
+        (
+            {"inner.tar": make_tar({"pictures/x.jpg": b"x"})},
+            {"path": "inner.tar", "md5": "0" * 32},
+            "inner.tar: md5 is",
+        ),
+        ({"other/x": b""}, None, "without pictures"),
+    ],
+)
+def test_an_archive_without_what_it_should_give_is_not_used(server, folder, files, nested, reason):
+    file = SourceFile("o.zip", gives=("pictures",), nested=nested, urls=(server.put("/o", make_zip(files)),))
     outcomes = prepare(source_of(file), folder)
-    assert states(outcomes) == ["missing"] and "inner.tar: md5 is" in outcomes[0].reason
+    assert states(outcomes) == ["missing"] and reason in outcomes[0].reason
 
 
-def test_an_archive_without_what_it_should_give(server, folder):
-    file = SourceFile("o.zip", gives=("pictures",), urls=(server.put("/o", make_zip({"other/x": b""})),))
-    outcomes = prepare(source_of(file), folder)
-    assert states(outcomes) == ["missing"] and "without pictures" in outcomes[0].reason
-
-
-def test_what_cannot_be_downloaded_is_explained(folder):
-    outcomes = prepare(
-        source_of(SourceFile("login.tar", gives=("images",), manual="log in and save it in {folder}")), folder
-    )
+def test_what_cannot_be_downloaded_is_explained_and_not_extracted(folder):
+    by_login = SourceFile("login.tar", gives=("images",), manual="log in and save it in {folder}")
+    outcomes = prepare(source_of(by_login), folder)
     assert states(outcomes) == ["missing"] and f"log in and save it in {folder}" in outcomes[0].steps
-
-
-def test_what_goes_by_hand_only_is_not_extracted(folder):
     (folder / "downloads").mkdir(parents=True)
     (folder / "downloads/images.tar").write_bytes(make_tar(IMAGES))
     outcomes = prepare(source_of(SourceFile("images.tar", gives=("images",), by_hand=True, manual="by hand")), folder)
@@ -177,17 +149,15 @@ def test_a_file_of_another_dataset_is_copied(folder):
     assert tree(folder) == {"classnames.txt": b"n01 tench\n"}
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+def test_a_folder_that_cannot_be_made_or_is_missing_is_one_line(tmp_path):
     (tmp_path / "root").write_text("a file")
     with pytest.raises(DataError, match="root/toy: cannot be prepared"):
         prepare(source_of(), tmp_path / "root/toy")
+    with pytest.raises(DataError, match="ToySet: "):
+        check(ToySet.open(tmp_path), PUBLISHED)
 
 
 def test_bundled_sources_name_every_dataset_and_fit_their_classes():
-    from mocoop.checkout import import_datasets
-    from mocoop.data.sources import load_sources
-    from tests.datasets.trees import TREES
-
     sources, registry = load_sources(), import_datasets()
     assert set(sources) == set(TREES)
     for name, source in sources.items():
@@ -203,8 +173,6 @@ def test_bundled_sources_name_every_dataset_and_fit_their_classes():
 
 
 def test_a_list_of_sources_with_an_unknown_key_is_refused(tmp_path):
-    from mocoop.data.sources import load_sources
-
     (tmp_path / "s.json").write_text(json.dumps({"X": {"title": "", "files": [{"name": "a", "sha": "1"}]}}))
     with pytest.raises(DataError, match="s.json: not a list of sources.*sha"):
         load_sources(tmp_path / "s.json")
@@ -253,7 +221,7 @@ def test_missing_files_are_named_by_split(split_root):
     assert not by_split(reports)["train"].complete
 
 
-def test_unreadable_images_are_named_only_when_asked(split_root):
+def test_unreadable_images_are_named_only_when_asked_and_counts_compared_with_the_published_ones(split_root):
     bad = split_root / "toy/images/bee/007.jpg"
     bad.write_bytes(JPEG[:200])
     assert all(report.complete for report in check(ToySet.open(split_root), PUBLISHED))
@@ -261,14 +229,7 @@ def test_unreadable_images_are_named_only_when_asked(split_root):
     problems = [line for report in reports for line in report.unreadable]
     assert len(problems) == 1 and str(bad) in problems[0]
     assert sum(not report.complete for report in reports) == 1
-
-
-def test_counts_are_compared_with_the_published_ones(root):
-    (root / "toy/images/ant/000.jpg").unlink()
-    assert not all(report.complete for report in check(ToySet.open(root), PUBLISHED))
-    assert all(report.complete for report in check(ToySet.open(root), {}))
-
-
-def test_a_missing_folder_is_one_line(tmp_path):
-    with pytest.raises(DataError, match="ToySet: "):
-        check(ToySet.open(tmp_path), PUBLISHED)
+    (split_root / "toy/split_zhou_ToySet.json").unlink()
+    bad.unlink()
+    assert not all(report.complete for report in check(ToySet.open(split_root), PUBLISHED))
+    assert all(report.complete for report in check(ToySet.open(split_root), {}))

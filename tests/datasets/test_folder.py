@@ -28,6 +28,12 @@ def build(root, shots=-1, seed=1, classes="all", follow_links=False, **settings)
     return DATASET_REGISTRY.get("Folder")(cfg)
 
 
+def fill(root, *folders, count=4, suffix="png"):
+    for folder in folders:
+        for number in range(count):
+            save(root / folder / f"{number}.{suffix}")
+
+
 def dataset_reading(dataset):
     return own_reading(dataset.settings.READ, dataset.settings.BACKGROUND)
 
@@ -57,9 +63,6 @@ def test_class_folders_are_split_by_class_and_the_corrupt_image_is_named(root, c
     paths = relative([*dataset.train_x, *dataset.val, *dataset.test], root)
     assert len(set(paths)) == 17 and "sea eagle/photo nº 2.jpg" not in paths
     assert "left out, cannot be read" in caplog.text and "sea eagle/photo nº 2.jpg" in caplog.text
-
-
-def test_a_corrupt_image_stops_when_told_so(root):
     with pytest.raises(DataError, match="cannot be read: .*sea eagle/photo nº 2.jpg .*BAD_IMAGES skip") as caught:
         build(root, BAD_IMAGES="error")
     assert "\n" not in str(caught.value)
@@ -67,8 +70,10 @@ def test_a_corrupt_image_stops_when_told_so(root):
         build(root, BAD_IMAGES="ignore")
 
 
-def test_the_split_is_kept_when_images_come_and_go(root, caplog):
-    first = build(root)
+def test_the_split_is_kept_when_images_come_and_go_and_depends_on_its_own_seed_only(root, caplog):
+    first, before = build(root, seed=1), everything(build(root, seed=1), root)
+    (root / "split_zhou_Folder.json").unlink()
+    assert everything(build(root, seed=2), root) == before
     save(root / "grand_duc/new.jpg")
     gone = next(item.impath for item in first.test if item.label == 1)
     os.remove(gone)
@@ -77,17 +82,10 @@ def test_the_split_is_kept_when_images_come_and_go(root, caplog):
     assert [i.impath for i in second.test] == [i.impath for i in first.test if i.impath != gone]
     assert "1 images are not used" in caplog.text
     (root / "split_zhou_Folder.json").unlink()
-    assert "grand_duc/new.jpg" in sum(
-        (relative(x, root) for x in (build(root).train_x, build(root).val, build(root).test)), []
-    )
-
-
-def test_the_split_depends_on_its_own_seed_only(root):
-    first = everything(build(root, seed=1), root)
+    third = everything(build(root), root)
+    assert "grand_duc/new.jpg" in sum((paths for paths, _ in third), [])
     (root / "split_zhou_Folder.json").unlink()
-    assert everything(build(root, seed=2), root) == first
-    (root / "split_zhou_Folder.json").unlink()
-    assert everything(build(root, SPLIT_SEED=7), root) != first
+    assert everything(build(root, SPLIT_SEED=7), root) != third
 
 
 def test_few_shots_and_base_and_new(root):
@@ -97,45 +95,45 @@ def test_few_shots_and_base_and_new(root):
     base, new = build(root, shots=2, classes="base"), build(root, shots=2, classes="new")
     assert (base.classnames, new.classnames) == (NAMES[:2], NAMES[2:])
     assert {item.label for item in new.test} == {0} and base.all_classnames == NAMES
+    lines = ["label,classname", "sea eagle,white-tailed eagle", "grand_duc,eagle owl", "Fée verte,absinthe"]
+    write_csv(root, *lines, name="names.csv")
+    dataset = build(root, CLASSNAMES="names.csv")  # names and order
+    assert dataset.classnames == ["white-tailed eagle", "eagle owl", "absinthe"]
+    assert all("sea eagle" in item.impath for item in dataset.test if item.label == 0)
+    write_csv(root, *lines[:2], name="names.csv")
+    with pytest.raises(DataError, match="no class name for the label 'Fée verte'"):
+        build(root, CLASSNAMES="names.csv")
 
 
 @pytest.mark.parametrize("count, parts", [(1, (1, 0, 0)), (2, (1, 0, 1)), (3, (1, 1, 1)), (10, (5, 2, 3))])
 def test_small_and_unbalanced_classes(tmp_path, caplog, count, parts):
-    for number in range(20):
-        save(tmp_path / f"many/{number}.png")
-    for number in range(count):
-        save(tmp_path / f"few/{number}.png")
+    fill(tmp_path, "many", count=20), fill(tmp_path, "few", count=count)
     dataset = build(tmp_path)
-    few = tuple(
-        sum(item.classname == "few" for item in items) for items in (dataset.train_x, dataset.val, dataset.test)
-    )
-    assert few == parts
+    splits = (dataset.train_x, dataset.val, dataset.test)
+    assert tuple(sum(item.classname == "few" for item in items) for items in splits) == parts
     assert ("class 'few' has no image to test on" in caplog.text) == (count == 1)
 
 
 def test_a_class_without_a_readable_image_is_left_out_of_the_labels(tmp_path):
-    save(tmp_path / "bad/1.jpg", "corrupt")
-    for name in ("a", "c"):
-        for number in range(4):
-            save(tmp_path / name / f"{number}.jpg")
+    save(tmp_path / "bad/1.jpg", "corrupt"), fill(tmp_path, "a", "c")
     assert build(tmp_path).classnames == ["a", "c"]
 
 
 def test_given_split_folders(tmp_path):
     for part, count in (("train", 5), ("valid", 2), ("Test", 3)):
-        for name in ("a", "b"):
-            for number in range(count):
-                save(tmp_path / part / name / f"{part}{number}.png")
-    dataset = build(tmp_path)
+        fill(tmp_path / "three", f"{part}/a", f"{part}/b", count=count)
+    dataset = build(tmp_path / "three")
     assert [len(dataset.train_x), len(dataset.val), len(dataset.test)] == [10, 4, 6]
     assert all("valid/" in item.impath for item in dataset.val)
-    assert not (tmp_path / "split_zhou_Folder.json").exists()
+    assert not (tmp_path / "three/split_zhou_Folder.json").exists()
+    fill(tmp_path / "two", "train/a", "test/a", count=10)
+    dataset = build(tmp_path / "two")  # a fifth is lent to validation
+    assert [len(dataset.train_x), len(dataset.val), len(dataset.test)] == [8, 2, 10]
+    assert not set(relative(dataset.val, tmp_path)) & set(relative(dataset.train_x, tmp_path))
 
 
 def test_a_class_may_be_called_train_and_what_is_left_out_is_named(tmp_path, caplog):
-    for name in ("car", "train", "output"):
-        for number in range(4):
-            save(tmp_path / name / f"{number}.png")
+    fill(tmp_path, "car", "train", "output")
     (tmp_path / "downloads").mkdir()
     assert build(tmp_path).classnames == ["car", "train"]
     assert [record.message for record in caplog.records] == ["left out, no class: the images in output/"]
@@ -145,15 +143,6 @@ def test_a_class_may_be_called_train_and_what_is_left_out_is_named(tmp_path, cap
     caplog.clear()
     assert build(tmp_path).classnames == ["car"]
     assert [record.message.split()[-1] for record in caplog.records] == ["car/", "output/", "rail/"]
-
-
-def test_given_train_and_test_lend_a_fifth_to_validation(tmp_path):
-    for part in ("train", "test"):
-        for number in range(10):
-            save(tmp_path / part / "a" / f"{number}.png")
-    dataset = build(tmp_path)
-    assert [len(dataset.train_x), len(dataset.val), len(dataset.test)] == [8, 2, 10]
-    assert not set(relative(dataset.val, tmp_path)) & set(relative(dataset.train_x, tmp_path))
 
 
 def write_csv(root, *lines, name="images.csv", encoding="utf-8"):
@@ -174,13 +163,15 @@ def test_csv_with_split_and_domain(tmp_path):
         assert item.label == (number < 6) and dataset.domains[item.domain] == ("studio", "field")[number % 2]
 
 
-def test_csv_from_a_spreadsheet(tmp_path):
-    for number in range(8):
-        save(tmp_path / f"{number}.png")
-    write_csv(tmp_path, "Label;Path", *(f"{10 if n < 4 else 9};{n}.png" for n in range(8)), encoding="utf-8-sig")
+def test_csv_from_a_spreadsheet(tmp_path, caplog):
+    fill(tmp_path, ".", count=8)
+    write_csv(tmp_path, "Label;Path", *(f"{10 if n < 4 else 9};{n}.png" for n in range(9)), encoding="utf-8-sig")
     dataset = build(tmp_path, CSV="images.csv")
     assert dataset.classnames == ["9", "10"]  # by value
-    assert (tmp_path / "split_zhou_images.json").exists()
+    assert (tmp_path / "split_zhou_images.json").exists() and "8.png (no such file)" in caplog.text
+    names = [unicodedata.normalize(form, "Fée") for form in ("NFC", "NFD")]  # accents in two ways are one class
+    write_csv(tmp_path, "path,label", *(f"{n}.png,{names[n % 2]}" for n in range(8)), name="accents.csv")
+    assert build(tmp_path, CSV="accents.csv").classnames == ["Fée"]
 
 
 @pytest.mark.parametrize(
@@ -205,53 +196,10 @@ def test_a_csv_that_cannot_be_used_is_explained(tmp_path, lines, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_a_csv_lists_but_is_not_there(tmp_path, caplog):
-    for number in range(3):
-        save(tmp_path / f"{number}.png")
-    write_csv(tmp_path, "path,label", *(f"{n}.png,x" for n in range(4)))
-    build(tmp_path, CSV="images.csv")
-    assert "3.png (no such file)" in caplog.text
+KINDS = "rgb.png grey.jpg palette.png palette.gif cmyk.jpg deep.png deep.tif rotated.jpg".split()
 
 
-def test_class_names_give_names_and_order(root):
-    write_csv(
-        root,
-        "label,classname",
-        "sea eagle,white-tailed eagle",
-        "grand_duc,eagle owl",
-        "Fée verte,absinthe",
-        name="names.csv",
-    )
-    dataset = build(root, CLASSNAMES="names.csv")
-    assert dataset.classnames == ["white-tailed eagle", "eagle owl", "absinthe"]
-    assert all("sea eagle" in item.impath for item in dataset.test if item.label == 0)
-    write_csv(root, "label,classname", "sea eagle,x", name="names.csv")
-    with pytest.raises(DataError, match="no class name for the label 'Fée verte'"):
-        build(root, CLASSNAMES="names.csv")
-
-
-def test_accents_written_in_two_ways_are_one_class(tmp_path):
-    for number in range(4):
-        save(tmp_path / f"{number}.png")
-    write_csv(
-        tmp_path, "path,label", *(f"{n}.png,{unicodedata.normalize(('NFC', 'NFD')[n % 2], 'Fée')}" for n in range(4))
-    )
-    assert build(tmp_path, CSV="images.csv").classnames == ["Fée"]
-
-
-@pytest.mark.parametrize(
-    "kind, suffix",
-    [
-        ("rgb", "png"),
-        ("grey", "jpg"),
-        ("palette", "png"),
-        ("palette", "gif"),
-        ("cmyk", "jpg"),
-        ("deep", "png"),
-        ("deep", "tif"),
-        ("rotated", "jpg"),
-    ],
-)
+@pytest.mark.parametrize("kind, suffix", [name.split(".") for name in KINDS])
 def test_every_kind_of_image_is_read_as_it_looks(tmp_path, kind, suffix):
     paths = [save(tmp_path / f"a/{number}.{suffix}", kind) for number in range(3)]
     before = [path.read_bytes() for path in paths]
@@ -270,8 +218,13 @@ def test_every_kind_of_image_is_read_as_it_looks(tmp_path, kind, suffix):
     assert split["train"][0][0].startswith("a/") and split["train"][0][0].endswith(suffix)
 
 
-def test_images_are_looked_at_once(root, monkeypatch):
+def test_images_are_looked_at_once_and_what_an_earlier_version_remembered_again(root, monkeypatch):
     build(root)
+    memory, stamps = root / ".mocoop/images.json", {}
+    for path, (stamp, *_) in json.loads(memory.read_text(encoding="utf-8"))["images"].items():
+        stamps[path] = [stamp, "fine"]
+    memory.write_text(json.dumps(stamps), encoding="utf-8")
+    assert len(build(root).test) == 6
     looked = []
     monkeypatch.setattr(inspection, "_examine", lambda path: looked.append(path) or inspection.ImageFacts())
     build(root)
@@ -281,41 +234,26 @@ def test_images_are_looked_at_once(root, monkeypatch):
     assert looked == [f"{root}/grand_duc/photo nº 0.jpg"]
 
 
-def test_what_an_earlier_version_remembered_is_looked_at_again(root):
-    build(root)
-    memory, stamps = root / ".mocoop/images.json", {}
-    for path, (stamp, *_) in json.loads(memory.read_text(encoding="utf-8"))["images"].items():
-        stamps[path] = [stamp, "fine"]
-    memory.write_text(json.dumps(stamps), encoding="utf-8")
-    assert len(build(root).test) == 6
-
-
 def test_nested_folders_and_other_files(tmp_path):
-    for number in range(3):
-        save(tmp_path / f"a/2024/{number}.png")
+    fill(tmp_path, "a/2024", count=3)
     (tmp_path / "a/notes.txt").write_text("x")
     (tmp_path / ".cache").mkdir()
     dataset = build(tmp_path)
-    assert sorted(relative([*dataset.train_x, *dataset.val, *dataset.test], tmp_path)) == [
-        f"a/2024/{n}.png" for n in range(3)
-    ]
+    found = relative([*dataset.train_x, *dataset.val, *dataset.test], tmp_path)
+    assert sorted(found) == [f"a/2024/{n}.png" for n in range(3)]
 
 
-@pytest.mark.parametrize(
-    "make, message",
-    [
-        (lambda root: None, "got no folder with images"),
-        (lambda root: save(root / "loose.png"), "got no folder with images"),
-        (lambda root: root.rmdir(), "does not exist"),
-    ],
-)
-def test_nothing_to_read_is_explained(tmp_path, make, message):
-    root = tmp_path / "own"
-    root.mkdir()
-    make(root)
-    with pytest.raises(DataError, match=message) as caught:
-        build(root)
-    assert "\n" not in str(caught.value)
+def test_nothing_to_read_is_explained(tmp_path):
+    (tmp_path / "empty").mkdir()
+    save(tmp_path / "loose/1.png")
+    for root, message in (
+        ("empty", "got no folder with images"),
+        ("loose", "got no folder with"),
+        ("x", "does not exist"),
+    ):
+        with pytest.raises(DataError, match=message) as caught:
+            build(tmp_path / root)
+        assert "\n" not in str(caught.value)
 
 
 def deep(path, low, high, kind="<u2"):
@@ -354,16 +292,12 @@ def test_a_range_that_is_given_counts_and_what_it_spoils_is_said(tmp_path, caplo
 
 
 def test_flat_pictures_and_colours_of_16_bits_are_said(tmp_path, caplog):
+    (tmp_path / "b").mkdir()
     for number in range(4):
         deep(tmp_path / f"a/{number}.png", 28000, 28010)
-        (tmp_path / f"b/{number}.png").parent.mkdir(exist_ok=True)
         (tmp_path / f"b/{number}.png").write_bytes(png(9, 9, bytes(9 * (1 + 9 * 6)), colour=2, bits=16))
     build(tmp_path, RANGE="full")
     assert "flat: 4 of the 8 images with more than 8 bits" in caplog.text
-    assert (
-        "nearly black: 4 of the 8 images with more than 8 bits; of 16 bits a colour the upper 8 are read" in caplog.text
-    )
-
-
-def test_the_range_found_does_not_part_a_run_from_itself():
-    assert "DATASET.FOLDER.READ" in CHANGEABLE_KEYS
+    line = "nearly black: 4 of the 8 images with more than 8 bits; of 16 bits a colour the upper 8 are read"
+    assert line in caplog.text
+    assert "DATASET.FOLDER.READ" in CHANGEABLE_KEYS  # the range that is found does not part a run from itself

@@ -37,17 +37,8 @@ def run(config, output, *more) -> dict:
 @pytest.mark.skipif(BACKEND != "lite", reason="one engine is enough for this one")
 def test_base_to_new(config, tmp_path, capsys):
     base = run(config, tmp_path / "base", "DATASET.SUBSAMPLE_CLASSES", "base")
-    new_classes = ("DATASET.SUBSAMPLE_CLASSES", "new")
-    new = run(
-        config,
-        tmp_path / "new",
-        "--eval-only",
-        "--model-dir",
-        str(tmp_path / "base"),
-        "--load-epoch",
-        "2",
-        *new_classes,
-    )
+    evaluated = ("--eval-only", "--model-dir", str(tmp_path / "base"), "--load-epoch", "2")
+    new = run(config, tmp_path / "new", *evaluated, "DATASET.SUBSAMPLE_CLASSES", "new")
     assert [row["classname"] for row in base["per_class"]] == ["Fée verte", "grand_duc"]
     assert [row["classname"] for row in new["per_class"]] == ["sea eagle"]
     assert (base["num_test"], new["num_test"]) == (4, 2)

@@ -73,14 +73,9 @@ def _struct_array(rows: list[dict]) -> np.ndarray:
 
 def make_cars(root: Path) -> None:
     folder = root / "stanford_cars"
-    names = [
-        "AM General Hummer SUV 2000",
-        "Acura TL Sedan 2012",
-        "smart fortwo Convertible 2012",
-        "Ram C/V Cargo Van 2012",
-    ]
-    cell = np.empty((1, len(names)), dtype=object)
-    cell[0, :] = names
+    names = ["AM General Hummer SUV 2000", "Acura TL Sedan 2012", "smart fortwo Convertible 2012"]
+    cell = np.empty((1, 4), dtype=object)
+    cell[0, :] = [*names, "Ram C/V Cargo Van 2012"]
     put(folder / "devkit/README.txt", "")
     savemat(folder / "devkit/cars_meta.mat", {"class_names": cell})
     for part, path, step in (
@@ -97,17 +92,11 @@ def make_cars(root: Path) -> None:
 def make_flowers(root: Path) -> None:
     folder = root / "oxford_flowers"
     labels = [3] * 43 + [1] * 20 + [5] * 41 + [2] * 12 + [4] * 9 + [1] * 22
-    names = {
-        "1": "pink primrose",
-        "2": "hard-leaved pocket orchid",
-        "3": "canterbury bells",
-        "4": "sweet pea",
-        "5": "bird of paradise",
-    }
+    names = ["pink primrose", "hard-leaved pocket orchid", "canterbury bells", "sweet pea", "bird of paradise"]
     for number in range(1, len(labels) + 1):
         put(folder / f"jpg/image_{number:05d}.jpg")
     savemat(folder / "imagelabels.mat", {"labels": np.array([labels], dtype=np.uint8)})
-    put(folder / "cat_to_name.json", json.dumps(names))
+    put(folder / "cat_to_name.json", json.dumps(dict(zip("12345", names))))
 
 
 def make_food101(root: Path) -> None:
@@ -132,9 +121,8 @@ def make_sun397(root: Path) -> None:
     classes = ("/a/abbey", "/a/apartment_building/outdoor", "/b/bazaar/indoor", "/y/youth_hostel")
     put(folder / "ClassName.txt", "".join(f"{name}\n" for name in classes))
     for part, offset in (("Training_01.txt", 0), ("Testing_01.txt", 500)):
-        lines = [
-            f"{name}/sun_{offset + n:04d}abc.jpg\n" for index, name in enumerate(classes) for n in range(SIZES[index])
-        ]
+        images = [(name, offset + n) for index, name in enumerate(classes) for n in range(SIZES[index])]
+        lines = [f"{name}/sun_{number:04d}abc.jpg\n" for name, number in images]
         for line in lines:
             put(folder / f"SUN397{line.strip()}")
         put(folder / part, "".join(lines))
@@ -148,19 +136,8 @@ def make_dtd(root: Path) -> None:
 
 
 def make_eurosat(root: Path) -> None:
-    names = (
-        "AnnualCrop",
-        "Forest",
-        "HerbaceousVegetation",
-        "Highway",
-        "Industrial",
-        "Pasture",
-        "PermanentCrop",
-        "Residential",
-        "River",
-        "SeaLake",
-    )
-    put_class_folders(root / "eurosat/2750", "{name}_{number}.jpg", names)
+    names = "AnnualCrop Forest HerbaceousVegetation Highway Industrial Pasture PermanentCrop Residential River SeaLake"
+    put_class_folders(root / "eurosat/2750", "{name}_{number}.jpg", names.split())
 
 
 def make_ucf101(root: Path) -> None:
@@ -211,9 +188,8 @@ def make_imagenet_r(root: Path) -> None:
 def make_imagenetv2(root: Path, synsets=SYNSETS) -> None:
     put_classnames(root / "imagenetv2/classnames.txt", synsets)
     labels = [str(label) for label in range(len(synsets))]
-    put_class_folders(
-        root / "imagenetv2/imagenetv2-matched-frequency-format-val", "{number}af.jpeg", labels, sizes=(2, 1)
-    )
+    images = root / "imagenetv2/imagenetv2-matched-frequency-format-val"
+    put_class_folders(images, "{number}af.jpeg", labels, sizes=(2, 1))
 
 
 TREES = {

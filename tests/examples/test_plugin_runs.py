@@ -4,7 +4,8 @@ Each step is a process of its own, so that no plugin is left in this one.
 """
 
 import csv
-import subprocess
+import os
+import runpy
 import sys
 
 import numpy as np
@@ -26,6 +27,9 @@ CACHED = ["TEST.FEATURE_CACHE", "True"]
 @pytest.fixture(scope="module", params=BODIES)
 def kind(request):
     return request.param
+
+
+of_features_or_not = pytest.mark.parametrize("kind", ["map", "predict"], indirect=True)  # a linear map is a map, too
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +73,7 @@ def test_what_it_learned_is_tested_as_it_predicts(runs, plugin, made):
     assert {name: said[name] for name in expected} == pytest.approx(expected, abs=1e-3)
 
 
+@of_features_or_not
 def test_others_find_clips_own_features_in_the_cache(runs, kind, made, monkeypatch):
     """What it learned is in none of them: zero-shot CLIP stays what it is."""
     _, cache = made
@@ -83,6 +88,7 @@ def test_others_find_clips_own_features_in_the_cache(runs, kind, made, monkeypat
     assert found["confidence"].tolist() == pytest.approx(expected["confidence"].tolist(), abs=1e-5)
 
 
+@of_features_or_not
 def test_it_is_compared_with_zero_shot_clip_and_not_with_itself(runs, made):
     record = read_record(made[0].out / "result.json")
     zero_shot = read_record(runs.reference("ZeroshotCLIP") / "result.json")["metrics"]["accuracy"]
@@ -97,10 +103,9 @@ def test_it_is_exported_if_its_map_can_be_written(runs, kind, plugin, made, tmp_
     if kind == "linear":
         assert ending.status == 0, ending.err
         tested = read_predictions(made[0].out / "predictions.csv").iloc[0]
-        command = [sys.executable, "example.py", str(runs.data / tested["path"])]
-        done = subprocess.run(command, cwd=tmp_path / "x", capture_output=True, text=True)
-        best = float(done.stdout.splitlines()[1].split("%")[0])
-        assert best == pytest.approx(100 * tested["confidence"], abs=0.06), done.stderr  # one decimal is printed
+        ending = in_own_process(lambda: example(tmp_path / "x", runs.data / tested["path"]), tmp_path)
+        best = float(ending.out.splitlines()[1].split("%")[0])
+        assert best == pytest.approx(100 * tested["confidence"], abs=0.06), ending.err  # one decimal is printed
         return
     refusals = {
         "map": "error: Mine cannot be exported: its transform_image is no affine map of the feature",
@@ -109,6 +114,16 @@ def test_it_is_exported_if_its_map_can_be_written(runs, kind, plugin, made, tmp_
     assert ending.refusal.startswith(refusals[kind]) and not (tmp_path / "x").exists()
 
 
+def example(folder, image) -> int:
+    """`python example.py IMAGE` in the folder of an export."""
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    sys.argv = ["example.py", str(image)]
+    runpy.run_path("example.py", run_name="__main__")
+    return 0
+
+
+@of_features_or_not
 def test_two_ranks_make_the_run_of_one(runs, plugin, made):
     run = runs.new("CoOp", *LEARNS)
     endings = run_ranks(training(*plugin_argv(run, plugin)), 2, run.out.with_name(run.out.name + "-ranks"))

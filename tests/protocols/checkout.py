@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+from tests.results.runs import add_run
 from tests.scripts.checkout import Checkout
 
 TRAIN = '''
@@ -15,11 +16,7 @@ PARTS = ("protocol", "phase", "dataset", "shots", "method", "cfg", "seed")
 
 
 def load():
-
-
     pass
-
-
 
 
 def main(argv):
@@ -60,11 +57,20 @@ def order(checkout: Checkout) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def wait_for(condition, seconds: float = 60) -> None:
+def finish(output: Path, run) -> Path:
+    """The record of a run of a plan; its folder."""
+    protocol, phase, dataset, shots, method, cfg, seed = Path(run.folder).parts[-7:]
+    identity = {"method": method, "seed": int(seed[4:]), "shots": int(shots[6:])}
+    return add_run(output, 80.0, protocol=protocol, phase=phase, dataset=dataset, cfg=cfg, **identity)
+
+
+def wait_for(condition, seconds: float = 60):
+    """What `condition()` gives once it is true."""
     end = time.monotonic() + seconds
-    while not condition():
+    while not (value := condition()):
         assert time.monotonic() < end, f"not so after {seconds} s"
         time.sleep(0.02)
+    return value
 
 
 def is_alive(pid: int) -> bool:

@@ -21,26 +21,21 @@ def chosen(checkout, protocol="base2new", dataset="dtd", shots=16) -> tuple[str,
 
 
 def test_a_methods_default_is_named_after_the_protocol_else_default(tmp_path, write):
+    """It may be a folder with a file for each dataset; the Shapes sets take tiny where there is one."""
     write("Adapter/default.yaml")
     write("Adapter/few_shot.yaml")
     assert chosen(tmp_path) == ("default", "configs/trainers/Adapter/default.yaml")
     assert chosen(tmp_path, "few_shot") == ("few_shot", "configs/trainers/Adapter/few_shot.yaml")
-
-
-def test_a_default_may_be_a_folder_with_a_file_for_each_dataset(tmp_path, write):
-    write("Adapter/xd/default.yaml")
-    write("Adapter/xd/imagenet.yaml")
-    write("Adapter/default/dtd.yaml")
-    assert chosen(tmp_path, "xd", "imagenet") == ("xd", "configs/trainers/Adapter/xd/imagenet.yaml")
-    assert chosen(tmp_path, "xd", "dtd") == ("xd", "configs/trainers/Adapter/xd/default.yaml")
-    assert chosen(tmp_path, "dg", "dtd") == ("default", "configs/trainers/Adapter/default/dtd.yaml")
-
-
-def test_the_shapes_sets_take_tiny_where_there_is_one(tmp_path, write):
-    write("Adapter/default.yaml")
     assert chosen(tmp_path, dataset="shapes_both")[0] == "default"
     write("Adapter/tiny.yaml")
     assert chosen(tmp_path, dataset="shapes_both")[0] == "tiny" and chosen(tmp_path)[0] == "default"
+    (tmp_path / "configs/trainers/Adapter/default.yaml").unlink()
+    write("Adapter/default/dtd.yaml")
+    write("Adapter/xd/default.yaml")
+    write("Adapter/xd/imagenet.yaml")
+    assert chosen(tmp_path, "xd", "imagenet") == ("xd", "configs/trainers/Adapter/xd/imagenet.yaml")
+    assert chosen(tmp_path, "xd", "dtd") == ("xd", "configs/trainers/Adapter/xd/default.yaml")
+    assert chosen(tmp_path, "dg", "dtd") == ("default", "configs/trainers/Adapter/default/dtd.yaml")
 
 
 def test_a_method_without_a_default_is_named_with_what_it_has(tmp_path, write):
@@ -53,28 +48,31 @@ def test_a_method_without_a_default_is_named_with_what_it_has(tmp_path, write):
     assert str(caught.value) == f"{expected} paper vit_b16"
 
 
-def test_the_last_epoch_is_that_of_the_last_override_else_of_the_file(tmp_path, write):
-    write("A/a.yaml", "OPTIM: {MAX_EPOCH: 7}  # in flow style\n")
-    assert last_epoch(tmp_path, "configs/trainers/A/a.yaml", ("OPTIM.LR", "1")) == "7"
-    assert last_epoch(tmp_path, "configs/trainers/A/a.yaml", ("OPTIM.MAX_EPOCH", "2", "OPTIM.MAX_EPOCH", "3")) == "3"
+A = "configs/trainers/A/a.yaml"
 
 
-@pytest.mark.parametrize("key", ["MAX_ITER", "ITERS_PER_SHOT"])
-def test_iterations_make_epochs_that_only_the_data_tell(tmp_path, write, key):
-    write("A/a.yaml", f"OPTIM: {{{key}: 7, MAX_EPOCH: 3}}\n")
-    assert last_epoch(tmp_path, "configs/trainers/A/a.yaml", ("OPTIM.MAX_EPOCH", "2")) is None
-    assert last_epoch(tmp_path, "configs/trainers/A/a.yaml", (f"OPTIM.{key}", "0")) == "3"
-
-
-def test_the_best_model_is_of_no_known_epoch(tmp_path, write):
-    write("A/a.yaml", "OPTIM: {MAX_EPOCH: 3}\nTEST: {FINAL_MODEL: best_val}\n")
-    assert last_epoch(tmp_path, "configs/trainers/A/a.yaml", ()) is None
-    assert last_epoch(tmp_path, "configs/trainers/A/a.yaml", ("TEST.FINAL_MODEL", "last_step")) == "3"
+@pytest.mark.parametrize(
+    "text, overrides, epoch",
+    [
+        ("OPTIM: {MAX_EPOCH: 7}  # in flow style", ("OPTIM.LR", "1"), "7"),
+        ("OPTIM: {MAX_EPOCH: 7}", ("OPTIM.MAX_EPOCH", "2", "OPTIM.MAX_EPOCH", "3"), "3"),
+        # iterations make epochs that only the data tell, and the best model is of no known one
+        ("OPTIM: {MAX_ITER: 7, MAX_EPOCH: 3}", ("OPTIM.MAX_EPOCH", "2"), None),
+        ("OPTIM: {MAX_ITER: 7, MAX_EPOCH: 3}", ("OPTIM.MAX_ITER", "0"), "3"),
+        ("OPTIM: {ITERS_PER_SHOT: 7, MAX_EPOCH: 3}", ("OPTIM.MAX_EPOCH", "2"), None),
+        ("OPTIM: {ITERS_PER_SHOT: 7, MAX_EPOCH: 3}", ("OPTIM.ITERS_PER_SHOT", "0"), "3"),
+        ("OPTIM: {MAX_EPOCH: 3}\nTEST: {FINAL_MODEL: best_val}", (), None),
+        ("OPTIM: {MAX_EPOCH: 3}\nTEST: {FINAL_MODEL: best_val}", ("TEST.FINAL_MODEL", "last_step"), "3"),
+    ],
+)
+def test_the_last_epoch_is_that_of_the_last_override_else_of_the_file(tmp_path, write, text, overrides, epoch):
+    write("A/a.yaml", f"{text}\n")
+    assert last_epoch(tmp_path, A, overrides) == epoch
 
 
 @pytest.mark.parametrize("text", ["", "3\n", "OPTIM:\n  LR: 1\n", "OPTIM: 3\n", "{", "\0"])
 def test_a_file_without_epochs_is_one_line(tmp_path, write, text):
     write("A/a.yaml", text)
-    with pytest.raises(ConfigError, match="configs/trainers/A/a.yaml") as caught:
-        last_epoch(tmp_path, "configs/trainers/A/a.yaml", ())
+    with pytest.raises(ConfigError, match=A) as caught:
+        last_epoch(tmp_path, A, ())
     assert "\n" not in str(caught.value)

@@ -17,9 +17,8 @@ def checkout(tmp_path):
     return Checkout(tmp_path / "checkout")
 
 
-def plan(
-    checkout, protocol="base2new", methods=("CoOp",), datasets=("caltech101",), seeds=(1,), with_data=True, **request
-):
+def plan(checkout, protocol="base2new", methods=("CoOp",), datasets=("caltech101",), seeds=(1,), **request):
+    with_data = request.pop("with_data", True)
     return plan_runs(Request(protocol, methods, datasets, seeds, **request), checkout.root, with_data)
 
 
@@ -31,20 +30,16 @@ def option(run, flag):
     return run.argv[run.argv.index(flag) + 1]
 
 
-def test_a_test_run_needs_the_training_run_before_it(checkout):
+def test_a_test_run_needs_the_training_run_before_it(checkout, monkeypatch):
     trained, tested = plan(checkout)
     assert trained.name == "base2new/train_base/caltech101/shots_16/CoOp/vit_b16_ctxv1/seed1"
     assert tested.name == "base2new/test_new/caltech101/shots_16/CoOp/vit_b16_ctxv1/seed1"
     assert trained.model is None and tested.model == trained.folder
-
-
-def test_zero_shot_runs_need_no_other(checkout):
     assert [run.model for run in plan(checkout, methods=("ZeroshotCLIP",))] == [None, None]
-
-
-def test_the_commands_are_those_of_the_scripts(checkout):
     (line,) = checkout.lines("mocoop/base2new_train.sh", "caltech101", 2)
-    assert list(plan(checkout, methods=("MoCoOp",), seeds=(2,))[0].argv) == shlex.split(line)[1:]
+    assert list(plan(checkout, methods=("MoCoOp",), seeds=(2,))[0].argv) == shlex.split(line)[1:]  # as of the scripts
+    monkeypatch.setenv("PATH", "")  # no other program is needed
+    assert len(plan(checkout)) == 2
 
 
 def test_seeds_come_one_after_the_other_for_all_methods(checkout):
@@ -53,41 +48,33 @@ def test_seeds_come_one_after_the_other_for_all_methods(checkout):
     assert [run.name.split("/")[4] for run in runs[:4]] == ["CoOp", "CoOp", "MoCoOp", "MoCoOp"]
 
 
-def test_what_is_not_given_is_left_to_the_scripts(checkout, monkeypatch):
+def test_what_is_not_given_is_left_to_the_environment(checkout, monkeypatch):
+    assert sorted({run.seed for run in plan(checkout, seeds=())}) == [1, 2, 3]
     monkeypatch.setenv("SEEDS", "7")
     monkeypatch.setenv("SHOTS", "4")
     assert "shots_4/CoOp/vit_b16_ctxv1/seed7" in plan(checkout, seeds=())[0].name
-    monkeypatch.delenv("SEEDS")
-    assert sorted({run.seed for run in plan(checkout, seeds=())}) == [1, 2, 3]
-
-
-def test_shots_of_the_environment_win_over_the_protocols(checkout, monkeypatch):
     monkeypatch.setenv("SHOTS", "4 -1")
     for protocol in ("base2new_train", "few_shot"):
         assert [option(run, "DATASET.NUM_SHOTS") for run in plan(checkout, protocol)] == ["4", "-1"]
     assert [option(run, "DATASET.NUM_SHOTS") for run in plan(checkout, "few_shot", shots=(2,))] == ["2"]
 
 
-def test_few_shot_has_five_numbers_of_shots_and_one_zero_shot_run(checkout):
+def test_several_numbers_of_shots_repeat_no_zero_shot_run(checkout):
     runs = plan(checkout, "few_shot", methods=("ZeroshotCLIP", "CoOp"))
     assert [name.split("/")[3] for name in names(runs)] == [f"shots_{n}" for n in (0, 1, 2, 4, 8, 16)]
-
-
-def test_several_shots_in_other_protocols_repeat_no_zero_shot_run(checkout):
+    runs = plan(checkout, "few_shot", methods=("ZeroshotCLIP",), shots=(1, 16))
+    assert [option(run, "DATASET.NUM_SHOTS") for run in runs] == ["0"]
     runs = plan(checkout, methods=("ZeroshotCLIP", "CoOp"), shots=(4, 16))
     assert [option(run, "DATASET.NUM_SHOTS") for run in runs] == ["0", "0", "4", "16", "4", "16"]
 
 
 @pytest.mark.parametrize("protocol", ["xd", "dg"])
-def test_transfer_trains_once_on_the_source(checkout, protocol):
+def test_transfer_trains_once_on_the_source_which_is_no_target_of_its_own(checkout, protocol):
     datasets = ("caltech101", "imagenet_sketch")
     trained, *tested = plan(checkout, protocol, datasets=datasets, cfg="tiny", source="shapes_both")
     assert trained.name == "xd/train/shapes_both/shots_16/CoOp/tiny/seed1"
     assert names(tested) == [f"{protocol}/test/{dataset}/shots_16/CoOp/tiny/seed1" for dataset in datasets]
     assert {run.model for run in tested} == {trained.folder}
-
-
-def test_the_source_is_no_target_of_its_own(checkout):
     for name in PROTOCOLS["xd"].datasets:
         checkout.write(f"configs/datasets/{name}.yaml", "DATASET:\n  NAME: x\n")
     tested = plan(checkout, "xd_test", datasets=(), cfg="tiny", source="dtd")
@@ -100,58 +87,25 @@ def test_overrides_reach_every_command_and_the_epoch_to_load(checkout):
     trained, tested = plan(checkout, overrides=overrides)
     assert trained.argv[-6:] == tested.argv[-6:] == overrides
     assert option(tested, "--load-epoch") == "2"
-
-
-@pytest.mark.parametrize("overrides", [("OPTIM.MAX_ITER", "20"), ("TEST.FINAL_MODEL", "best_val")])
-def test_the_models_own_choice_is_tested_where_it_may_not_be_that_of_the_last_epoch(checkout, overrides):
-    _, tested = plan(checkout, overrides=overrides)
-    assert "--load-epoch" not in tested.argv and "--model-dir" in tested.argv
-
-
-def test_folders_are_passed_on(checkout, tmp_path):
-    (tmp_path / "my data").mkdir()
-    (run, _) = plan(checkout, data=str(tmp_path / "my data"), output=str(tmp_path / "out"))
-    assert option(run, "--root") == str(tmp_path / "my data")
-    assert run.folder == f"{tmp_path}/out/{run.name}"
-
-
-def test_a_dataset_with_a_root_of_its_own_keeps_it_unless_another_is_given(checkout, tmp_path):
-    checkout.write("configs/datasets/birds.yaml", "DATASET:\n  NAME: Folder\n  ROOT: /my/birds\n")
-    (checkout.root / "data").rmdir()
-    (run,) = plan(checkout, "base2new_train", datasets=("birds",))
-    assert "--root" not in run.argv
-    (run,) = plan(checkout, "base2new_train", datasets=("birds",), data=str(tmp_path))
-    assert option(run, "--root") == str(tmp_path)
-    with pytest.raises(ConfigError, match="no data in .*/data;"):
-        plan(checkout, datasets=("birds", "caltech101"))
+    for overrides in (("OPTIM.MAX_ITER", "20"), ("TEST.FINAL_MODEL", "best_val")):  # the model's own choice is tested
+        _, tested = plan(checkout, overrides=overrides)
+        assert "--load-epoch" not in tested.argv and "--model-dir" in tested.argv
 
 
 def test_a_plan_lists_finished_runs_and_a_dry_run_says_that_they_are(checkout):
     trained, tested = plan(checkout)
     checkout.write(f"{trained.folder}/result.json", '{\n "status": "done"\n}\n')
     assert [run.finished(checkout.root) for run in plan(checkout)] == [True, False]
+    lines = [line.split() for line in indexed([trained, tested], checkout.root)]
+    assert lines == [["0", "done", trained.name], ["1", "to", "do", tested.name, "after", "0"]]
     said, command = commands(plan(checkout), checkout.root)
     assert said == f"finished already: {trained.folder}"
     assert shlex.split(command) == [sys.executable, "-m", "mocoop.train", *tested.argv]
     checkout.write("train.py", "")  # the mark of a checkout
     assert shlex.split(list(commands(plan(checkout), checkout.root))[1])[1:] == ["train.py", *tested.argv]
-
-
-def test_an_indexed_plan_says_what_is_done_and_what_a_run_needs(checkout):
-    trained, tested = plan(checkout)
-    checkout.write(f"{trained.folder}/result.json", '{"status": "done"}')
-    assert [line.split() for line in indexed([trained, tested], checkout.root)] == [
-        ["0", "done", trained.name],
-        ["1", "to", "do", tested.name, "after", "0"],
-    ]
-
-
-@pytest.mark.parametrize(
-    "text", ['{"status": "done", "seconds"', '{"status": "running"}', '{"status": "failed"}', "{", "[]", "3"]
-)
-def test_what_is_not_done_is_not_finished(checkout, text):
-    checkout.write("out/result.json", text)
-    assert not Run("out", 1, ()).finished(checkout.root)
+    for text in ('{"status": "done", "seconds"', '{"status": "running"}', '{"status": "failed"}', "{", "[]", "3"):
+        checkout.write(f"{trained.folder}/result.json", text)
+        assert not trained.finished(checkout.root)
 
 
 @pytest.mark.parametrize(
@@ -163,10 +117,7 @@ def test_what_is_not_done_is_not_finished(checkout, text):
         ({"protocol": "xd", "source": "image-net"}, "got the source 'image-net', did you mean imagenet?"),
         ({"cfg": "rn50"}, "no configuration configs/trainers/CoOp/rn50.yaml or"),
         ({"overrides": ("OPTIM.LR",)}, "got OPTS 'OPTIM.LR', expected pairs KEY VALUE"),
-        (
-            {"cfg": "released/caltech101", "methods": ("MoCoOp",)},
-            "got --cfg (CFG) 'released/caltech101', expected a word",
-        ),
+        ({"cfg": "released/caltech101"}, "got --cfg (CFG) 'released/caltech101', expected a word"),
         ({"cfg": ".."}, "got --cfg (CFG) '..', expected a word"),
         ({"cfg": "a\tb"}, "got --cfg (CFG) 'a\\tb', expected a word"),
         ({"overrides": ("SEED", "9")}, "got the override SEED 9, which the plan decides; give --seeds (SEEDS) instead"),
@@ -192,29 +143,27 @@ def test_whatever_a_command_line_decides_cannot_be_overridden(checkout, tmp_path
             plan(checkout, overrides=(key, "x"))
 
 
-def test_missing_data_is_said_once_before_anything_runs_but_not_to_a_list(checkout):
+def test_data_are_where_they_are_said_to_be_and_missing_ones_said_once_but_not_to_a_list(checkout, tmp_path):
+    """A dataset with a root of its own keeps it unless another is given."""
+    (tmp_path / "my data").mkdir()
+    (run, _) = plan(checkout, data=str(tmp_path / "my data"), output=str(tmp_path / "out"))
+    assert option(run, "--root") == str(tmp_path / "my data")
+    assert run.folder == f"{tmp_path}/out/{run.name}"
+    checkout.write("configs/datasets/birds.yaml", "DATASET:\n  NAME: Folder\n  ROOT: /my/birds\n")
     (checkout.root / "data").rmdir()
+    (run,) = plan(checkout, "base2new_train", datasets=("birds",))
+    assert "--root" not in run.argv
+    (run,) = plan(checkout, "base2new_train", datasets=("birds",), data=str(tmp_path))
+    assert option(run, "--root") == str(tmp_path)
     with pytest.raises(ConfigError, match="no data in .*/data; get it as DATASETS.md says"):
-        plan(checkout)
+        plan(checkout, datasets=("birds", "caltech101"))
     assert len(plan(checkout, with_data=False)) == 2
 
 
-@pytest.mark.parametrize("word", ["a\nb", "$HOME", "it's", "~", "a:~", "", "é", "a b"])
-def test_a_command_can_be_pasted_into_a_shell(word):
-    command = Run("out", 1, (word,)).command("echo")
-    done = subprocess.run(["bash", "-c", command], capture_output=True)
-    assert done.stdout.decode() == f"train.py {word}\n"
-
-
-def test_a_plan_needs_no_other_program(checkout, monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    assert len(plan(checkout)) == 2
-
-
-def test_protocols_have_long_names_too():
-    assert find_protocol("cross_dataset") == find_protocol("xd") == "xd" and find_protocol("dg") == "dg"
-    with pytest.raises(ConfigError, match="got the protocol 'base2nwe', did you mean base2new?"):
-        find_protocol("base2nwe")
+def test_a_command_can_be_pasted_into_a_shell():
+    for word in ("a\nb", "$HOME", "it's", "~", "a:~", "", "é", "a b"):
+        done = subprocess.run(["bash", "-c", Run("out", 1, (word,)).command("echo")], capture_output=True)
+        assert done.stdout.decode() == f"train.py {word}\n"
 
 
 PARTS = {
@@ -232,15 +181,11 @@ def test_the_datasets_of_the_papers_and_every_method_are_there():
         assert sum((part_of(part)[1] for part in PARTS[name]), ()) == protocol.phases
         for folder in ("", "zsclip", "coop", "cocoop", "mocoop"):
             assert all((REPOSITORY / "scripts" / folder / f"{script}.sh").is_file() for script in PARTS[name])
+    assert find_protocol("cross_dataset") == find_protocol("xd") == "xd" and find_protocol("dg") == "dg"
+    with pytest.raises(ConfigError, match="got the protocol 'base2nwe', did you mean base2new?"):
+        find_protocol("base2nwe")
     assert set(COMPARED) == {"ZeroshotCLIP", "CoOp", "CoCoOp", "MoCoOp"}
     assert {*COMPARED, "ZeroshotCLIP2"} <= set(config_names(REPOSITORY, FOLDER))
-
-
-def test_a_method_is_known_by_its_folder_of_configurations(checkout):
-    checkout.write("configs/trainers/Adapter/default.yaml", "OPTIM:\n  MAX_EPOCH: 8\n")
-    trained, tested = plan(checkout, methods=("Adapter",))
-    assert option(trained, "--config-file") == "configs/trainers/Adapter/default.yaml"
-    assert tested.model == trained.folder and option(tested, "--load-epoch") == "8"
 
 
 def test_two_thousand_runs_are_planned_in_a_moment_and_without_torch():
@@ -259,10 +204,13 @@ print(len(runs), time.process_time() - started, "torch" in sys.modules, "pandas"
     assert int(number) == 4 * 11 * 2 * 23 and float(seconds) < 2 and imported == ["False", "False"]
 
 
-def test_a_method_bound_to_its_classes_is_not_tested_on_others(checkout):
-    for method, count in (("LinearProbe", 1), ("TipAdapter", 2)):
-        checkout.write(f"configs/trainers/{method}/default.yaml", "OPTIM:\n  MAX_EPOCH: 1\n")
+def test_a_method_is_known_by_its_folder_of_configurations_and_not_tested_on_classes_it_cannot_name(checkout):
+    for method, count in (("Adapter", 2), ("LinearProbe", 1), ("TipAdapter", 2)):
+        checkout.write(f"configs/trainers/{method}/default.yaml", "OPTIM:\n  MAX_EPOCH: 8\n")
         assert len(plan(checkout, methods=(method,))) == count
         assert len(plan(checkout, "dg", methods=(method,), datasets=("imagenet_sketch",), source="imagenet")) == 2
+    trained, tested = plan(checkout, methods=("Adapter",))
+    assert option(trained, "--config-file") == "configs/trainers/Adapter/default.yaml"
+    assert tested.model == trained.folder and option(tested, "--load-epoch") == "8"
     with pytest.raises(ConfigError, match="LinearProbe: no run of base2new_test, which tests classes that were not"):
         plan(checkout, "base2new_test", methods=("LinearProbe",))

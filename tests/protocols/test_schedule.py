@@ -7,7 +7,7 @@ import pytest
 from mocoop.errors import ConfigError
 from mocoop.protocols.plan import Request, plan_runs
 from mocoop.protocols.schedule import GpuMemory, Schedule, Times, estimate, wall_seconds
-from tests.results.runs import add_run
+from tests.protocols.checkout import finish as record_of
 from tests.scripts.checkout import Checkout
 
 OTHER = ("MODEL.BACKBONE.NAME", "other.pt")
@@ -24,35 +24,28 @@ def plan(checkout, methods=("CoOp", "MoCoOp"), datasets=("shapes_both",), seeds=
 
 def finish(checkout, run, seconds=3.0) -> None:
     """A record of a run that took so long, half a second of it to test."""
-    protocol, phase, dataset, shots, method, cfg, seed = run.name.split("/")
-    identity = {"method": method, "seed": int(seed[4:]), "shots": int(shots[6:])}
-    identity |= {"protocol": protocol, "phase": phase, "dataset": dataset, "cfg": cfg}
-    folder = add_run(checkout.root / "output", 80.0, **identity)
-    text = (folder / "result.json").read_text()
+    path = record_of(checkout.root / "output", run) / "result.json"
+    text = path.read_text()
     assert text.count('"train": 2.5') == 1
-    (folder / "result.json").write_text(text.replace('"train": 2.5', f'"train": {seconds - 0.5}'))
+    path.write_text(text.replace('"train": 2.5', f'"train": {seconds - 0.5}'))
 
 
-def test_a_run_takes_as_long_as_others_of_its_kind(checkout):
-    runs = plan(checkout, seeds=(1, 2, 3))
-    trained = [run for run in runs if "/CoOp/" in run.name and not run.model]
-    for run, seconds in zip(trained[:2], (3.0, 5.0)):
-        finish(checkout, run, seconds)
-    assert Times(runs, checkout.root)(trained[2]) == 4.0
-
-
-def test_what_was_not_run_takes_as_long_as_the_most_alike(checkout):
+def test_a_run_takes_as_long_as_others_of_its_kind_else_as_the_most_alike(checkout):
     """The same method on other datasets, else other methods; training and testing a model are told apart."""
-    runs = plan(checkout, datasets=("caltech101", "imagenet", "shapes_both"), seeds=(1,))
-    of = {tuple(run.name.split("/")[i] for i in (1, 2, 4)): run for run in runs}
+    runs = plan(checkout, datasets=("caltech101", "imagenet", "shapes_both"), seeds=(1, 2, 3))
+    of = {tuple(run.name.split("/")[i] for i in (1, 2, 4, 6)): run for run in runs}
     assert set(map(Times(runs, checkout.root), runs)) == {0.0}
-    finish(checkout, of["train_base", "caltech101", "CoOp"], 3.0)
-    finish(checkout, of["train_base", "imagenet", "CoOp"], 5.0)
-    finish(checkout, of["test_new", "caltech101", "MoCoOp"], 1.0)
+    finish(checkout, of["train_base", "caltech101", "CoOp", "seed1"], 2.0)
+    finish(checkout, of["train_base", "caltech101", "CoOp", "seed2"], 4.0)
+    finish(checkout, of["train_base", "imagenet", "CoOp", "seed1"], 5.0)
+    finish(checkout, of["test_new", "caltech101", "MoCoOp", "seed1"], 1.0)
     seconds = Times(runs, checkout.root)
-    assert seconds(of["train_base", "imagenet", "CoOp"]) == 5.0
-    assert seconds(of["train_base", "shapes_both", "CoOp"]) == seconds(of["train_base", "imagenet", "MoCoOp"]) == 4.0
-    assert seconds(of["test_new", "imagenet", "MoCoOp"]) == seconds(of["test_new", "imagenet", "CoOp"]) == 1.0
+    assert seconds(of["train_base", "caltech101", "CoOp", "seed3"]) == 3.0
+    assert seconds(of["train_base", "imagenet", "CoOp", "seed1"]) == 5.0
+    for dataset, method in (("shapes_both", "CoOp"), ("imagenet", "MoCoOp")):
+        assert seconds(of["train_base", dataset, method, "seed1"]) == 4.0  # the median
+    assert seconds(of["test_new", "imagenet", "MoCoOp", "seed1"]) == 1.0
+    assert seconds(of["test_new", "imagenet", "CoOp", "seed1"]) == 1.0
 
 
 def test_an_estimate_says_what_it_rests_on(checkout):
@@ -66,12 +59,8 @@ def test_an_estimate_says_what_it_rests_on(checkout):
         "8 runs, 4 to do: 0.00 hours of one worker",
         "4 as long as the same run of another seed, 0 as long as runs on other datasets",
     ]
-    assert [line.split() for line in lines[2:]] == [
-        ["1", "worker", "0:00:12"],
-        ["2", "workers", "0:00:06"],
-        ["3", "workers", "0:00:06"],
-        ["4", "workers", "0:00:06"],
-    ]
+    times = [" ".join(line.split()) for line in lines[2:]]
+    assert times == ["1 worker 0:00:12", "2 workers 0:00:06", "3 workers 0:00:06", "4 workers 0:00:06"]
     for run in runs[4:]:
         finish(checkout, run)
     assert list(estimate(runs, checkout.root, 1)) == [
@@ -92,9 +81,8 @@ def test_an_estimate_counts_what_is_known_and_names_what_is_not(checkout):
         "1 as long as the same run of another seed, 0 as long as runs on other datasets",
         "not counted: 6 of CoOp, MoCoOp: nothing was measured yet; do one of each and ask again",
     ]
-    other = plan_runs(
-        Request("base2new", ("CoOp",), ("shapes_both",), (1, 2), cfg="tiny", overrides=OTHER), checkout.root
-    )
+    request = Request("base2new", ("CoOp",), ("shapes_both",), (1, 2), cfg="tiny", overrides=OTHER)
+    other = plan_runs(request, checkout.root)
     with pytest.raises(ConfigError, match="3 runs to do, and none done yet with other.pt whose time could tell"):
         list(estimate(other, checkout.root, 1))
 
@@ -121,17 +109,13 @@ def test_a_run_whose_model_is_trained_goes_before_the_next_training(checkout):
 
 def test_what_needs_a_failed_run_is_not_run(checkout):
     trained, tested = plan(checkout, methods=("CoOp",), seeds=(1,))
+    assert list(Schedule([tested]).ready) == [tested]  # its training is not in the plan
     schedule = Schedule([trained, tested])
     assert list(schedule.ready) == [trained]
     schedule.ready.clear()
     assert schedule.finish(trained, "no memory") == [trained, tested]
     assert not schedule.ready and schedule.outcome.lacking() == {trained, tested}
     assert schedule.outcome.failed == {trained: "no memory"} and schedule.outcome.not_run == [tested]
-
-
-def test_a_run_whose_training_is_not_in_the_plan_can_start(checkout):
-    _, tested = plan(checkout, methods=("CoOp",), seeds=(1,))
-    assert list(Schedule([tested]).ready) == [tested]
 
 
 def test_the_wall_time_of_workers_follows_the_schedule(checkout):
@@ -154,10 +138,5 @@ def test_a_run_shares_a_gpu_if_what_other_seeds_took_fits(checkout):
     assert memory.fits("0", other, [second, third])
     assert GpuMemory(checkout.root, {"0": 700.0}).fits("0", second, []), "alone it has all there is"
     assert memory.fits(None, second, [third] * 9) and memory.fits("1", second, [third] * 9)
-
-
-def test_a_run_that_ran_out_of_memory_has_its_gpu_alone(checkout):
-    one, two, *_ = plan(checkout)
-    memory = GpuMemory(checkout.root, {"0": 1e6})
-    memory.alone.add(one)
-    assert memory.fits("0", one, []) and not memory.fits("0", one, [two]) and not memory.fits("0", two, [one])
+    memory.alone.add(other)  # since it ran out of memory
+    assert memory.fits("0", other, []) and not memory.fits("0", other, [third]) and not memory.fits("0", third, [other])

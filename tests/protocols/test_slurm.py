@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -13,8 +14,7 @@ from mocoop.protocols.plan import Request, plan_runs
 from mocoop.protocols.schedule import Schedule
 from mocoop.protocols.slurm import Array, Cluster, Job, arrays, run_on_slurm, submit
 from mocoop.protocols.status import read_queue
-from tests.protocols.checkout import make_checkout, order, wait_for
-from tests.results.runs import add_run
+from tests.protocols.checkout import finish, make_checkout, order, wait_for
 
 
 def plan(checkout, protocol="base2new", methods=("CoOp", "MoCoOp"), seeds=(1, 2), **request):
@@ -64,12 +64,6 @@ def show(made, jobs: dict) -> None:
         file.writelines(f"{job}|{state}\n" for job, state in jobs.items())
 
 
-def finish(made, run) -> None:
-    *_, protocol, phase, dataset, shots, method, cfg, seed = run.folder.split("/")
-    identity = {"method": method, "seed": int(seed[4:]), "shots": int(shots[6:])}
-    add_run(made.checkout.root / "output", 80.0, protocol=protocol, phase=phase, dataset=dataset, cfg=cfg, **identity)
-
-
 def send(made, runs, retries=0, **options) -> int:
     left = [run for run in runs if not run.finished(made.checkout.root)]
     return submit(left, made.checkout.root, Cluster("debug", **options), retries, lambda run: 0.0)
@@ -90,15 +84,12 @@ def test_each_test_follows_the_training_of_its_model_task_by_task(cluster):
     assert read_queue(cluster.checkout.root / "output")[tested[1].name] == "2_1"
 
 
-def test_every_target_of_a_transfer_is_an_array_of_its_own(cluster):
+def test_targets_of_a_transfer_and_trainings_alone_are_arrays_of_their_own(cluster):
     runs = plan(cluster.checkout, "xd", source="shapes_both")
     made = list(arrays(Schedule(runs), {}))
     assert [(len(array.jobs), array.after) for array in made] == [(4, ""), (4, "aftercorr:{}"), (4, "aftercorr:{}")]
     trained = [run.folder for (run,) in made[0].jobs]
     assert all([run.model for (run,) in array.jobs] == trained for array in made[1:])
-
-
-def test_a_training_alone_and_trainings_without_tests_are_arrays_of_their_own(cluster):
     coop, mocoop, *_ = (run for run in plan(cluster.checkout) if not run.model)
     tests = [run for run in plan(cluster.checkout) if run.model == coop.folder]
     made = list(arrays(Schedule([mocoop, coop, *tests]), {}))
@@ -133,8 +124,13 @@ def test_a_test_whose_model_another_job_trains_follows_that_in_a_job_of_several(
     assert {(array.after, sum(map(len, array.jobs))) for array in made} == {("afterok:7_0", 1), ("", 6)}
 
 
-def test_nothing_is_submitted_twice(cluster):
+def test_nothing_is_submitted_twice_and_nothing_while_squeue_is_silent(cluster):
     runs = plan(cluster.checkout)
+    (cluster.folder / "down").touch()
+    with pytest.raises(ConfigError, match="squeue does not answer"):
+        send(cluster, runs)
+    assert not cluster.submitted
+    (cluster.folder / "down").unlink()
     assert send(cluster, runs) == 8
     assert send(cluster, runs) == 0 and len(cluster.submitted) == 2
 
@@ -142,24 +138,12 @@ def test_nothing_is_submitted_twice(cluster):
 def test_what_is_missing_is_submitted_after_what_still_goes_on(cluster):
     runs = plan(cluster.checkout, methods=("CoOp",))
     send(cluster, runs)
-    finish(cluster, runs[0])
+    finish(cluster.checkout.root / "output", runs[0])
     (cluster.folder / "squeue").write_text("1_1|RUNNING|None\n")  # the tests are gone, and so is the finished training
     assert send(cluster, runs) == 2
     assert cluster.submitted[2:] == [(None, [runs[1].name]), ("afterok:1_1", [runs[3].name])]
-
-
-def test_a_job_that_can_never_start_is_replaced(cluster):
-    runs = plan(cluster.checkout, methods=("CoOp",), seeds=(1,))
-    send(cluster, runs)
-    (cluster.folder / "squeue").write_text("2|PENDING|DependencyNeverSatisfied\n")
-    assert send(cluster, runs) == 2 and (cluster.folder / "cancelled").read_text() == "2\n"
-
-
-def test_nothing_is_submitted_while_squeue_is_silent(cluster):
-    (cluster.folder / "down").touch()
-    with pytest.raises(ConfigError, match="squeue does not answer"):
-        send(cluster, plan(cluster.checkout))
-    assert not cluster.submitted
+    (cluster.folder / "squeue").write_text("1_1|RUNNING|None\n4|PENDING|DependencyNeverSatisfied\n")
+    assert send(cluster, runs) == 2 and (cluster.folder / "cancelled").read_text() == "4\n"  # one that can never start
 
 
 def test_all_jobs_are_waited_for_and_what_failed_is_named(cluster):
@@ -167,7 +151,7 @@ def test_all_jobs_are_waited_for_and_what_failed_is_named(cluster):
 
     def end(job, run):
         if "CoOp/tiny/seed1" not in run.name or run.name.split("/")[4] == "MoCoOp":
-            finish(cluster, run)
+            finish(cluster.checkout.root / "output", run)
 
     cluster.on_submit = end
     threading.Timer(0.3, (cluster.folder / "squeue").write_text, ("",)).start()
@@ -177,17 +161,13 @@ def test_all_jobs_are_waited_for_and_what_failed_is_named(cluster):
     assert not_run == f"not run: {runs[1].name}: its model was not trained"
 
 
-def test_slurm_that_is_not_there_is_one_line(tmp_path, monkeypatch):
+def test_slurm_or_submitit_that_is_not_there_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert slurm.jobs() is None
     with pytest.raises(ConfigError, match="got --slurm gpu, and no SLURM here"):
         slurm._executor(tmp_path, tmp_path, Cluster("gpu"))
-
-
-def test_submitit_that_is_not_there_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "submitit", None)
+    monkeypatch.setitem(sys.modules, "submitit", None)
     (tmp_path / "srun").touch(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match="pip install submitit"):
         slurm._executor(tmp_path, tmp_path, Cluster("gpu"))
 
@@ -200,43 +180,38 @@ def test_the_options_reach_sbatch(tmp_path, monkeypatch):
     executor = slurm._executor(tmp_path / "slurm", tmp_path, asked)
     executor.parameters["map_count"] = 30
     text = executor._make_submission_file_text("train", "")
-    for option in (
-        "partition=gpu",
-        "time=90",
-        "gpus-per-node=2",
-        "array=0-29%7",
-        "cpus-per-task=8",
-        "account=lab",
-        "requeue",
-        "kill-on-invalid-dep=yes",
-        "signal=USR2@90",
-        f"chdir={tmp_path}",
-    ):
+    expected = "partition=gpu time=90 gpus-per-node=2 array=0-29%7 cpus-per-task=8 account=lab requeue "
+    expected += f"kill-on-invalid-dep=yes signal=USR2@90 chdir={tmp_path}"
+    for option in expected.split():
         assert f"#SBATCH --{option}\n" in text
 
 
 def job_of(tmp_path, act, retries=0) -> tuple:
+    """A checkout whose train.py starts in no time, one of its runs, and a job of it."""
     checkout = make_checkout(tmp_path / "checkout", act)
-    checkout.write("train.py", (checkout.root / "train.py").read_text() + "\n\nsys.exit(main(sys.argv[1:]))\n")
+    text = (checkout.root / "train.py").read_text().replace("from tests.results.runs import add_run\n", "")
+    text += """
+def add_run(root, accuracy, *, protocol, phase, dataset, shots, method, cfg, seed):
+    folder = Path(root, protocol, phase, dataset, f"shots_{shots}", method, cfg, f"seed{seed}")
+    folder.mkdir(parents=True, exist_ok=True)
+    Path(folder, "result.json").write_text('{"status": "done"}')
+
+sys.exit(main(sys.argv[1:]))
+"""
+    checkout.write("train.py", text)
     run = plan(checkout)[0]
     return checkout, run, Job(str(checkout.root), (run,), retries)
 
 
-def test_a_job_runs_train_py_and_leaves_its_console_where_it_fails(tmp_path):
-    checkout, run, job = job_of(tmp_path, "    if not Path('ok').exists(): sys.exit('error: no luck')")
+def test_a_job_runs_train_py_as_often_as_asked_and_leaves_its_console_where_it_fails(tmp_path):
+    checkout, run, job = job_of(tmp_path, "    if not Path('ok').exists(): sys.exit('error: no luck')", retries=1)
     with pytest.raises(RuntimeError, match="^no luck$"):
         job()
     assert run.console(checkout.root).read_text().splitlines()[-1] == "error: no luck"
+    assert order(checkout) == [run.name] * 2
     checkout.write("ok", "")
     job()
     assert run.finished(checkout.root) and not run.console(checkout.root).exists()
-
-
-def test_a_job_tries_again_as_often_as_asked(tmp_path):
-    checkout, run, job = job_of(tmp_path, "    sys.exit('no luck')", retries=2)
-    with pytest.raises(RuntimeError):
-        job()
-    assert order(checkout) == [run.name] * 3
 
 
 def test_a_job_that_has_to_end_lets_its_run_save_and_is_requeued(tmp_path):

@@ -47,12 +47,9 @@ def ask(output, job="", seed=1) -> None:
         append_jobs(file, {NAME.format(seed): job})
 
 
-def test_what_was_asked_for_and_has_not_begun_is_queued(output):
+def test_a_finished_run_is_known_by_its_record_alone_and_else_it_is_queued(output):
     ask(output)
     assert state(output) == ("queued", "")
-
-
-def test_a_finished_run_is_known_by_its_record_alone(output):
     make(output)
     assert state(output)[0] == "queued"
     add_run(output, 80.0, phase="train_base", seed=1)
@@ -67,18 +64,15 @@ def test_a_run_that_goes_on_says_how_far_it_is(output):
     assert state(output) == ("running", "testing")
 
 
-def test_a_run_whose_process_is_gone_is_interrupted(output):
+def test_a_run_whose_process_is_gone_is_interrupted_and_a_failed_one_says_why(output):
     make(output, status="running", log=LINES, console="noise")
     assert state(output) == ("interrupted", "epoch 3/6, loss 1.2345, 0:00:04 left")
     make(output, 2, "failed", "Stopped: stopped by SIGTERM; the same command goes on from here")
     assert state(output, 2)[0] == "interrupted"
-
-
-def test_a_failed_run_says_why(output):
-    make(output, 1, "failed", "the loss is not finite")
-    assert state(output) == ("failed", "the loss is not finite")
-    make(output, 2, console="noise\nerror: no such dataset\n")  # it had no record yet
-    assert state(output, 2) == ("failed", "no such dataset")
+    make(output, 3, "failed", "the loss is not finite")
+    assert state(output, 3) == ("failed", "the loss is not finite")
+    make(output, 4, console="noise\nerror: no such dataset\n")  # it had no record yet
+    assert state(output, 4) == ("failed", "no such dataset")
 
 
 def test_slurm_says_what_waits_and_what_is_lost(output):
@@ -106,14 +100,10 @@ def test_the_tool_shows_what_matters_and_counts_the_rest(output, capsys):
     add_run(output, 80.0, phase="train_base", seed=1)
     make(output, 2, "failed", "the loss is not finite")
     ask(output, seed=3)
-    assert cli.main(["status", str(output)]) == 0
-    assert capsys.readouterr().out.splitlines() == [
-        f"failed       {NAME.format(2)}  the loss is not finite",
-        "3 runs: 1 done, 1 queued, 1 failed",
-    ]
-    cli.main(["status", str(output), "--all"])
-    assert len(capsys.readouterr().out.splitlines()) == 4
-    assert cli.main(["status", str(output / "none")]) == 2
+    shown = f"failed       {NAME.format(2)}  the loss is not finite\n3 runs: 1 done, 1 queued, 1 failed\n"
+    assert said(capsys, output)[:2] == [0, shown]
+    assert len(said(capsys, output, "--all")[1].splitlines()) == 4
+    assert said(capsys, output / "none")[0] == 2
 
 
 def said(capsys, *words) -> list[str]:
@@ -141,25 +131,18 @@ def test_part_of_a_tree_may_be_asked_for(output, capsys, monkeypatch):
 
 def test_a_folder_without_runs_is_one_line(tmp_path, capsys):
     (tmp_path / "notes").mkdir()
-    status, out, err = said(capsys, tmp_path)
-    assert (status, out) == (
-        2,
-        "",
-    ) and err == f"error: {tmp_path}: no runs, expected a folder of results or a part of it\n"
+    line = f"error: {tmp_path}: no runs, expected a folder of results or a part of it\n"
+    assert said(capsys, tmp_path) == [2, "", line]
 
 
-def test_files_that_are_spoiled_end_nothing(output, capsys):
+def test_files_that_are_spoiled_end_nothing_and_runs_are_noted_once(output, tmp_path, capsys):
     make(output, status="running", log=LINES)
     (output / NAME.format(1) / "log.txt-2026").mkdir()
-    ask(output)
-    with open(output / "queue.tsv", "ab") as file:
-        file.write(b"caf\xe9\nbase2new/train_base\t7\nno newline")
-    assert state(output) == ("interrupted", "epoch 3/6, loss 1.2345, 0:00:04 left")
-    assert said(capsys, output)[1].endswith("\n1 runs: 1 interrupted\n")
-
-
-def test_runs_are_noted_once(tmp_path):
     runs = [Run(f"output/{NAME.format(seed)}", seed, ()) for seed in (1, 2)]
     add_to_queue(runs[:1], tmp_path)
     add_to_queue(runs, tmp_path)
-    assert (tmp_path / "output/queue.tsv").read_text() == "".join(f"{run.name}\t\n" for run in runs)
+    assert (output / "queue.tsv").read_text() == "".join(f"{run.name}\t\n" for run in runs)
+    with open(output / "queue.tsv", "ab") as file:
+        file.write(b"caf\xe9\nbase2new/train_base\t7\nno newline")
+    assert state(output) == ("interrupted", "epoch 3/6, loss 1.2345, 0:00:04 left")
+    assert said(capsys, output)[1].endswith("\n2 runs: 1 queued, 1 interrupted\n")

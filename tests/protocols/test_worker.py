@@ -9,8 +9,7 @@ from tests.protocols.checkout import is_alive, make_checkout, wait_for
 PARENT = """
 import sys
 from pathlib import Path
-from mocoop.protocols.plan import plan_runs
-from mocoop.protocols.plan import Request
+from mocoop.protocols.plan import Request, plan_runs
 from mocoop.protocols.execute import run_all
 
 root = Path(sys.argv[1])
@@ -38,14 +37,8 @@ def test_workers_and_their_children_end_with_a_killed_parent(tmp_path):
 
 def test_a_worker_answers_in_json_whatever_the_run_prints_or_reads(tmp_path):
     checkout = make_checkout(tmp_path / "checkout", "    print('x', sys.stdin.read(), flush=True)\n    return 1")
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "mocoop.protocols.worker"],
-        cwd=checkout.root,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "start_new_session": True}
+    worker = subprocess.Popen([sys.executable, "-m", "mocoop.protocols.worker"], cwd=checkout.root, **pipes)
     folder = "output/base2new/train_base/shapes_both/shots_16/CoOp/tiny/seed1"
     job = json.dumps({"argv": ["--output-dir", folder], "console": str(tmp_path / "new" / "console.txt")})
     worker.stdin.write(f"{job}\n{job}\n")
@@ -56,24 +49,18 @@ def test_a_worker_answers_in_json_whatever_the_run_prints_or_reads(tmp_path):
     worker.stdout.close()
 
 
-def test_the_console_of_a_run_holds_all_that_is_printed(tmp_path, capfd):
+def test_the_console_of_a_run_holds_all_that_is_printed_and_is_gone_if_it_ends_well(tmp_path, capfd):
     def main(argv):
         print("to stdout", *argv)
         subprocess.run(["sh", "-c", "echo from a child; echo error: at last >&2"], check=True)
-        return 1
+        return status
 
-    console = tmp_path / "run" / "console.txt"
+    console, status = tmp_path / "run" / "console.txt", 1
     assert run_job(main, ["a"], console) == "at last"
     assert console.read_text().splitlines()[-2:] == ["from a child", "error: at last"]
-
-
-def test_a_run_that_ends_well_leaves_no_console(tmp_path, capfd):
-    console = tmp_path / "console.txt"
-    assert run_job(lambda argv: 0, [], console) == "" and not console.exists()
-
-
-def test_a_run_that_fails_without_a_word_still_has_a_reason(tmp_path, capfd):
-    assert run_job(lambda argv: 1, [], tmp_path / "console.txt") == "it failed without a word"
+    status = 0
+    assert run_job(main, [], console) == "" and not console.exists()
+    assert run_job(lambda argv: 1, [], console) == "it failed without a word"
 
 
 def test_a_console_that_cannot_be_opened_is_the_reason(tmp_path):

@@ -20,11 +20,7 @@ def test_the_configuration_of_most_datasets_is_the_main_one(tmp_path):
     (part,) = find_runs(tmp_path).protocols
     assert set(part.main["cfg"]) == {"tiny"} and len(part.main) == 4
     assert set(part.variants["cfg"]) == {"tiny", "tiny_dense"} and set(part.variants["dataset"]) == {"b"}
-
-
-def test_configurations_that_cover_the_same_datasets_are_compared(tmp_path):
-    for cfg in ("tiny", "tiny_dense"):
-        add_base_new(tmp_path, {1: 80.0}, {1: 70.0}, method="MoCoOp", cfg=cfg)
+    add_base_new(tmp_path, {1: 60.0}, {1: 50.0}, dataset="a", method="MoCoOp", cfg="tiny_dense")  # as many of either
     (part,) = find_runs(tmp_path).protocols
     assert set(part.main["cfg"]) == {"tiny", "tiny_dense"} and part.variants.empty
 
@@ -42,12 +38,8 @@ def test_the_training_of_transfer_is_no_protocol_alone(tmp_path):
     add_run(tmp_path, 50.0, protocol="dg", phase="test", dataset="a")
     assert [part.protocol for part in find_runs(tmp_path).protocols] == ["dg"]
     assert len(find_runs(tmp_path).finished) == 2
-
-
-def test_only_the_protocol_and_the_seeds_that_are_asked_for(tmp_path):
     add_base_new(tmp_path, {1: 80.0, 2: 81.0}, {1: 70.0, 2: 71.0})
-    add_run(tmp_path, 50.0, protocol="few_shot", phase="train_all")
-    runs = find_runs(tmp_path, "base2new", seeds=[2])
+    runs = find_runs(tmp_path, "base2new", seeds=[2])  # only those that are asked for
     assert [part.protocol for part in runs.protocols] == ["base2new"] and set(runs.frame["seed"]) == {2}
 
 
@@ -94,30 +86,22 @@ def opening(tmp_path):
 
 def test_the_best_is_better_if_pairs_say_so(opening):
     words = opening(0.8, 0.6)
-    assert words.startswith(
-        "Base to new classes: highest H on shapes_both: MoCoOp 81.00 ± 0.50, then CoOp 60.00 ± 0.00. "
-    )
+    start = "Base to new classes: highest H on shapes_both: MoCoOp 81.00 ± 0.50, then CoOp 60.00 ± 0.00. "
+    assert words.startswith(start)
     assert "MoCoOp is better: +21.00 points, 95 % interval +1" in words and words.endswith("paired by image and seed.")
-
-
-def test_small_differences_are_not_told_apart(opening):
     assert "The two are not told apart: +0.50 points, 95 % interval −" in opening(0.6, 0.605)
 
 
-def test_one_seed_is_said_to_tell_nothing(opening):
+def test_one_seed_is_said_to_tell_nothing_and_other_images_to_be_no_pairs(opening):
     assert opening(0.8, 0.6, seeds=[1]).endswith("CoOp 60.00. One seed does not tell whether that is chance.")
-
-
-@pytest.mark.parametrize("b, end", [(0.6, "The runs cannot be paired."), (0.81, "less than their deviations.")])
-def test_other_images_are_no_pairs(opening, b, end):
-    assert opening(0.8, b, offset=1).endswith(end)
+    for b, end in ((0.6, "The runs cannot be paired."), (0.81, "less than their deviations.")):
+        assert opening(0.8, b, offset=1).endswith(end)
 
 
 def routing(own, style=None):
     accuracy = dict.fromkeys(ROUTERS, 50.0) | {"router": own, "style": style}
-    return make_routing(["photo", "dark"], 1, None) | {
-        "routers": {"load": [own, 100 - own], "agreement": 60.0, "accuracy": accuracy}
-    }
+    routers = {"load": [own, 100 - own], "agreement": 60.0, "accuracy": accuracy}
+    return make_routing(["photo", "dark"], 1, None) | {"routers": routers}
 
 
 def frame(*runs):
@@ -125,16 +109,8 @@ def frame(*runs):
 
 
 def test_means_and_spread_over_seeds_and_a_gap_where_no_style_is_known():
-    runs = pd.DataFrame(
-        [
-            ("dtd", "train_base", routing(70.0)),
-            ("dtd", "train_base", routing(80.0)),
-            ("dtd", "test_new", routing(40.0)),
-            ("dtd", "test_new", routing(40.0)),
-        ],
-        columns=["dataset", "phase", "routing"],
-    )
-    routers, load = router_blocks(runs, [1, 2])
+    runs = [("train_base", 70.0), ("train_base", 80.0), ("test_new", 40.0), ("test_new", 40.0)]
+    routers, load = router_blocks(frame(*((phase, routing(own)) for phase, own in runs)), [1, 2])
     assert isinstance(routers, TableBlock) and [row[1] for row in routers.table.rows] == ["base classes", "new classes"]
     own = routers.table.rows[0][routers.table.columns.index("Own router")]
     assert own.mean == 75 and own.spread == pytest.approx(math.sqrt(50))
@@ -142,18 +118,12 @@ def test_means_and_spread_over_seeds_and_a_gap_where_no_style_is_known():
     assert [row[0] for row in load.table.rows] == ["photo", "dark"] and load.table.rows[1][2].mean == 60
 
 
-def test_a_missing_seed_is_a_gap():
+def test_a_missing_seed_is_a_gap_and_runs_of_earlier_versions_are_said_to_lack_it():
     runs = frame(("train_base", routing(70.0)), ("train_base", routing(80.0)), ("test_new", routing(40.0)))
     routers, load = (block.table for block in router_blocks(runs, [1, 2]))
     assert [math.isnan(row[2].mean) for row in routers.rows] == [False, True]
     assert all(math.isnan(new.mean) and not math.isnan(base.mean) for _, base, new in load.rows)
-
-
-def test_runs_of_earlier_versions_are_said_to_lack_it():
-    runs = pd.DataFrame(
-        [("dtd", "test_new", make_routing(["photo"], 1, None))], columns=["dataset", "phase", "routing"]
-    )
-    assert router_blocks(runs, [1])[0].text == MISSING
+    assert router_blocks(frame(("test_new", make_routing(["photo"], 1, None))), [1])[0].text == MISSING
 
 
 @pytest.mark.parametrize("change", [{"load": [1.0]}, {"load": ["a", "b"]}, {"accuracy": {}}, {"agreement": "much"}])
@@ -165,56 +135,39 @@ def test_a_record_with_damaged_numbers_is_refused(change):
 
 
 def test_a_row_for_each_setting_that_is_not_the_same_everywhere():
-    table = differences(
-        {
-            "CoOp": [{"OPTIM.LR": "0.002", "OPTIM.NAME": "sgd", "N_CTX": "16"}],
-            "MoCoOp": [{"OPTIM.LR": "0.02", "OPTIM.NAME": "sgd", "TOP_K": "2"}],
-        }
-    )
-    assert table.columns == ["Setting", "CoOp", "MoCoOp"]
-    assert table.rows == [["OPTIM.LR", "0.002", "0.02"]]
-
-
-def test_values_that_differ_between_runs_of_one_method_stand_side_by_side():
+    """Values that differ between runs of one method stand side by side; many and long ones are cut."""
+    coop = {"OPTIM.LR": "0.002", "OPTIM.NAME": "sgd", "N_CTX": "16"}
+    table = differences({"CoOp": [coop], "MoCoOp": [{"OPTIM.LR": "0.02", "OPTIM.NAME": "sgd", "TOP_K": "2"}]})
+    assert table.columns == ["Setting", "CoOp", "MoCoOp"] and table.rows == [["OPTIM.LR", "0.002", "0.02"]]
     table = differences({"MoCoOp": [{"LR": "1", "K": "2"}, {"LR": "3", "K": "2"}], "CoOp": [{"LR": "1"}]})
     assert table.rows == [["LR", "1 | 3", "1"]]
-
-
-def test_many_and_long_values_are_cut():
     table = differences({"MoCoOp": [{"LR": str(number)} for number in range(9)], "CoOp": [{"LR": "x" * 99}]})
-    assert table.rows[0][1] == "0 | 1 | 2 | 3 | and 5 more"
-    assert len(table.rows[0][2]) == 60
+    assert table.rows[0][1] == "0 | 1 | 2 | 3 | and 5 more" and len(table.rows[0][2]) == 60
 
 
 def test_own_settings_are_those_of_the_method_and_of_no_single_run():
-    config = {
-        "SEED": 1,
-        "OUTPUT_DIR": "/secret/place",
-        "DATASET": {
-            "ROOT": "/secret",
-            "NAME": "Folder",
-            "NUM_SHOTS": 16,
-            "SUBSAMPLE_CLASSES": "base",
-            "FOLDER": {"CSV": ""},
-        },
-        "OPTIM": {"BETAS": [0.9, 0.99]},
-        "TRAINER": {"NAME": "CoOp", "COOP": {"N_CTX": 16}, "MOCOOP": {"TOP_K": 2}},
-    }
-    settings = own_settings({"method": "CoOp", "epoch": 5, "config": config})
+    dataset = {"ROOT": "/secret", "NAME": "Folder", "NUM_SHOTS": 16, "SUBSAMPLE_CLASSES": "base", "FOLDER": {"CSV": ""}}
+    trainer = {"NAME": "CoOp", "COOP": {"N_CTX": 16}, "MOCOOP": {"TOP_K": 2}}
+    config = {"SEED": 1, "OUTPUT_DIR": "/secret/place", "DATASET": dataset, "OPTIM": {"BETAS": [0.9, 0.99]}}
+    settings = own_settings({"method": "CoOp", "epoch": 5, "config": config | {"TRAINER": trainer}})
     assert settings == {"DATASET.FOLDER.CSV": "", "OPTIM.BETAS": "[0.9, 0.99]", "TRAINER.COOP.N_CTX": "16"}
     assert as_lines(settings).splitlines()[1] == "OPTIM.BETAS [0.9, 0.99]"
 
 
-def test_own_settings_are_found_by_the_methods_node():
-    config = {"TRAINER": {"NAME": "LinearProbe", "LINEAR_PROBE": {"C": 0.3}, "COOP": {"N_CTX": 16}}}
-    assert own_settings({"method": "LinearProbe", "epoch": 5, "config": config}) == {"TRAINER.LINEAR_PROBE.C": "0.3"}
-    plugin = {"TRAINER": {"NAME": "Mine", "OF_MINE": {"C": 0.3}, "COOP": {"N_CTX": 16}}}
-    assert own_settings({"method": "Mine", "epoch": 5, "config": plugin}) == {"TRAINER.OF_MINE.C": "0.3"}
-
-
-def test_a_method_that_learns_nothing_has_no_settings_of_training():
-    config = {"OPTIM": {"LR": 0.1}, "INPUT": {"SIZE": [64, 64]}, "TRAINER": {"NAME": "ZeroshotCLIP"}}
-    assert own_settings({"method": "ZeroshotCLIP", "epoch": None, "config": config}) == {"INPUT.SIZE": "[64, 64]"}
+@pytest.mark.parametrize(
+    "method, node, epoch, rest, expected",
+    [
+        ("LinearProbe", "LINEAR_PROBE", 5, {}, {"TRAINER.LINEAR_PROBE.C": "0.3"}),
+        ("Mine", "OF_MINE", 5, {}, {"TRAINER.OF_MINE.C": "0.3"}),
+        ("ZeroshotCLIP", "NONE", None, {"OPTIM": {"LR": 0.1}, "INPUT": {"SIZE": [64, 64]}}, {"INPUT.SIZE": "[64, 64]"}),
+    ],
+)
+def test_own_settings_are_found_by_the_methods_node_and_of_training_where_it_learns(
+    method, node, epoch, rest, expected
+):
+    nodes = {} if epoch is None else {node: {"C": 0.3}, "COOP": {"N_CTX": 16}}
+    config = {"TRAINER": {"NAME": method} | nodes} | rest
+    assert own_settings({"method": method, "epoch": epoch, "config": config}) == expected
 
 
 def test_cost_versions_and_whole_settings_of_every_method(tmp_path):

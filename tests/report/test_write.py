@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from PIL import Image
 
 from mocoop.errors import ConfigError, DataError
 from mocoop.report import write_report
@@ -52,9 +53,8 @@ def add_tree(root):
             add_run(root, 84.24 + shift, **same)
             add_run(root, 75.67 + shift, phase="test_new", **same)
             for phase, accuracy in (("train_base", 90.0), ("test_new", 60.0)):
-                add_routed_run(
-                    root, accuracy + shift, phase=phase, dataset=dataset, seed=seed, history=phase == "train_base"
-                )
+                where = {"phase": phase, "dataset": dataset, "seed": seed, "history": phase == "train_base"}
+                add_routed_run(root, accuracy + shift, **where)
     variant = {"dataset": "b", "method": "MoCoOp", "cfg": "tiny_dense", "per_class": counted()}
     add_base_new(root, {1: 50.0, 2: 50.0}, {1: 50.0, 2: 50.0}, **variant)
     for shots in (1, 2):
@@ -97,27 +97,25 @@ def test_every_element_is_closed_and_every_link_has_its_place(page):
     assert all(link["href"][1:] in places for link in page.all("a"))
 
 
-def test_the_head_says_what_the_report_is_about(page):
+def test_the_head_says_what_the_report_is_about_and_terms_are_explained(page):
     assert "Results of results" in page.text
     assert "2 methods · 3 datasets · seeds 1, 2" in page.text
     assert "Few-shot learning: highest accuracy on a: CoOp, 2 shots 42.00" in page.text
+    for term in ("H", "base, new", "shots", "seed", "routing", "gate weights", "source, target"):
+        assert f" {term} " in page.text
 
 
-def test_tables_hold_the_numbers_with_their_spread(source, page):
+def test_tables_hold_the_numbers_with_their_spread_and_gaps_are_named(source, page):
     assert "84.24 ± 1.41" in page.text and "75.67 ± 1.41" in page.text and "79.73 ± 1.42" in page.text
     assert '<td class="number rank1">90.00 ± 1.41</td>' in source
     assert '<td class="number rank2">84.24 ± 1.41</td>' in source
     assert "Underlined: the second highest." in page.text
-
-
-def test_a_missing_seed_is_a_gap_and_named(source, page):
     assert '<td class="number gap">–</td>' in source
     assert "b, CoOp: no new result for seed 2" in page.text
-
-
-def test_what_is_left_out_is_named_with_the_reason(page):
     assert "1 run is left out." in page.text
     assert "base2new/test_new/b/shots_16/CoOp/tiny/seed2" in page.text.partition("and why.")[2]
+    main, _, further = page.text.partition("Further configurations.")
+    assert "tiny_dense" not in main and "MoCoOp tiny_dense" in further
 
 
 def test_every_section_and_figure_says_what_it_shows(page):
@@ -125,46 +123,33 @@ def test_every_section_and_figure_says_what_it_shows(page):
         assert title in page.text
     pictures = page.all("img")
     assert len(pictures) >= 8
-    assert all(len(picture["alt"]) > 40 for picture in pictures)
-    for name in ("New against base.", "Experts by style.", "Experts by class: a, base classes.", "Gate entropy."):
-        assert name in page.text
-
-
-def test_figures_are_pictures(page):
-    for picture in page.all("img"):
+    for picture in pictures:
+        assert len(picture["alt"]) > 40
         head, _, content = picture["src"].partition(",")
         decoded = base64.b64decode(content, validate=True)
         assert decoded.startswith(b"<?xml" if "svg" in head else b"\x89PNG")
+    for name in ("New against base.", "Experts by style.", "Experts by class: a, base classes.", "Gate entropy."):
+        assert name in page.text
+    assert "mocoop report --root says where the data is. a: none of its images was found" in page.text
 
 
-def test_terms_are_explained(page):
-    for term in ("H", "base, new", "shots", "seed", "routing", "gate weights", "source, target"):
-        assert f" {term} " in page.text
+@pytest.fixture
+def unpainted(monkeypatch):
+    """Figures are made, and what they look like is not."""
+    monkeypatch.setattr("mocoop.report.content.write_figure", lambda figure, file, suffix: file.write(b"<?xml/>"))
 
 
-def test_further_configurations_have_a_table_of_their_own(page):
-    main, _, further = page.text.partition("Further configurations.")
-    assert "tiny_dense" not in main and "MoCoOp tiny_dense" in further
-
-
-def test_published_numbers_stand_beside_ours_where_there_are_any(tmp_path, page):
+def test_published_numbers_stand_beside_ours_where_there_are_any(tmp_path, unpainted, page):
     add_base_new(tmp_path, {1: 76.0}, {1: 68.0}, dataset="imagenet", backbone="ViT-B/16")
     text = Page(write_report(tmp_path).read_text(encoding="utf-8")).text
     assert "Beside published numbers." in text and "76.47" in text and "Base (publ.)" in text
     assert "Beside published numbers." not in page.text
 
 
-def test_images_that_are_not_there_are_said_and_not_shown(page):
-    assert "mocoop report --root says where the data is. a: none of its images was found" in page.text
-
-
-def test_names_and_settings_from_files_stay_text(tmp_path):
+def test_names_and_settings_from_files_stay_text(tmp_path, unpainted):
     choices = [(0, 0, HOSTILE, (HOSTILE, "b"), (0.75, 0.25))]
-    routing = ROUTING | {
-        "groups": [HOSTILE, "b"],
-        "chosen": [100.0, 100.0],
-        "chosen_by_domain": {HOSTILE: [100.0, 0.0]},
-    }
+    routing = ROUTING | {"groups": [HOSTILE, "b"], "chosen": [100.0, 100.0]}
+    routing |= {"chosen_by_domain": {HOSTILE: [100.0, 0.0]}}
     folder_name = HOSTILE.replace("/", "")
     folder = add_routed_run(tmp_path, classnames=[HOSTILE], choices=choices, routing=routing, dataset=folder_name)
     record = json.loads((folder / "result.json").read_text())
@@ -215,22 +200,20 @@ def test_another_file_is_replaced_only_when_asked(small, undrawn):
         write_report(small, small, force=True)
 
 
-def test_figures_are_written_as_pdf_too(small):
+def test_figures_are_written_as_pdf_too(small, monkeypatch):
     write_report(small, figures=small / "figures")
     assert [path.name for path in (small / "figures").iterdir()] == ["few_shot-few-shot-curves.pdf"]
     assert (small / "figures/few_shot-few-shot-curves.pdf").read_bytes().startswith(b"%PDF")
-    with pytest.raises(
-        ConfigError, match="figures holds files already; name an empty or a new folder, or pass --force"
-    ):
+    refusal = "figures holds files already; name an empty or a new folder, or pass --force"
+    with pytest.raises(ConfigError, match=refusal):
         write_report(small, figures=small / "figures")
     with pytest.raises(ConfigError, match="report.html is a file, expected a folder to write to"):
         write_report(small, figures=small / "report.html", force=True)
+    monkeypatch.setattr("mocoop.report.write.gather", lambda *_: [])
     write_report(small, figures=small / "figures", force=True)
 
 
-def test_images_below_the_data_root_are_shown(tmp_path):
-    from PIL import Image
-
+def test_images_below_the_data_root_are_shown(tmp_path, unpainted):
     add_routed_run(tmp_path / "output")
     (tmp_path / "data/set").mkdir(parents=True)
     Image.new("RGB", (8, 8), "red").save(tmp_path / "data/set/image00.png")
@@ -248,9 +231,6 @@ def test_nothing_to_report_writes_nothing(tmp_path):
 def test_rows_are_grouped_by_their_first_label():
     cell = Cell(1.0)
     table = Table("t", ["", "", ""], [["a", "x", cell], ["a", "y", cell], ["b", "x", cell], None, ["b", "z", cell]])
-    assert [[row[:2] for row in rows] for rows in row_groups(table)] == [
-        [["a", "x"], ["a", "y"]],
-        [["b", "x"]],
-        [["b", "z"]],
-    ]
+    groups = [[row[:2] for row in rows] for rows in row_groups(table)]
+    assert groups == [[["a", "x"], ["a", "y"]], [["b", "x"]], [["b", "z"]]]
     assert len(row_groups(Table("t", ["", ""], [["a", cell], ["b", cell]]))) == 1

@@ -33,22 +33,14 @@ def make_config(
 def make_record(
     accuracy=50.0, config=None, routing=None, weights_sha256=None, sides=None, per_class=None, more=None, **identity
 ):
-    correct = round(accuracy * 100)
-    one = {"label": 0, "classname": "cat", "total": 10000, "correct": correct, "accuracy": accuracy}
+    one = {"label": 0, "classname": "cat", "total": 10000, "correct": round(accuracy * 100), "accuracy": accuracy}
     config = config or make_config(**identity)
     learns = not config["TRAINER"]["NAME"].startswith("Zeroshot")
+    metrics = dict.fromkeys(("accuracy", "macro_f1", "per_class_mean"), accuracy)
     return build_record(
         config,
         split="test",
-        metrics={
-            "accuracy": accuracy,
-            "error_rate": 100 - accuracy,
-            "macro_f1": accuracy,
-            "top5": 100.0,
-            "per_class_mean": accuracy,
-            "ece": 3.0,
-            **(sides or {}),
-        },
+        metrics=metrics | {"error_rate": 100 - accuracy, "top5": 100.0, "ece": 3.0} | (sides or {}),
         per_class=per_class or [one],
         epoch=10 if learns else None,
         selection="last_step" if learns else None,
@@ -68,29 +60,12 @@ def make_routing(groups, top_k, domain_in_top_k):
     return {"groups": groups, "top_k": top_k, "domain_in_top_k": domain_in_top_k, **shares}
 
 
-def add_run(
-    root,
-    accuracy,
-    *,
-    protocol="base2new",
-    phase="train_base",
-    dataset="shapes_both",
-    shots=16,
-    method="CoOp",
-    cfg="tiny",
-    seed=1,
-    routing=None,
-    sides=None,
-    per_class=None,
-    **config,
-):
-    """Writes the result.json of one run where the scripts would; returns its folder."""
-    folder = root / protocol / phase / dataset / f"shots_{shots}" / method / cfg / f"seed{seed}"
+def add_run(root, accuracy, protocol="base2new", phase="train_base", dataset="shapes_both", cfg="tiny", **more):
+    """Writes the result.json of one run where the scripts would; returns its folder. more: what `make_record` takes."""
+    more = {"shots": 16, "method": "CoOp", "seed": 1, "classes": PHASE_CLASSES.get(phase, "all")} | more
+    folder = root / protocol / phase / dataset / f"shots_{more['shots']}" / more["method"] / cfg / f"seed{more['seed']}"
     folder.mkdir(parents=True, exist_ok=True)
-    classes = PHASE_CLASSES.get(phase, "all")
-    measured = {"routing": routing, "sides": sides, "per_class": per_class}
-    record = make_record(accuracy, method=method, shots=shots, seed=seed, classes=classes, **measured, **config)
-    (folder / FILE_NAME).write_text(json.dumps(record))
+    (folder / FILE_NAME).write_text(json.dumps(make_record(accuracy, **more)))
     return folder
 
 

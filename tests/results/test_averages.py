@@ -56,9 +56,8 @@ def test_one_data_set_has_no_averages(tree, capsys):
     status, out, _ = table(tree, "--without", "ShapesColor")
     assert status == 0 and "Averages" not in out and "shapes_color" not in out and "Without ShapesColor." in out
     status, _, err = table(tree, "--without", "EuroSAT")
-    assert (
-        status == 2 and "got --without EuroSAT, expected data sets that there are runs of: shapes_both, shapes_c" in err
-    )
+    expected = "got --without EuroSAT, expected data sets that there are runs of: shapes_both, shapes_c"
+    assert status == 2 and expected in err
 
 
 def test_the_area_stands_beside_the_accuracy_of_a_test_of_both_sides(tmp_path, tree):

@@ -33,17 +33,15 @@ def test_the_area_is_that_of_a_walk_over_every_step(digits):
 
 
 def test_without_a_shift_it_is_the_test_s_own_accuracy():
+    """Which a shift of all new classes changes, and the area not."""
     logits, labels = made_up()
     margins, sides = Margins.of(logits, labels, 4), compute_sides(rank(logits), labels, 4)
     assert margins.accuracies(0.0) == (sides["base_accuracy"], sides["new_accuracy"])
     halves = join_margins([Margins.of(logits[:100], labels[:100], 4), Margins.of(logits[100:], labels[100:], 4)])
     assert halves.area() == margins.area()
-
-
-def test_a_shift_of_all_new_classes_changes_the_accuracies_and_not_the_area():
-    areas = {round(Margins.of(*made_up(pull=pull), 4).area(), 9) for pull in (-2.0, 0.0, 3.0)}
-    assert len(areas) == 1
-    assert len({Margins.of(*made_up(pull=pull), 4).accuracies(0.0) for pull in (-2.0, 0.0, 3.0)}) == 3
+    shifted = [Margins.of(*made_up(pull=pull), 4) for pull in (-2.0, 0.0, 3.0)]
+    assert len({round(each.area(), 9) for each in shifted}) == 1
+    assert len({each.accuracies(0.0) for each in shifted}) == 3
 
 
 def test_perfect_sides_and_one_side_alone():
@@ -51,6 +49,8 @@ def test_perfect_sides_and_one_side_alone():
     assert Margins.of(logits, labels, 2).area() == 100
     with pytest.raises(MocoopError, match="base classes alone, expected both"):
         Margins.of(logits[:2], labels[:2], 2).area()
+    assert fit_temperature(logits, labels) == 0.01  # all right and all wrong: bounded
+    assert fit_temperature(logits, (labels + 1) % 4) == 100
 
 
 @pytest.mark.parametrize("scale", [0.2, 1.0, 8.0])
@@ -71,9 +71,3 @@ def test_overconfident_scores_are_trusted_less_afterwards():
         return calibration_error(ranking.confidence, ranking.predictions == labels[2000:])
 
     assert error(scaled) < 0.05 < 0.2 < error(6 * logits)
-
-
-def test_images_that_are_all_right_or_all_wrong_have_bounded_temperatures():
-    logits = 3.0 * np.eye(5)
-    assert fit_temperature(logits, np.arange(5)) == 0.01
-    assert fit_temperature(logits, (np.arange(5) + 1) % 5) == 100

@@ -1,3 +1,4 @@
+import argparse
 import json
 from functools import partial
 
@@ -48,48 +49,56 @@ def test_base_new_and_h_of_each_dataset_and_their_average(tmp_path, add):
     assert "Base: better on a, average; not told apart on b" in found.notes
 
 
-def test_the_other_way_round_is_worse(tmp_path, add):
+def test_the_other_way_round_is_worse_and_a_phase_that_one_lacks_is_named(tmp_path, add):
     add_both(add, 0.8, 0.6)
     assert rows_of(table(tmp_path, "CoOp", "MoCoOp"))["shapes_both", "Base"][-1] == "worse"
+    add("CoOp", 0.5, phase="test_new")
+    assert "shapes_both: MoCoOp has no result of test_new" in table(tmp_path).notes
 
 
-def test_one_seed_tells_nothing_of_seeds(tmp_path, add):
+def test_one_seed_says_nothing_of_seeds_and_one_test_image_nothing_of_others(tmp_path, add):
     add("MoCoOp", 0.9), add("CoOp", 0.5)
     assert rows_of(table(tmp_path))["shapes_both", "Base"][-3:] == ["–", "1 of 1", "one seed only"]
+    for seed in (1, 2):
+        add("MoCoOp", 1.0, seed, images=1), add("CoOp", 0.0, seed, images=1)
+    assert rows_of(table(tmp_path))["shapes_both", "Base"][5] == "–"
 
 
-def test_both_sides_of_one_test_among_all_names(tmp_path, add):
+def test_both_sides_of_one_test_among_all_names_and_zero_shot_at_every_number_of_shots(tmp_path, add):
     for seed in (1, 2):
         for method, right in (("MoCoOp", 0.8), ("CoOp", 0.6)):
             add(method, right, seed, protocol="base2new_all", phase="test_all", sides={"base_accuracy": 1.0})
+        add("ZeroshotCLIP", 0.5, seed, protocol="few_shot", phase="train_all", shots=0)
+        for shots in (1, 16):
+            add("CoOp", 0.6, seed, protocol="few_shot", phase="train_all", shots=shots)
     found = table(tmp_path, protocol="base2new_all")
     assert [row[1] for row in found.rows if row] == ["Base", "New", "H"]
+    found = table(tmp_path, "CoOp", "ZeroshotCLIP", "few_shot")
+    assert [line.partition(":")[0] for line in found.notes[:2]] == ["Accuracy, 1 shot", "Accuracy, 16 shots"]
 
 
-def test_averages_are_of_targets_and_of_one_model(tmp_path, add):
+def test_averages_are_of_targets_and_of_one_model_and_a_spoiled_seed_counts_on_none(tmp_path, add):
     add_both(add, 0.6, 0.6, protocol="xd", phase="train", dataset="imagenet")
     for dataset in ("dtd", "caltech101"):
         add_both(add, 0.7, 0.6, protocol="xd", phase="test", dataset=dataset)
     rows = rows_of(table(tmp_path, protocol="xd"))
     assert [name for name, _ in rows] == ["imagenet (source)", "caltech101", "dtd", "average"]
     assert rows["average", "Accuracy"][0].mean == pytest.approx(71.0)
+    (tmp_path / "xd/test/dtd/shots_16/CoOp/tiny/seed1/predictions.csv").write_text("path")
+    rows = rows_of(table(tmp_path, protocol="xd"))
+    assert {rows[name, "Accuracy"][6] for name in ("caltech101", "dtd")} == {"2 of 2"}
 
 
-def test_zero_shot_is_compared_at_every_number_of_shots(tmp_path, add):
-    for seed in (1, 2):
-        add("ZeroshotCLIP", 0.5, seed, protocol="few_shot", phase="train_all", shots=0)
-        for shots in (1, 16):
-            add("CoOp", 0.6, seed, protocol="few_shot", phase="train_all", shots=shots)
-    found = table(tmp_path, "CoOp", "ZeroshotCLIP", "few_shot")
-    assert [line.partition(":")[0] for line in found.notes[:2]] == ["Accuracy, 1 shot", "Accuracy, 16 shots"]
-
-
-def test_a_seed_that_one_lacks_is_left_out_and_named(tmp_path, add):
+def test_a_seed_that_one_lacks_is_left_out_and_named_and_so_is_what_leaves_two_runs_a_pair(tmp_path, add):
     add_both(add, 0.8, 0.6)
     add("MoCoOp", 0.1, 4)
     found = table(tmp_path)
     assert rows_of(found)["shapes_both", "Base"][0].mean == pytest.approx(81.0)
     assert "shapes_both: CoOp lacks seed 4" in found.notes
+    for method, precision in (("MoCoOp", "amp"), ("CoOp", "fp16")):
+        for folder in (tmp_path / f"base2new/train_base/shapes_both/shots_16/{method}/tiny").iterdir():
+            change(folder, precision={"train": precision, "test": "fp32"})
+    assert "not the same precision of training: amp and fp16" in table(tmp_path).notes
 
 
 def change(folder, **changes):
@@ -120,15 +129,17 @@ def test_runs_that_are_no_pair_are_refused_by_name(tmp_path, add, changes, image
     assert message in line and str(ours) in line and str(theirs) in line and "\n" not in line
 
 
-def test_methods_of_different_shots_are_no_pair(tmp_path, add):
+def test_methods_of_different_shots_are_no_pair_and_rows_say_their_number(tmp_path, add):
     add("MoCoOp", 0.8, shots=16), add("CoOp", 0.6, shots=4)
     with pytest.raises(DataError, match="MoCoOp and CoOp have no test in common"):
         table(tmp_path)
+    for shots in (1, 4):
+        add_both(add, 0.8, 0.6, protocol="few_shot", phase="train_all", shots=shots)
+    found = table(tmp_path, protocol="few_shot")
+    assert list(rows_of(found)) == [("shapes_both", "Accuracy, 1 shot"), ("shapes_both", "Accuracy, 4 shots")]
 
 
 def run_tool(capsys, *argv) -> str:
-    import argparse
-
     parser = argparse.ArgumentParser()
     tool.add_arguments(parser)
     assert tool.run(parser.parse_args(list(map(str, argv)))) == 0
@@ -153,19 +164,6 @@ def test_folders_and_configurations_are_compared(tmp_path, add, capsys):
     assert out.splitlines()[1].split(",")[1:5] == ["Base", "90.0", "90.0", "0.0"]
 
 
-def test_rows_say_their_number_of_shots(tmp_path, add):
-    for shots in (1, 4):
-        add_both(add, 0.8, 0.6, protocol="few_shot", phase="train_all", shots=shots)
-    found = table(tmp_path, protocol="few_shot")
-    assert list(rows_of(found)) == [("shapes_both", "Accuracy, 1 shot"), ("shapes_both", "Accuracy, 4 shots")]
-
-
-def test_a_phase_that_one_lacks_is_named(tmp_path, add):
-    add_both(add, 0.8, 0.6)
-    add("CoOp", 0.5, phase="test_new")
-    assert "shapes_both: MoCoOp has no result of test_new" in table(tmp_path).notes
-
-
 def test_two_runs_of_one_seed_are_no_two_seeds(tmp_path, add, capsys):
     for name, right in (("a/x", 0.9), ("a/y", 0.8), ("b/x", 0.5)):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -174,22 +172,13 @@ def test_two_runs_of_one_seed_are_no_two_seeds(tmp_path, add, capsys):
         run_tool(capsys, tmp_path / "a", tmp_path / "b")
 
 
-def test_one_test_image_says_nothing_of_others(tmp_path, add):
-    for seed in (1, 2):
-        add("MoCoOp", 1.0, seed, images=1), add("CoOp", 0.0, seed, images=1)
-    assert rows_of(table(tmp_path))["shapes_both", "Base"][5] == "–"
-
-
 def test_names_that_no_run_has_are_said(tmp_path, add, capsys, caplog):
     add_both(add, 0.8, 0.6)
     run_tool(capsys, "MoCoOp", "CoOp", "--on", tmp_path, "--datasets", "shapes_both,typo", "--seeds", "1,2,9")
     assert {record.getMessage() for record in caplog.records} == {"no run has dataset typo", "no run has seed 9"}
-
-
-def test_the_protocol_that_has_runs_says_what_is_wrong(tmp_path, add, capsys):
-    add_both(add, 0.8, 0.6, protocol="few_shot", phase="train_all")
+    add_both(add, 0.8, 0.6, protocol="few_shot", phase="train_all", dataset="other")
     with pytest.raises(DataError, match="Foo: none of CoOp/tiny, MoCoOp/tiny in protocol few_shot"):
-        run_tool(capsys, "CoOp", "Foo", "--on", tmp_path)
+        run_tool(capsys, "CoOp", "Foo", "--on", tmp_path / "few_shot")
 
 
 def test_what_trained_on_all_images_is_no_pair_of_what_trained_on_a_few(tmp_path, add):
@@ -205,14 +194,6 @@ def test_what_trained_on_all_images_is_no_pair_of_what_trained_on_a_few(tmp_path
     assert list(rows_of(found)) == [("shapes_both", "Accuracy, all images")]
 
 
-def test_what_leaves_two_runs_a_pair_is_said(tmp_path, add):
-    add_both(add, 0.8, 0.6)
-    for method, precision in (("MoCoOp", "amp"), ("CoOp", "fp16")):
-        for folder in (tmp_path / f"base2new/train_base/shapes_both/shots_16/{method}/tiny").iterdir():
-            change(folder, precision={"train": precision, "test": "fp32"})
-    assert "not the same precision of training: amp and fp16" in table(tmp_path).notes
-
-
 def test_one_run_whose_files_do_not_belong_together_is_named_and_left_out(tmp_path, add):
     add_both(add, 0.8, 0.6)
     add_both(add, 0.8, 0.6, dataset="other")
@@ -224,11 +205,3 @@ def test_one_run_whose_files_do_not_belong_together_is_named_and_left_out(tmp_pa
     assert pairs["shapes_both"].endswith("of 3") and pairs["other"].endswith("of 2")
     (folder / "predictions.csv").unlink()
     assert any(f"left out: {folder}/predictions.csv: cannot be read" in note for note in table(tmp_path).notes)
-
-
-def test_a_seed_that_is_spoiled_on_one_target_counts_on_none(tmp_path, add):
-    for dataset in ("dtd", "caltech101"):
-        add_both(add, 0.7, 0.6, protocol="xd", phase="test", dataset=dataset)
-    (tmp_path / "xd/test/dtd/shots_16/CoOp/tiny/seed1/predictions.csv").write_text("path")
-    rows = rows_of(table(tmp_path, protocol="xd"))
-    assert {row[6] for (name, _), row in rows.items() if name != "average"} == {"2 of 2"}

@@ -22,52 +22,42 @@ def read(tmp_path, text):
     return read_log(path)
 
 
-def test_accuracy_has_the_precision_of_the_counts(tmp_path):
+def test_accuracy_has_the_precision_of_the_counts_where_there_are_any(tmp_path):
     result = read(tmp_path, log_text(3201, 3669))
     assert result["accuracy"] == 100 * 3201 / 3669
     assert (result["macro_f1"], result["num_test"], result["per_class_mean"]) == (86.2, 3669, None)
-
-
-def test_the_printed_accuracy_is_taken_where_there_are_no_counts(tmp_path):
     assert read(tmp_path, "=> result\n* accuracy: 87.14%\n* error: 12.86%\n")["accuracy"] == 87.14
 
 
-def test_counts_that_contradict_the_accuracy_are_refused(tmp_path):
-    with pytest.raises(DataError, match="got accuracy 87.2% beside counts that make 50.00%"):
-        read(tmp_path, "=> result\n* total: 10\n* correct: 5\n* accuracy: 87.2%\n")
+NO_RESULT = "no result in it"
+VALIDATED = config_text() + TRAINING + result_text(1, 10, split="val")
 
 
-def test_an_impossible_accuracy_is_refused(tmp_path):
-    with pytest.raises(DataError, match="expected a percentage from 0 to 100"):
-        read(tmp_path, "=> result\n* accuracy: 187.2%\n")
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (
+            "=> result\n* total: 10\n* correct: 5\n* accuracy: 87.2%\n",
+            "got accuracy 87.2% beside counts that make 50.00%",
+        ),
+        ("=> result\n* accuracy: 187.2%\n", "expected a percentage from 0 to 100"),
+        (VALIDATED, "its training did not finish"),
+        (VALIDATED + FINISHED, "its last result is on the val set"),
+        (result_text(1, 10, split="val"), "its last result is on the val set"),
+        (log_text() + TRAINING + result_text(), "its training did not finish"),
+        *((text, NO_RESULT) for text in ("", "=> result\n", "=> result\n* total: 10\n", "\0\0\0", "accuracy: 90%\n")),
+    ],
+)
+def test_a_log_without_a_result_of_the_test_images_is_refused(tmp_path, text, message):
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, text)
 
 
 def test_the_last_result_counts_and_per_class_lines_do_not(tmp_path):
     per_class = "=> per-class result\n* class: 0 (cat)\ttotal: 10\tcorrect: 1\tacc: 10.0%\n* average: 60.5%\n"
     result = read(tmp_path, log_text(1, 10) + per_class + result_text(9, 10) + per_class)
     assert (result["accuracy"], result["num_test"], result["per_class_mean"]) == (90.0, 10, 60.5)
-
-
-def test_validation_while_training_does_not_count(tmp_path):
-    validated = config_text() + TRAINING + result_text(1, 10, split="val")
-    assert read(tmp_path, validated + FINISHED + result_text(9, 10))["accuracy"] == 90.0
-    with pytest.raises(DataError, match="its training did not finish"):
-        read(tmp_path, validated)
-    with pytest.raises(DataError, match="its last result is on the val set"):
-        read(tmp_path, validated + FINISHED)
-    with pytest.raises(DataError, match="its last result is on the val set"):
-        read(tmp_path, result_text(1, 10, split="val"))
-
-
-def test_training_that_went_on_after_a_result_did_not_finish(tmp_path):
-    with pytest.raises(DataError, match="its training did not finish"):
-        read(tmp_path, log_text() + TRAINING + result_text())
-
-
-@pytest.mark.parametrize("text", ["", "=> result\n", "=> result\n* total: 10\n", "\0\0\0", "accuracy: 90%\n"])
-def test_a_log_without_a_result_is_refused(tmp_path, text):
-    with pytest.raises(DataError, match="no result in it"):
-        read(tmp_path, text)
+    assert read(tmp_path, VALIDATED + FINISHED + result_text(9, 10))["accuracy"] == 90.0
 
 
 def test_the_configuration_is_read_by_dotted_key(tmp_path):
@@ -82,32 +72,47 @@ def test_the_configuration_is_read_by_dotted_key(tmp_path):
     [
         (BASE, ("base2new", "train_base", "oxford_pets", 16, "CoCoOp", "vit_b16_c4", 1)),
         (f"{BASE}_myexp", ("base2new", "train_base", "oxford_pets", 16, "CoCoOp", "vit_b16_c4_myexp", 1)),
-        (
-            "dtd/CoOp/rn50_ep100_4shots/nctx16_cscFalse_ctpend/seed2",
-            ("few_shot", "train_all", "dtd", 4, "CoOp", "rn50_ep100_nctx16_cscFalse_ctpend", 2),
-        ),
+        ("dtd/CoOp/rn50_ep100_4shots/nctx16_cscFalse_ctpend/seed2",
+         ("few_shot", "train_all", "dtd", 4, "CoOp", "rn50_ep100_nctx16_cscFalse_ctpend", 2)),
         ("imagenet/CoCoOp/c4_16shots/seed3", ("few_shot", "train_all", "imagenet", 16, "CoCoOp", "c4", 3)),
         ("evaluation/CoCoOp/c4_16shots/dtd/seed3", ("xd", "test", "dtd", 16, "CoCoOp", "c4", 3)),
-        (
-            "evaluation/CoOp/c_16shots/nctx4_cscFalse_ctpend/imagenet_a/seed3",
-            ("dg", "test", "imagenet_a", 16, "CoOp", "c_nctx4_cscFalse_ctpend", 3),
-        ),
+        ("evaluation/CoOp/c_16shots/nctx4_cscFalse_ctpend/imagenet_a/seed3",
+         ("dg", "test", "imagenet_a", 16, "CoOp", "c_nctx4_cscFalse_ctpend", 3)),
         ("ZeroshotCLIP/vit_b16/dtd", ("few_shot", "train_all", "dtd", 0, "ZeroshotCLIP", "vit_b16", EVERY_SEED)),
+        # of other projects
+        ("few_shot/dtd/shots_4/MMRL/vit_b16_few_shot/seed2",
+         ("few_shot", "train_all", "dtd", 4, "MMRL", "vit_b16_few_shot", 2)),
+        ("base2new/test_new/dtd/shots_16_8.0/KgCoOp/rn50_ep100/seed3",
+         ("base2new", "test_new", "dtd", 16, "KgCoOp", "rn50_ep100_8.0", 3)),
+        ("o_4/base2new/train_base/dtd/shots_16_1.0/TCP/vit_b16_ep100_ctxv1/seed1",
+         ("base2new", "train_base", "dtd", 16, "TCP", "vit_b16_ep100_ctxv1_1.0", 1)),
     ],
-)
-def test_coops_folders_say_which_run_it_is(tmp_path, path, identity):
-    assert tuple(log_place(tmp_path / "output" / path).values()) == identity
-
-
-def test_another_folder_is_no_run(tmp_path):
-    folder = add_log(tmp_path, "somewhere")
-    assert log_place(folder) is None
+)  # fmt: skip
+def test_folders_say_which_run_it_is(tmp_path, path, identity):
+    folder = tmp_path / "output" / path
+    assert tuple(log_place(folder).values()) == identity
+    _, phase, _, shots, method, _, seed = identity
+    classes = {"train_base": "base", "test_new": "new"}.get(phase, "all")
+    add_log(tmp_path, folder, method=method, shots=shots or -1, seed=seed if seed > 0 else -1, classes=classes)
     found = collect_logs(tmp_path)
-    assert found.frame.empty and not found.gaps and "its run is not known" in found.problems[0]
+    assert not found.problems
+    row = found.frame.iloc[0]
+    place = ("protocol", "phase", "dataset", "shots", "method", "cfg", "seed")
+    assert tuple(row[name] for name in place) == (*identity[:4], f"{method} (from log.txt)", *identity[5:])
 
 
-def test_a_log_becomes_a_marked_row(tmp_path):
+def test_a_missing_folder_is_named(tmp_path):
+    assert log_place(tmp_path / "somewhere") is None
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        collect_logs(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-be", "utf-8-sig"])
+def test_a_log_becomes_a_marked_row_in_whatever_powershell_wrote_it(tmp_path, encoding):
     folder = add_log(tmp_path, BASE, method="CoCoOp", classes="base", correct=1, total=4)
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    text = (mark + (folder / "log.txt").read_text()).replace("\n", "\r\n")
+    (folder / "log.txt").write_bytes(text.encode(encoding))
     row = collect_logs(tmp_path).frame.iloc[0]
     assert (row.protocol, row.dataset, row.method, row.seed) == ("base2new", "oxford_pets", "CoCoOp (from log.txt)", 1)
     assert (row.accuracy, row.backbone, row.subsample_classes, row.num_test) == (25.0, "ViT-B/16", "base", 4)
@@ -127,13 +132,21 @@ def test_broken_logs_are_named_and_stay_as_gaps(tmp_path):
     with_gaps = found.with_gaps()
     assert with_gaps.seed.tolist() == [1, 2, 3] and with_gaps.accuracy.isna().tolist() == [False, True, True]
     assert set(with_gaps.method) == {"CoCoOp (from log.txt)"}
+    for old, new in (("SEED: 1", "SEED: one"), ("%", ".1%")):
+        folder = add_log(tmp_path / old, BASE, method="CoCoOp", classes="base")
+        (folder / "log.txt").write_text((folder / "log.txt").read_text().replace(old, new))
+        found = collect_logs(tmp_path / old)
+        assert found.frame.empty and found.problems[0].startswith(f"{folder}/log.txt: damaged, ")
 
 
-def test_the_newest_log_with_a_result_counts(tmp_path):
-    add_log(tmp_path, BASE, method="CoCoOp", classes="base", correct=1, total=4)
-    add_log(tmp_path, BASE, name="log.txt-2022-03-01-10-00-00", method="CoCoOp", classes="base", correct=2, total=4)
+def test_the_newest_log_with_a_result_counts_and_the_configuration_of_a_training_is_its_own(tmp_path):
+    """Not that of a later evaluation."""
+    folder = add_log(tmp_path, BASE, method="CoCoOp", classes="base", correct=1, total=4, backbone="RN50")
+    later = {"name": "log.txt-2022-03-01-10-00-00", "method": "CoCoOp", "classes": "base", "training": False}
+    add_log(tmp_path, BASE, correct=2, total=4, **later)
     add_log(tmp_path, BASE, config_text(), name="log.txt-2023-03-01-10-00-00")
     assert collect_logs(tmp_path).frame.accuracy.tolist() == [50.0]
+    assert logged_config(folder)["MODEL.BACKBONE.NAME"] == "RN50" and logged_config(tmp_path) == {}
 
 
 @pytest.mark.parametrize(
@@ -151,22 +164,16 @@ def test_a_log_that_contradicts_its_folder_is_a_gap(tmp_path, config, message):
     assert found.frame.empty and len(found.gaps) == 1 and message in found.problems[0]
 
 
-def test_an_evaluation_need_not_state_its_shots(tmp_path):
-    add_log(tmp_path, "evaluation/CoCoOp/c4_16shots/dtd/seed1", method="CoCoOp", shots=-1, training=False)
-    row = collect_logs(tmp_path).frame.iloc[0]
-    assert (row.protocol, row.shots) == ("xd", 16)
-
-
 def test_the_evaluated_model_of_imagenet_is_the_source_of_transfer(tmp_path):
     add_log(tmp_path, "imagenet/CoCoOp/c4_16shots/seed1", method="CoCoOp")
     add_log(tmp_path, "imagenet/CoCoOp/other_16shots/seed1", method="CoCoOp")
-    add_log(tmp_path, "evaluation/CoCoOp/c4_16shots/dtd/seed1", method="CoCoOp", shots=-1)
+    add_log(tmp_path, "evaluation/CoCoOp/c4_16shots/dtd/seed1", method="CoCoOp", shots=-1, training=False)
     runs = collect_logs(tmp_path).frame
-    assert sorted(zip(runs.protocol, runs.phase, runs.dataset, runs.cfg)) == [
-        ("few_shot", "train_all", "imagenet", "c4"),
-        ("few_shot", "train_all", "imagenet", "other"),
-        ("xd", "test", "dtd", "c4"),
-        ("xd", "train", "imagenet", "c4"),
+    assert sorted(zip(runs.protocol, runs.phase, runs.dataset, runs.cfg, runs.shots)) == [
+        ("few_shot", "train_all", "imagenet", "c4", 16),
+        ("few_shot", "train_all", "imagenet", "other", 16),
+        ("xd", "test", "dtd", "c4", 16),  # which need not state its shots
+        ("xd", "train", "imagenet", "c4", 16),
     ]
 
 
@@ -189,41 +196,6 @@ def test_a_new_run_in_an_old_tree_is_read_by_its_record(tmp_path):
     assert by_log.frame.empty and not by_log.problems and by_record.frame["accuracy"].tolist() == [50.0]
 
 
-def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(DataError, match="nowhere: no such folder"):
-        collect_logs(tmp_path / "nowhere")
-
-
-@pytest.mark.parametrize("old, new", [("SEED: 1", "SEED: one"), ("%", ".1%")])
-def test_a_damaged_log_is_named(tmp_path, old, new):
-    folder = add_log(tmp_path, BASE, method="CoCoOp", classes="base")
-    (folder / "log.txt").write_text((folder / "log.txt").read_text().replace(old, new))
-    found = collect_logs(tmp_path)
-    assert found.frame.empty and found.problems[0].startswith(f"{folder}/log.txt: damaged, ")
-
-
-@pytest.mark.parametrize(
-    "path, log, identity",
-    [
-        ("out/few_shot/dtd/shots_4/MMRL/vit_b16_few_shot/seed2", {"method": "MMRL", "shots": 4, "seed": 2},
-         ("few_shot", "train_all", "dtd", 4, "MMRL", "vit_b16_few_shot", 2)),
-        ("base2new/test_new/dtd/shots_16_8.0/KgCoOp/rn50_ep100/seed3",
-         {"method": "KgCoOp", "seed": 3, "classes": "new"},
-         ("base2new", "test_new", "dtd", 16, "KgCoOp", "rn50_ep100_8.0", 3)),
-        ("o_4/base2new/train_base/dtd/shots_16_1.0/TCP/vit_b16_ep100_ctxv1/seed1", {"method": "TCP", "classes": "base"},
-         ("base2new", "train_base", "dtd", 16, "TCP", "vit_b16_ep100_ctxv1_1.0", 1)),
-    ],
-)  # fmt: skip
-def test_the_trees_of_other_projects_are_read(tmp_path, path, log, identity):
-    add_log(tmp_path, path, **log)
-    found = collect_logs(tmp_path)
-    assert not found.problems
-    row = found.frame.iloc[0]
-    assert tuple(row[name] for name in ("protocol", "phase", "dataset", "shots", "method", "cfg", "seed")) == (
-        *identity[:4], f"{identity[4]} (from log.txt)", *identity[5:]
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize(
     "path, log, reason",
     [
@@ -234,6 +206,7 @@ def test_the_trees_of_other_projects_are_read(tmp_path, path, log, identity):
         ("base2new/test_new/dtd/shots_16/MMRL/vit_b16_cross_datasets/seed1", {"method": "MMRL", "shots": 16},
          "says subsample_classes all, its folder says new"),
         ("output/mine/dtd/shots_16/CoOp/rn50/seed1", {}, "its run is not known"),
+        ("somewhere", {}, "its run is not known"),
     ],
 )  # fmt: skip
 def test_what_is_no_run_of_a_table_is_named_with_the_reason(tmp_path, path, log, reason):
@@ -241,20 +214,4 @@ def test_what_is_no_run_of_a_table_is_named_with_the_reason(tmp_path, path, log,
     found = collect_logs(tmp_path)
     assert found.frame.empty and len(found.problems) == 1
     assert str(folder) in found.problems[0] and reason in found.problems[0]
-
-
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-8-sig"])
-def test_a_log_that_powershell_wrote_is_read(tmp_path, encoding):
-    folder = add_log(tmp_path, BASE, method="CoCoOp", classes="base", correct=1, total=4)
-    text = (folder / "log.txt").read_text()
-    mark = "\ufeff" if encoding == "utf-16-be" else ""
-    (folder / "log.txt").write_bytes((mark + text).replace("\n", "\r\n").encode(encoding))
-    row = collect_logs(tmp_path).frame.iloc[0]
-    assert (row.accuracy, row.backbone, row.subsample_classes) == (25.0, "ViT-B/16", "base")
-
-
-def test_the_configuration_of_a_training_is_its_own_and_not_a_later_evaluations(tmp_path):
-    folder = add_log(tmp_path, BASE, method="CoCoOp", backbone="RN50")
-    add_log(tmp_path, BASE, name="log.txt-2024-01-01-00-00-00", method="CoOp", backbone="ViT-B/16", training=False)
-    assert logged_config(folder)["MODEL.BACKBONE.NAME"] == "RN50"
-    assert logged_config(tmp_path) == {}
+    assert not found.gaps or reason != "its run is not known"

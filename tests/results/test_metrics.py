@@ -32,10 +32,14 @@ def batch():
 
 
 def test_metrics_equal_a_loop_over_images(batch):
-    metrics = compute_metrics(*batch)
-    for name, value in naive_metrics(*batch).items():
-        assert metrics[name] == pytest.approx(value)
-    assert metrics["accuracy"] + metrics["error_rate"] == pytest.approx(100)
+    """In one batch, or ranked apart."""
+    logits, labels = batch
+    apart = concatenate([rank(logits[:70]), rank(torch.from_numpy(logits[70:]))])
+    for metrics in (compute_metrics(logits, labels), compute_metrics(apart, labels)):
+        for name, value in naive_metrics(*batch).items():
+            assert metrics[name] == pytest.approx(value)
+        assert metrics["accuracy"] + metrics["error_rate"] == pytest.approx(100)
+    assert compute_metrics(apart, labels) == pytest.approx(compute_metrics(logits, labels))
 
 
 def test_sides_are_those_of_their_own_images_among_all_names(batch):
@@ -58,38 +62,22 @@ def test_macro_f1_is_dassls_over_the_labels_present(batch):
     assert compute_metrics(logits, labels)["macro_f1"] == pytest.approx(expected)
 
 
-def test_batches_ranked_apart_give_the_same_metrics(batch):
-    logits, labels = batch
-    ranking = concatenate([rank(logits[:70]), rank(torch.from_numpy(logits[70:]))])
-    assert compute_metrics(ranking, labels) == pytest.approx(compute_metrics(logits, labels))
-
-
 def test_of_equal_logits_the_lower_label_wins_as_in_torch():
     logits = torch.tensor([[1.0, 2.0, 2.0], [0.0, 0.0, 0.0]])
     assert rank(logits).predictions.tolist() == logits.max(1)[1].tolist() == [1, 0]
 
 
-def test_top5_of_fewer_than_five_classes_is_all():
+def test_confidence_does_not_overflow_and_top5_of_fewer_than_five_classes_is_all():
+    assert rank(np.array([[1e5, 0.0]])).confidence.tolist() == [1.0]
     assert compute_metrics(np.eye(3), np.array([2, 0, 1]))["top5"] == 100.0
 
 
 def test_calibration_error_of_two_bins_by_hand():
-    confidence = np.array([0.9, 0.8, 0.3])
-    correct = np.array([True, False, True])
-    above = abs(0.5 - 0.85) * 2 / 3
-    below = abs(1.0 - 0.3) * 1 / 3
-    assert calibration_error(confidence, correct, bins=2) == pytest.approx(above + below)
-
-
-def test_calibration_bins_are_open_below_and_closed_above():
-    confidence = np.array([0.5, 0.500001, 1.0])
-    correct = np.array([False, True, True])
-    expected = 0.5 / 3 + 0.499999 / 3
-    assert calibration_error(confidence, correct, bins=2) == pytest.approx(expected, abs=1e-5)
-
-
-def test_confidence_does_not_overflow():
-    assert rank(np.array([[1e5, 0.0]])).confidence.tolist() == [1.0]
+    """Bins are open below and closed above."""
+    found = calibration_error(np.array([0.9, 0.8, 0.3]), np.array([True, False, True]), bins=2)
+    assert found == pytest.approx(abs(0.5 - 0.85) * 2 / 3 + abs(1.0 - 0.3) * 1 / 3)
+    found = calibration_error(np.array([0.5, 0.500001, 1.0]), np.array([False, True, True]), bins=2)
+    assert found == pytest.approx(0.5 / 3 + 0.499999 / 3, abs=1e-5)
 
 
 def test_per_class_rows_cover_every_class_name():
@@ -100,6 +88,8 @@ def test_per_class_rows_cover_every_class_name():
         {"label": 1, "classname": "dog", "total": 0, "correct": 0, "accuracy": None},
         {"label": 2, "classname": "fox", "total": 2, "correct": 1, "accuracy": 50.0},
     ]
+    with pytest.raises(MocoopError, match="got label 2, expected labels below 2"):
+        per_class(np.eye(3), np.array([0, 1, 2]), ["cat", "dog"])
 
 
 @pytest.mark.parametrize(
@@ -113,8 +103,3 @@ def test_per_class_rows_cover_every_class_name():
 def test_unusable_input_is_named(logits, labels, message):
     with pytest.raises(MocoopError, match=message):
         compute_metrics(logits, np.array(labels, dtype=int))
-
-
-def test_a_label_without_a_class_name_is_named():
-    with pytest.raises(MocoopError, match="got label 2, expected labels below 2"):
-        per_class(np.eye(3), np.array([0, 1, 2]), ["cat", "dog"])

@@ -30,24 +30,6 @@ def own(tmp_path, *rows, head=HEAD):
     return path
 
 
-@pytest.mark.parametrize(
-    "method, shots, base, new, h",
-    [
-        ("CLIP", 0, 69.34, 74.22, 71.70),
-        ("CoOp", 16, 82.69, 63.22, 71.66),
-        ("CoCoOp", 16, 80.47, 71.69, 75.83),
-        ("MaPLe", 16, 82.28, 75.14, 78.55),
-        ("PromptSRC", 16, 84.26, 76.10, 79.97),
-    ],
-)
-def test_averages_over_the_eleven_come_out_of_the_values_per_dataset(numbers, method, shots, base, new, h):
-    datasets = numbers.averaged("base2new")
-    assert len(datasets) == 11
-    average = numbers.average("base2new", method, "ViT-B/16", shots, datasets)
-    assert {split: round(value, 2) for split, value in average.values.items()} == {"base": base, "new": new, "H": h}
-    assert average.source.startswith("average of the values of arXiv:")
-
-
 def test_every_h_that_is_not_that_of_its_base_and_new_has_a_note(numbers):
     rows = numbers.frame[numbers.frame.protocol == "base2new"]
     where = ["method", "key", "source"]
@@ -80,62 +62,48 @@ def test_a_stated_average_that_does_not_follow_is_said_by_the_source_of_the_comp
     }
 
 
-def test_sources_that_state_the_same_thing_agree(numbers):
+def test_sources_that_state_the_same_thing_agree_and_none_is_missing(numbers):
     rows = numbers.frame.groupby(["protocol", "method", "backbone", "key", "shots", "split"])["value"]
     assert (rows.nunique() == 1).all() and (rows.size() > 1).any()
-
-
-def test_no_number_is_without_a_source_and_none_is_of_what_is_not_available(numbers):
     assert (numbers.frame["source"].str.len() > 10).all()
     assert not numbers.frame["method"].isin(NOT_AVAILABLE).any()
     assert set(numbers.frame["protocol"]) == set(SPLITS) - {"base2new_all"}  # which no paper of them reports
 
 
-@pytest.mark.parametrize(
-    "names",
-    [
+def test_all_names_of_a_dataset_mean_the_same(numbers):
+    for names in (
         ("oxford_flowers", "OxfordFlowers", "Flowers102"),
         ("dtd", "DescribableTextures", "DTD"),
         ("oxford_pets", "OxfordPets"),
         ("fgvc_aircraft", "FGVCAircraft"),
         ("imagenet_sketch", "ImageNetSketch", "ImageNet-Sketch"),
         ("imagenetv2", "ImageNetV2"),
-    ],
-)
-def test_all_names_of_a_dataset_mean_the_same(numbers, names):
-    assert len(set(map(dataset_key, names))) == 1
-    assert any(dataset_key(names[0]) in map(dataset_key, numbers.datasets(protocol)) for protocol in ("xd", "dg"))
-
-
-def test_papers_names_of_methods():
+    ):
+        assert len(set(map(dataset_key, names))) == 1
+        assert any(dataset_key(names[0]) in map(dataset_key, numbers.datasets(protocol)) for protocol in ("xd", "dg"))
     assert [published_method(name) for name in ("ZeroshotCLIP", "CoOp", "CLIPLoRA")] == ["CLIP", "CoOp", "CLIP-LoRA"]
 
 
-def test_our_names_find_published_numbers(numbers):
-    entry = numbers.entry("base2new", "CoOp", "ViT-B/16", 16, "oxford_flowers")
+def test_what_does_not_match_is_not_found(numbers):
+    where = {"protocol": "base2new", "method": "CoOp", "backbone": "ViT-B/16", "shots": 16, "dataset": "dtd"}
+    assert numbers.entry(**where) is not None
+    for change in ({"shots": 4}, {"backbone": "RN50"}, {"dataset": "shapes_both"}, {"method": "X"}):
+        assert numbers.entry(**where | change) is None
+    entry = numbers.entry(**where | {"dataset": "oxford_flowers"})  # by our name of it
     assert entry.values == {"base": 97.60, "new": 59.67, "H": 74.06} and entry.source.startswith("arXiv:2609.10321")
 
 
-@pytest.mark.parametrize("change", [{"shots": 4}, {"backbone": "RN50"}, {"dataset": "shapes_both"}, {"method": "X"}])
-def test_what_does_not_match_is_not_found(numbers, change):
-    where = {"protocol": "base2new", "method": "CoOp", "backbone": "ViT-B/16", "shots": 16, "dataset": "dtd"}
-    assert numbers.entry(**where) is not None and numbers.entry(**where | change) is None
-
-
-def test_averages_leave_out_the_source_of_transfer(numbers):
+def test_an_average_is_over_the_same_datasets_or_not_at_all(numbers):
+    """Over all but the source of a transfer; one that is stated alone is taken for all datasets only."""
     assert len(numbers.averaged("xd")) == 10 and "ImageNet" not in numbers.averaged("dg")
     average = numbers.average("dg", "CoOp", "ViT-B/16", 16, numbers.averaged("dg"))
     assert average.values == {"all": pytest.approx(59.2775)}
-
-
-def test_an_average_is_over_the_same_datasets_or_not_at_all(numbers):
+    assert len(numbers.averaged("base2new")) == 11
     of_two = numbers.average("base2new", "CoOp", "ViT-B/16", 16, ["dtd", "eurosat"])
+    assert of_two.source.startswith("average of the values of arXiv:")
     assert of_two.values["base"] == pytest.approx((79.44 + 92.19) / 2)
     assert numbers.average("base2new", "CoOp", "ViT-B/16", 16, ["dtd", "shapes_both"]) is None
     assert numbers.average("base2new", "CoOp", "ViT-B/16", 16, []) is None
-
-
-def test_an_average_alone_is_taken_as_stated_for_all_datasets_only(numbers):
     stated = numbers.average("base2new", "ProGrad", "ViT-B/16", 16, numbers.averaged("base2new"))
     assert stated.values == {"base": 82.48, "new": 70.75, "H": 76.16}
     assert numbers.average("base2new", "ProGrad", "ViT-B/16", 16, ["dtd", "eurosat"]) is None
@@ -163,17 +131,13 @@ def test_an_average_says_of_what_its_h_is(numbers):
     assert of_two.source.endswith(H_OF_MEANS) and " states " not in of_two.source
 
 
-def test_ones_own_numbers_come_first(tmp_path):
-    path = own(tmp_path, ROW, "base2new,CoOp,ViT-B/16,DescribableTextures,16,base,12.5,my run")
-    numbers = load_published(path)
+def test_ones_own_numbers_come_first_and_h_is_computed_where_it_is_not_stated(tmp_path):
+    more = [ROW.replace("base,90.5", "new,80.5"), "base2new,CoOp,ViT-B/16,DescribableTextures,16,base,12.5,my run"]
+    numbers = load_published(own(tmp_path, ROW, *more))
     assert numbers.knows("MoCoOp")
-    assert numbers.entry("base2new", "MoCoOp", "ViT-B/16", 16, "OxfordPets").values == {"base": 90.5}
+    found = numbers.entry("base2new", "MoCoOp", "ViT-B/16", 16, "OxfordPets").values
+    assert found == {"base": 90.5, "new": 80.5, "H": harmonic_mean(90.5, 80.5)}
     assert numbers.entry("base2new", "CoOp", "ViT-B/16", 16, "dtd").source == "my run"
-
-
-def test_h_that_is_not_stated_is_computed(tmp_path):
-    numbers = load_published(own(tmp_path, ROW, ROW.replace("base,90.5", "new,80.5")))
-    assert numbers.entry("base2new", "MoCoOp", "ViT-B/16", 16, "oxford_pets").values["H"] == harmonic_mean(90.5, 80.5)
 
 
 def test_spreadsheets_habits_are_accepted(tmp_path):
@@ -191,6 +155,7 @@ def test_spreadsheets_habits_are_accepted(tmp_path):
         ("90.5", "-1", "column value: got '-1'"),
         ("90.5", "nan", "column value: got 'nan'"),
         ("90.5", "", "column value: got nothing, expected a value"),
+        (ROW, f"\n{ROW.replace(',16,', ',x,')}", "own.csv, line 3, column shots: got 'x'"),
         ("my copy", " ", "line 2, column source: got nothing"),
         ("oxford_pets", "", "column dataset: got nothing"),
         ("ViT-B/16", "", "column backbone: got nothing"),
@@ -206,23 +171,12 @@ def test_a_bad_value_is_refused_by_line_and_column(tmp_path, old, new, message):
         load_published(own(tmp_path, ROW.replace(old, new, 1)))
 
 
-def test_the_line_is_counted_in_the_file(tmp_path):
-    with pytest.raises(DataError, match="own.csv, line 4, column shots"):
-        load_published(own(tmp_path, ROW, "", ROW.replace(",16,", ",x,")))
-
-
-def test_a_number_stated_twice_is_refused(tmp_path):
+def test_a_file_that_cannot_be_used_is_named(tmp_path):
+    for head in ("", HEAD.replace(",source", ""), HEAD.replace(",", ";")):
+        with pytest.raises(DataError, match="own.csv: got no column .*source.*, expected protocol,"):
+            load_published(own(tmp_path, ROW, head=head))
     with pytest.raises(DataError, match="line 3: its source states this number in an earlier line already"):
         load_published(own(tmp_path, ROW, ROW.replace("oxford_pets", "OxfordPets").replace("90.5", "91.5")))
-
-
-@pytest.mark.parametrize("head", ["", HEAD.replace(",source", ""), HEAD.replace(",", ";")])
-def test_missing_columns_are_named(tmp_path, head):
-    with pytest.raises(DataError, match="own.csv: got no column .*source.*, expected protocol,"):
-        load_published(own(tmp_path, ROW, head=head))
-
-
-def test_what_cannot_be_read_is_named(tmp_path):
     with pytest.raises(DataError, match="nowhere.csv: cannot be read"):
         load_published(tmp_path / "nowhere.csv")
     (tmp_path / "latin.csv").write_bytes(f"{HEAD}\n{ROW}".replace("copy", "ma\xdf").encode("latin-1"))
@@ -230,15 +184,12 @@ def test_what_cannot_be_read_is_named(tmp_path):
         load_published(tmp_path / "latin.csv")
 
 
-def test_datasets_are_chosen_by_any_name(numbers):
+def test_datasets_are_chosen_by_any_name(tmp_path, numbers):
     assert numbers.select("base2new", ["ucf101", "oxford_flowers"]) == ["Flowers102", "UCF101"]
     assert AVERAGE not in numbers.select("base2new")
     with pytest.raises(DataError, match="got published data set 'mnist', expected one of ImageNet"):
         numbers.select("base2new", ["mnist"])
-
-
-def test_another_spelling_of_the_source_or_of_the_average_means_the_same(tmp_path, numbers):
     rows = [ROW.replace("base2new", "xd").replace("base,", "all,").replace("oxford_pets", "imagenet")]
     found = load_published(own(tmp_path, *rows, ROW.replace("oxford_pets", "average")))
-    assert found.averaged("xd") == numbers.averaged("xd")
+    assert found.averaged("xd") == numbers.averaged("xd")  # another spelling of the source, or of the average
     assert found.datasets("base2new") == numbers.datasets("base2new")

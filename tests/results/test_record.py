@@ -18,9 +18,14 @@ from tests.results.runs import make_config, make_record
 
 
 def test_a_record_comes_back_as_written(tmp_path):
-    record = make_record(81.234)
-    write_record(tmp_path / "result.json", record)
-    assert read_record(tmp_path / "result.json") == record
+    """In plain JSON; one that is invalid is not written over a good one."""
+    path, record = tmp_path / "result.json", make_record(81.234)
+    write_record(path, record)
+    assert read_record(path) == record and '"status": "done"' in path.read_text()
+    json.loads(path.read_text(), parse_constant=pytest.fail)
+    with pytest.raises(DataError):
+        write_record(path, make_record(41.0) | {"seed": None})
+    assert read_record(path) == record
 
 
 def test_identity_is_read_from_the_configuration():
@@ -29,36 +34,20 @@ def test_identity_is_read_from_the_configuration():
     assert (record["dataset"], record["backbone"], record["subsample_classes"]) == ("ShapesBoth", "tiny", "new")
     assert type(record["config"]) is dict and type(record["config"]["DATASET"]) is dict
     assert record["num_classes"] == 1 and record["num_test"] == 10000
-
-
-def test_a_configuration_without_class_subsampling_uses_all_classes():
     config = make_config()
     del config["DATASET"]["SUBSAMPLE_CLASSES"]
     assert make_record(config=config)["subsample_classes"] == "all"
-
-
-def test_tuples_become_lists():
     assert plain_config(CfgNode({"A": {"B": (1, 2)}})) == {"A": {"B": [1, 2]}}
 
 
-def test_hash_ignores_the_seed_and_where_things_lie():
-    here = make_config(seed=1, root="/data", output="/output/a")
-    there = make_config(seed=2, root="/mnt/sets", output="b")
+def test_hash_sees_every_setting_but_the_seed_and_where_things_lie():
+    """A file of weights counts by its name."""
+    here = make_config(seed=1, root="/data", output="/output/a", backbone="/home/me/clip.pt")
+    there = make_config(seed=2, root="/mnt/sets", output="b", backbone="/srv/clip.pt")
     assert config_sha256(here) == config_sha256(there)
-
-
-def test_hash_counts_a_weight_file_by_its_name_only():
-    here, there, other = make_config(), make_config(), make_config()
-    here["MODEL"]["BACKBONE"]["NAME"] = "/home/me/clip.pt"
-    there["MODEL"]["BACKBONE"]["NAME"] = "/srv/clip.pt"
-    other["MODEL"]["BACKBONE"]["NAME"] = "/srv/other.pt"
-    assert config_sha256(here) == config_sha256(there) != config_sha256(other)
-
-
-def test_hash_sees_every_other_setting():
-    changed = make_config()
-    changed["OPTIM"]["LR"] = 0.003
-    assert config_sha256(changed) != config_sha256(make_config())
+    assert config_sha256(make_config(backbone="/srv/other.pt")) != config_sha256(there)
+    there["OPTIM"]["LR"] = 0.003
+    assert config_sha256(there) != config_sha256(here)
 
 
 def settings_of(method: str, **nodes: dict) -> dict:
@@ -102,15 +91,12 @@ def test_what_the_run_does_not_read_is_no_other_setting(method, nodes, key, coun
     assert [line.split(" was ")[0] for line in config_differences(here, there)] == ([key] if counts else [])
 
 
-def test_an_evaluation_does_not_read_what_only_training_does():
+def test_an_evaluation_does_not_read_what_only_training_does_and_own_images_read_their_node():
     here, there = settings_of("CoOp"), settings_of("CoOp")
     there["OPTIM"] = {"LR": 9.0}
     assert config_sha256(here, trains=False) == config_sha256(there, trains=False)
     assert config_differences(here, there, trains=False) == [] != config_differences(here, there)
-
-
-def test_own_images_read_their_node():
-    here, there = settings_of("CoOp"), settings_of("CoOp")
+    there["OPTIM"] = here["OPTIM"]
     for config, name in ((here, "a.csv"), (there, "b.csv")):
         config["DATASET"] |= {"NAME": "Folder", "FOLDER": {"CSV": name}}
     assert config_differences(here, there) == ["DATASET.FOLDER.CSV was 'a.csv', got 'b.csv'"]
@@ -127,10 +113,8 @@ def test_a_running_and_a_failed_run_are_recorded_too(tmp_path):
     "change, message",
     [
         ({"format": 2}, "got format 2, expected 1"),
-        ({"status": "fine"}, "got status 'fine', expected one of running, done, failed"),
         ({"seed": "1"}, "got seed = '1', expected int"),
         ({"metrics": {"accuracy": 130.0}}, "got accuracy = 130.0, expected a percentage"),
-        ({"metrics": {"accuracy": float("nan")}}, "got accuracy = nan, expected a percentage"),
         ({"epoch": "ten"}, "got epoch = 'ten', expected int or null"),
         ({"seconds": {"train": "x"}}, "seconds: got train = 'x', expected int or float or null"),
         ({"knowledge": "words"}, "got knowledge = 'words', expected list"),
@@ -148,41 +132,20 @@ def test_a_wrong_field_is_named(change, message):
         validate_record(make_record() | change, "here/result.json")
 
 
-def test_a_missing_field_is_named():
-    record = make_record()
-    del record["metrics"]
-    with pytest.raises(DataError, match="here/result.json: got no field 'metrics'"):
-        validate_record(record, "here/result.json")
-
-
-def test_an_invalid_record_is_not_written_over_a_good_one(tmp_path):
-    path = tmp_path / "result.json"
-    write_record(path, make_record(40.0))
-    with pytest.raises(DataError):
-        write_record(path, make_record(41.0) | {"seed": None})
-    assert read_record(path)["metrics"]["accuracy"] == 40.0
-
-
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(DataError, match="result.json: not a readable record"):
-        read_record(tmp_path / "result.json")
-
-
 @pytest.mark.parametrize(
     "text, message",
-    [("{", "not a readable record of a run .*; remove it and run again"), ("[]", "got format list, expected 1")],
+    [
+        (None, "not a readable record"),
+        ("{", "not a readable record of a run .*; remove it and run again"),
+        ("[]", "got format list, expected 1"),
+    ],
 )
-def test_a_damaged_file_is_named(tmp_path, text, message):
+def test_a_missing_or_damaged_file_is_named(tmp_path, text, message):
     path = tmp_path / "result.json"
-    path.write_text(text)
+    if text is not None:
+        path.write_text(text)
     with pytest.raises(DataError, match=f"result.json: {message}"):
         read_record(path)
-
-
-def test_the_file_is_plain_json(tmp_path):
-    write_record(tmp_path / "result.json", make_record())
-    assert '"status": "done"' in (tmp_path / "result.json").read_text()
-    json.loads((tmp_path / "result.json").read_text(), parse_constant=pytest.fail)
 
 
 def test_a_glance_finds_the_seconds_of_a_long_record(tmp_path):

@@ -35,39 +35,24 @@ def test_shares_are_counted_per_expert_and_style():
     assert routing["groups"] == GROUPS and routing["top_k"] == 2
     assert routing["chosen"] == [75.0, 75.0, 50.0]
     assert routing["chosen_by_domain"] == {"photo": [100.0, 50.0, 50.0], "sketch": [50.0, 100.0, 50.0]}
-    assert routing["domain_in_top_k"] == 100.0
+    assert routing["domain_in_top_k"] == 100.0 and chance_in_top_k(routing) == pytest.approx(200 / 3)
 
 
-def test_styles_without_a_group_are_left_out_of_the_hit_rate():
-    chosen = [[0, 1], [1, 2], [0, 1]]
-    routing = summarise_routing(GROUPS, chosen, [[1.0, 0.0]] * 3, [0, 0, 1], ["dark", "painting"])
-    assert routing["domain_in_top_k"] == 50.0
-    assert "painting" in routing["chosen_by_domain"]
-
-
-def test_a_style_without_images_has_no_row():
+def test_styles_without_a_group_or_an_image_are_left_out():
+    """Of the hit rate and of the rows; without a style there is neither."""
+    routing = summarise_routing(GROUPS, [[0, 1], [1, 2], [0, 1]], [[1.0, 0.0]] * 3, [0, 0, 1], ["dark", "painting"])
+    assert routing["domain_in_top_k"] == 50.0 and "painting" in routing["chosen_by_domain"]
     routing = summarise_routing(GROUPS, [[0]], [[1.0]], [0], ["photo", "dark"])
     assert list(routing["chosen_by_domain"]) == ["photo"]
-
-
-def test_without_styles_there_is_no_hit_rate():
     routing = summarise_routing(GROUPS, [[0, 2]], [[0.3, 0.7]])
     assert routing["domain_in_top_k"] is None and routing["chosen_by_domain"] == {}
 
 
-def test_gate_entropy_runs_from_zero_to_ln_k():
+def test_gate_entropy_runs_from_zero_to_ln_k_and_every_image_has_its_own():
     assert summarise_routing(GROUPS, [[0, 1]], [[1.0, 0.0]])["gate_entropy"] == 0.0
     assert summarise_routing(GROUPS, [[0, 1]], [[0.5, 0.5]])["gate_entropy"] == pytest.approx(math.log(2))
-
-
-def test_every_image_has_its_entropy():
-    entropies = gate_entropies([[0.9, 0.1], [0.5, 0.5], [1.0, 0.0]])
     first = -0.9 * math.log(0.9) - 0.1 * math.log(0.1)
-    assert entropies.tolist() == pytest.approx([first, math.log(2), 0.0])
-
-
-def test_chance_is_k_of_e():
-    assert chance_in_top_k({"groups": GROUPS, "top_k": 2}) == pytest.approx(200 / 3)
+    assert gate_entropies([[0.9, 0.1], [0.5, 0.5], [1.0, 0.0]]).tolist() == pytest.approx([first, math.log(2), 0.0])
 
 
 @pytest.fixture
@@ -82,10 +67,14 @@ def predictions(runs):
     return predictions_of(next(runs.itertuples()))
 
 
-def test_shares_are_counted_per_value_of_a_column(predictions):
+def test_shares_are_counted_per_value_of_a_column_and_images_sorted_by_an_experts_weight(predictions):
     by_style = chosen_shares(predictions, EXPERTS, "domain")
     assert by_style.loc["photo"].tolist() == [100.0, 50.0, 50.0]
     assert by_style.loc["dark"].tolist() == [50.0, 100.0, 50.0]
+    best = strongest_images(predictions, "photo", 2)
+    assert best["gate"].tolist() == [1.0, 0.9]
+    assert best["path"].tolist() == ["set/image03.png", "set/image00.png"]
+    assert len(strongest_images(predictions, "photo", 9)) == 3  # the third image has other experts
 
 
 def test_class_shares_are_means_over_seeds_in_label_order(runs):
@@ -96,22 +85,11 @@ def test_class_shares_are_means_over_seeds_in_label_order(runs):
     assert shares.largest == 0.0
 
 
-def test_the_spread_over_seeds_is_the_samples():
+def test_the_spread_over_seeds_is_the_samples_and_concentration_tells_one_expert_from_all():
     tables = [pd.DataFrame([[value, 1.0]], ["a"], ["x", "y"]) for value in (1.0, 3.0)]
     spread = over_seeds(tables)
     assert spread.mean.loc["a"].tolist() == [2.0, 1.0]
-    assert spread.largest == pytest.approx(math.sqrt(2))
-    assert math.isnan(over_seeds(tables[:1]).largest)
-
-
-def test_strongest_images_are_sorted_by_the_experts_weight(predictions):
-    best = strongest_images(predictions, "photo", 2)
-    assert best["gate"].tolist() == [1.0, 0.9]
-    assert best["path"].tolist() == ["set/image03.png", "set/image00.png"]
-    assert len(strongest_images(predictions, "photo", 9)) == 3  # the third image has other experts
-
-
-def test_concentration_tells_one_expert_from_all():
+    assert spread.largest == pytest.approx(math.sqrt(2)) and math.isnan(over_seeds(tables[:1]).largest)
     shares = pd.DataFrame({"a": [100.0, 50.0], "b": [0.0, 50.0]}, index=["one", "all"])
     assert concentration(shares).tolist() == pytest.approx([1.0, 0.0])
 
@@ -121,9 +99,8 @@ def test_only_runs_that_route_and_left_predictions_count(tmp_path, runs):
     without = add_routed_run(tmp_path, seed=3)
     (without / "predictions.csv").unlink()
     found = collect(tmp_path)
-    found.gaps.append(
-        found.frame.iloc[0][["protocol", "phase", "dataset", "shots", "method", "cfg"]].to_dict() | {"seed": 9}
-    )
+    place = ["protocol", "phase", "dataset", "shots", "method", "cfg"]
+    found.gaps.append(found.frame.iloc[0][place].to_dict() | {"seed": 9})
     assert len(found.with_gaps()) == 5 and len(that_route(found.with_gaps())) == 3
     assert with_predictions(that_route(found.frame))["seed"].tolist() == [1, 2]
 
@@ -159,12 +136,12 @@ def batch():
     return logits, experts, chosen, gates, rng.normal(size=(IMAGES, COUNT)), labels, rng.integers(0, 3, IMAGES)
 
 
-def tallied(batch, sizes):
+def tallied(batch, sizes, styles=STYLES):
     tally, start = RouterTally(), 0
     for size in sizes:
         tally.add(*(part[start : start + size] for part in batch))
         start += size
-    return tally.summary(NAMES, STYLES)
+    return tally.summary(NAMES, styles)
 
 
 def by_hand(batch):
@@ -199,12 +176,7 @@ def test_it_counts_as_by_hand_whatever_the_batches(batch):
         assert found["load"] == pytest.approx(expected["load"]) and sum(found["load"]) == pytest.approx(100)
         assert found["agreement"] == pytest.approx(expected["agreement"])
     assert len(set(expected["accuracy"].values())) == 6
-
-
-def test_without_styles_there_is_no_router_of_them(batch):
-    tally = RouterTally()
-    tally.add(*batch)
-    assert tally.summary(NAMES, ["unknown"])["accuracy"]["style"] is None
+    assert tallied(batch, [IMAGES], ["unknown"])["accuracy"]["style"] is None  # without styles
 
 
 def test_many_sets_are_drawn(batch):
@@ -212,8 +184,7 @@ def test_many_sets_are_drawn(batch):
     experts = rng.normal(size=(20, 12, 3))
     chosen = np.tile(np.arange(6), (20, 1))
     tally = RouterTally()
-    tally.add(
-        experts.mean(1), experts, chosen, np.full((20, 6), 1 / 6), experts[..., 0], np.zeros(20, int), np.zeros(20)
-    )
+    gates, none = np.full((20, 6), 1 / 6), np.zeros(20, int)
+    tally.add(experts.mean(1), experts, chosen, gates, experts[..., 0], none, none)
     assert len(tally.members) == 200 and np.allclose(tally.members.sum(1), 1)
     assert (np.isclose(tally.members, 1 / 6) | (tally.members == 0)).all()

@@ -29,78 +29,54 @@ def summary_of(root, **options):
     return base_to_new(collect(root).frame, **options)
 
 
-@pytest.mark.parametrize(
-    "base, new, h",
-    [(84.24, 75.67, 79.73), (69.34, 74.22, 71.70), (82.69, 63.22, 71.66), (80.47, 71.69, 75.83)],
-)
-def test_harmonic_mean_of_published_averages(base, new, h):
-    assert round(harmonic_mean(base, new), 2) == h
-
-
-def test_harmonic_mean_of_nothing_is_nothing():
+def test_harmonic_mean_of_published_averages_and_of_nothing():
+    published = [(84.24, 75.67, 79.73), (69.34, 74.22, 71.70), (82.69, 63.22, 71.66), (80.47, 71.69, 75.83)]
+    assert all(round(harmonic_mean(base, new), 2) == h for base, new, h in published)
     assert harmonic_mean(0.0, 0.0) == 0.0
 
 
 def test_h_is_taken_of_the_means_and_its_spread_over_the_seeds(tmp_path):
-    add_base_new(tmp_path, {1: 80.0, 2: 82.0, 3: 84.0}, {1: 70.0, 2: 60.0, 3: 65.0})
-    row = summary_of(tmp_path).loc[("shapes_both", "CoOp", "tiny", 16)]
+    add_base_new(tmp_path, {1: 80.0, 2: 82.0, 3: 84.0}, {1: 70.0, 2: 60.0, 3: 65.0}, dataset="a")
+    row = summary_of(tmp_path).loc[("a", "CoOp", "tiny", 16)]
     assert (row.base, row.base_std, row.new, row.new_std) == pytest.approx((82.0, 2.0, 65.0, 5.0))
     assert row.h == pytest.approx(2 * 82 * 65 / 147)
     each = [2 * b * n / (b + n) for b, n in ((80, 70), (82, 60), (84, 65))]
     mean = sum(each) / 3
     assert row.h_std == pytest.approx(math.sqrt(sum((h - mean) ** 2 for h in each) / 2))
-
-
-def test_average_is_over_datasets_and_its_h_of_the_averages(tmp_path):
-    add_base_new(tmp_path, {1: 90.0, 2: 92.0}, {1: 50.0, 2: 50.0}, dataset="a")
-    add_base_new(tmp_path, {1: 70.0, 2: 74.0}, {1: 60.0, 2: 64.0}, dataset="b")
-    row = summary_of(tmp_path).loc[("average", "CoOp", "tiny", 16)]
-    assert (row.base, row.new) == pytest.approx((81.5, 56.0))
-    assert row.h == pytest.approx(harmonic_mean(81.5, 56.0))
-    assert row.base_std == pytest.approx(3 / math.sqrt(2))
+    add_base_new(tmp_path, {1: 60.0, 2: 64.0, 3: 68.0}, {1: 50.0, 2: 50.0, 3: 50.0}, dataset="b")
+    row = summary_of(tmp_path).loc[("average", "CoOp", "tiny", 16)]  # over datasets, and its H of the averages
+    assert (row.base, row.new, row.h) == pytest.approx((73.0, 57.5, harmonic_mean(73.0, 57.5)))
+    assert row.base_std == pytest.approx(3.0)
 
 
 def test_base_and_new_of_one_test(tmp_path):
     """Of the protocol base2new_all; its trainings say nothing of either."""
+    add_run(tmp_path, 50.0, protocol="xd", phase="test")
+    with pytest.raises(DataError, match="got no run of train_base or test_new"):
+        summary_of(tmp_path)
     for seed, (base, new) in enumerate([(60.0, 40.0), (64.0, 50.0)], start=1):
-        add_run(tmp_path, 90.0, phase="train_base", seed=seed)
+        add_run(tmp_path / "all", 90.0, phase="train_base", seed=seed)
         sides = {"base_accuracy": base, "new_accuracy": new}
-        add_run(tmp_path, 50.0, protocol="base2new_all", phase="test_all", seed=seed, sides=sides)
-    row = summary_of(tmp_path).iloc[0]
+        add_run(tmp_path / "all", 50.0, protocol="base2new_all", phase="test_all", seed=seed, sides=sides)
+    row = summary_of(tmp_path / "all").iloc[0]
     assert (row.base, row.new, row.h) == pytest.approx((62.0, 45.0, harmonic_mean(62.0, 45.0)))
 
 
-def test_a_missing_seed_is_a_gap_and_named(tmp_path):
-    add_base_new(tmp_path, {1: 80.0, 2: 81.0, 3: 82.0}, {1: 70.0, 3: 71.0})
-    row = summary_of(tmp_path).iloc[0]
+def test_a_missing_seed_is_a_gap_and_named_in_its_dataset_and_in_the_average(tmp_path):
+    add_base_new(tmp_path, {1: 80.0, 2: 81.0, 3: 82.0}, {1: 70.0, 3: 71.0}, dataset="a")
+    add_base_new(tmp_path, {1: 80.0, 2: 81.0, 3: 82.0}, {1: 70.0, 2: 70.0, 3: 70.0}, dataset="b")
+    add_base_new(tmp_path, {1: 80.0, 2: 80.0, 3: 80.0}, {1: 70.0}, dataset="b", method="MoCoOp")
+    rows = summary_of(tmp_path)
+    row = rows.loc[("a", "CoOp", "tiny", 16)]
     assert row.base == 81.0 and math.isnan(row.new) and math.isnan(row.h) and math.isnan(row.h_std)
     assert (row.base_lacking, row.new_lacking) == ([], [2])
-
-
-def test_a_gap_in_one_dataset_is_a_gap_in_the_average(tmp_path):
-    add_base_new(tmp_path, {1: 80.0}, {1: 70.0}, dataset="a")
-    add_base_new(tmp_path, {1: 80.0}, {}, dataset="b")
-    average = summary_of(tmp_path).loc["average"].iloc[0]
-    assert average.base == 80.0 and math.isnan(average.new) and math.isnan(average.h)
-
-
-def test_a_method_without_runs_in_a_dataset_has_an_empty_row(tmp_path):
-    add_base_new(tmp_path, {1: 80.0}, {1: 70.0}, dataset="a")
-    add_base_new(tmp_path, {1: 80.0}, {1: 70.0}, dataset="b", method="MoCoOp")
-    row = summary_of(tmp_path).loc[("a", "MoCoOp", "tiny", 16)]
-    assert math.isnan(row.base) and row.base_lacking == [1]
-
-
-def test_only_the_asked_seeds_count(tmp_path):
-    add_base_new(tmp_path, {1: 80.0, 2: 90.0}, {1: 70.0})
-    row = summary_of(tmp_path, seeds=[1]).iloc[0]
-    assert (row.base, row.new) == (80.0, 70.0)
-
-
-def test_one_seed_has_no_spread(tmp_path):
-    add_base_new(tmp_path, {1: 80.0}, {1: 70.0})
-    row = summary_of(tmp_path).iloc[0]
-    assert math.isnan(row.base_std) and math.isnan(row.h_std) and row.h == pytest.approx(harmonic_mean(80, 70))
+    average = rows.loc[("average", "CoOp", "tiny", 16)]
+    assert average.base == 81.0 and math.isnan(average.new) and math.isnan(average.h)
+    row = rows.loc[("a", "MoCoOp", "tiny", 16)]  # without a run
+    assert math.isnan(row.base) and row.base_lacking == [1, 2, 3]
+    row = summary_of(tmp_path, seeds=[1]).loc[("a", "CoOp", "tiny", 16)]
+    assert (row.base, row.new, row.h) == (80.0, 70.0, pytest.approx(harmonic_mean(80, 70)))
+    assert math.isnan(row.base_std) and math.isnan(row.h_std)
 
 
 def test_methods_stand_in_the_papers_order(tmp_path):
@@ -110,20 +86,7 @@ def test_methods_stand_in_the_papers_order(tmp_path):
     assert rows.tolist() == ["ZeroshotCLIP", "CoOp", "CoCoOp", "MoCoOp", "Another"]
 
 
-def test_no_base_to_new_run_is_an_error(tmp_path):
-    add_run(tmp_path, 50.0, protocol="xd", phase="test")
-    with pytest.raises(DataError, match="got no run of train_base or test_new"):
-        summary_of(tmp_path)
-
-
-def test_any_column_can_be_followed_over_the_seeds(tmp_path):
-    add_run(tmp_path, 50.0, seed=1)
-    add_run(tmp_path, 60.0, seed=2)
-    row = over_seeds(seed_matrix(collect(tmp_path).frame, column="train_seconds")).iloc[0]
-    assert (row["mean"], row["std"], row["lacking"]) == (2.5, 0.0, [])
-
-
-def test_seeds_of_different_settings_are_named(tmp_path):
+def test_seeds_of_different_settings_are_named_and_any_column_can_be_followed_over_them(tmp_path):
     changed = make_config(seed=2, classes="base")
     changed["OPTIM"]["LR"] = 0.1
     add_run(tmp_path, 50.0, seed=1)
@@ -131,14 +94,13 @@ def test_seeds_of_different_settings_are_named(tmp_path):
     add_run(tmp_path, 50.0, seed=2, config=changed)
     (line,) = mixed_settings(collect(tmp_path).frame)
     assert line.startswith("base2new/train_base/shapes_both/CoOp/tiny/16: its seeds were run with 2 different")
+    row = over_seeds(seed_matrix(collect(tmp_path).frame, column="train_seconds")).iloc[0]
+    assert (row["mean"], row["std"], row["lacking"]) == (2.5, 0.0, [])
 
 
-@pytest.mark.parametrize("seeds, t", [(2, 12.7062), (3, 4.3027), (5, 2.7764), (30, 2.0452)])
-def test_interval_is_students(seeds, t):
-    assert interval(2.0, seeds) == pytest.approx(t * 2.0 / math.sqrt(seeds), rel=1e-4)
-
-
-def test_interval_of_one_seed_is_not_known(tmp_path):
+def test_interval_is_students_and_that_of_one_seed_is_not_known(tmp_path):
+    for seeds, quantile in ((2, 12.7062), (3, 4.3027), (5, 2.7764), (30, 2.0452)):
+        assert interval(2.0, seeds) == pytest.approx(quantile * 2.0 / math.sqrt(seeds), rel=1e-4)
     add_run(tmp_path, 50.0)
     summary = over_seeds(seed_matrix(collect(tmp_path).frame))
     assert summary["seeds"].tolist() == [1] and interval(summary["std"], summary["seeds"]).isna().all()
@@ -146,24 +108,14 @@ def test_interval_of_one_seed_is_not_known(tmp_path):
 
 def test_transfer_averages_the_targets_without_the_source(tmp_path):
     add_run(tmp_path, 70.0, protocol="xd", phase="train", dataset="imagenet")
-    for dataset, accuracy in (("dtd", 40.0), ("zoo", 60.0)):
-        add_run(tmp_path, accuracy, protocol="xd", phase="test", dataset=dataset)
-    means = transfer(collect(tmp_path).frame)["mean"].droplevel(["method", "cfg", "shots"])
-    assert list(means.items()) == [("imagenet (source)", 70.0), ("dtd", 40.0), ("zoo", 60.0), ("average", 50.0)]
-
-
-def test_transfer_of_one_target_has_no_average(tmp_path):
-    add_run(tmp_path, 70.0, protocol="xd", phase="train", dataset="imagenet")
     add_run(tmp_path, 40.0, protocol="xd", phase="test", dataset="dtd")
     assert list(transfer(collect(tmp_path).frame).index.unique("dataset")) == ["imagenet (source)", "dtd"]
-
-
-def test_a_gap_in_a_target_is_a_gap_in_the_average(tmp_path):
-    for dataset, seeds in (("dtd", (1, 2)), ("zoo", (1,))):
-        for seed in seeds:
-            add_run(tmp_path, 40.0, protocol="xd", phase="test", dataset=dataset, seed=seed)
-    means = transfer(collect(tmp_path).frame)["mean"]
-    assert means.isna().tolist() == [False, True, True]
+    add_run(tmp_path, 60.0, protocol="xd", phase="test", dataset="zoo")
+    means = transfer(collect(tmp_path).frame)["mean"].droplevel(["method", "cfg", "shots"])
+    assert list(means.items()) == [("imagenet (source)", 70.0), ("dtd", 40.0), ("zoo", 60.0), ("average", 50.0)]
+    add_run(tmp_path, 40.0, protocol="xd", phase="test", dataset="dtd", seed=2)
+    means = transfer(collect(tmp_path).frame)["mean"].droplevel(["method", "cfg", "shots"])
+    assert means.isna().to_dict() == {"imagenet (source)": True, "dtd": False, "zoo": True, "average": True}
 
 
 def test_configurations_that_never_meet_are_joined(tmp_path):
@@ -174,18 +126,19 @@ def test_configurations_that_never_meet_are_joined(tmp_path):
     assert seed_matrix(joined)[1].tolist() == [50.0, 60.0, 55.0]
 
 
-@pytest.mark.parametrize("where", [{}, {"phase": "test_new"}])
-def test_configurations_that_meet_on_a_dataset_are_not_joined(tmp_path, where):
-    add_run(tmp_path, 50.0, dataset="a", cfg="ep50")
-    add_run(tmp_path, 60.0, dataset="a", cfg="ep200", **where)
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ({"dataset": "a"}, {"dataset": "a"}),
+        ({"dataset": "a"}, {"dataset": "a", "phase": "test_new"}),
+        ({"dataset": "a", "backbone": "RN50"}, {"dataset": "b", "backbone": "ViT-B/16"}),
+    ],
+)
+def test_configurations_that_meet_on_a_dataset_or_have_different_backbones_are_not(tmp_path, one, other):
+    add_run(tmp_path, 50.0, cfg="ep50", **one)
+    add_run(tmp_path, 60.0, cfg="ep200", **other)
     joined, notes = join_cfgs(collect(tmp_path).frame)
     assert sorted(joined.cfg) == ["ep200", "ep50"] and notes == []
-
-
-def test_configurations_of_different_backbones_are_not_joined(tmp_path):
-    add_run(tmp_path, 50.0, dataset="a", cfg="rn50", backbone="RN50")
-    add_run(tmp_path, 60.0, dataset="b", cfg="vit", backbone="ViT-B/16")
-    assert join_cfgs(collect(tmp_path).frame)[1] == []
 
 
 def answers(seeds: int = 4, images: int = 30, seed: int = 0) -> Answers:

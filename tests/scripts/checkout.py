@@ -1,12 +1,17 @@
 """A checkout with the real scripts, made-up configurations, and an interpreter that only prints a run's arguments."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from mocoop.protocols.script import main
+from tests.faults import victims
+
 REPOSITORY = Path(__file__).resolve().parents[2]
+METHODS = {"mocoop": "MoCoOp", "coop": "CoOp", "cocoop": "CoCoOp", "zsclip": "ZeroshotCLIP"}  # by folder
 DATASETS = ("imagenet", "imagenet_sketch", "caltech101", "shapes_both")
 EPOCHS = {
     "CoOp/vit_b16_ctxv1": 200,
@@ -27,7 +32,7 @@ EPOCHS = {
 class Checkout:
     def __init__(self, root: Path):
         self.root = root
-        shutil.copytree(REPOSITORY / "scripts", root / "scripts")
+        shutil.copytree(REPOSITORY / "scripts", root / "scripts", ignore=shutil.ignore_patterns("__pycache__", "*.png"))
         (root / "mocoop").symlink_to(REPOSITORY / "mocoop")
         for dataset in DATASETS:
             self.write(f"configs/datasets/{dataset}.yaml", f"DATASET:\n  NAME: {dataset}\n")
@@ -51,12 +56,10 @@ class Checkout:
 
     def start(self, script: str, *arguments, cwd=None, **settings) -> subprocess.Popen:
         """Starts scripts/<script> with nothing of this process's environment but where programs are."""
-        keep = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
-        environment = keep | {"PYTHON": str(self.python)} | {name: str(value) for name, value in settings.items()}
         return subprocess.Popen(
             ["bash", str(self.root / "scripts" / script), *map(str, arguments)],
             cwd=cwd or self.root,
-            env=environment,
+            env=self._environment(settings),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -68,8 +71,27 @@ class Checkout:
         out, err = process.communicate(timeout=120)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
+    def call(self, script: str, *arguments, cwd=None, **settings) -> victims.Ending:
+        """What a script of a protocol comes to, without its shell: its Python in a fork of this process."""
+        path = self.root / "scripts" / script
+        usage, method = re.search(
+            r'# Usage: (.+?)\n.*/common\.sh" (?:(\w+) )?"\$@"$', path.read_text(), re.DOTALL
+        ).groups()
+        words = [str(path), str(cwd or self.root), usage, *filter(None, [method]), *map(str, arguments)]
+
+        def prepare():
+            os.environ.clear()
+            os.environ.update(self._environment(settings))
+            os.chdir(self.root)
+
+        return victims.run(lambda: main(*words), self.root / "printed", prepare)
+
     def lines(self, script: str, *arguments, **settings) -> list[str]:
         """What a script that must succeed prints: one command line per run."""
-        done = self.bash(script, *arguments, **settings)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.splitlines()
+        ending = self.call(script, *arguments, **settings)
+        assert ending.status == 0, ending.err
+        return ending.out.splitlines()
+
+    def _environment(self, settings: dict) -> dict[str, str]:
+        keep = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+        return keep | {"PYTHON": str(self.python)} | {name: str(value) for name, value in settings.items()}

@@ -34,28 +34,20 @@ def machine(tmp_path):
     return BareMachine(tmp_path / "a checkout")
 
 
-def test_the_first_run_makes_the_environment_and_installs(machine):
+PYTEST = "run: -m pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder"
+
+
+def test_the_first_run_makes_the_environment_and_installs_and_the_second_nothing(machine):
     done = machine.test_sh("-k", "router")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "Making the environment .venv with Python 3.12.0",
         "Installing into .venv, once (PyTorch is a large download)",
         f"run: -m pip install --disable-pip-version-check -e {machine.root}[test]",
-        "run: -m pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder -k router",
+        f"{PYTEST} -k router",
     ]
-
-
-def test_the_second_run_installs_nothing(machine):
-    machine.test_sh()
-    assert (
-        machine.test_sh().stdout
-        == "run: -m pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder\n"
-    )
-
-
-def test_changed_metadata_installs_again_into_the_same_environment(machine):
-    machine.test_sh()
-    machine.write("pyproject.toml", "[project]\nname = 'x'\n")
+    assert machine.test_sh().stdout == f"{PYTEST}\n"
+    machine.write("pyproject.toml", "[project]\nname = 'x'\n")  # again, into the same environment
     out = machine.test_sh().stdout
     assert "Making" not in out and "pip install" in out
 

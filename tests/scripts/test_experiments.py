@@ -5,37 +5,26 @@ import shutil
 import pytest
 
 from scripts import groups_by_hand_or_not, variants, when_routing_pays
-from tests.protocols.conftest import environment  # noqa: F401 (a fixture for every test here)
-from tests.scripts.checkout import REPOSITORY, Checkout
+from tests.protocols.checkout import make_checkout
+from tests.protocols.conftest import environment, forked  # noqa: F401 (fixtures)
+from tests.scripts.checkout import REPOSITORY
 
-TRAIN = '''
-"""Stands in for train.py: writes the answers of a variant that is better, or of one of the others."""
-from pathlib import Path
-from mocoop.results.routing import ROUTERS
-from tests.results.runs import add_answers, make_routing
-
-ACCURACIES = {"load": [50.0, 50.0], "agreement": 60.0, "accuracy": dict.fromkeys(ROUTERS, 60.0)}
-ROUTING = make_routing(["photo", "dark"], 2, 90.0) | {"routers": ACCURACIES}
-
-
-def load():
-    pass
-
-
-def main(argv):
-    folder = Path(argv[argv.index("--output-dir") + 1])
-    variant, protocol, phase, dataset, shots, method, cfg, seed = folder.parts[-8:]
-    add_answers(folder.parents[6], method, 0.9 if variant in ("top2", "by_hand") else 0.5, seed=int(seed[4:]),
-                protocol=protocol, phase=phase, dataset=dataset, shots=int(shots[6:]), cfg=cfg, routing=ROUTING)
-    return 0
-'''
+ACT = """
+    from mocoop.results.routing import ROUTERS
+    from tests.results.runs import add_answers, make_routing
+    found = {"load": [50.0, 50.0], "agreement": 60.0, "accuracy": dict.fromkeys(ROUTERS, 60.0)}
+    run |= {"shots": int(run["shots"][6:]), "seed": int(run["seed"][4:])}
+    run["routing"] = make_routing(["photo", "dark"], 2, 90.0) | {"routers": found}
+    add_answers(folder.parents[6], right=0.9 if folder.parts[-8] in ("top2", "by_hand") else 0.5, **run)
+    sys.exit(0)
+"""
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(tmp_path, forked, monkeypatch):  # noqa: F811
     """An experiment with two seeds, in a made-up checkout; the folder of its results."""
-    checkout = Checkout(tmp_path)
-    checkout.write("train.py", TRAIN)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    make_checkout(tmp_path, ACT)
     for folder in ("configs/datasets", "configs/trainers/MoCoOp"):
         shutil.copytree(REPOSITORY / folder, tmp_path / folder, dirs_exist_ok=True)
     monkeypatch.setattr(variants, "CHECKOUT", tmp_path)

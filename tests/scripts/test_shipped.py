@@ -8,27 +8,14 @@ import sys
 import pytest
 
 from mocoop.config import read_settings
+from mocoop.protocol import PROTOCOLS
 from mocoop.protocols.script import main
-from tests.scripts.checkout import REPOSITORY
+from tests.scripts.checkout import METHODS, REPOSITORY
 
-METHODS = {"mocoop": "MoCoOp", "coop": "CoOp", "cocoop": "CoCoOp", "zsclip": "ZeroshotCLIP"}  # by folder
 SETTINGS = {"DRY_RUN": "1", "SEEDS": "1", "OUTPUT": "/nowhere"}
-PUBLISHED = [
-    "imagenet",
-    "caltech101",
-    "oxford_pets",
-    "stanford_cars",
-    "oxford_flowers",
-    "food101",
-    "fgvc_aircraft",
-    "sun397",
-    "dtd",
-    "eurosat",
-    "ucf101",
-]
-SHAPES = ["shapes_color", "shapes_shape", "shapes_both"]
+PUBLISHED, SHIFTED = PROTOCOLS["base2new"].datasets, PROTOCOLS["dg"].datasets
+SHAPES = ("shapes_color", "shapes_shape", "shapes_both")
 NO_PROTOCOL = ("common.sh", "environment.sh", "demo.sh", "test.sh")
-SHIFTED = ["imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r"]
 
 
 @pytest.fixture
@@ -59,14 +46,21 @@ def check(command: dict) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("dataset", PUBLISHED + SHAPES)
-def test_base_to_new_has_its_configurations(dry_run, method, dataset):
-    check(dry_run(method, "base2new_train.sh", dataset)[0])
-    check(dry_run(method, "base2new_test.sh", dataset)[0])
+def test_every_protocol_has_its_configurations(dry_run, method):
+    for dataset in (*PUBLISHED, *SHAPES):
+        check(dry_run(method, "base2new_train.sh", dataset)[0])
+        check(dry_run(method, "base2new_test.sh", dataset)[0])
+    check(dry_run(method, "xd_train.sh")[0])
+    for protocol, datasets in (("xd", PUBLISHED[1:]), ("dg", SHIFTED)):
+        for dataset in datasets:
+            check(dry_run(method, f"{protocol}_test.sh", dataset)[0])
+    commands = dry_run(method, "few_shot.sh", "caltech101") + dry_run(method, "few_shot.sh", "imagenet")
+    assert len(commands) == (2 if method == "zsclip" else 10)
+    for command in commands:
+        check(command)
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("script, dataset", [("base2new_train", ["dtd"]), ("few_shot", ["dtd"]), ("xd_train", [])])
+@pytest.mark.parametrize("method, script, dataset", [("coop", "xd_train", []), ("mocoop", "few_shot", ["dtd"])])
 def test_a_script_starts_its_module(dry_run, method, script, dataset):
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | SETTINGS
     command = ["bash", str(REPOSITORY / f"scripts/{method}/{script}.sh"), *dataset]
@@ -75,25 +69,8 @@ def test_a_script_starts_its_module(dry_run, method, script, dataset):
     assert parsed(done.stdout) == dry_run(method, f"{script}.sh", *dataset) != []
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_transfer_has_its_configurations(dry_run, method):
-    check(dry_run(method, "xd_train.sh")[0])
-    for dataset in PUBLISHED[1:]:
-        check(dry_run(method, "xd_test.sh", dataset)[0])
-    for dataset in SHIFTED:
-        check(dry_run(method, "dg_test.sh", dataset)[0])
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_few_shot_has_its_configurations(dry_run, method):
-    commands = dry_run(method, "few_shot.sh", "caltech101") + dry_run(method, "few_shot.sh", "imagenet")
-    assert len(commands) == (2 if method == "zsclip" else 10)
-    for command in commands:
-        check(command)
-
-
 @pytest.mark.parametrize("method", [*METHODS, ""])
-def test_every_script_says_what_it_is_and_how_to_call_it(method):
+def test_every_script_says_what_it_is_and_how_to_call_it_and_passes_on_its_method(method):
     for path in sorted((REPOSITORY / "scripts" / method).glob("*.sh")):
         if path.name in NO_PROTOCOL:
             continue
@@ -101,3 +78,6 @@ def test_every_script_says_what_it_is_and_how_to_call_it(method):
         assert lines[1].startswith("# ") and lines[1].endswith(".")
         assert lines[2].startswith(f"# Usage: bash {path.relative_to(REPOSITORY)} ")
         assert os.access(path, os.X_OK)
+        if path.name != "test_cluster.sh":
+            common, name = ("/../common.sh", f"{METHODS[method]} ") if method else ("/common.sh", "")
+            assert lines[3:] == [f'source "$(dirname "${{BASH_SOURCE[0]}}"){common}" {name}"$@"']

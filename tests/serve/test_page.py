@@ -15,6 +15,7 @@ import pytest
 from mocoop.serve.page import quiet_gradio, serve
 from mocoop.serve.session import Session
 from tests.faults import victims
+from tests.protocols.checkout import wait_for
 from tests.tools.tool import Tool
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -53,22 +54,13 @@ def opened(page, browser):
     """The page in the browser, as wide as a desktop; a function waits for elements of it."""
     size(browser, 1280)
     browser.get(page.local_url)
-    wait(lambda: browser.find_elements("css selector", "#mc-images input[type=file]"))
+    wait_for(lambda: browser.find_elements("css selector", "#mc-images input[type=file]"))
     return browser
 
 
 def size(browser, width):
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-
-
-def wait(found, seconds=60):
-    """What `found()` gives once it is true."""
-    end = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < end, "it did not appear on the page"
-        time.sleep(0.05)
-    return value
 
 
 def text_of(browser, selector):
@@ -97,22 +89,22 @@ def pictures(trained_runs, folder, count):
 def test_images_names_and_errors(opened, trained_runs, tmp_path):
     paths = pictures(trained_runs, tmp_path / "set", 3)
     opened.find_element("css selector", "#mc-images input[type=file]").send_keys("\n".join(paths[:2]))
-    wait(lambda: "2 images; both runs name the same class for" in text_of(opened, ".mc-notice"))
+    wait_for(lambda: "2 images; both runs name the same class for" in text_of(opened, ".mc-notice"))
     cards = text_of(opened, ".mc-card")
     assert "CoOp on ShapesBoth" in cards and "MoCoOp on ShapesBoth" in cards and "answered. Nearest by" in cards
     assert text_of(opened, ".mc-answers h2") == "picture0.png"
     thumbnails = "#mc-gallery button.thumbnail-item"
-    wait(lambda: len(opened.find_elements("css selector", thumbnails)) == 2)
+    wait_for(lambda: len(opened.find_elements("css selector", thumbnails)) == 2)
     opened.find_elements("css selector", thumbnails)[1].click()
-    wait(lambda: text_of(opened, ".mc-answers h2") == "picture1.png")
+    wait_for(lambda: text_of(opened, ".mc-answers h2") == "picture1.png")
 
     use_names(opened, "circle\ncircle")
-    wait(lambda: text_of(opened, ".mc-error") == "got the class name 'circle' more than once, expected each once")
+    wait_for(lambda: text_of(opened, ".mc-error") == "got the class name 'circle' more than once, expected each once")
     use_names(opened, "red circle\nblue star")
-    wait(lambda: set(text_of(opened, ".mc-classes .mc-name").split()) == {"red", "circle", "blue", "star"})
+    wait_for(lambda: set(text_of(opened, ".mc-classes .mc-name").split()) == {"red", "circle", "blue", "star"})
     assert text_of(opened, ".mc-error") == ""
     opened.find_element("css selector", "#mc-reset").click()
-    wait(lambda: text_of(opened, ".mc-classes").count("%") == 10)
+    wait_for(lambda: text_of(opened, ".mc-classes").count("%") == 10)
     hosts = opened.execute_script("return performance.getEntriesByType('resource').map(e => new URL(e.name).hostname)")
     assert set(hosts) <= {"127.0.0.1", ""}
 
@@ -126,7 +118,7 @@ def test_a_folder_is_dropped_and_a_phone_scrolls_down_only(opened, trained_runs,
     dropped = {"items": [], "files": [str(tmp_path / "set")], "dragOperationsMask": 1}
     for kind in ("dragEnter", "dragOver", "drop"):
         opened.execute_cdp_cmd("Input.dispatchDragEvent", {"type": kind, **place, "data": dropped})
-    wait(lambda: text_of(opened, ".mc-notice").startswith("3 images"))
+    wait_for(lambda: text_of(opened, ".mc-notice").startswith("3 images"))
     assert opened.execute_script("return document.documentElement.scrollWidth") == 390
 
 
@@ -176,7 +168,7 @@ def test_what_was_dropped_is_gone_when_the_command_ends(trained_runs, tmp_path, 
         serve_tool.serve = lambda session, host, port: Page()
 
     victim = victims.start(victims.tool("serve", str(trained_runs.of("coop"))), tmp_path, prepare)
-    wait(lambda: list(tmp_path.glob("temporary/*/dropped.png")))
+    wait_for(lambda: list(tmp_path.glob("temporary/*/dropped.png")))
     os.kill(victim.pid, number)
     ending = victims.end(victim, tmp_path)
     assert (ending.status, list((tmp_path / "temporary").iterdir())) == (0, []), ending.err

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from mocoop.clip.openai import tokenizer
-from mocoop.shapes import captions
 from mocoop.shapes.vocabulary import COLOURS, HELD_OUT, PRETRAINING, SHAPES, STYLES, TEMPLATES, TEXTURES, phrase
+from scripts import pretrain_tiny as script
 
-WORDS = {*COLOURS, *TEXTURES, *SHAPES, *captions.GENERIC_SHAPES}
+WORDS = {*COLOURS, *TEXTURES, *SHAPES, *script.GENERIC_SHAPES}
 
 
 @pytest.fixture
@@ -16,21 +16,17 @@ def drawn(monkeypatch):
     def spy(colour, texture, shape, style, rng, tint=None):
         asked.update(combinations=list(zip(colour.tolist(), texture.tolist(), shape.tolist())), style=style, tint=tint)
 
-    monkeypatch.setattr(captions, "render", spy)
-    _, asked["captions"] = captions.draw_pairs(4000, np.random.default_rng(0))
+    monkeypatch.setattr(script, "render", spy)
+    _, asked["captions"] = script.draw_pairs(4000, np.random.default_rng(0))
     return asked
 
 
 def test_pretraining_sees_every_allowed_combination_and_no_class_of_the_sets(drawn):
+    """With a neutral camera, and no painting."""
     assert set(drawn["combinations"]) == set(PRETRAINING)
     held_out = [phrase(*combination) for combination in HELD_OUT]
     assert not any(name in caption for caption in drawn["captions"] for name in held_out)
-
-
-def test_pretraining_has_a_neutral_camera_and_no_painting(drawn):
-    assert drawn["tint"] is None
-    styles = {STYLES[code] for code in drawn["style"]}
-    assert styles == set(STYLES) - {"painting"}
+    assert drawn["tint"] is None and {STYLES[code] for code in drawn["style"]} == set(STYLES) - {"painting"}
     assert not any("paint" in caption for caption in drawn["captions"])
 
 
@@ -38,7 +34,7 @@ def test_captions_tell_what_the_picture_shows(drawn):
     full = 0
     for combination, caption in zip(drawn["combinations"], drawn["captions"], strict=True):
         said = WORDS.intersection(caption.rstrip(".").split())
-        assert said and said <= {*phrase(*combination).split(), *captions.GENERIC_SHAPES}
+        assert said and said <= {*phrase(*combination).split(), *script.GENERIC_SHAPES}
         full += phrase(*combination) in caption
     assert full / len(drawn["captions"]) == pytest.approx(0.92 * 0.92 * 0.96, abs=0.03)
 
@@ -59,5 +55,5 @@ def _fits(template, caption):
 
 
 def test_every_caption_covers_the_tokens_of_all_pairs(drawn):
-    known = {token for caption in captions.every_caption() for token in tokenizer.encode(caption)}
+    known = {token for caption in script.every_caption() for token in tokenizer.encode(caption)}
     assert known >= {token for caption in drawn["captions"] for token in tokenizer.encode(caption)}

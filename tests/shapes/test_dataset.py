@@ -27,13 +27,13 @@ def make(tmp_path, monkeypatch):
     return build
 
 
-@pytest.mark.parametrize("subsample, names", [("base", slice(40)), ("new", slice(40, None)), ("all", slice(None))])
-def test_classes_are_the_sets_in_label_order(make, subsample, names):
-    dataset = make(ShapesBoth, subsample)
-    assert dataset.classnames == SETS["ShapesBoth"].classnames[names]
-    assert dataset.all_classnames == SETS["ShapesBoth"].classnames
-    assert set(Counter(item.label for item in dataset.train_x).values()) == {2}
-    assert len(dataset.test) == len(dataset.classnames)
+def test_classes_are_the_sets_in_label_order(make):
+    for subsample, names in (("base", slice(40)), ("new", slice(40, None)), ("all", slice(None))):
+        dataset = make(ShapesBoth, subsample)
+        assert dataset.classnames == SETS["ShapesBoth"].classnames[names]
+        assert dataset.all_classnames == SETS["ShapesBoth"].classnames
+        assert set(Counter(item.label for item in dataset.train_x).values()) == {2}
+        assert len(dataset.test) == len(dataset.classnames)
 
 
 def test_domain_of_an_item_is_its_pictures_style(make):
@@ -43,15 +43,11 @@ def test_domain_of_an_item_is_its_pictures_style(make):
     assert dark and all(max(high for _, high in read_image(d.impath).getextrema()) < 110 for d in dark)
 
 
-def test_variant_is_for_testing_only_and_has_the_same_classes(make):
-    dataset = make(ShapesBothFaded)
+def test_variant_is_for_testing_only_and_has_the_same_classes_and_is_made_if_missing(make, tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        dataset = make(ShapesBothFaded)
     assert dataset.classnames == SETS["ShapesBoth"].classnames
     assert [d.impath for d in dataset.train_x] == [d.impath for d in dataset.test]
-
-
-def test_missing_set_is_made_and_said_so(make, tmp_path, caplog):
-    with caplog.at_level("INFO"):
-        make(ShapesBothFaded)
     assert "making the procedural set ShapesBothFaded" in caplog.text
     assert (tmp_path / "data" / "shapes_both_faded" / "split_zhou_ShapesBothFaded.json").exists()
 

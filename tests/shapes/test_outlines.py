@@ -15,46 +15,40 @@ def inside(name):
     return OUTLINES[SHAPES.index(name)](X, Y) < 0
 
 
-def area(name):
-    return inside(name).sum() * STEP**2
-
-
-def test_outlines_are_in_the_order_of_the_words():
+def test_outlines_and_patterns_are_in_the_order_of_the_words():
     assert tuple(outline.__name__ for outline in OUTLINES) == SHAPES
+    assert tuple(pattern.__name__ for pattern in PATTERNS) == TEXTURES
 
 
 @pytest.mark.parametrize("outline", OUTLINES, ids=SHAPES)
-def test_outline_fills_about_the_unit_circle(outline):
+def test_outline_fills_about_the_unit_circle_with_a_slope_of_about_one(outline):
+    """Or else edges would be soft in one shape and jagged in another."""
     distance = outline(X, Y)
     assert distance.dtype == np.float32 and distance.shape == X.shape
     radius = np.hypot(X, Y)[distance < 0]
     assert 0.85 < radius.max() < 1.2
-
-
-@pytest.mark.parametrize("outline", OUTLINES, ids=SHAPES)
-def test_slope_is_about_one_near_the_outline(outline):
-    """Or else edges would be soft in one shape and jagged in another."""
-    distance = outline(X, Y)
     slope = np.hypot(*np.gradient(distance, STEP))
-    near = np.abs(distance) < 0.05
-    assert np.median(slope[near]) == pytest.approx(1, abs=0.02)
+    assert np.median(slope[np.abs(distance) < 0.05]) == pytest.approx(1, abs=0.02)
 
 
-@pytest.mark.parametrize(
-    "name, expected",
-    [
-        ("circle", np.pi * 0.88**2),
-        ("square", 1.52**2),
-        ("triangle", 3 * np.sqrt(3) * 0.55**2),
-        ("star", 5 * 0.42 * np.sin(np.pi / 5)),
-        ("cross", 2 * 1.84 * 0.6 - 0.6**2),
-        ("ring", np.pi * (0.92**2 - 0.44**2)),
-        ("hexagon", 2 * np.sqrt(3) * 0.82**2),
-        ("diamond", 2 * 1 * 0.56),
-    ],
-)
-def test_area_is_the_shapes(name, expected):
-    assert area(name) == pytest.approx(expected, rel=0.02)
+AREAS = {
+    "circle": np.pi * 0.88**2,
+    "square": 1.52**2,
+    "triangle": 3 * np.sqrt(3) * 0.55**2,
+    "star": 5 * 0.42 * np.sin(np.pi / 5),
+    "cross": 2 * 1.84 * 0.6 - 0.6**2,
+    "ring": np.pi * (0.92**2 - 0.44**2),
+    "hexagon": 2 * np.sqrt(3) * 0.82**2,
+    "diamond": 2 * 1 * 0.56,
+}
+
+
+def test_areas_are_those_of_the_shapes_and_no_two_overlap_closely():
+    assert {name: inside(name).sum() * STEP**2 for name in AREAS} == pytest.approx(AREAS, rel=0.02)
+    masks = [inside(name) for name in SHAPES]
+    for i, one in enumerate(masks):
+        for other in masks[:i]:
+            assert (one & other).sum() / (one | other).sum() < 0.95
 
 
 @pytest.mark.parametrize(
@@ -73,18 +67,7 @@ def test_outline_has_its_features(name, inner, outer):
         assert (np.sign(OUTLINES[SHAPES.index(name)](x, y)) == sign).all()
 
 
-def test_no_two_shapes_overlap_closely():
-    masks = [inside(name) for name in SHAPES]
-    for i, one in enumerate(masks):
-        for other in masks[:i]:
-            assert (one & other).sum() / (one | other).sum() < 0.95
-
-
 WIDE_X, WIDE_Y = np.meshgrid(*2 * [np.linspace(-5, 5, 501, dtype=np.float32)])
-
-
-def test_patterns_are_in_the_order_of_the_words():
-    assert tuple(pattern.__name__ for pattern in PATTERNS) == TEXTURES
 
 
 @pytest.mark.parametrize("pattern, share", list(zip(PATTERNS, (0, 0.5, np.pi * 0.29**2, 0.5))), ids=TEXTURES)

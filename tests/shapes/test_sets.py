@@ -25,15 +25,11 @@ def test_each_set_has_its_own_pictures():
 
 
 @pytest.mark.parametrize("shapes_set", SETS.values(), ids=SETS)
-def test_set_is_registered_and_has_its_config(shapes_set):
+def test_set_is_registered_and_drawable_and_has_its_config(shapes_set):
     assert DATASET_REGISTRY.get(shapes_set.name)
     text = (CONFIGS / f"{shapes_set.folder}.yaml").read_text()
     assert text.startswith("# bash scripts/mocoop/") and shapes_set.folder in text.splitlines()[0]
     assert yaml.safe_load(text)["DATASET"]["NAME"] == shapes_set.name
-
-
-@pytest.mark.parametrize("shapes_set", SETS.values(), ids=SETS)
-def test_set_is_drawable(shapes_set):
     assert shapes_set.tint in TINTS and {style for style, _ in shapes_set.styles} <= set(STYLES)
     assert sum(share for _, share in shapes_set.styles) == pytest.approx(1)
 

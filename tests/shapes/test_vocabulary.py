@@ -18,14 +18,23 @@ from mocoop.shapes.vocabulary import (
     classnames,
 )
 
-SPLITS = ("color", "shape", "both")
+SHAPE_HALVES, COLOUR_HALVES = (set(SHAPES[:6]), set(SHAPES[6:])), (set(WARM), set(COOL))
+PARTS = {  # colours and shapes of base and of new classes
+    "color": (COLOUR_HALVES, (set(SHAPES), set(SHAPES))),
+    "shape": ((set(COLOURS), set(COLOURS)), SHAPE_HALVES),
+    "both": (COLOUR_HALVES, SHAPE_HALVES),
+}
 
 
-@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("split", PARTS)
 def test_each_set_has_forty_base_and_forty_new_classes_all_held_out(split):
-    classes = class_list(split)
-    assert len(classes) == len(set(classes)) == len(set(classnames(split))) == 80
+    classes, names = class_list(split), classnames(split)
+    assert len(classes) == len(set(classes)) == len(set(names)) == 80
     assert not set(classes) & set(PRETRAINING)
+    for half, colours, shapes in zip((names[:40], names[40:]), *PARTS[split]):
+        words = [name.split() for name in half]
+        assert ({word[0] for word in words}, {word[2] for word in words}) == (colours, shapes)
+        assert {word[1] for word in words} == set(TEXTURES)
 
 
 def test_held_out_and_pretraining_divide_all_combinations():
@@ -40,27 +49,6 @@ def test_pretraining_shows_each_word_equally_often_beside_every_other_word(posit
     for other in {0, 1, 2} - {position}:
         pairs = {(c[position], c[other]) for c in PRETRAINING}
         assert len(pairs) == len(words) * len({c[other] for c in ALL_COMBINATIONS})
-
-
-def test_color_split_separates_colours_and_shares_shapes():
-    names = classnames("color")
-    assert {n.split()[0] for n in names[:40]} == set(WARM)
-    assert {n.split()[0] for n in names[40:]} == set(COOL)
-    assert {n.split()[2] for n in names[:40]} == {n.split()[2] for n in names[40:]} == set(SHAPES)
-
-
-def test_shape_split_separates_shapes_and_shares_colours():
-    names = classnames("shape")
-    assert {n.split()[2] for n in names[:40]} == set(SHAPES[:6])
-    assert {n.split()[2] for n in names[40:]} == set(SHAPES[6:])
-    assert {n.split()[0] for n in names[:40]} == {n.split()[0] for n in names[40:]} == set(COLOURS)
-
-
-def test_both_split_shares_neither():
-    base, new = classnames("both")[:40], classnames("both")[40:]
-    assert {n.split()[0] for n in base} == set(WARM) and {n.split()[2] for n in base} == set(SHAPES[:6])
-    assert {n.split()[0] for n in new} == set(COOL) and {n.split()[2] for n in new} == set(SHAPES[6:])
-    assert {n.split()[1] for n in base} == {n.split()[1] for n in new} == set(TEXTURES)
 
 
 @pytest.mark.parametrize(

@@ -47,34 +47,31 @@ def test_metadata_names_the_style_of_each_picture(folder):
     assert np.mean([style == "photo" for style in styles.values()]) == pytest.approx(0.3, abs=0.1)
     with open(folder / "metadata.csv", newline="") as file:
         assert next(csv.reader(file)) == ["path", "style"]
-
-
-def test_style_in_the_metadata_is_the_pictures(folder):
     brightness = {"dark": [], "photo": []}
-    for path, style in read_styles(folder).items():
+    for path, style in styles.items():
         if style in brightness:
             brightness[style].append(np.asarray(Image.open(folder / "images" / path)).mean())
     assert max(brightness["dark"]) < min(brightness["photo"])
 
 
-def test_same_set_again_has_the_same_pictures(folder, tmp_path):
+def test_same_set_again_has_the_same_pictures_and_one_that_is_there_is_left_alone(folder, tmp_path):
     ensure_set(SMALL, tmp_path / "again")
     for path in read_styles(folder):
         first, again = (np.asarray(Image.open(f / "images" / path)) for f in (folder, tmp_path / "again"))
         assert (first == again).all()
-
-
-def test_existing_set_is_left_alone(folder):
     before = (folder / "metadata.csv").stat().st_mtime_ns
     ensure_set(SMALL, folder)
     assert (folder / "metadata.csv").stat().st_mtime_ns == before
 
 
-def test_variant_lends_its_test_pictures_for_training(tmp_path):
+def test_variant_lends_its_test_pictures_for_training_and_another_data_version_is_refused(tmp_path, monkeypatch):
     ensure_set(VARIANT, tmp_path / "faded")
     split = read_split(tmp_path / "faded", "ShapesBothFaded")
     assert split["train"] == split["test"] and len(split["test"]) == 80 and split["val"] == []
     assert set(read_styles(tmp_path / "faded").values()) == {"faded"}
+    monkeypatch.setattr(writer, "DATA_VERSION", 999)
+    with pytest.raises(DataError, match="data_version.*expected.*999.*remove the folder"):
+        ensure_set(VARIANT, tmp_path / "faded")
 
 
 @pytest.mark.parametrize("failure", [RuntimeError("cut"), KeyboardInterrupt()])
@@ -97,24 +94,13 @@ def test_writers_that_start_at_once_do_not_collide(tmp_path):
     assert len(list(folder.rglob("*.png"))) == 80
 
 
-def test_other_data_version_is_refused(tmp_path, monkeypatch):
-    ensure_set(VARIANT, tmp_path / "set")
-    monkeypatch.setattr(writer, "DATA_VERSION", 999)
-    with pytest.raises(DataError, match="data_version.*expected.*999.*remove the folder"):
-        ensure_set(VARIANT, tmp_path / "set")
-
-
-def test_foreign_folder_is_refused_and_kept(tmp_path):
+def test_a_foreign_folder_is_refused_and_kept_and_a_root_that_cannot_be_written_is_one_clear_error(tmp_path):
     (tmp_path / "photos.txt").write_text("mine")
     with pytest.raises(DataError, match="no readable about.json, expected"):
         ensure_set(VARIANT, tmp_path)
-    assert (tmp_path / "photos.txt").read_text() == "mine"
-
-
-def test_root_that_cannot_be_written_is_one_clear_error(tmp_path):
-    (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be written .*--root"):
-        ensure_set(VARIANT, tmp_path / "file" / "set")
+        ensure_set(VARIANT, tmp_path / "photos.txt" / "set")
+    assert (tmp_path / "photos.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("text", ["a,b\n1,2\n", "path,style\nx.png\n", "path,style\nx.png,cubist\n"])

@@ -18,10 +18,14 @@ def shipped(request):
     return request.param, load(request.param), json.loads((FOLDER / f"{request.param}.json").read_text())
 
 
-def test_model_is_openais_for_images_of_64_pixels(shipped):
-    _, model, sidecar = shipped
+def test_model_is_openais_for_images_of_64_pixels_small_and_with_its_recipe_on_record(shipped):
+    name, model, sidecar = shipped
     assert type(model) is CLIP and model.visual.input_resolution == 64
     assert model.encode_image(torch.zeros(1, 3, 64, 64)).shape == (1, sidecar["architecture"]["embed_dim"])
+    assert (FOLDER / f"{name}.safetensors").stat().st_size < 5e6
+    assert sidecar["name"] == name and len(sidecar["sha256"]) == 64
+    assert {"steps", "batch", "lr", "seed"} <= sidecar["recipe"].keys()
+    assert {"torch", "seconds"} <= sidecar["trained_with"].keys()
 
 
 def test_zero_shot_accuracy_on_held_out_combinations_is_that_of_the_sidecar(shipped):
@@ -33,28 +37,12 @@ def test_zero_shot_accuracy_on_held_out_combinations_is_that_of_the_sidecar(ship
         assert percent == pytest.approx(sidecar["zero_shot"]["ShapesBoth"]["neutral"][part], abs=10)
 
 
-def test_files_are_small_enough_for_the_repository(shipped):
-    assert (FOLDER / f"{shipped[0]}.safetensors").stat().st_size < 5e6
-
-
-def test_recipe_is_on_record(shipped):
-    name, _, sidecar = shipped
-    assert sidecar["name"] == name and len(sidecar["sha256"]) == 64
-    assert {"steps", "batch", "lr", "seed"} <= sidecar["recipe"].keys()
-    assert {"torch", "seconds"} <= sidecar["trained_with"].keys()
-
-
 @pytest.mark.parametrize("name", NAMES)
-def test_every_class_name_is_known_and_other_words_are_told(name):
+def test_every_class_name_is_known_and_words_that_pretraining_never_used_are_told(name):
     for split in ("color", "shape", "both"):
         assert untrained_words(name, classnames(split)) == []
-    assert untrained_words(name, ["golden_retriever", "red circle", "retriever", "a striped cat"]) == [
-        "golden", "retriever", "cat",
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_words_that_pretraining_never_used_are_untrained(name):
+    words = ["golden_retriever", "red circle", "retriever", "a striped cat"]
+    assert untrained_words(name, words) == ["golden", "retriever", "cat"]
     assert untrained_words(name, every_caption()) == []
     assert untrained_words(name, ["an oil painting on canvas"]) == ["oil", "painting", "canvas"]
     assert 50 < len(trained_tokens(name)) < 200

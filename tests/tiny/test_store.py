@@ -55,16 +55,14 @@ def test_tokens_that_are_not_stored_are_zero(model, folder):
     assert (table.abs().sum(1) > 0).sum() == len(stored)
 
 
-def test_loaded_model_is_openais_frozen_in_evaluation_mode(folder):
-    loaded = load("rn", folder)
+def test_loaded_model_is_openais_frozen_in_evaluation_mode_wherever_its_files_lie(folder, tmp_path):
+    before = torch.get_rng_state()
+    shutil.copytree(folder, tmp_path / "elsewhere", ignore=shutil.ignore_patterns("elsewhere"))
+    loaded = load("rn", tmp_path / "elsewhere")
     assert type(loaded) is CLIP and not loaded.training and loaded.context_length == 77
     assert all(p.dtype == torch.float32 and not p.requires_grad for p in loaded.parameters())
-
-
-def test_loading_draws_no_random_number(folder):
-    before = torch.get_rng_state()
-    load("rn", folder)
-    assert (torch.get_rng_state() == before).all()
+    assert loaded.visual.output_dim == 16
+    assert (torch.get_rng_state() == before).all()  # no random number is drawn
 
 
 def test_unknown_name_is_a_config_error():
@@ -81,29 +79,22 @@ def test_damaged_weights_are_named(folder):
         load("rn", folder)
 
 
+def no_readable_weights(folder, file=""):
+    with pytest.raises(CheckpointError, match=f"no readable weights.*{file}"):
+        load("rn", folder)
+
+
 @pytest.mark.parametrize("missing", ["rn.safetensors", "rn.json"])
-def test_missing_file_is_named(folder, missing):
+def test_missing_files_are_named(folder, missing):
     (folder / missing).unlink()
-    with pytest.raises(CheckpointError, match=f"no readable weights.*{missing}"):
-        load("rn", folder)
+    no_readable_weights(folder, missing)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"sha256": "x"'])
-def test_damaged_sidecar_is_a_checkpoint_error(folder, text):
-    (folder / "rn.json").write_text(text)
-    with pytest.raises(CheckpointError, match="no readable weights"):
-        load("rn", folder)
-
-
-def test_weights_that_are_no_safetensors_are_a_checkpoint_error(folder):
+def test_files_that_are_neither_a_sidecar_nor_weights_are_a_checkpoint_error(folder):
+    whole = json.loads((folder / "rn.json").read_text())
+    for text in ("{", "[]", '{"sha256": "x"'):
+        (folder / "rn.json").write_text(text)
+        no_readable_weights(folder)
     (folder / "rn.safetensors").write_bytes(b"not weights")
-    sidecar = json.loads((folder / "rn.json").read_text())
-    sidecar["sha256"] = store.file_sha256(folder / "rn.safetensors")
-    (folder / "rn.json").write_text(json.dumps(sidecar))
-    with pytest.raises(CheckpointError, match="no readable weights"):
-        load("rn", folder)
-
-
-def test_copies_of_the_files_load_from_anywhere(folder, tmp_path):
-    shutil.copytree(folder, tmp_path / "elsewhere", dirs_exist_ok=True, ignore=shutil.ignore_patterns("elsewhere"))
-    assert load("rn", tmp_path / "elsewhere").visual.output_dim == 16
+    (folder / "rn.json").write_text(json.dumps(whole | {"sha256": store.file_sha256(folder / "rn.safetensors")}))
+    no_readable_weights(folder)

@@ -15,12 +15,11 @@ from tests.data.toy import make_cfg
 from tests.datasets.trees import JPEG, TREES
 
 
-@pytest.fixture
-def root(tmp_path):
-    """All fifteen datasets, tiny."""
-    for make in TREES.values():
-        make(tmp_path / "data")
-    return tmp_path / "data"
+def made(folder: Path, *names: str) -> Path:
+    """A data root below a folder, with these datasets, tiny."""
+    for name in names:
+        TREES[name](folder / "data")
+    return folder / "data"
 
 
 def run(capsys, *words) -> tuple[int, str]:
@@ -29,34 +28,21 @@ def run(capsys, *words) -> tuple[int, str]:
     return status, captured.out + captured.err
 
 
-def test_list_names_all_and_says_which_are_absent(root, capsys):
-    shutil.rmtree(root / "dtd")
-    status, text = run(capsys, "list", "--root", root)
-    assert status == 0
+def test_info_tells_source_license_and_layout(capsys):
     for name in TREES:
-        line = next(line for line in text.splitlines() if line.startswith(f"{name} "))
-        assert line.endswith("(absent)") == (name == "DescribableTextures")
-    assert "oxford_pets" in text and "3669" in text
+        status, text = run(capsys, "info", name)
+        assert status == 0 and "license" in text and "configs/datasets/" in text and "-.yaml" not in text
 
 
-@pytest.mark.parametrize("name", TREES)
-def test_info_tells_source_license_and_layout(name, capsys):
-    status, text = run(capsys, "info", name)
-    assert status == 0 and "license" in text and "configs/datasets/" in text and "-.yaml" not in text
-
-
-def test_check_all_on_whole_trees(root, capsys):
+def test_whole_and_damaged_trees_are_checked_and_listed(tmp_path, capsys):
+    root = made(tmp_path, *TREES)
     status, text = run(capsys, "check", "all", "--root", root, "--reduced", "--images")
-    assert status == 0
-    assert text.count(": complete") == 15
+    assert status == 0 and text.count(": complete") == 15
     status, text = run(capsys, "check", "all", "--root", root)
     assert status == 1 and text.count("NOT COMPLETE") == 15 and "expected 3669" in text
 
-
-def test_check_all_on_damaged_trees(root, capsys):
-    run(
-        capsys, "export-splits", "EuroSAT", "--root", root, "--shots", 1, "--seeds", 1, "--output", root
-    )  # leaves a split file
+    exported = ("--shots", 1, "--seeds", 1, "--output", tmp_path / "out")
+    run(capsys, "export-splits", "EuroSAT", "--root", root, *exported)  # leaves a split file
     (root / "oxford_pets/images/Abyssinian_1.jpg").unlink()
     (root / "eurosat/2750/Forest/Forest_2.jpg").unlink()
     (root / "sun397/SUN397/a/abbey/sun_0003abc.jpg").write_bytes(JPEG[:100])
@@ -70,12 +56,14 @@ def test_check_all_on_damaged_trees(root, capsys):
     assert "imagenet/classnames.txt does not exist" in text and f"{root}/dtd does not exist" in text
     assert text.count(": complete") == 10 and text.count("cannot be read") == 2
     assert f"mocoop datasets prepare OxfordPets --root {root}" in text
+    assert run(capsys, "check", "UCF101", "Food101", "--root", root, "--reduced")[0] == 0
+    assert run(capsys, "check", "UCF101", "DescribableTextures", "--root", root, "--reduced")[0] == 1
 
-
-def test_check_takes_several_names(root, capsys):
-    shutil.rmtree(root / "dtd")
-    assert run(capsys, "check", "OxfordPets", "UCF101", "--root", root, "--reduced")[0] == 0
-    assert run(capsys, "check", "OxfordPets", "DescribableTextures", "--root", root, "--reduced")[0] == 1
+    status, text = run(capsys, "list", "--root", root)
+    assert status == 0 and "oxford_pets" in text and "3669" in text
+    for name in TREES:
+        line = next(line for line in text.splitlines() if line.startswith(f"{name} "))
+        assert line.endswith("(absent)") == (name == "DescribableTextures")
 
 
 def test_a_shapes_set_is_not_prepared_but_drawn(tmp_path, capsys):
@@ -94,11 +82,8 @@ def test_an_empty_data_is_none_and_no_shots_are_no_subset(tmp_path, capsys, monk
     assert status == 2 and "got --shots 0, expected 1 or more" in text
 
 
-def test_a_dataset_may_be_called_as_its_config_is(capsys):
+def test_a_dataset_may_be_called_as_its_config_is_and_an_unknown_one_is_an_error(capsys):
     assert run(capsys, "info", "oxford_pets") == run(capsys, "info", "OxfordPets")
-
-
-def test_an_unknown_dataset_is_an_error(capsys):
     status, text = run(capsys, "check", "Pets")
     assert status == 2 and text.startswith("error: got the dataset 'Pets', expected one of") and text.count("\n") == 1
 
@@ -109,16 +94,14 @@ def sources(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "PAUSE", 0.0)
     server = Server()
     eurosat = make_tar({f"2750/{name}/{name}_{n}.jpg": JPEG for name in ("Forest", "River") for n in range(10)})
+    whole, escapes = (
+        server.put("/e", eurosat, cuts=1, cut_at=100),
+        server.put("/d", make_tar({"../../../escaped": b""})),
+    )
     entries = {
-        "EuroSAT": [
-            {"name": "EuroSAT.zip", "gives": ["2750"], "urls": [server.put("/e", eurosat, cuts=1, cut_at=100)]}
-        ],
+        "EuroSAT": [{"name": "EuroSAT.zip", "gives": ["2750"], "urls": [whole]}],
         "DescribableTextures": [
-            {
-                "name": "dtd.tar.gz",
-                "gives": ["images"],
-                "urls": [server.put("/d", make_tar({"../../../escaped": b""}))],
-            },
+            {"name": "dtd.tar.gz", "gives": ["images"], "urls": [escapes]},
             {"name": "split.json", "manual": "write to the authors, save it in {folder}"},
         ],
     }
@@ -130,19 +113,14 @@ def sources(tmp_path, monkeypatch):
 
 
 def test_prepare_then_check(tmp_path, sources, capsys):
-    status, text = run(capsys, "prepare", "EuroSAT", "--root", tmp_path / "new", "--sources", sources)
-    assert status == 0 and "made     2750" in text
-    assert run(capsys, "check", "EuroSAT", "--root", tmp_path / "new", "--reduced", "--images")[0] == 0
-    status, text = run(capsys, "prepare", "EuroSAT", "--root", tmp_path / "new", "--sources", sources)
-    assert status == 0 and "there    2750" in text
-
-
-def test_prepare_says_what_is_left_to_do(tmp_path, sources, capsys):
-    status, text = run(capsys, "prepare", "all", "--root", tmp_path / "new", "--sources", sources)
-    assert status == 1
+    where = ("--root", tmp_path / "new")
+    status, text = run(capsys, "prepare", "all", *where, "--sources", sources)
+    assert status == 1 and "made     2750" in text
     assert "refused" in text and f"write to the authors, save it in {tmp_path}/new/dtd" in text
     assert not list(tmp_path.rglob("escaped"))
-    assert "made     2750" in text
+    assert run(capsys, "check", "EuroSAT", *where, "--reduced", "--images")[0] == 0
+    status, text = run(capsys, "prepare", "EuroSAT", *where, "--sources", sources)
+    assert status == 0 and "there    2750" in text
 
 
 @pytest.mark.parametrize(
@@ -153,7 +131,8 @@ def test_prepare_says_what_is_left_to_do(tmp_path, sources, capsys):
         ("2sfs", ["shot_2-seed_3_train.jsonl", "shot_2-seed_3_val.jsonl"]),
     ],
 )
-def test_a_subset_goes_out_and_comes_back(root, tmp_path, capsys, form, names):
+def test_a_subset_goes_out_and_comes_back(tmp_path, capsys, form, names):
+    root = made(tmp_path, "OxfordPets")
     asked = ("OxfordPets", "--root", root, "--shots", "1,2", "--seeds", 3)
     status, text = run(capsys, "export-splits", *asked, "--format", form, "--output", tmp_path / "out")
     written = tmp_path / "out/oxford_pets/split_fewshot"
@@ -168,28 +147,19 @@ def test_a_subset_goes_out_and_comes_back(root, tmp_path, capsys, form, names):
     assert run(capsys, "import-split", "OxfordPets", written / names[0], "--root", moved)[0] == 2
 
 
-def test_an_imported_subset_is_what_a_run_uses(root, tmp_path, capsys):
+def test_an_imported_subset_is_what_a_run_uses(tmp_path, capsys):
+    root = made(tmp_path, "UCF101")
     run(capsys, "export-splits", "UCF101", "--root", root, "--shots", 2, "--seeds", 3, "--output", tmp_path)
-    imported = (
-        "UCF101",
-        tmp_path / "ucf101/split_fewshot/shot_2-seed_3.jsonl",
-        "--root",
-        root,
-        "--shots",
-        2,
-        "--seed",
-        7,
-    )
-    assert run(capsys, "import-split", *imported)[0] == 0
-    from mocoop.engine import DATASET_REGISTRY
-
-    runs = [DATASET_REGISTRY.get("UCF101")(make_cfg(root, shots=2, seed=seed)) for seed in (3, 7)]
+    subset, where = tmp_path / "ucf101/split_fewshot/shot_2-seed_3.jsonl", ("--root", root, "--shots", 2, "--seed", 7)
+    assert run(capsys, "import-split", "UCF101", subset, *where)[0] == 0
+    runs = [import_datasets().get("UCF101")(make_cfg(root, shots=2, seed=seed)) for seed in (3, 7)]
     assert runs[0].manifest_sha256 == runs[1].manifest_sha256
 
 
 @pytest.mark.parametrize("form", ["manifest", "coop", "2sfs"])
 @pytest.mark.parametrize("name", ["OxfordPets", "ImageNet"])
-def test_exported_subsets_are_read_back_from_a_folder_of_splits(root, tmp_path, capsys, form, name):
+def test_exported_subsets_are_read_back_from_a_folder_of_splits(tmp_path, capsys, form, name):
+    root = made(tmp_path, name)
     build, folder = import_datasets().get(name), tmp_path / "splits"
     drawn = build(make_cfg(root, shots=1, seed=3))
     asked = (name, "--root", root, "--shots", 1, "--seeds", 3, "--format", form, "--output", folder)
@@ -206,14 +176,14 @@ def test_exported_subsets_are_read_back_from_a_folder_of_splits(root, tmp_path, 
     assert build(cfg).manifest_sha256 == drawn.manifest_sha256
 
 
-def test_what_is_wrong_with_a_folder_of_splits_is_one_line(root, tmp_path, capsys):
+def test_what_is_wrong_with_a_folder_of_splits_is_one_line(tmp_path, capsys):
+    root = made(tmp_path, "OxfordPets", "UCF101")
     cfg, folder = make_cfg(root, shots=1, seed=3), tmp_path / "splits"
     folder.mkdir()
     cfg.DATASET.SPLITS = str(folder)
     build = import_datasets().get("OxfordPets")
-    with pytest.raises(
-        DataError, match="DATASET.SPLITS: no subset shot_1-seed_3 in .*, expected shot_1-seed_3.jsonl, "
-    ):
+    message = "DATASET.SPLITS: no subset shot_1-seed_3 in .*, expected shot_1-seed_3.jsonl, "
+    with pytest.raises(DataError, match=message):
         build(cfg)
     for name in ("UCF101", "OxfordPets"):
         asked = (name, "--root", root, "--shots", 1, "--seeds", 3, "--output", tmp_path)
@@ -233,7 +203,8 @@ def test_what_is_wrong_with_a_folder_of_splits_is_one_line(root, tmp_path, capsy
         build(cfg)
 
 
-def test_an_imported_subset_has_every_class(root, tmp_path, capsys):
+def test_an_imported_subset_has_every_class_and_shots_and_seed(tmp_path, capsys):
+    root = made(tmp_path, "UCF101")
     asked = ("UCF101", "--root", root, "--shots", 1, "--seeds", 3, "--output", tmp_path)
     assert run(capsys, "export-splits", *asked)[0] == 0
     subset = tmp_path / "ucf101/split_fewshot/shot_1-seed_3.jsonl"
@@ -241,15 +212,12 @@ def test_an_imported_subset_has_every_class(root, tmp_path, capsys):
     status, text = run(capsys, "import-split", "UCF101", subset, "--root", root, "--seed", 7)
     assert status == 2 and "got no training image of 'Apply" in text
     assert not (root / "ucf101/split_fewshot/shot_1-seed_7.jsonl").exists()
-
-
-def test_a_file_without_shots_in_its_name_needs_them(root, tmp_path, capsys):
-    (tmp_path / "subset.pkl").write_bytes(b"")
-    status, text = run(capsys, "import-split", "UCF101", tmp_path / "subset.pkl", "--root", root)
+    status, text = run(capsys, "import-split", "UCF101", subset.rename(tmp_path / "subset.jsonl"), "--root", root)
     assert status == 2 and "pass --shots and --seed" in text
 
 
-def test_an_archives_doubled_folder_is_named(root, capsys):
+def test_an_archives_doubled_folder_is_named(tmp_path, capsys):
+    root = made(tmp_path, "StanfordCars")
     cars = root / "stanford_cars"
     (cars / "cars_train").rename(cars / "moved")
     (cars / "cars_train").mkdir()
@@ -260,7 +228,8 @@ def test_an_archives_doubled_folder_is_named(root, capsys):
         import_datasets().get("StanfordCars")(make_cfg(root))
 
 
-def test_a_byte_order_mark_is_no_part_of_a_class(root):
+def test_a_byte_order_mark_is_no_part_of_a_class(tmp_path):
+    root = made(tmp_path, "ImageNet")
     names = root / "imagenet/classnames.txt"
     expected = import_datasets().get("ImageNet")(make_cfg(root)).classnames
     names.write_bytes(b"\xef\xbb\xbf" + names.read_bytes())

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mocoop.checkout import find_checkout
+import train
 from mocoop.cli import main
 from mocoop.clip.templates import template_groups
 from mocoop.config import merge_file
@@ -15,6 +15,7 @@ from mocoop.methods.mocoop.auto_groups import wants_auto
 from mocoop.pixels import HEIF
 from mocoop.training import run_command
 from tests.datasets.own import make_odd_tree, make_own_tree, save
+from tests.datasets.test_folder import fill
 
 
 @pytest.fixture
@@ -30,45 +31,45 @@ def root(tmp_path):
     return make_own_tree(tmp_path / "My Birds")
 
 
-def test_the_config_is_ready_for_mocoop(root, checkout, capsys):
+def test_the_config_is_ready_for_mocoop_and_not_overwritten(root, checkout, capsys):
+    before = {path for path in root.rglob("*")}
     assert main(["datasets", "new", str(root)]) == 0
     text = capsys.readouterr().out
-    assert (
-        "3 classes, 17 images" in text
-        and "mocoop run base2new --methods MoCoOp --datasets my_birds --seeds 1\n" in text
-    )
-    content = yaml.safe_load((checkout / "configs/datasets/my_birds.yaml").read_text())
+    assert "3 classes, 17 images" in text
+    assert "mocoop run base2new --methods MoCoOp --datasets my_birds --seeds 1\n" in text
+    config = checkout / "configs/datasets/my_birds.yaml"
+    content = yaml.safe_load(config.read_text())
     assert content["DATASET"]["NAME"] == "Folder" and content["DATASET"]["ROOT"] == str(root)
     groups = content["TRAINER"]["MOCOOP"]
     assert dict(zip(groups["GROUP_NAMES"], groups["GROUPS"], strict=True)) == template_groups("Folder")
-
-
-def test_the_config_is_not_overwritten(root, checkout, capsys):
-    assert main(["datasets", "new", str(root)]) == 0
+    cfg = run_command.setup_cfg(train.parse_args(["--trainer", "MoCoOp", "--dataset-config-file", str(config)]))
+    assert cfg.DATASET.FOLDER.BAD_IMAGES == "skip" and len(cfg.TRAINER.MOCOOP.GROUPS) == 4
+    assert {path.name for path in set(root.rglob("*")) - before} <= {".mocoop", "images.json"}  # beside the images
     assert main(["datasets", "new", str(root)]) == 2
     assert "my_birds.yaml exists and is not overwritten" in capsys.readouterr().err
     assert main(["datasets", "new", str(root), "--name", "other"]) == 0
 
 
-@pytest.mark.parametrize("name", ["my birds", "../x", "a/b", "-x", "$x"])
-def test_a_name_that_a_command_cannot_hold_is_refused(root, checkout, capsys, name):
-    assert main(["datasets", "new", str(root), f"--name={name}"]) == 2
-    assert f"got --name '{name}', expected a word" in capsys.readouterr().err
-    assert not list(checkout.rglob("*.yaml"))
-
-
-@pytest.mark.parametrize("root", ["/", "//", "/tmp/.."])
-def test_the_root_of_the_file_system_is_no_folder_of_images(checkout, capsys, root):
-    assert main(["datasets", "new", root]) == 2
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        *(
+            ([f"--name={name}"], f"got --name '{name}', expected a word")
+            for name in ("my birds", "../x", "a/b", "-x", "$x")
+        ),
+        *(([root], "expected a folder with a folder of images for each class") for root in ("/", "//", "/tmp/..")),
+    ],
+)
+def test_what_is_no_name_or_no_folder_of_images_is_refused(root, checkout, capsys, words, message):
+    assert main(["datasets", "new", *([str(root), *words] if words[0].startswith("-") else words)]) == 2
     line = capsys.readouterr().err
-    assert line.startswith("error: got ROOT /") and "expected a folder with a folder of images for each class" in line
+    assert line.startswith("error: got ") and message in line
     assert not list(checkout.rglob("*.yaml"))
 
 
 def test_own_templates(root, checkout, tmp_path, capsys):
-    (tmp_path / "groups.txt").write_text(
-        "\ufeff[photo]\na photo of a {}.\na good photo of the {}.\n\n[field]\na {} in the field.\n", encoding="utf-8"
-    )
+    text = "\ufeff[photo]\na photo of a {}.\na good photo of the {}.\n\n[field]\na {} in the field.\n"
+    (tmp_path / "groups.txt").write_text(text, encoding="utf-8")
     assert main(["datasets", "new", str(root), "--templates", str(tmp_path / "groups.txt")]) == 0
     groups = yaml.safe_load((checkout / "configs/datasets/my_birds.yaml").read_text())["TRAINER"]["MOCOOP"]
     assert groups["GROUP_NAMES"] == ["photo", "field"]
@@ -103,25 +104,12 @@ def test_config_name(folder, name):
     assert config_name(f"/data/{folder}") == name
 
 
-def test_the_written_config_is_accepted_by_the_parser_of_train(root, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("mocoop.tools.datasets.find_checkout", lambda: tmp_path)
-    (tmp_path / "configs/datasets").mkdir(parents=True)
-    assert main(["datasets", "new", str(root), "--name", "own"]) == 0
-    import train
-
-    words = ["--trainer", "MoCoOp", "--dataset-config-file", str(tmp_path / "configs/datasets/own.yaml")]
-    cfg = run_command.setup_cfg(train.parse_args(words))
-    assert cfg.DATASET.FOLDER.BAD_IMAGES == "skip" and len(cfg.TRAINER.MOCOOP.GROUPS) == 4
-    assert find_checkout().joinpath("train.py").exists()
-
-
 def new(root, *words) -> int:
     return main(["datasets", "new", str(root), "--name", "own", *map(str, words)])
 
 
 def test_a_csv_with_columns_of_its_own(checkout, tmp_path, capsys):
-    for number in range(4):
-        save(tmp_path / f"own/{number}.png")
+    fill(tmp_path, "own")
     lines = ["\ufeffid;file;breed", *(f"{n};{n}.png;pug" for n in range(4)), ";;"]
     (tmp_path / "own/list.csv").write_text("\n".join(lines), encoding="utf-8")
     assert new(tmp_path / "own", "--csv", "list.csv") == 2
@@ -134,10 +122,9 @@ def test_a_csv_with_columns_of_its_own(checkout, tmp_path, capsys):
 
 
 def test_links_are_followed_on_request(checkout, tmp_path, capsys):
+    fill(tmp_path, "cat", "dog", count=3)
+    (tmp_path / "own").mkdir()
     for name in ("cat", "dog"):
-        for number in range(3):
-            save(tmp_path / f"{name}/{number}.png")
-        (tmp_path / "own").mkdir(exist_ok=True)
         (tmp_path / f"own/{name}").symlink_to(tmp_path / name)
     assert new(tmp_path / "own") == 2
     assert "DATASET.FOLLOW_LINKS True" in capsys.readouterr().out
@@ -154,12 +141,6 @@ def test_what_training_would_refuse_new_refuses_too(checkout, tmp_path, capsys):
     assert not list(checkout.rglob("*.yaml"))
 
 
-def test_nothing_is_written_into_the_images(root, checkout):
-    before = {path for path in root.rglob("*")}
-    assert new(root) == 0
-    assert {path.name for path in set(root.rglob("*")) - before} <= {".mocoop", "images.json"}
-
-
 def test_own_images_are_checked_and_exported_with_their_config(root, checkout, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("DATA", str(tmp_path / "elsewhere"))
     lines = [f"{path.relative_to(root)},{path.parent.name}" for path in sorted(root.rglob("*.*g"))]
@@ -172,10 +153,8 @@ def test_own_images_are_checked_and_exported_with_their_config(root, checkout, t
     assert "prepare" not in out
     (root / "sea eagle/photo nº 2.jpg").write_bytes((root / "sea eagle/photo nº 1.jpg").read_bytes())
     assert main(["datasets", "check", "own", "--images"]) == 0
-    assert (
-        main(["datasets", "export-splits", "own", "--shots", "1", "--seeds", "1", "--output", str(tmp_path / "out")])
-        == 0
-    )
+    asked = ["own", "--shots", "1", "--seeds", "1", "--output", str(tmp_path / "out")]
+    assert main(["datasets", "export-splits", *asked]) == 0
     exported = tmp_path / "out" / root.name / "split_fewshot/list/shot_1-seed_1.jsonl"
     assert exported.is_file() and (root / "split_fewshot/list/shot_1-seed_1.jsonl").is_file()
     assert main(["datasets", "import-split", "own", str(exported), "--seed", "9"]) == 0

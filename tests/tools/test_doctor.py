@@ -62,17 +62,14 @@ def test_downloaded_weights_are_compared_with_the_published_hash(tmp_path, monke
     assert [state for state, *_ in checks.check_downloaded(tmp_path)] == [OK]
 
 
-def test_the_data_root(tmp_path):
+def test_the_data_root_and_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
     ((state, _, text),) = checks.check_data(tmp_path)
     assert state == NOTE and "no dataset in it" in text
+    ((state, _, text),) = checks.check_folder("output", tmp_path / "deep/er")
+    assert state == OK and "GiB free" in text and list(tmp_path.iterdir()) == []
     (tmp_path / "oxford_pets").mkdir()
     ((state, _, text),) = checks.check_data(tmp_path)
     assert state == OK and ": OxfordPets; `mocoop datasets check NAME`" in text
-
-
-def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
-    ((state, _, text),) = checks.check_folder("output", tmp_path / "deep/er")
-    assert state == OK and "GiB free" in text and list(tmp_path.iterdir()) == []
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     ((state, _, text),) = checks.check_folder("output", tmp_path)
     assert state == PROBLEM and "cannot be written to; name another folder" in text

@@ -56,14 +56,7 @@ def test_the_printed_result_has_dassls_lines(capsys):
     # F1: class 0: 2/3, class 1: 4/5, class 2: 0; class 3 has no image and does not count
     assert results == pytest.approx({"accuracy": 60.0, "error_rate": 40.0, "macro_f1": 100 * (2 / 3 + 4 / 5) / 3})
     assert next(iter(results)) == "accuracy"
-    lines = [
-        "=> result",
-        "* total: 5",
-        "* correct: 3",
-        "* accuracy: 60.0%",
-        "* error: 40.0%",
-        "* macro_f1: 48.9%",
-    ]
+    lines = ["=> result", "* total: 5", "* correct: 3", "* accuracy: 60.0%", "* error: 40.0%", "* macro_f1: 48.9%"]
     assert capsys.readouterr().out.splitlines() == lines
     assert print_result(**summary, by_class=True)["perclass_accuracy"] == pytest.approx(50.0)
     assert capsys.readouterr().out.splitlines() == [
@@ -76,8 +69,10 @@ def test_the_printed_result_has_dassls_lines(capsys):
     ]
 
 
-def test_the_confusion_matrix_has_rows_that_sum_to_one():
+def test_the_confusion_matrix_has_rows_that_sum_to_one_and_without_an_image_there_is_no_result():
     assert scored([0, 0, 1, 1], [0, 1, 1, 1]).confusion_matrix().tolist() == [[0.5, 0.5], [0.0, 1.0]]
+    with pytest.raises(DataError, match="no image, expected at least one"):
+        Measurement().summary(ANIMALS)
 
 
 def test_a_test_of_base_and_new_classes_has_the_area_under_their_trade_off():
@@ -90,8 +85,3 @@ def test_a_test_of_base_and_new_classes_has_the_area_under_their_trade_off():
     assert metrics["base_new_area"] == Margins.of(logits, labels, 2).area()
     assert {"base_accuracy", "new_accuracy"} <= set(metrics)
     assert "base_new_area" not in scored([0, 1, 2], [0, 1, 2]).summary(ANIMALS)["metrics"]
-
-
-def test_without_an_image_there_is_no_result():
-    with pytest.raises(DataError, match="no image, expected at least one"):
-        Measurement().summary(ANIMALS)

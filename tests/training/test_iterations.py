@@ -52,9 +52,8 @@ def test_the_rates_are_those_of_torchs_cosine_over_iterations(five):
 
 
 def test_it_is_evaluated_without_an_epoch_to_load(five, runs):
-    run = runs.new(
-        "CoOp", *FIVE, "DATASET.SUBSAMPLE_CLASSES", "new", flags=["--eval-only", "--model-dir", str(five[0])]
-    )
+    flags = ["--eval-only", "--model-dir", str(five[0])]
+    run = runs.new("CoOp", *FIVE, "DATASET.SUBSAMPLE_CLASSES", "new", flags=flags)
     assert train.main(run.argv()) == 0
     trained, tested = read_record(five[0] / "result.json"), read_record(run.out / "result.json")
     assert tested["weights_sha256"] == trained["weights_sha256"]
@@ -70,7 +69,6 @@ def test_the_shots_count_unless_a_number_is_given(runs, tmp_path, opts, expected
 @pytest.mark.parametrize("shots", ["-1", "0"])
 def test_iterations_for_each_of_all_images_are_refused(runs, tmp_path, shots):
     argv = command(runs.data, tmp_path, "CoOp", "OPTIM.ITERS_PER_SHOT", "5", "DATASET.NUM_SHOTS", shots)
-    with pytest.raises(
-        ConfigError, match=f"DATASET.NUM_SHOTS is {shots}, expected 1 or more with OPTIM.ITERS_PER_SHOT"
-    ):
+    message = f"DATASET.NUM_SHOTS is {shots}, expected 1 or more with OPTIM.ITERS_PER_SHOT"
+    with pytest.raises(ConfigError, match=message):
         check_length(run_command.setup_cfg(train.parse_args(argv)))

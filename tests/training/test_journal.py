@@ -11,15 +11,8 @@ from mocoop.training.journal import start_wandb
 
 
 def config(project=""):
-    return CfgNode(
-        {
-            "TRAIN": {"WANDB": project},
-            "TRAINER": {"NAME": "MoCoOp"},
-            "DATASET": {"NAME": "Pets", "NUM_SHOTS": 16},
-            "SEED": 2,
-            "INPUT": {"SIZE": (64, 64)},
-        }
-    )
+    named = {"TRAINER": {"NAME": "MoCoOp"}, "DATASET": {"NAME": "Pets", "NUM_SHOTS": 16}, "SEED": 2}
+    return CfgNode(named | {"TRAIN": {"WANDB": project}, "INPUT": {"SIZE": (64, 64)}})
 
 
 class Notes:
@@ -92,9 +85,8 @@ def test_a_missing_package_and_a_missing_login_are_one_line(notes, monkeypatch, 
         raise RuntimeError("api_key not configured\n(no-tty)")
 
     monkeypatch.setattr(sys.modules["wandb"], "init", refuse)
-    with pytest.raises(
-        ConfigError, match=r"cannot be started \(api_key not configured \(no-tty\)\): run `wandb login`"
-    ):
+    message = r"cannot be started \(api_key not configured \(no-tty\)\): run `wandb login`"
+    with pytest.raises(ConfigError, match=message):
         start_wandb(config("prompts"), tmp_path)
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ConfigError, match='TRAIN.WANDB is "prompts", but wandb cannot be imported .*pip install wandb'):

@@ -34,15 +34,11 @@ def test_a_method_is_tested_as_its_peers_are_unless_asked_otherwise(prec, test, 
         assert torch.is_autocast_enabled("cpu") is (tested == "bf16")
     with precision.autocast():
         assert torch.is_autocast_enabled("cpu") is (prec == "bf16")
+    on_gpu = torch.device("cuda")  # half-precision weights are tested as they are
+    assert [Precision(asked, on_gpu).tested for asked in ("fp16", "amp")] == ["fp16", "fp32"]
 
 
-def test_on_a_gpu_half_precision_weights_are_tested_as_they_are():
-    assert Precision("fp16", torch.device("cuda")).tested == "fp16"
-    assert Precision("amp", torch.device("cuda")).tested == "fp32"
-
-
-@pytest.mark.parametrize("trainer", STEPPING)
-@pytest.mark.parametrize("prec", ["bf16", "amp"])
+@pytest.mark.parametrize("trainer, prec", [("CoOp", "amp"), *((trainer, "bf16") for trainer in STEPPING)])
 def test_a_step_changes_what_learns_and_is_near_fp32(trainer, prec):
     torch.manual_seed(0)
     cfg = config(trainer, **(SMALL.get(trainer, {}) | REFERENCES.get(trainer, (None, {}))[1]))

@@ -69,15 +69,13 @@ def test_best_val_keeps_the_best_model_and_its_result_over_a_resume(build, monke
     assert (resumed.weights.selection, resumed.weights.epoch) == ("best_val", 1)
 
 
-def test_the_best_epoch_is_not_chosen_on_test_images(build):
+def test_the_best_epoch_is_neither_chosen_on_test_images_nor_where_a_method_chooses_itself(build, runs, capsys):
     trainer = build("TEST.FINAL_MODEL", "best_val")
     trainer.dm.dataset.val.clear()
     reason = "ShapesBoth has no validation images other than test images"
     with pytest.raises(ConfigError, match=f"TEST.FINAL_MODEL is best_val, expected last_step: {reason}"):
         trainer.train()
-
-
-def test_what_is_chosen_after_the_last_epoch_leaves_no_best_one(runs, capsys):
+    capsys.readouterr()
     argv = runs.new("TipAdapterF", "TEST.FINAL_MODEL", "best_val").argv()
     assert "expected last_step: TipAdapterF chooses on the validation images itself" in refused(capsys, argv)
 
@@ -99,16 +97,12 @@ def test_the_minutes_between_states_pass_over_the_ends_of_epochs(build, monkeypa
     assert saved == [(1, 2), (2, 4)]
 
 
-def test_evaluation_on_the_validation_images(build, capsys):
+def test_evaluation_on_the_validation_images_or_in_their_stead_on_the_test_images(build, capsys):
     trainer = build("TEST.SPLIT", "val", "TEST.PER_CLASS_RESULT", "True")
     capsys.readouterr()
     trainer.test()
     output = capsys.readouterr().out
     assert "Evaluate on the *val* set" in output and "* class: 0 (" in output
-
-
-def test_without_validation_images_the_test_set_stands_in(build, capsys):
-    trainer = build()
     trainer.val_loader = None
     trainer.test(split="val")
     assert "Evaluate on the *test* set" in capsys.readouterr().out

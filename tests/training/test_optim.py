@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.optim import lr_scheduler
 
 from mocoop.engine.lite.config import get_cfg_default
 from mocoop.errors import ConfigError
@@ -26,7 +27,10 @@ def optimizer_at(*rates):
 def rates_of(node, epochs, *base):
     """The rates of each group in each epoch."""
     optimizer = optimizer_at(*(base or (node.LR,)))
-    scheduler = build_lr_scheduler(optimizer, node)
+    return stepped(optimizer, build_lr_scheduler(optimizer, node), epochs)
+
+
+def stepped(optimizer, scheduler, epochs):
     rates = []
     for _ in range(epochs):
         rates.append([group["lr"] for group in optimizer.param_groups])
@@ -54,61 +58,24 @@ def test_golden_rates(kind, length, printed, exact):
     assert rates == pytest.approx(exact, abs=1e-10)
 
 
-def torch_rates(make, epochs=9, base=0.002):
-    optimizer = optimizer_at(base)
-    scheduler = make(optimizer)
-    rates = []
-    for _ in range(epochs):
-        rates.append([optimizer.param_groups[0]["lr"]])
-        optimizer.step()
-        scheduler.step()
-    return rates
+SCHEDULES = {
+    "cosine": ({}, lambda o: lr_scheduler.CosineAnnealingLR(o, 5.0)),
+    "single_step": ({"STEPSIZE": (2,)}, lambda o: lr_scheduler.StepLR(o, 2, gamma=0.1)),
+    "multi_step": ({"STEPSIZE": (1, 3, 3)}, lambda o: lr_scheduler.MultiStepLR(o, [1, 3, 3], gamma=0.1)),
+}
 
 
-@pytest.mark.parametrize(
-    "changes, make",
-    [
-        ({"MAX_EPOCH": 9}, lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 9)),
-        (
-            {"LR_SCHEDULER": "single_step", "STEPSIZE": (3,)},
-            lambda o: torch.optim.lr_scheduler.StepLR(o, 3, gamma=0.1),
-        ),
-        (
-            {"LR_SCHEDULER": "multi_step", "STEPSIZE": (2, 5, 5)},
-            lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [2, 5, 5], gamma=0.1),
-        ),
-    ],
-)
-def test_without_warmup_the_rates_are_torchs(changes, make):
-    rates = rates_of(optim_cfg(WARMUP_EPOCH=-1, **changes), 9)
-    for ours, theirs in zip(rates, torch_rates(make)):
-        assert ours == pytest.approx(theirs, abs=1e-10)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"LR_SCHEDULER": "single_step", "STEPSIZE": (2,)},
-        {"LR_SCHEDULER": "multi_step", "STEPSIZE": [1, 3, 4]},
-    ],
-)
-def test_no_recount_goes_on_from_the_end_of_the_warmup(changes):
+@pytest.mark.parametrize("kind", SCHEDULES)
+def test_without_warmup_the_rates_are_torchs_and_without_recount_from_the_end_of_the_warmup(kind):
     """Torch's own schedule, its count set to the end of the warm-up while its rate is still the base rate."""
-    node = optim_cfg(WARMUP_EPOCH=2, WARMUP_RECOUNT=False, **changes)
-    optimizer = optimizer_at(0.002)
-    successor = {
-        "cosine": lambda: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 5.0),
-        "single_step": lambda: torch.optim.lr_scheduler.StepLR(optimizer, 2, gamma=0.1),
-        "multi_step": lambda: torch.optim.lr_scheduler.MultiStepLR(optimizer, [1, 3, 4], gamma=0.1),
-    }[node.LR_SCHEDULER]()
-    successor.last_epoch = 2
-    expected = [1e-5, 1e-5]
-    for _ in range(3):
-        expected.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        successor.step()
-    assert [rate for (rate,) in rates_of(node, 5)] == pytest.approx(expected, abs=1e-10)
+    settings, make = SCHEDULES[kind]
+    for warmup in (0, 2):
+        optimizer = optimizer_at(0.002)
+        theirs = make(optimizer)
+        theirs.last_epoch = warmup
+        expected = [1e-5] * warmup + [rate for (rate,) in stepped(optimizer, theirs, 5 - warmup)]
+        node = optim_cfg(LR_SCHEDULER=kind, WARMUP_EPOCH=warmup or -1, WARMUP_RECOUNT=False, **settings)
+        assert [rate for (rate,) in rates_of(node, 5)] == pytest.approx(expected, abs=1e-10)
 
 
 def test_each_group_keeps_its_own_base_rate():
@@ -117,6 +84,9 @@ def test_each_group_keeps_its_own_base_rate():
     assert rates[1] == [0.002, 0.1]
     assert rates[2] == pytest.approx([cos(1), cos(1, base=0.1)])
     assert rates_of(optim_cfg(WARMUP_EPOCH=2, WARMUP_TYPE="linear"), 2, 0.002, 0.1)[1] == [0.001, 0.05]
+    a, b = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
+    optimizer = build_optimizer([{"params": [a]}, {"params": [b], "lr": 0.5}], optim_cfg(LR=0.1))
+    assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.5]
 
 
 @pytest.mark.parametrize("stop", range(1, 5))
@@ -124,22 +94,12 @@ def test_each_group_keeps_its_own_base_rate():
 def test_resuming_anywhere_gives_the_rates_of_an_unbroken_run(stop, kind):
     node = optim_cfg(WARMUP_TYPE=kind, WARMUP_EPOCH=2)
     expected = rates_of(node, 5, 0.002, 0.02)
-    optimizer = optimizer_at(0.002, 0.02)
-    scheduler = build_lr_scheduler(optimizer, node)
-    for _ in range(stop):
-        optimizer.step()
-        scheduler.step()
-    state, optimizer_state = scheduler.state_dict(), optimizer.state_dict()
-    fresh = optimizer_at(0.002, 0.02)
-    resumed = build_lr_scheduler(fresh, node)
-    fresh.load_state_dict(optimizer_state)
-    resumed.load_state_dict(state)
-    rates = []
-    for _ in range(stop, 5):
-        rates.append([group["lr"] for group in fresh.param_groups])
-        fresh.step()
-        resumed.step()
-    assert rates == expected[stop:]
+    optimizer, fresh = optimizer_at(0.002, 0.02), optimizer_at(0.002, 0.02)
+    scheduler, resumed = build_lr_scheduler(optimizer, node), build_lr_scheduler(fresh, node)
+    stepped(optimizer, scheduler, stop)
+    fresh.load_state_dict(optimizer.state_dict())
+    resumed.load_state_dict(scheduler.state_dict())
+    assert stepped(fresh, resumed, 5 - stop) == expected[stop:]
 
 
 def test_single_step_reads_the_last_stepsize_and_defaults_to_no_step():
@@ -147,6 +107,8 @@ def test_single_step_reads_the_last_stepsize_and_defaults_to_no_step():
     assert [rate for (rate,) in rates_of(node, 3)] == pytest.approx([0.002, 0.002, 0.0002])
     node = optim_cfg(LR_SCHEDULER="single_step", STEPSIZE=(-1,), WARMUP_EPOCH=-1)
     assert [rate for (rate,) in rates_of(node, 5)] == [0.002] * 5
+    for kind in ("cosine", "single_step"):  # no epoch at all is allowed
+        assert rates_of(optim_cfg(MAX_EPOCH=0, LR_SCHEDULER=kind), 0) == []
 
 
 @pytest.mark.parametrize(
@@ -161,13 +123,6 @@ def test_single_step_reads_the_last_stepsize_and_defaults_to_no_step():
 def test_wrong_settings(changes, message):
     with pytest.raises(ConfigError, match=message):
         build_lr_scheduler(optimizer_at(0.1), optim_cfg(**changes))
-
-
-def test_no_epoch_at_all_is_allowed():
-    for kind in ("cosine", "single_step"):
-        optimizer = optimizer_at(0.002)
-        build_lr_scheduler(optimizer, optim_cfg(MAX_EPOCH=0, LR_SCHEDULER=kind))
-        assert optimizer.param_groups[0]["lr"] == 0.002
 
 
 @pytest.mark.parametrize(
@@ -194,12 +149,6 @@ def test_settings_reach_each_optimiser(name, kind, expected):
     assert len(group["params"]) == 2
 
 
-def test_groups_keep_their_own_rates():
-    a, b = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
-    optimizer = build_optimizer([{"params": [a]}, {"params": [b], "lr": 0.5}], optim_cfg(LR=0.1))
-    assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.5]
-
-
 @pytest.mark.parametrize("name", ["adam", "amsgrad", "adamw", "radam"])
 def test_eps_where_the_config_has_it(name):
     node = optim_cfg(NAME=name)
@@ -208,11 +157,8 @@ def test_eps_where_the_config_has_it(name):
     assert build_optimizer(nn.Linear(2, 2).parameters(), node).param_groups[0]["eps"] == 1e-3
 
 
-def test_staged_rates_are_refused():
+def test_unknown_optimisers_and_staged_rates_are_refused():
     with pytest.raises(ConfigError, match="OPTIM.STAGED_LR is True, expected False"):
         build_optimizer(nn.Linear(2, 2).parameters(), optim_cfg(STAGED_LR=True))
-
-
-def test_unknown_optimiser():
     with pytest.raises(ConfigError, match='OPTIM.NAME: got "lion", expected one of adam, amsgrad, sgd'):
         build_optimizer(nn.Linear(1, 1).parameters(), optim_cfg(NAME="lion"))

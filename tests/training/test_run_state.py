@@ -7,7 +7,6 @@ from yacs.config import CfgNode
 from mocoop.errors import CheckpointError
 from mocoop.methods import build_method, extend_cfg
 from mocoop.training.checkpoint import load_checkpoint
-from mocoop.training.learner import Learner
 from mocoop.training.run_state import check_classes, describe_method, load_weights, restore
 from tests.small_clip import small_clip
 
@@ -78,37 +77,30 @@ def test_other_classes_are_named_beside_those_that_were_trained():
         check_classes(other, checkpoint, "x.pth")
 
 
-@pytest.fixture
-def saved(trained_runs):
-    path = trained_runs.of("coop") / "prompt_learner/model.pth.tar-1"
-    return path, load_checkpoint(path)
-
-
-@pytest.fixture
-def learner(trained_runs) -> Learner:
-    return trained_runs.trainer("coop").learner
-
-
-def test_an_optimiser_of_other_groups_is_one_line(saved, learner):
-    path, checkpoint = saved
+def more_groups(checkpoint):
     checkpoint["optimizer"]["param_groups"].append(dict(checkpoint["optimizer"]["param_groups"][0]))
-    with pytest.raises(
-        CheckpointError, match="made with other settings: the state of its optimizer does not"
-    ) as caught:
-        restore(learner.method, learner.stateful_parts(), checkpoint, path)
-    assert "\n" not in str(caught.value)
 
 
-def test_a_state_that_training_needs_is_named(saved, learner):
-    path, checkpoint = saved
+def no_scheduler(checkpoint):
     del checkpoint["scheduler"]
-    with pytest.raises(CheckpointError, match="has no scheduler state, expected a checkpoint of this trainer"):
-        restore(learner.method, learner.stateful_parts(), checkpoint, path)
 
 
-def test_weights_of_another_shape_are_one_line(saved, learner):
-    path, checkpoint = saved
+def fewer_contexts(checkpoint):
     checkpoint["state_dict"]["ctx"] = checkpoint["state_dict"]["ctx"][:2]
-    with pytest.raises(CheckpointError) as caught:
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (more_groups, "made with other settings: the state of its optimizer does not"),
+        (no_scheduler, "has no scheduler state, expected a checkpoint of this trainer"),
+        (fewer_contexts, "ctx"),
+    ],
+)
+def test_a_state_that_does_not_fit_is_one_line(trained_runs, change, message):
+    path, learner = trained_runs.of("coop") / "prompt_learner/model.pth.tar-1", trained_runs.trainer("coop").learner
+    checkpoint = load_checkpoint(path)
+    change(checkpoint)
+    with pytest.raises(CheckpointError, match=message) as caught:
         restore(learner.method, learner.stateful_parts(), checkpoint, path)
-    assert str(path) in str(caught.value) and "ctx" in str(caught.value) and "\n" not in str(caught.value)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)

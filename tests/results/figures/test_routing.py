@@ -1,6 +1,7 @@
 """Heat maps of routing and of similarity, gate entropy, contact sheets."""
 
 import math
+import os
 
 import numpy as np
 import pandas as pd
@@ -57,27 +58,29 @@ def test_shares_by_style_are_averaged_over_seeds_and_their_spread_is_stated(tmp_
     assert "at most 14.1 points" in figure.get_supxlabel()
 
 
-def test_no_routing_to_draw_is_an_error(tmp_path):
+def test_nothing_to_draw_is_an_error(tmp_path):
     add_run(tmp_path, 50.0)
-    with pytest.raises(DataError, match="got no run with routing by style"):
-        routing_figure(collect(tmp_path).frame)
-    with pytest.raises(DataError, match="got no run that routes"):
-        routing_by_dataset_figure(collect(tmp_path).frame)
+    runs = collect(tmp_path).frame
+    for draw, message in (
+        (lambda: routing_figure(runs), "got no run with routing by style"),
+        (lambda: routing_by_dataset_figure(runs), "got no run that routes"),
+        (lambda: gate_entropy_figure({"a": {"base classes": {1: entropies(0.0)}}}, top_k=1), "got top-k 1"),
+        (lambda: gate_entropy_figure({}, top_k=2), "got no image with gate weights"),
+    ):
+        with pytest.raises(DataError, match=message):
+            draw()
 
 
 def test_an_expert_that_a_dataset_lacks_is_an_absent_cell(tmp_path):
     add_routing(tmp_path, routing(["photo", "dark"], [60.0, 40.0]), dataset="a")
     add_routing(tmp_path, routing(["photo", "texture"], [30.0, 70.0]), dataset="b")
-    axis = routing_by_dataset_figure(collect(tmp_path).frame).axes[0]
+    figure = routing_by_dataset_figure(collect(tmp_path).frame)
+    axis = figure.axes[0]
     assert rows(axis) == ["a", "b"] and columns(axis) == ["photo", "dark", "texture"]
     shares = axis.images[0].get_array().filled(np.nan)
     assert np.array_equal(shares, [[60, 40, np.nan], [30, np.nan, 70]], equal_nan=True)
     assert len(axis.patches) == 2 and all(patch.get_hatch() for patch in axis.patches)
-
-
-def test_one_seed_states_no_spread(tmp_path):
-    add_routing(tmp_path, routing(["photo"], [100.0]))
-    assert routing_by_dataset_figure(collect(tmp_path).frame).get_supxlabel() == ""
+    assert figure.get_supxlabel() == ""  # one seed states no spread
 
 
 def class_table(classes, experts=3):
@@ -92,13 +95,10 @@ def test_classes_with_the_same_favourite_stand_together():
     assert len(favourites) == 20 and favourites == sorted(favourites)
 
 
-def test_a_hundred_classes_stand_in_two_panels():
+def test_a_hundred_classes_stand_in_two_panels_and_of_more_the_most_and_the_least_concentrated():
     axes = routing_by_class_figure(over_seeds([class_table(100)])).axes[:2]
     assert len(rows(axes[0])) == len(rows(axes[1])) == 50
     assert set(rows(axes[0])) | set(rows(axes[1])) == set(class_table(100).index)
-
-
-def test_of_more_classes_the_most_and_the_least_concentrated_are_shown_and_said():
     table = class_table(300)
     most, least = routing_by_class_figure(over_seeds([table])).axes[:2]
     assert most.get_title() == "most concentrated choice\n50 of 300 classes"
@@ -113,16 +113,13 @@ def similarity(value, experts=2):
     return pd.DataFrame(cosines, names, names)
 
 
-def test_cells_are_means_over_seeds_and_the_spread_is_stated():
-    figure = expert_similarity_figure({"a": over_seeds([similarity(0.6), similarity(0.8)])})
-    assert [text.get_text() for text in figure.axes[0].texts] == ["1", ".70", ".70", "1"]
-    assert "at most 0.141" in figure.get_supxlabel()
-
-
-def test_a_panel_per_dataset_on_one_scale():
-    figure = expert_similarity_figure({name: over_seeds([similarity(0.75)]) for name in "abc"})
-    assert [axis.get_title() for axis in figure.axes[:3]] == ["a", "b", "c"]
-    assert {axis.images[0].get_clim() for axis in figure.axes[:3]} == {(0.7, 1.0)}
+def test_similarities_are_means_over_seeds_in_a_panel_per_dataset_on_one_scale():
+    figure = expert_similarity_figure({name: over_seeds([similarity(0.6), similarity(0.9)]) for name in "abc"})
+    axes = figure.axes[:3]
+    assert [axis.get_title() for axis in axes] == ["a", "b", "c"]
+    assert [text.get_text() for text in axes[0].texts] == ["1", ".75", ".75", "1"]
+    assert {axis.images[0].get_clim() for axis in axes} == {(0.7, 1.0)}
+    assert "at most 0.212" in figure.get_supxlabel()
 
 
 def test_many_experts_have_a_heatmap_each_row():
@@ -148,25 +145,15 @@ def test_ln_k_is_marked_and_every_seed_has_its_mean():
     assert "ln 2 = 0.693" in axis.texts[0].get_text()
 
 
-def test_widths_are_the_images_per_bin():
-    axis = gate_entropy_figure({"a": {"base classes": {1: entropies(0.0, 0.0, 0.69)}}}, top_k=2).axes[0]
-    widths = np.array([bar.get_width() for bar in axis.patches])
-    assert widths[0] == pytest.approx(2 * widths[-1]) and np.count_nonzero(widths) == 2
-
-
-def test_base_and_new_stand_side_by_side_over_their_dataset():
-    kinds = {"base classes": {1: entropies(0.2)}, "new classes": {1: entropies(0.4)}}
+def test_base_and_new_stand_side_by_side_over_their_dataset_as_wide_as_their_images():
+    kinds = {"base classes": {1: entropies(0.0, 0.0, 0.69)}, "new classes": {1: entropies(0.4)}}
     figure = gate_entropy_figure({"a": kinds, "b": kinds}, top_k=2)
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["base classes", "new classes", "mean of each seed"]
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["a", "b"]
-
-
-def test_there_is_nothing_to_weigh_with_one_expert():
-    with pytest.raises(DataError, match="got top-k 1"):
-        gate_entropy_figure({"a": {"base classes": {1: entropies(0.0)}}}, top_k=1)
-    with pytest.raises(DataError, match="got no image with gate weights"):
-        gate_entropy_figure({}, top_k=2)
+    axis = gate_entropy_figure({"a": {"base classes": kinds["base classes"]}}, top_k=2).axes[0]
+    widths = np.array([bar.get_width() for bar in axis.patches])
+    assert widths[0] == pytest.approx(2 * widths[-1]) and np.count_nonzero(widths) == 2
 
 
 @pytest.fixture
@@ -184,10 +171,7 @@ def tiles(tmp_path):
 def test_each_expert_has_the_images_it_weighs_most_in(tiles):
     assert [(tile.path[-6:-4], tile.gate) for tile in tiles["photo"]] == [("03", 1.0), ("00", 0.9)]
     assert [tile.correct for tile in tiles["dark"]] == [False, True]
-
-
-def test_missing_and_damaged_files_have_no_picture(tiles):
-    assert tiles["photo"][0].picture is None and tiles["dark"][1].picture is None
+    assert tiles["photo"][0].picture is None and tiles["dark"][1].picture is None  # missing, and damaged
     assert tiles["photo"][1].picture.shape == (85, 128, 3)
 
 
@@ -203,21 +187,15 @@ def test_the_sheet_says_what_is_missing_and_what_was_wrong(tiles):
     assert RIGHT != WRONG
 
 
-def test_an_expert_that_was_never_chosen_is_named():
+def test_an_expert_that_was_never_chosen_is_named_and_many_stand_two_in_a_row():
     figure = contact_sheet({"photo": [Tile("a", "cat", 1.0, True, np.zeros((4, 4, 3)))], "never": []})
     texts = [text.get_text() for axis in figure.axes for text in axis.texts]
     assert "never" in texts and "chosen for\nno image" in texts
-
-
-def test_many_experts_stand_two_in_a_row():
-    tile = Tile("a", "cat", 1.0, True, None)
-    figure = contact_sheet({f"expert {number}": [tile] * 6 for number in range(12)})
+    figure = contact_sheet({f"expert {number}": [Tile("a", "cat", 1.0, True, None)] * 6 for number in range(12)})
     spec = figure.axes[0].get_subplotspec().get_gridspec()
     assert (spec.nrows, spec.ncols) == (6, 10)
 
 
 def test_no_pipe_is_waited_for(tmp_path):
-    import os
-
     os.mkfifo(tmp_path / "pipe.png")
     assert read_small(tmp_path / "pipe.png") is None

@@ -22,13 +22,10 @@ from mocoop.results.figures.style import (
 )
 
 
-def test_a_method_keeps_its_colour_whoever_it_stands_with():
+def test_a_method_keeps_its_colour_whoever_it_stands_with_and_twenty_entries_differ():
     alone = entry_looks([("MoCoOp", "tiny")])[("MoCoOp", "tiny")]
     among = entry_looks([("Unknown", "tiny"), ("CoOp", "tiny"), ("MoCoOp", "tiny")])[("MoCoOp", "tiny")]
     assert alone == among and alone["color"] == COLOURS[list(listed()).index("MoCoOp") % len(COLOURS)]
-
-
-def test_twenty_entries_differ_in_colour_or_marker():
     looks = entry_looks([("MoCoOp", str(number)) for number in range(20)])
     assert len({(look["color"], look["marker"]) for look in looks.values()}) == 20
 
@@ -52,18 +49,17 @@ def test_labels_are_broken_and_cut(text, width, lines, expected):
     assert wrapped(text, width, lines) == expected
 
 
-def test_shortened_keeps_what_fits():
+def test_shortened_keeps_what_fits_and_squeezed_both_ends():
     assert shortened("abcdef", 6) == "abcdef" and shortened("abcdefg", 6) == "abcde…"
-
-
-def test_squeezed_keeps_both_ends():
     assert squeezed("2012 Ferrari 458 Italia Coupe", 20) == "2012 Ferrari…a Coupe"
     assert len(squeezed("x" * 99, 26)) == 26 and squeezed("short", 5) == "short"
 
 
-def test_known_methods_come_first_and_in_their_order():
+def test_known_methods_come_first_and_in_their_order_and_a_cfg_is_named_where_one_has_several():
     curves = [("New", "a"), ("MoCoOp", "b"), ("ZeroshotCLIP", "a"), ("MoCoOp", "a")]
     assert in_method_order(curves) == [("ZeroshotCLIP", "a"), ("MoCoOp", "a"), ("MoCoOp", "b"), ("New", "a")]
+    assert curve_names([("CoOp", "a"), ("MoCoOp", "a"), ("MoCoOp", "b")]) == ["CoOp", "MoCoOp a", "MoCoOp b"]
+    assert "± std" in accuracy_label([float("nan"), 0.5]) and "±" not in accuracy_label([float("nan")])
 
 
 def test_names_are_shown_as_they_are():
@@ -71,15 +67,6 @@ def test_names_are_shown_as_they_are():
     figure = panel_grid(1, 1.0)[0]
     figure.axes[0].set_title(literal(r"$\frac{1}{$ costs 100 $"))
     write_figure(figure, io.BytesIO(), "svg")  # mathematics would not parse
-
-
-def test_a_cfg_is_named_where_a_method_has_several():
-    assert curve_names([("CoOp", "a"), ("MoCoOp", "a"), ("MoCoOp", "b")]) == ["CoOp", "MoCoOp a", "MoCoOp b"]
-
-
-def test_the_axis_promises_a_spread_only_where_there_is_one():
-    assert "± std" in accuracy_label([float("nan"), 0.5])
-    assert "±" not in accuracy_label([float("nan")])
 
 
 def test_a_figure_is_saved_in_the_format_of_its_name(tmp_path):

@@ -12,6 +12,7 @@ def panels(figure):
 
 
 def test_a_panel_for_each_quantity():
+    """A loss without parts is drawn as cross-entropy; unknown parts get panels of their own."""
     figure = training_figure({"MoCoOp": {1: make_history()}, "CoOp": {1: make_history(parts=False)}})
     assert list(panels(figure)) == [
         "cross-entropy",
@@ -21,25 +22,19 @@ def test_a_panel_for_each_quantity():
         "accuracy of the batches (%)",
         "learning rate",
     ]
-
-
-def test_a_loss_without_parts_is_drawn_as_cross_entropy():
     axes = panels(training_figure({"CoOp": {1: make_history(parts=False)}}))
     assert axes["cross-entropy"].lines[0].get_ydata().tolist() == [1.75, 1.5, 1.25, 1.0]
     assert "total loss (weighted sum)" not in axes
+    assert "loss_extra" in panels(training_figure({"New": {1: make_history().assign(loss_extra=1.0)}}))
+    with pytest.raises(DataError, match="got no history with a training step"):
+        training_figure({"CoOp": {1: make_history(0)}})
 
 
-def test_seeds_are_thin_and_their_mean_strong():
-    seeds = {1: make_history(parts=False), 2: make_history(parts=False, start=3.0)}
+def test_seeds_are_thin_and_their_mean_strong_and_ends_where_a_seed_does():
+    seeds = {1: make_history(parts=False), 2: make_history(2, parts=False, start=3.0)}
     *thin, strong = panels(training_figure({"CoOp": seeds}))["cross-entropy"].lines
     assert len(thin) == 2 and all(line.get_linewidth() < strong.get_linewidth() for line in thin)
-    assert strong.get_ydata().tolist() == [2.25, 2.0, 1.75, 1.5]
-
-
-def test_the_mean_ends_where_a_seed_does():
-    seeds = {1: make_history(4, parts=False), 2: make_history(2, parts=False)}
-    strong = panels(training_figure({"CoOp": seeds}))["cross-entropy"].lines[-1]
-    assert np.isnan(strong.get_ydata()).tolist() == [False, False, True, True]
+    assert np.array_equal(strong.get_ydata(), [2.25, 2.0, np.nan, np.nan], equal_nan=True)
 
 
 def test_smoothing_is_stated_and_keeps_straight_lines():
@@ -54,16 +49,6 @@ def test_methods_of_very_different_length_share_the_axis():
     assert "share of the training" in figure.get_supxlabel()
     ends = [line.get_xdata()[-1] for line in panels(figure)["learning rate"].lines]
     assert ends == [100.0, 100.0]
-
-
-def test_unknown_parts_get_panels_of_their_own():
-    history = make_history().assign(loss_extra=1.0)
-    assert "loss_extra" in panels(training_figure({"New": {1: history}}))
-
-
-def test_nothing_to_draw_is_an_error():
-    with pytest.raises(DataError, match="got no history with a training step"):
-        training_figure({"CoOp": {1: make_history(0)}})
 
 
 def test_seeds_without_a_step_in_common_have_no_mean(tmp_path):
