@@ -156,6 +156,7 @@ def test_as_many_values_learn_on_vit_l14_as_its_widths_say():
 @pytest.mark.parametrize("kind", ["quick_gelu", "scaled", "bert"])
 def test_after_some_steps_fast_and_plain_encoders_agree(small, name, kind):
     clip_model, cfg = small.backbone(kind), config(name)
+    torch.manual_seed(0)
     methods = []
     for encoder in ("fast", "plain"):
         cfg.TRAINER[name.upper()].TEXT_ENCODER = encoder
