@@ -1,5 +1,6 @@
 """Workers that are forks of the test process, which has imported what takes them seconds."""
 
+import gc
 import os
 import signal
 import sys
@@ -31,6 +32,7 @@ class Forked:
 
 
 def _become(descriptors, checkout, settings) -> None:
+    gc.freeze()  # a worker collects after each job, here among all that the tests have imported
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
