@@ -16,6 +16,7 @@ from tests import counts
 HERE = Path(__file__).parent
 TRAINING = {"data_root", "whole_root", "trained_runs", "runs"}  # fixtures that train or draw pictures
 LONG = (  # tests that train in themselves, start processes, wait, or try many inputs: files and folders in tests/
+    "clip/test_activation.py",
     "clip/test_open_clip.py",
     "clip/test_shares.py",
     "clip/test_tower_parts.py",
@@ -34,6 +35,7 @@ LONG = (  # tests that train in themselves, start processes, wait, or try many i
     "methods/test_foreign_checkpoints.py",
     "methods/test_mixture.py",
     "methods/test_mixture_runs.py",
+    "methods/test_steps_read_no_values.py",
     "protocols/test_cluster.py",
     "protocols/test_execute.py",
     "protocols/test_slurm.py",
@@ -45,10 +47,13 @@ LONG = (  # tests that train in themselves, start processes, wait, or try many i
     "results/test_coverage.py",
     "results/test_planning.py",
     "results/test_published_tables.py",
+    "runs/test_clip_of_a_run.py",
+    "runs/test_same_pixels.py",
     "scripts/",
     "shapes/test_dataset.py",
     "shapes/test_writer.py",
     "test_backbone.py",
+    "test_console.py",
     "test_package.py",
     "tiny/",
     "tools/test_datasets.py",
@@ -56,6 +61,7 @@ LONG = (  # tests that train in themselves, start processes, wait, or try many i
     "trainers/",
     "training/test_learner.py",
     "training/test_ranks.py",
+    "transduce/test_runs.py",
 )
 torch.set_num_threads(1)
 keep_loaded()  # as a worker of `mocoop run` does: a run of a test starts from a copy of the CLIP that was loaded last
