@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch.utils.data import DataLoader
@@ -41,10 +41,18 @@ from mocoop.training.run_state import (
     weights_sha256,
 )
 
-FIRST_STEPS = 5  # of a process, in which plans are made and a graph is captured
-# A step that was launched: what it measured, its number and epoch, both from 1, its rate and the one after it.
-Launched = tuple[StepValues, int, int, float, float]
 CHECKPOINT_MINUTES = 10.0  # if the config, of a CoOp checkout say, lacks TRAIN.CHECKPOINT_MINUTES
+FIRST_STEPS = 5  # of a process, in which plans are made and a graph is captured
+
+
+class Launched(NamedTuple):
+    """A step that was launched: what it measured, its number and epoch, both from 1, its rate and the one after it."""
+
+    measured: StepValues
+    step: int
+    epoch: int
+    lr: float
+    next_lr: float
 
 
 class TrainingLoop:
@@ -151,7 +159,7 @@ class TrainingLoop:
         self.learner.end_step()
         if self.batch + 1 == self._batches_of_epoch(self.epoch):
             self.learner.end_epoch(self.epoch + 1, self.epochs)
-        return values, self._steps_done(), self.epoch + 1, lr, self.learner.lr
+        return Launched(values, self._steps_done(), self.epoch + 1, lr, self.learner.lr)
 
     @timed("steps")
     def _read_values(self) -> None:
