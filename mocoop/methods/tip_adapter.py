@@ -91,7 +91,7 @@ class TipAdapter(FeatureMethod):
             return
         image, label = F.normalize(at_least_fp32(found[0]), dim=-1), found[1]
         clip = super().predict_features(image)["logits"]
-        alphas, best = torch.tensor(grid(self.settings.SEARCH_ALPHA, STEPS_ALPHA)).to(image), 0
+        alphas, best = image.new_tensor(grid(self.settings.SEARCH_ALPHA, STEPS_ALPHA)), 0
         for beta in grid(self.settings.SEARCH_BETA, STEPS_BETA):
             logits = clip + alphas[:, None, None] * self.votes(image, beta)  # (A, M, C)
             right = (logits.argmax(-1) == label).sum(-1)
