@@ -1,5 +1,6 @@
 """What several test areas share: one folder of Shapes sets, made once per test run."""
 
+import gc
 import logging
 import os
 import signal
@@ -17,6 +18,7 @@ HERE = Path(__file__).parent
 TRAINING = {"data_root", "whole_root", "trained_runs", "runs"}  # fixtures that train or draw pictures
 LONG = (  # tests that train in themselves, start processes, wait, or try many inputs: files and folders in tests/
     "clip/test_activation.py",
+    "clip/test_hugging_face.py",
     "clip/test_open_clip.py",
     "clip/test_shares.py",
     "clip/test_tower_parts.py",
@@ -43,6 +45,7 @@ LONG = (  # tests that train in themselves, start processes, wait, or try many i
     "protocols/test_worker.py",
     "report/test_write.py",
     "results/figures/",
+    "results/test_agreement.py",
     "results/test_compare.py",
     "results/test_coverage.py",
     "results/test_planning.py",
@@ -65,8 +68,10 @@ LONG = (  # tests that train in themselves, start processes, wait, or try many i
 )
 torch.set_num_threads(1)
 keep_loaded()  # as a worker of `mocoop run` does: a run of a test starts from a copy of the CLIP that was loaded last
-# Started in the background a shell's child ignores Ctrl-C, and so would all that the tests start to interrupt.
+# A shell's child in the background ignores Ctrl-C, and that of `nohup` a terminal's end: so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+gc.freeze()  # what was imported stays: no collection has to go through it, in this process or a fork
 
 
 def is_long(path: Path) -> bool:
@@ -124,6 +129,13 @@ def runs(shared, tmp_path_factory):
     from tests.faults.runs import Runs
 
     return Runs(shared / "few", shared / "references", tmp_path_factory.mktemp("short_runs"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_models_of_the_file_before():
+    """Models refer to themselves: they stay until Python looks for such, and each fork maps all their memory again."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)

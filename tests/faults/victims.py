@@ -5,6 +5,7 @@ about a second, and really dies where it is killed.
 """
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import sys
@@ -81,6 +82,7 @@ def tool(*argv: str) -> Callable[[], int]:
 
 def _become(action: Callable[[], int], folder: Path, faults) -> None:
     os.setpgid(0, 0)
+    gc.freeze()  # a collection here would go through, and copy, all that the tests hold
     torch.set_num_threads(1)
     for number, name in ((1, "out"), (2, "err")):
         with open(folder / f"{name}.txt", "wb") as file:

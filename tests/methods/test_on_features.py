@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from mocoop.errors import ConfigError
@@ -145,6 +144,8 @@ def test_the_linear_probe_is_at_the_minimum_of_its_loss():
 
 
 def test_the_linear_probe_searches_as_released():
+    from sklearn.linear_model import LogisticRegression  # a second to import
+
     given = Given()
     method = build("LinearProbe", given=given, SEARCH_STEPS=3)
     features, label, val, val_label = (
