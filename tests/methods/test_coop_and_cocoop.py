@@ -112,6 +112,13 @@ def test_where_the_class_name_stands(position, expected):
     assert [i for i in layout.ctx_index[0].tolist() if i >= 0] == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("position", ["middle", "front"])
+def test_a_name_that_ends_in_punctuation_stands_apart_from_the_full_stop(position):
+    layout = coop_layout(["dog!"], 2, position)
+    fixed = layout.tokens[0][layout.ctx_index[0] < 0]
+    assert fixed[1:4].tolist() == [*tokenizer.encode("dog!"), *tokenizer.encode(".")]
+
+
 def test_class_specific_contexts_reach_only_their_class():
     method = build("CoOp", CSC=True, N_CTX=3)
     assert method.ctx.shape == (3, 3, 64)
@@ -120,6 +127,14 @@ def test_class_specific_contexts_reach_only_their_class():
         method.ctx[1] += torch.randn_like(method.ctx[1])
     changed = (method.encode_classes() - before).norm(dim=-1) > 1e-6
     assert changed.tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("trainer", ["CoOp", "CoCoOp"])
+def test_all_tokens_of_the_words_to_start_from_learn(trainer):
+    method = build(trainer, CTX_INIT="a_photo of playfulness")
+    tokens = torch.tensor(tokenizer.encode("a photo of playfulness"))
+    assert len(tokens) == 5  # of four words
+    assert torch.equal(method.ctx.detach(), method.clip_model.token_embedding.weight[tokens])
 
 
 @pytest.mark.parametrize("blanks", [" ", "_"])
