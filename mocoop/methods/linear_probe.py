@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mocoop.late_imports import drawing_nothing
 from mocoop.methods.keys import Key, common_keys
 from mocoop.methods.on_features import ClassifierMethod, FewShotFeatures, at_least_fp32
 from mocoop.registry import register_method
@@ -76,8 +77,9 @@ class LinearProbe(ClassifierMethod):
 
 def fitted(c: float, features: np.ndarray, label: np.ndarray) -> "LogisticRegression":
     """Logistic regression on features (N, D) of N labels, ended after a thousand iterations as released."""
-    from sklearn.exceptions import ConvergenceWarning  # slow to import, and needed here alone
-    from sklearn.linear_model import LogisticRegression
+    with drawing_nothing():
+        from sklearn.exceptions import ConvergenceWarning  # slow to import, and needed here alone
+        from sklearn.linear_model import LogisticRegression
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from mocoop.clip.features import sentence_features
 from mocoop.clip.prompts import readable
 from mocoop.clip.tower_parts import TowerParts
+from mocoop.late_imports import drawing_nothing
 from mocoop.methods.base import batch_accuracy
 from mocoop.methods.coop import noise_context, renamed
 from mocoop.methods.coprompt import SENTENCES, cycled, sentences_for
@@ -71,12 +72,9 @@ class TAC(PromptSRC):
 
     def fit(self, features: FewShotFeatures) -> None:
         """Find the clusters, by k-means over `anchors`; where there are no more classes than clusters, each is one."""
-        from sklearn.cluster import KMeans  # slow to import
-
         points, count, seed = self.anchors(), len(self.clusters), int(torch.randint(2**31, ()))
         if len(points) > count:
-            found = KMeans(count, n_init=10, random_state=seed).fit(points.double().cpu().numpy())
-            points = F.normalize(torch.from_numpy(found.cluster_centers_), dim=-1)
+            points = F.normalize(k_means(points, count, seed), dim=-1)
         self.clusters.data = points[torch.arange(count) % len(points)].to(self.clusters)
 
     def context(self) -> Tensor:
@@ -131,3 +129,12 @@ class TAC(PromptSRC):
             for part in ("weight", "bias")
         }
         return renamed(state, {"prompt_learner.ctx": "ctx", "topk": "clusters", **layers, **released_rows(state)})
+
+
+def k_means(points: Tensor, count: int, seed: int) -> Tensor:
+    """The centres (count, D) in fp64 of so many clusters of points (N, D), on the CPU."""
+    with drawing_nothing():
+        from sklearn.cluster import KMeans  # slow to import
+
+    found = KMeans(count, n_init=10, random_state=seed).fit(points.double().cpu().numpy())
+    return torch.from_numpy(found.cluster_centers_)

@@ -29,6 +29,7 @@ from mocoop.clip.templates import single_template
 from mocoop.distributed import from_main, of_all, own_range, world_size
 from mocoop.engine import BACKEND
 from mocoop.errors import DataError, quoted
+from mocoop.late_imports import drawing_nothing
 from mocoop.methods.base import PromptMethod
 from mocoop.methods.contract import check_prediction
 from mocoop.methods.zeroshot import template_features
@@ -111,7 +112,8 @@ class Measurement:
 
     def confusion_matrix(self) -> Tensor:
         """(C, C), a row for each class that is a label or a prediction, in their order; rows of labels sum to 1."""
-        from sklearn.metrics import confusion_matrix  # a second to import, which other runs need not wait for
+        with drawing_nothing():
+            from sklearn.metrics import confusion_matrix  # a second to import, which other runs need not wait for
 
         labels, predictions = torch.cat(self.labels).numpy(), concatenate(self.rankings).predictions
         return torch.from_numpy(confusion_matrix(labels, predictions, normalize="true"))

@@ -20,6 +20,7 @@ from mocoop.clip.text_encoder import TextEncoder
 from mocoop.config import AUTO
 from mocoop.errors import ConfigError, DataError
 from mocoop.files import read_text
+from mocoop.late_imports import drawing_nothing
 
 DECIMALS = 5  # of distances; what is beyond differs between machines
 MOST_CLASSES, MOST_GROUPS = 50, 12
@@ -58,8 +59,9 @@ def template_vectors(encoder: TextEncoder, templates: Sequence[str], classnames:
 
 def cluster(vectors: np.ndarray, groups: int = 0) -> list[int]:
     """A label for each of T vectors; 0 `groups` take the number, up to MOST_GROUPS, with the best mean silhouette."""
-    from sklearn.cluster import AgglomerativeClustering  # slow to import, and needed here alone
-    from sklearn.metrics import silhouette_score
+    with drawing_nothing():
+        from sklearn.cluster import AgglomerativeClustering  # slow to import, and needed here alone
+        from sklearn.metrics import silhouette_score
 
     distances = np.round(np.clip(1 - vectors @ vectors.T, 0, 2), DECIMALS)
     np.fill_diagonal(distances, 0)
