@@ -1,5 +1,7 @@
 """What several test areas share: one folder of Shapes sets, made once per test run."""
 
+import contextlib
+import ctypes
 import gc
 import logging
 import os
@@ -132,10 +134,11 @@ def runs(shared, tmp_path_factory):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def no_models_of_the_file_before():
-    """Models refer to themselves: they stay until Python looks for such, and each fork maps all their memory again."""
-    yield
+def little_memory():
+    """Between files what is free goes back to the system (glibc keeps it else): every fork maps all that is held."""
     gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 @pytest.fixture(autouse=True)

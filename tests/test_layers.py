@@ -6,7 +6,7 @@ from pathlib import Path
 
 LIBRARY = Path(__file__).parents[1] / "mocoop"
 LAYERS = [
-    {"errors", "console", "timings", "versions", "__version__"},
+    {"errors", "console", "late_imports", "timings", "versions", "__version__"},
     {"files", "names", "pixels", "protocol"},
     {"images", "registry", "config", "distributed"},
     {"clip", "shapes"},
