@@ -54,6 +54,13 @@ class Shots(Numbers):
         return numbers + [ALL_SHOTS] * ("all" in names)
 
 
+def as_given(value: str | int) -> str:
+    """A name, a number or `all`, as `Names`, `Numbers` or `Shots` took it."""
+    from mocoop.results.runs import ALL_SHOTS
+
+    return "all" if value == ALL_SHOTS else str(value)
+
+
 def only(runs: "pd.DataFrame", wanted: dict[str, list | None], warn: bool = True) -> "pd.DataFrame":
     """The runs with these values, {column: values, None for all}; with `warn`, those that no run has are named."""
     from mocoop.results.coop_logs import LOG_MARK
@@ -61,7 +68,7 @@ def only(runs: "pd.DataFrame", wanted: dict[str, list | None], warn: bool = True
     for column, values in wanted.items():
         if values is not None:
             found = runs[column].str.removesuffix(LOG_MARK) if column == "method" else runs[column]
-            if warn and (absent := [str(value) for value in values if value not in set(found)]):
+            if warn and (absent := [as_given(value) for value in values if value not in set(found)]):
                 logger.warning("no run has %s %s", column, ", ".join(absent))
             runs = runs[found.isin(values)]
     return runs
@@ -114,11 +121,9 @@ def add_finished_arguments(parser: argparse.ArgumentParser) -> None:
 
 def load_finished(args: argparse.Namespace) -> "list[FinishedRun]":
     """The runs of `add_finished_arguments`, after their plugins."""
-    from mocoop.methods import load_plugin
     from mocoop.runs.scores import FinishedRun
 
-    for plugin in args.plugin:
-        load_plugin(plugin)
+    _load_methods(args.plugin)
     return [FinishedRun.read(folder) for folder in args.runs]
 
 
@@ -136,15 +141,20 @@ def add_class_arguments(parser: argparse.ArgumentParser) -> None:
 
 def open_run(path: str, args: argparse.Namespace) -> "TrainedRun":
     """The run in a folder, over the classes that were asked for."""
-    from mocoop.methods import load_plugin
     from mocoop.runs.trained_run import load_run
 
-    logging.getLogger("mocoop.methods").setLevel(logging.WARNING)  # what each prompt starts from belongs to training
-    for plugin in args.plugin:
-        load_plugin(plugin)
+    _load_methods(args.plugin)
     run = load_run(path, epoch=args.epoch, device=args.device, backbone=args.backbone)
     names = asked_classes(args)
     return run if names is None else run.with_classes(names)
+
+
+def _load_methods(plugins: list[str]) -> None:
+    from mocoop.methods import load_plugin
+
+    logging.getLogger("mocoop.methods").setLevel(logging.WARNING)  # what each prompt starts from belongs to training
+    for plugin in plugins:
+        load_plugin(plugin)
 
 
 def asked_classes(args: argparse.Namespace) -> list[str] | None:

@@ -22,9 +22,12 @@ def calibrate(capsys):
     return Tool("calibrate", capsys)
 
 
-def test_it_is_fitted_on_the_training_images(trained_runs, tmp_path, calibrate):
+def test_it_is_fitted_on_the_training_images(trained_runs, tmp_path, calibrate, caplog):
     folder = shutil.copytree(trained_runs.of("coop"), tmp_path / "coop")
+    caplog.set_level("INFO", "mocoop.methods")
+    caplog.clear()  # what was said while it was trained
     status, out, _ = calibrate(folder)
+    assert not [record for record in caplog.records if record.name.startswith("mocoop.methods")]
     assert status == 0 and "CoOp on ShapesBoth, base classes, seed 1" in out and "80 training images" in out
     record = read_record(folder / "result.json")
     found = read_calibration(folder, record["weights_sha256"])
