@@ -253,7 +253,10 @@ def _new(args: argparse.Namespace) -> int:
     node = dataset_defaults()
     node.FOLDER.update({"CSV": args.csv, "CSV_COLUMNS": args.csv_columns, "CLASSNAMES": args.classnames})
     node.FOLLOW_LINKS = args.follow_links
-    path, groups = find_checkout() / DATASETS / f"{name}.yaml", read_template_groups(args.templates)
+    file, groups = f"{DATASETS}/{name}.yaml", read_template_groups(args.templates)
+    path = find_checkout() / file
+    if find_config(find_checkout(), file) != path:
+        raise ConfigError(f"got the name {name!r}, which a data set of this package has; choose another --name")
     check_unused(path, advice="delete it, or choose another --name")
     dataset = cast(OwnImages, _dataset_class("Folder").open(root, node=node))
     try:

@@ -50,6 +50,17 @@ def test_the_config_is_ready_for_mocoop_and_not_overwritten(root, checkout, caps
     assert main(["datasets", "new", str(root), "--name", "other"]) == 0
 
 
+def test_an_installed_data_set_keeps_its_name(root, checkout, tmp_path, monkeypatch, capsys):
+    shipped = tmp_path / "site/configs/datasets/eurosat.yaml"
+    shipped.parent.mkdir(parents=True)
+    shipped.touch()
+    monkeypatch.setattr("mocoop.checkout.SHIPPED", tmp_path / "site")
+    assert main(["datasets", "new", str(root), "--name", "eurosat"]) == 2
+    message = "got the name 'eurosat', which a data set of this package has; choose another --name"
+    assert message in capsys.readouterr().err
+    assert not list(checkout.rglob("*.yaml"))
+
+
 @pytest.mark.parametrize(
     "words, message",
     [
