@@ -69,7 +69,7 @@ def find_runs(output: Path, protocol: str | None = None, seeds: list[int] | None
     parts = {name: runs for name, runs in parts.items() if runs["accuracy"].notna().any() and _is_tested(runs, name)}
     if not parts:
         wanted = f" of protocol {asked[0]}" if protocol else ""
-        raise DataError(f"{output}: no finished run{wanted} in {LAYOUT}; run one with scripts/, or name another folder")
+        raise DataError(f"{output}: no finished run{wanted} in {LAYOUT}; make one by mocoop run, or name another")
     used = pd.concat(parts.values()).drop_duplicates(IDENTITY)
     relative = [problem.replace(f"{output}/", "") for problem in problems]
     alike = [(name, what, part) for name, runs in parts.items() for what, part in apart(runs)]

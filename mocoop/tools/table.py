@@ -39,7 +39,7 @@ from mocoop.results.runs import (
 )
 from mocoop.results.stats import summarise
 from mocoop.results.tables import SPREADS, averages_table, calibration_table, per_class_tables, tables_of_part, titled
-from mocoop.tools._arguments import PROTOCOL_NAMES, Names, Numbers, Shots, only, without
+from mocoop.tools._arguments import PROTOCOL_NAMES, Names, Numbers, Shots, as_given, only, without
 
 OUTPUT = "output"
 
@@ -176,12 +176,13 @@ def _select(frame: pd.DataFrame, args: argparse.Namespace) -> pd.DataFrame:
     wanted |= {"shots": args.shots, "seed": args.seeds}
     runs = without(only(runs_of(frame, args.protocol), wanted), args.without)
     if runs["accuracy"].isna().all():
-        named = {"protocol": [args.protocol]} | wanted
-        asked = ", ".join(f"{column} {' '.join(map(str, values))}" for column, values in named.items() if values)
+        named = {"protocol": [args.protocol]} | wanted | {"without": args.without}
+        asked = ", ".join(f"{what} {' '.join(map(as_given, values))}" for what, values in named.items() if values)
         where = args.output or ", ".join(args.logs or filter(None, [args.base, args.new])) or OUTPUT
         found = {name: only(runs_of(frame, name), wanted, warn=False) for name in PROTOCOLS}
+        found.pop(args.protocol)
         others = [p for p, of in found.items() if of["accuracy"].notna().any() and (of["protocol"] == p).any()]
         hint = f"there are some of {', '.join(others)}: add --protocol {others[0]}" if others else ""
-        hint = hint or "run one with scripts/, or name another folder"
+        hint = hint or "make one by mocoop run, or name another folder"
         raise DataError(f"{where}: no finished run with {asked}; {hint}")
     return runs

@@ -248,8 +248,12 @@ def test_few_shot_runs_side_by_side_lie_where_coops_scripts_put_them(tmp_path, c
     assert methods_of(capsys.readouterr().out) == ["MoCoOp", "CoOp"]
     with pytest.raises(DataError, match="no finished run with protocol base2new; there are some of few_shot: add --p"):
         run("--logs", tmp_path)
-    with pytest.raises(DataError, match="protocol base2new, dataset sun397; run one with scripts/"):
+    with pytest.raises(DataError, match="protocol base2new, dataset sun397; make one by mocoop run"):
         run("--logs", tmp_path, "--datasets", "sun397")
+    with pytest.raises(DataError, match="protocol few_shot, without dtd; make one by mocoop run"):
+        run("--logs", tmp_path, "--protocol", "few_shot", "--without", "dtd")
+    with pytest.raises(DataError, match="protocol few_shot, shots 4 all; make one by mocoop run"):
+        run("--logs", tmp_path, "--protocol", "few_shot", "--shots", "all,4")
 
 
 def test_the_same_run_twice_does_not_count(tmp_path, caplog):
