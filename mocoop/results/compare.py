@@ -154,7 +154,8 @@ NOT_TOLD_APART = "not told apart"
 VERDICTS = ("better", "worse", NOT_TOLD_APART, "one seed only")
 NOTES = [
     "Paired by image and seed. From, to: 95 % interval, with the chance in seeds and in test images. p: of no "
-    "difference, adjusted over the datasets (Holm). Better, worse: p below 0.05.",
+    "difference, adjusted over the datasets (Holm), and with few seeds more cautious than the interval. Better, worse: "
+    "p below 0.05.",
     "McNemar: pairs of models of one seed that differ on these images (exact test at 5 %, adjusted over all pairs of "
     "a measure). It says nothing of other seeds.",
 ]
