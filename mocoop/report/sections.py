@@ -16,7 +16,7 @@ from mocoop.errors import DataError, MocoopError
 from mocoop.protocol import BASE_NEW, PROTOCOLS, TRAINED, TRANSFER
 from mocoop.report import content
 from mocoop.report.content import Block, Folded, Listing, ProtocolRuns, Runs, Section, TableBlock
-from mocoop.results.compare import NOT_TOLD_APART, compare
+from mocoop.results.compare import NOT_TOLD_APART, compare, p_text
 from mocoop.results.csv_files import HISTORY, read_history
 from mocoop.results.figures.by_protocol import drawings
 from mocoop.results.figures.style import curve_names, in_method_order, shortened
@@ -116,7 +116,8 @@ def _verdict(
     found = (row.difference.mean, row.difference.low, row.difference.high)
     mean, low, high = (cell_text(Cell(value, None, signed=True)) for value in found)
     who = "The two are" if row.verdict == NOT_TOLD_APART else f"{name_a} is"
-    return f"{who} {row.verdict}: {mean} points, 95 % interval {low} to {high}, paired by image and seed."
+    numbers = f"{mean} points, 95 % interval {low} to {high}, p {p_text(row.p)}"
+    return f"{who} {row.verdict}: {numbers}, paired by image and seed."
 
 
 TRAINING_ABOUT = (

@@ -367,12 +367,16 @@ def _differing_pairs(rows: list[Row]) -> dict[Row, str]:
     return found
 
 
+def p_text(p: float) -> str:
+    return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def _fields(row: Row, pairs: str) -> Iterable:
     """The fields of a table's row behind its labels."""
     yield from (Cell(row.a, None), Cell(row.b, None))
     yield from (
         Cell(value, None, signed=True) for value in (row.difference.mean, row.difference.low, row.difference.high)
     )
-    yield "–" if math.isnan(row.p) else "< 0.001" if row.p < 0.001 else f"{row.p:.3f}"
+    yield p_text(row.p)
     yield pairs
     yield row.verdict

@@ -89,6 +89,7 @@ def test_the_best_is_better_if_pairs_say_so(opening):
     start = "Base to new classes: highest H on shapes_both: MoCoOp 81.00 ± 0.50, then CoOp 60.00 ± 0.00. "
     assert words.startswith(start)
     assert "MoCoOp is better: +21.00 points, 95 % interval +1" in words and words.endswith("paired by image and seed.")
+    assert "to +23.32, p < 0.001, paired" in words
     assert "The two are not told apart: +0.50 points, 95 % interval −" in opening(0.6, 0.605)
 
 
