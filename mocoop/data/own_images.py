@@ -204,6 +204,8 @@ class OwnImages(BenchmarkDataset):
         Raises DataError for all that a training would refuse.
         """
         splits = self.load_splits(store=False)
+        if not splits.test:
+            raise DataError(f"{self.dataset_dir}: no class has an image to test on, expected two images in some")
         names = class_names(splits.train, self.name)
         self.notes += self.name_notes(names)
         if len(names) == 1:

@@ -78,6 +78,13 @@ def test_what_is_no_name_or_no_folder_of_images_is_refused(root, checkout, capsy
     assert not list(checkout.rglob("*.yaml"))
 
 
+def test_one_image_of_each_class_is_refused_as_by_a_training(tmp_path, checkout, capsys):
+    fill(tmp_path / "pairs", "cat", "dog", count=1)
+    assert main(["datasets", "new", str(tmp_path / "pairs")]) == 2
+    assert "no class has an image to test on, expected two images in some" in capsys.readouterr().err
+    assert not list(checkout.rglob("*.yaml"))
+
+
 def test_own_templates(root, checkout, tmp_path, capsys):
     text = "\ufeff[photo]\na photo of a {}.\na good photo of the {}.\n\n[field]\na {} in the field.\n"
     (tmp_path / "groups.txt").write_text(text, encoding="utf-8")
