@@ -304,7 +304,8 @@ class TrainingLoop:
         check_clip(self.cfg, self.learner.method.clip_model, known_of(checkpoint, path), path)
         self._refuse_beyond_end(path, epoch, batch)
         restore(self.learner.method, self.learner.stateful_parts(), checkpoint, path)
-        self.best_result = checkpoint["best_result"]
+        if own or is_same:  # the best weights of another run are not in this folder
+            self.best_result = checkpoint["best_result"]
         self.seconds_before = checkpoint.get("train_seconds", 0.0)
         self.order.stream = checkpoint.get("stream", self.order.stream)
         if batch:
