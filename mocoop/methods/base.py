@@ -9,7 +9,8 @@ A method is a module that knows no engine. From Python, or in any loop of one's 
     method.after_epoch(epoch, epochs)
     method.select(features)
 
-Scaling, clipping and the optimiser's step belong to whoever drives it.
+Scaling, clipping and the optimiser's step belong to whoever drives it; a step of a method with parameters that may
+rest (`resting`) is taken inside `mocoop.training.learner.left_alone`.
 
 All that a prediction takes of an image goes through `image_features`, which no method overrides:
 
@@ -261,6 +262,11 @@ class PromptMethod(nn.Module):
     def backward(self, parts: dict[str, Tensor]) -> None:
         """Fill the gradients from what `loss` returned; all its losses may come multiplied by one number (amp)."""
         parts["loss"].backward()
+
+    def resting(self) -> dict[nn.Parameter, Tensor]:
+        """Parameters that the last `loss` may not have reached, each with a bool scalar that says, on the device, that
+        it did not: the step then leaves them as they are, as if they had no gradient (`mocoop.training.learner`)."""
+        return {}
 
     def start_stage(self, stage: int) -> None:
         """Called before the first step of stage 1, 2, ...; sets `stage`, which `extra_state` has to keep."""
