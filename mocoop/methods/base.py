@@ -76,6 +76,7 @@ class PromptMethod(nn.Module):
     takes_steps = True  # whether training takes steps; if not, `fit` is all of it, and its epochs are empty
     unit_features = True  # whether `image_features` are normalised
     steps_alike = True  # whether each step of a stage launches the same work on the device, whatever the values are
+    averages_epochs = False  # whether training ends with an average over its epochs, with shares of how many there are
     class_rows: tuple[str, ...] = ()  # the learned tensors that have one row for each class, in label order
     stages: tuple[float, ...] = ()  # shares of the training at which later stages start; the schedule starts anew there
     stage = 0

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 from torch.optim import Optimizer
 from yacs.config import CfgNode
 
@@ -74,13 +75,16 @@ class Precision:
         if clip_norm > 0:
             self.scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], clip_norm)
-        if not self.scaler.is_enabled():
+        if self.scaler.is_enabled():
+            before = self.scaler.scale(self._one)
+            self.scaler.step(optimizer)
+            self.scaler.update()
+            self._skipped += self.scaler.scale(self._one) < before
+        else:
             optimizer.step()
-            return
-        before = self.scaler.scale(self._one)
-        self.scaler.step(optimizer)
-        self.scaler.update()
-        self._skipped += self.scaler.scale(self._one) < before
+        for group in optimizer.param_groups:  # fused optimisers do not count as others do
+            for p in group["params"]:
+                increment_version(p)  # what was kept of the weights before (`class_features`) is known to be old
 
     def take_skipped(self) -> int:
         """How many steps amp has skipped since this was last asked."""

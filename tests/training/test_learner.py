@@ -68,6 +68,21 @@ def test_the_gradient_is_clipped():
     assert float((method.weight.detach() - before).norm()) == pytest.approx(1.0, rel=1e-4)
 
 
+@pytest.mark.parametrize("fused", [False, True])
+def test_class_features_are_those_of_the_weights_after_each_step(fused):
+    torch.manual_seed(0)
+    method = build_method(config("CoOp"), ["cat", "oak tree", "dog"], small_clip()).train()
+    optimizer = torch.optim.SGD(method.parameter_groups(0.1), lr=0.1, fused=fused)
+    with torch.no_grad():
+        before = method.class_features()
+    precision = Precision("fp32", CPU)
+    precision.backward(method, method.loss(torch.randn(3, 3, 32, 32), torch.arange(3)))
+    precision.update(method, optimizer)
+    with torch.no_grad():
+        assert torch.equal(method.class_features(), method.encode_classes())
+        assert not torch.equal(method.class_features(), before)
+
+
 @pytest.mark.parametrize(
     "changes",
     [{}, {"SGD_NESTEROV": True}, {"MOMENTUM": 0.0}, {"NAME": "rmsprop"}],
