@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks import common
 from benchmarks.train_step import NAMES, shape_parser, step
-from mocoop.training.learner import Precision
+from mocoop.training.learner import Precision, left_alone
 
 VIEWS = frozenset(
     "view _unsafe_view reshape expand permute transpose t slice select unsqueeze squeeze detach alias as_strided split "
@@ -58,7 +58,7 @@ def count(name: str, classes: int, experts: int, batch: int, size: str = "ViT-B/
     with Count() as counted:
         parts = method.loss(image, label)
         method.backward(parts)
-    with Count() as updated:
+    with Count() as updated, left_alone(optimizer, method.resting()):
         precision.update(method, optimizer)
     return {
         "operations": sum(counted.operations.values()),

@@ -1,73 +1,48 @@
-"""Counts the lines of Python in the repository, and of those files apart that only what was added since 0.1.0 needs.
+"""Counts the lines of Python in the repository, and how many of them are newer than a commit, by git's own account.
 
-python scripts/count_lines.py [ROOT]
+python scripts/count_lines.py [--since COMMIT] [--commits N]
 """
 
-import sys
+import argparse
+import subprocess
 from collections import Counter
 from collections.abc import Iterable
-from fnmatch import fnmatch
 from pathlib import Path
 
-SKIPPED = {".venv", ".git", "build", "dist", "output", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
-ADDED = {  # since 0.1.0, as files of their own
-    "packed towers": "mocoop/clip/packed_* mocoop/clip/chosen_prompts.py",
-    "one step as a CUDA graph": "mocoop/training/graph.py benchmarks/gpu.py benchmarks/launches.py "
-    "tests/training/test_graph.py tests/methods/test_steps_read_no_values.py",
-    "methods of 2024-26": "*/methods/*atprompt* */methods/*mmrl* */methods/*dekg* */methods/*taskres* "
-    "*/methods/*prolip* */methods/*gda* */methods/*coprompt* */methods/*skip* */methods/*clap* */methods/*promptkd* "
-    "*/methods/tac.py */methods/naive_recent.py */methods/class_rows.py",
-    "on top of runs": "*transduc* */results/*calibration.py */runs/test_calibrated.py mocoop/runs/scores.py "
-    "mocoop/results/planning.py mocoop/tools/calibrate.py tests/results/test_planning.py "
-    "tests/results/test_averages.py tests/results/test_on_top.py",
-    "contract of methods": "mocoop/methods/contract.py tests/methods/test_contract.py tests/methods/test_plugins.py "
-    "tests/plugins.py tests/examples/test_plugin_runs.py",
-    "console": "mocoop/console.py tests/test_console.py",
-    "checkout and package": "mocoop/train.py mocoop/tools/train.py tests/test_checkout.py "
-    "tests/test_package.py tests/trainers/test_coop_checkout.py tests/test_docs.py tests/examples/test_quickstart.py",
-    "formats of own images": "mocoop/pixels.py mocoop/data/image_csv.py mocoop/data/layout.py "
-    "tests/datasets/test_own_layouts.py tests/runs/test_same_pixels.py",
-    "identity of CLIPs, Hugging Face": "*/clip/*identity.py */clip/*hugging_face.py */clip/*weights.py "
-    "tests/runs/test_clip_of_a_run.py",
-    "agreement of runs": "mocoop/results/agreement.py tests/results/test_agreement.py tests/training/test_run_state.py",
-    "check of exports": "mocoop/export/check.py tests/export/test_check.py",
-    "images decoded once": "mocoop/engine/lite/decoded.py tests/engine/test_decoded.py benchmarks/decoding.py",
-    "rehearsal, soak, counting": "mocoop/timings.py tests/test_timings.py "
-    "tests/test_rehearsal.py benchmarks/rehearsal* benchmarks/soak.py scripts/count_lines.py "
-    "tests/benchmarks/* tests/protocols/test_soak.py tests/scripts/test_count_lines.py",
-}
+ROOT = Path(__file__).parents[1]
+FIRST = "3e79f99"  # version 0.1.0
 
 
-def main(root: Path) -> None:
-    lines = {path.relative_to(root).as_posix(): _lines(path) for path in sorted(_python_files(root))}
-    topics = {path: _topic(path) for path in lines}
-    tests = {path for path in lines if path.startswith("tests/")}
-    print(f"{'':32} {'lines':>7} {'added':>7} {'before':>7}")
-    for name, paths in (("Python outside tests", lines.keys() - tests), ("tests", tests)):
-        _row(name, paths, lines, topics)
-    package = {path for path in lines if path.startswith("mocoop/")}
-    added = sum(topics[path] is not None for path in package)
-    print(f"{'files in mocoop/':32} {len(package):7,} {added:7,} {len(package) - added:7,}\n")
-    for folder in sorted({_folder(path) for path in lines}):
-        _row(folder, [path for path in lines if _folder(path) == folder], lines, topics)
-    print(f"\n{'added since 0.1.0':32} {'library':>7} {'tests':>7}")
-    counts = Counter({(topic, path in tests): 0 for path, topic in topics.items()})
-    for path, topic in topics.items():
-        counts[topic, path in tests] += lines[path]
-    for topic in ADDED:
-        print(f"{topic:32} {counts[topic, False]:7,} {counts[topic, True]:7,}")
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--since", metavar="COMMIT", default=FIRST, help=f"default: {FIRST}, version 0.1.0")
+    parser.add_argument("--commits", metavar="N", type=int, default=20, help="how many are listed, of most lines first")
+    args = parser.parse_args()
+    origins = {path: _origins(path, args.since) for path in _git("ls-files", "*.py")}
+    tests = {path for path in origins if path.startswith("tests/")}
+    print(f"{'':32} {'lines':>7} {'newer':>7} {'older':>7}")
+    _row("Python outside tests", [origins[path] for path in origins.keys() - tests])
+    _row("tests", [origins[path] for path in tests])
+    print(f"{'files in mocoop/':32} {sum(path.startswith('mocoop/') for path in origins):7,}\n")
+    for folder in sorted({_folder(path) for path in origins}):
+        _row(folder, [origin for path, origin in origins.items() if _folder(path) == folder])
+    newer = Counter(commit for path in origins.keys() - tests for commit in origins[path] if commit[0] != "^")
+    print(f"\nOutside tests, of commits since {args.since}:")
+    for commit, count in newer.most_common(args.commits):
+        print(f"{count:7,}  {_subject(commit)}")
 
 
-def _python_files(root: Path) -> Iterable[Path]:
-    return (path for path in root.rglob("*.py") if not SKIPPED.intersection(path.relative_to(root).parts))
+def _git(*words: str) -> list[str]:
+    return subprocess.run(["git", *words], cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
 
 
-def _lines(path: Path) -> int:
-    return path.read_bytes().count(b"\n")
+def _origins(path: str, since: str) -> list[str]:
+    """The commit that each line of a file comes from, wherever it stood before; "^..." for what is not newer."""
+    return [line.split(maxsplit=1)[0] for line in _git("blame", "-s", "-w", "-M", "-C", f"{since}..", "--", path)]
 
 
-def _topic(path: str) -> str | None:
-    return next((topic for topic, globs in ADDED.items() if any(fnmatch(path, glob) for glob in globs.split())), None)
+def _subject(commit: str) -> str:
+    return _git("log", "-1", "--format=%h %s", commit)[0]
 
 
 def _folder(path: str) -> str:
@@ -76,11 +51,10 @@ def _folder(path: str) -> str:
     return "/".join(folders[: 2 if folders[:1] in (["mocoop"], ["tests"]) else 1]) or "."
 
 
-def _row(name: str, paths: Iterable[str], lines: dict[str, int], topics: dict[str, str | None]) -> None:
-    paths = list(paths)
-    total, added = sum(lines[path] for path in paths), sum(lines[path] for path in paths if topics[path])
-    print(f"{name:32} {total:7,} {added:7,} {total - added:7,}")
+def _row(name: str, origins: Iterable[list[str]]) -> None:
+    older = Counter(commit[0] == "^" for lines in origins for commit in lines)
+    print(f"{name:32} {older.total():7,} {older[False]:7,} {older[True]:7,}")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1])
+    main()

@@ -26,7 +26,7 @@ from mocoop.clip.prompts import hard_prompts
 from mocoop.clip.shares import is_together
 from mocoop.clip.templates import fill
 from mocoop.clip.text_encoder import TextEncoder
-from mocoop.distributed import from_main, is_main
+from mocoop.distributed import from_main, is_main, world_size
 from mocoop.errors import ConfigError
 from mocoop.files import TEMPORARY, cache_folder, write_file
 from mocoop.timings import timed
@@ -66,7 +66,8 @@ def sentence_features(encoder: TextEncoder, texts: Sequence[Sequence[str]], norm
     with timed("hard prompts"):
         if cache_folder() is None:  # nor is the tower hashed
             return compute()
-        computed = [clip_model.anatomy, encoder.kind, encoder.tower.chunk, *computing(device)]
+        shared = [world_size()] if is_together() else []  # a share of the classes may have other last bits than all
+        computed = [clip_model.anatomy, encoder.kind, encoder.tower.chunk, *computing(device), *shared]
         key = key_of(module_sha256(clip_model, without="visual."), computed, texts, normalised)
         return kept_tensor("text", key, compute).to(device)
 

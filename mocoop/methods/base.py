@@ -9,7 +9,8 @@ A method is a module that knows no engine. From Python, or in any loop of one's 
     method.after_epoch(epoch, epochs)
     method.select(features)
 
-Scaling, clipping and the optimiser's step belong to whoever drives it.
+Scaling, clipping and the optimiser's step belong to whoever drives it; a step of a method with parameters that may
+rest (`resting`) is taken inside `mocoop.training.learner.left_alone`.
 
 All that a prediction takes of an image goes through `image_features`, which no method overrides:
 
@@ -75,6 +76,7 @@ class PromptMethod(nn.Module):
     takes_steps = True  # whether training takes steps; if not, `fit` is all of it, and its epochs are empty
     unit_features = True  # whether `image_features` are normalised
     steps_alike = True  # whether each step of a stage launches the same work on the device, whatever the values are
+    averages_epochs = False  # whether training ends with an average over its epochs, with shares of how many there are
     class_rows: tuple[str, ...] = ()  # the learned tensors that have one row for each class, in label order
     stages: tuple[float, ...] = ()  # shares of the training at which later stages start; the schedule starts anew there
     stage = 0
@@ -260,6 +262,11 @@ class PromptMethod(nn.Module):
     def backward(self, parts: dict[str, Tensor]) -> None:
         """Fill the gradients from what `loss` returned; all its losses may come multiplied by one number (amp)."""
         parts["loss"].backward()
+
+    def resting(self) -> dict[nn.Parameter, Tensor]:
+        """Parameters that the last `loss` may not have reached, each with a bool scalar that says, on the device, that
+        it did not: the step then leaves them as they are, as if they had no gradient (`mocoop.training.learner`)."""
+        return {}
 
     def start_stage(self, stage: int) -> None:
         """Called before the first step of stage 1, 2, ...; sets `stage`, which `extra_state` has to keep."""

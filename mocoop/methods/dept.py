@@ -83,6 +83,9 @@ class DePT(PromptMethod):
         total = parts["loss"] + self.settings.WEIGHT * (linear - ce)
         return {**parts, "loss": total, "loss_ce": ce, "loss_linear": linear}
 
+    def resting(self) -> dict[nn.Parameter, Tensor]:
+        return self.base.resting()
+
     def after_step(self) -> None:
         self.base.after_step()
 

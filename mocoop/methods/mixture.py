@@ -6,7 +6,7 @@ and each chosen expert encodes the image anew.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
@@ -133,6 +133,9 @@ class Mixture(RoutedMethod):
                 parts = expert.loss_of_features(own, text[e], of)
                 found += [parts["loss"] - parts["loss_ce"]] if "loss_ce" in parts else []
         return {"loss_own": torch.stack(found).mean()} if found else {}
+
+    def resting(self) -> dict[nn.Parameter, Tensor]:
+        return {p: rests for expert in self.experts for p, rests in expert.resting().items()}
 
     def after_step(self) -> None:
         for expert in self.experts:

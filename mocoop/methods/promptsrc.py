@@ -28,6 +28,8 @@ KEYS = (
 class PromptSRC(IVLP):
     """Learns what IVLP does; after the last epoch it is the Gaussian average of all epochs' weights."""
 
+    averages_epochs = True
+
     def setup(self) -> None:
         super().setup()
         self.average: dict[str, Tensor] = {}  # the sum so far, on the CPU in fp32

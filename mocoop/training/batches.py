@@ -96,7 +96,8 @@ def transformed_by(dataset: Dataset, transform: Transform) -> Any:
 class OneClassBatches(Sampler):
     """Batches of images of one class each: of those that still have enough, a class is drawn, and then its images.
 
-    What is left of a class is passed over in this epoch; a class with fewer images than a batch is one short batch.
+    What is left of a class is passed over in this epoch; a class with fewer images than a batch is one short batch. All
+    of an epoch is drawn when it starts, so that neither steps nor a resumed run come between.
 
     Args:
         labels: of all images.
@@ -115,16 +116,20 @@ class OneClassBatches(Sampler):
         return sum(self._batches_of(len(places)) for places in self._classes.values())
 
     def __iter__(self) -> Iterator[list[int]]:
-        left = []
+        yield from self._drawn()
+
+    def _drawn(self) -> list[list[int]]:
+        left, drawn = [], []
         for places in self._classes.values():
             order = [places[i] for i in torch.randperm(len(places)).tolist()]
             cuts = range(0, self._batches_of(len(places)) * self.batch_size, self.batch_size)
             left.append([order[start : start + self.batch_size] for start in cuts])
         while left:
-            drawn = int(torch.randint(len(left), ()))
-            yield left[drawn].pop()
-            if not left[drawn]:
-                del left[drawn]
+            number = int(torch.randint(len(left), ()))
+            drawn.append(left[number].pop())
+            if not left[number]:
+                del left[number]
+        return drawn
 
 
 def reproducible(

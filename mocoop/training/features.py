@@ -94,7 +94,7 @@ def _merges(device: torch.device) -> bool:
 def _kept_batches(
     loader: DataLoader, precision: Precision, encode: Callable[[dict], Tensor], key: str
 ) -> Iterator[tuple[Tensor, dict]]:
-    """The batches of `_whole_batches`, encoded or kept, so that what follows computes the same in both cases."""
+    """The batches of `_whole_batches`, encoded or kept: what follows computes and draws the same in both cases."""
     items, size = cast(Any, loader.dataset).data_source, cast(int, loader.batch_size)
     if _merges(precision.device):
         size *= -(-GPU_IMAGES // size)
@@ -110,6 +110,7 @@ def _kept_batches(
         if is_main():
             keep("images", key, torch.cat(found))
         return
+    torch.empty((), dtype=torch.int64).random_(generator=loader.generator)  # which a pass over the loader draws, too
     for start in range(0, len(items), size):
         labels, domains, paths = zip(*((each.label, each.domain, each.impath) for each in items[start : start + size]))
         batch = {"label": torch.tensor(labels), "domain": torch.tensor(domains), "impath": list(paths)}

@@ -2,11 +2,12 @@
 
 import logging
 import math
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 from torch.optim import Optimizer
 from yacs.config import CfgNode
 
@@ -74,19 +75,57 @@ class Precision:
         if clip_norm > 0:
             self.scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], clip_norm)
-        if not self.scaler.is_enabled():
+        if self.scaler.is_enabled():
+            before = self.scaler.scale(self._one)
+            self.scaler.step(optimizer)
+            self.scaler.update()
+            self._skipped += self.scaler.scale(self._one) < before
+        else:
             optimizer.step()
-            return
-        before = self.scaler.scale(self._one)
-        self.scaler.step(optimizer)
-        self.scaler.update()
-        self._skipped += self.scaler.scale(self._one) < before
+        for group in optimizer.param_groups:  # fused optimisers do not count as others do
+            for p in group["params"]:
+                increment_version(p)  # what was kept of the weights before (`class_features`) is known to be old
 
     def take_skipped(self) -> int:
         """How many steps amp has skipped since this was last asked."""
         skipped = int(self._skipped.item())
         self._skipped.zero_()
         return skipped
+
+
+@contextmanager
+def left_alone(optimizer: Optimizer, resting: Mapping[nn.Parameter, Tensor]) -> Iterator[None]:
+    """Inside the block a step leaves as they are the parameters that rest, and the optimiser's averages of them.
+
+    So does torch with a parameter without a gradient; here the device decides, and the host waits for nothing. Adam's
+    count of steps goes on.
+
+    Args:
+        resting: for each parameter that may rest, a bool scalar on the device that says whether it does.
+    """
+    if not resting:
+        yield
+        return
+    before = _moved_by(optimizer, resting)
+    kept = dict(zip(before, [value.clone() for value in before.values()]))
+    yield
+    after = _moved_by(optimizer, resting)
+    old = torch.cat([kept[key].flatten() if key in kept else torch.zeros_like(v).flatten() for key, v in after.items()])
+    new = torch.cat([value.flatten() for value in after.values()])
+    rests = torch.cat([resting[p].expand(value.numel()) for (p, _), value in after.items()])
+    parts = torch.where(rests, old, new).split([value.numel() for value in after.values()])
+    torch._foreach_copy_(list(after.values()), [part.view_as(value) for part, value in zip(parts, after.values())])
+
+
+def _moved_by(optimizer: Optimizer, parameters: Iterable[nn.Parameter]) -> dict[tuple[nn.Parameter, str], Tensor]:
+    """What a step changes of each parameter, by its name in the optimiser's state: itself, as "", and its averages."""
+    states = ((p, {"": p.detach(), **optimizer.state.get(p, {})}) for p in parameters)
+    return {
+        (p, name): value
+        for p, state in states
+        for name, value in state.items()
+        if torch.is_tensor(value) and value.shape == p.shape
+    }
 
 
 class Learner:
@@ -150,7 +189,8 @@ class Learner:
             while (parts := self._gradients(image, label)) is None:
                 torch.cuda.empty_cache()
                 logger.warning("out of GPU memory: continuing with half as many prompts per chunk")
-            self.precision.update(self.method, self.optimizer, self.clip_norm)
+            with left_alone(self.optimizer, self.method.resting()):
+                self.precision.update(self.method, self.optimizer, self.clip_norm)
             self.method.after_step()
             return StepValues(parts, batch["impath"], place)
 

@@ -303,8 +303,10 @@ class TrainingLoop:
         check_made_for(self.cfg, checkpoint, path)
         check_clip(self.cfg, self.learner.method.clip_model, known_of(checkpoint, path), path)
         self._refuse_beyond_end(path, epoch, batch)
+        self._refuse_other_length(path, checkpoint)
         restore(self.learner.method, self.learner.stateful_parts(), checkpoint, path)
-        self.best_result = checkpoint["best_result"]
+        if own or is_same:  # the best weights of another run are not in this folder
+            self.best_result = checkpoint["best_result"]
         self.seconds_before = checkpoint.get("train_seconds", 0.0)
         self.order.stream = checkpoint.get("stream", self.order.stream)
         if batch:
@@ -322,6 +324,15 @@ class TrainingLoop:
         if not own_end and (epoch >= self.epochs or batch > self._batches_of_epoch(epoch)):
             expected = f"a state from before the end of {self.epochs} epochs of at most {len(self.loader)} batches"
             raise CheckpointError(f"{path} is from after epoch {epoch}, batch {batch}, expected {expected}")
+
+    def _refuse_other_length(self, path: Path, checkpoint: dict) -> None:
+        """Raises CheckpointError where an average would be of the epochs of two trainings: its shares sum to no 1."""
+        before = checkpoint.get("epochs", self.epochs)  # earlier versions did not say
+        if self.learner.method.averages_epochs and before != self.epochs:
+            raise CheckpointError(
+                f"{path} is of a training of {before} epochs, got {self.epochs}: {self.cfg.TRAINER.NAME} averages the "
+                "weights of all epochs; train as many, or start from that file's weights with MODEL.INIT_WEIGHTS"
+            )
 
     def _check_ranks(self) -> None:
         """Raises TrainingError unless all ranks would train the same: files and packages are their machines' own."""

@@ -4,6 +4,7 @@ from functools import cache
 
 import torch
 
+from mocoop.clip.features import hard_features
 from mocoop.clip.image_encoder import ImageEncoder
 from mocoop.clip.lora import LoRA
 from mocoop.clip.prompts import Context, PromptLayout
@@ -94,3 +95,18 @@ def test_places_of_the_ranks(tmp_path):
     found = computed_by_ranks(lambda: {"of 8": own_places(8), "of 5": own_places(5)}, 4, tmp_path)
     assert [each["of 8"] for each in found] == [[0, 1], [2, 3], [4, 5], [6, 7]]
     assert [each["of 5"] for each in found] == [[0, 1], [2, 3], [4, 4], [4, 4]]
+
+
+def test_one_process_does_not_read_the_text_features_that_ranks_made_together(tmp_path, monkeypatch):
+    monkeypatch.setenv("MOCOOP_CACHE", str(tmp_path / "cache"))
+
+    def compute():
+        with together():
+            return {"features": hard_features(TextEncoder(small_clip()), ["a photo of a {}."], NAMES)}
+
+    for _ in range(2):
+        shared = computed_by_ranks(compute, 2, tmp_path)
+        assert len(list((tmp_path / "cache/text").iterdir())) == 1
+    own = compute()
+    assert len(list((tmp_path / "cache/text").iterdir())) == 2
+    torch.testing.assert_close(own["features"], shared[0]["features"])

@@ -71,10 +71,13 @@ def test_every_method_steps_and_is_tested_in_every_precision(gpu, name, prec):
         assert torch.isfinite(learner.method.eval()(given[0]["img"].to(gpu))).all()
 
 
+VARIANTS = {"CLIPLoRA": {"DROPOUT": 0.0}, "MoCoOp, chosen experts": {"TEXT_LOSS_EXPERTS": "chosen"}}
+
+
 @pytest.mark.parametrize("prec", PRECISIONS)
-@pytest.mark.parametrize("name", STEPPING)
-def test_a_graph_gives_what_eager_steps_do(gpu, name, prec):
-    keys = {"DROPOUT": 0.0} if name == "CLIPLoRA" else {}
+@pytest.mark.parametrize("variant", [*STEPPING, "MoCoOp, chosen experts"])
+def test_a_graph_gives_what_eager_steps_do(gpu, variant, prec):
+    name, keys = variant.partition(",")[0], VARIANTS.get(variant, {})
     given = [*batches(19), *batches(1, size=3)]
     eager, graphed = (learner_of(name, prec, gpu, graph, **keys) for graph in ("off", "auto"))
     losses = [trained(learner, given) for learner in (eager, graphed)]

@@ -245,27 +245,42 @@ class Average(Text):
         self.teacher.lerp_(self.text.detach(), 0.5)
 
 
-def test_a_teacher_is_averaged_after_each_step_of_the_learner():
-    method = built(Average).train()
-    before = method.text.detach().clone()
+def learning_config():
     cfg = get_cfg_default()
     extend_cfg(cfg)
     cfg.TRAINER.NAME, cfg.OPTIM.NAME, cfg.OPTIM.LR, cfg.OPTIM.WARMUP_EPOCH = "Own", "sgd", 0.1, -1
-    learner = Learner(cfg, method, Precision("fp32", torch.device("cpu")), batches=2)
+    return cfg
+
+
+def test_a_teacher_is_averaged_after_each_step_of_the_learner():
+    method = built(Average).train()
+    before = method.text.detach().clone()
+    learner = Learner(learning_config(), method, Precision("fp32", torch.device("cpu")), batches=2)
     learner.step({"img": IMAGE, "label": LABEL, "impath": [""] * 4}, "a test")
     assert not torch.equal(method.text, before)
     assert torch.allclose(method.teacher, (before + method.text) / 2)
+
+
+def test_what_rests_is_left_alone_by_the_learner(monkeypatch):
+    method = built(Average).train()
+    before = method.text.detach().clone()
+    monkeypatch.setattr(Average, "resting", lambda self: {self.text: torch.tensor(True)})
+    learner = Learner(learning_config(), method, Precision("fp32", torch.device("cpu")), batches=2)
+    learner.step({"img": IMAGE, "label": LABEL, "impath": [""] * 4}, "a test")
+    assert torch.equal(method.text, before)
 
 
 @pytest.mark.parametrize("holder", ["DePT", "Mixture"])
 def test_a_method_that_holds_another_passes_it_on(holder, monkeypatch):
     called = []
     monkeypatch.setattr(get_method("CoOp").build, "after_step", lambda self: called.append(self), raising=False)
+    monkeypatch.setattr(get_method("CoOp").build, "resting", lambda self: {self.ctx: torch.tensor(True)})
     keys = {"BASE": "CoOp"} if holder == "DePT" else {"METHOD": "CoOp", "GROUPS": [["a {}."], ["the {}."]]}
     method = build_method(config(holder, **keys), NAMES, small_clip())
     method.after_step()
     held = list(method.experts) if isinstance(method, RoutedMethod) else [method.base]
     assert called == held
+    assert set(method.resting()) == {one.ctx for one in held}
 
 
 # --- the trained classes --------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from mocoop.errors import ConfigError
 from mocoop.methods import build_method, extend_cfg
 from mocoop.methods.mocoop.method import encoded_experts, initial_contexts
 from mocoop.methods.mocoop.routed import RandomRouter, text_supervision_loss
+from mocoop.training.learner import left_alone
 from tests.methods import naive
 from tests.methods.test_against_naive import build as build_beside_naive
 from tests.methods.test_against_naive import must_be_as_naive
@@ -204,6 +205,35 @@ def test_the_experts_that_a_batch_needs():
     assert places.tolist() == [[2, 1], [1, 0]]
     encoded, counted, places = encoded_experts(torch.tensor([[2, 0]] * 5), 3)
     assert encoded.tolist() == [0, 2, 1] and counted.tolist() == [1, 1, 0] and places.tolist() == [[1, 0]] * 5
+
+
+def test_experts_that_no_image_chose_rest_as_if_they_had_no_gradient():
+    """What torch does with the release, whose zeros for them have no gradient: beside it to the bit."""
+    ours, theirs = (build(TEXT_LOSS_EXPERTS="chosen", GROUPS=[*GROUPS, ["art of the {}."]]).train() for _ in range(2))
+    options = {"lr": 0.2, "momentum": 0.9, "weight_decay": 0.01}
+    optimizers = [torch.optim.SGD(method.learned_parameters().values(), **options) for method in (ours, theirs)]
+    rested = set()
+    for step in range(12):
+        image, label = (values[step % 5 : step % 5 + 1] for values in batch())
+        for method, optimizer in zip((ours, theirs), optimizers):
+            optimizer.zero_grad()
+            method.loss(image, label)["loss"].backward()
+        with left_alone(optimizers[0], ours.resting()):
+            optimizers[0].step()
+        chosen = theirs.predict(image)["experts"].flatten().tolist()
+        resting = [g for g in range(4) if g not in chosen]
+        assert ours.resting_experts.nonzero().flatten().tolist() == resting
+        for g in resting:
+            theirs.ctx_before[g].grad = theirs.ctx_after[g].grad = None
+        optimizers[1].step()
+        rested |= {tuple(resting)}
+        for name, p in ours.learned_parameters().items():
+            assert torch.equal(p, theirs.learned_parameters()[name]), (step, name)
+    assert len(rested) > 1
+
+
+def test_where_all_experts_are_taught_none_rests():
+    assert build(TEXT_LOSS_EXPERTS="all").resting() == {}
 
 
 def test_a_random_router_learns_nothing_and_depends_on_the_image():

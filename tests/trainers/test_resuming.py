@@ -104,6 +104,11 @@ def test_training_goes_on_from_another_folder_and_then_from_its_own_state(runs, 
     assert f"no checkpoint in {tmp_path / MODEL}" in refused(capsys, run.argv())
 
 
+def test_an_average_over_epochs_does_not_go_on_in_a_training_of_another_length(runs, capsys):
+    run = runs.new("PromptSRC", "OPTIM.MAX_EPOCH", "6", flags=["--resume", str(runs.reference("PromptSRC"))])
+    assert "is of a training of 4 epochs, got 6: PromptSRC averages" in refused(capsys, run.argv())
+
+
 def test_a_state_with_more_batches_than_an_epoch_has_is_refused(runs, capsys):
     stopped = runs.new("CoOp")
     stopped.start(at_step(5, lambda detail: os.kill(os.getpid(), signal.SIGTERM)))

@@ -97,3 +97,17 @@ def test_which_class_comes_when_is_drawn_anew_and_by_its_chance():
     order = [tuple(batch[0] // 4 for batch in epoch) for epoch in of_one_class([0] * 4 + [1] * 4 + [2] * 4, 4, 240)]
     counts = Counter(order)
     assert len(counts) == 6 and min(counts.values()) > 20  # of 40 each
+
+
+def test_a_pass_that_skips_batches_goes_on_as_the_whole_one_whatever_random_numbers_its_steps_draw():
+    def batches(start, before_next):
+        torch.manual_seed(0)
+        loader = loader_of([0] * 8 + [1] * 8 + [2] * 8, 4, one_class=True)
+        loader.batch_sampler.start_at(0, start)
+        for batch in loader:
+            before_next()
+            yield batch["impath"]
+
+    whole = list(batches(0, lambda: None))
+    assert list(batches(0, lambda: torch.rand(1))) == whole
+    assert list(batches(2, lambda: torch.manual_seed(1))) == whole[2:]

@@ -91,3 +91,15 @@ def test_images_in_another_order_than_the_list_are_not_kept(build, tmp_path, mon
     batches = list(raw_features(loader, run.method, run.precision, use_cache=True))
     assert sum(len(found) for found, _ in batches) == len(run.test_data)
     assert not (tmp_path / "images").exists()
+
+
+def test_random_numbers_go_on_alike_whether_features_were_kept_or_not(build, tmp_path, monkeypatch):
+    monkeypatch.setenv("MOCOOP_CACHE", str(tmp_path))
+    run, _ = build()
+    loader, states = DataLoader(run.test_data, batch_size=5), []
+    for use_cache in (False, True, True):
+        torch.manual_seed(0)
+        for _ in raw_features(loader, run.method, run.precision, use_cache):
+            pass
+        states.append(torch.get_rng_state())
+    assert (tmp_path / "images").exists() and all(torch.equal(state, states[0]) for state in states)

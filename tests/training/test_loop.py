@@ -69,6 +69,20 @@ def test_best_val_keeps_the_best_model_and_its_result_over_a_resume(build, monke
     assert (resumed.weights.selection, resumed.weights.epoch) == ("best_val", 1)
 
 
+def test_the_best_epoch_of_a_run_that_goes_on_from_another_is_one_of_its_own(build, tmp_path, monkeypatch):
+    settings = ("TEST.FINAL_MODEL", "best_val", "TRAIN.CHECKPOINT_FREQ", "1")
+    results = iter([60.0, 90.0])
+    trainer = build(*settings)
+    monkeypatch.setattr(trainer, "test", lambda split=None, **more: next(results))
+    with pytest.raises(StopIteration):
+        trainer.train()
+    resumed = build(*settings, "RESUME", str(build.folder), "OUTPUT_DIR", str(tmp_path / "other"))
+    monkeypatch.setattr(resumed, "test", lambda split=None, **more: 55.0)
+    resumed.train()
+    assert (resumed.weights.selection, resumed.weights.epoch) == ("best_val", 3)
+    assert load_checkpoint(tmp_path / "other/prompt_learner/model-best.pth.tar")["val_result"] == 55.0
+
+
 def test_the_best_epoch_is_neither_chosen_on_test_images_nor_where_a_method_chooses_itself(build, runs, capsys):
     trainer = build("TEST.FINAL_MODEL", "best_val")
     trainer.dm.dataset.val.clear()

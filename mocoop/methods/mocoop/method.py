@@ -39,7 +39,12 @@ class MoCoOp(RoutedMethod):
     """Learns the experts' contexts, the router, and by choice a correction vector and the image tower's LayerNorms.
 
     Expert g of E starts from group g of templates (TRAINER.MOCOOP.GROUPS, else the dataset's own groups).
+
+    Attributes:
+        resting_experts: (E,) which of them the last loss did not encode.
     """
+
+    resting_experts: Tensor
 
     def setup(self) -> None:
         super().setup()
@@ -55,6 +60,7 @@ class MoCoOp(RoutedMethod):
         choice, loader = settings.TEXT_LOSS_EXPERTS, self.cfg.get("DATALOADER")
         is_small = loader is not None and loader.TRAIN_X.BATCH_SIZE < SMALLEST_BATCH_OF_ALL
         self.teaches_chosen_experts = choice == "chosen" or (choice == "released" and is_small)
+        self.register_buffer("resting_experts", torch.zeros(len(self.groups), dtype=torch.bool), persistent=False)
 
     def _add_experts(self) -> None:
         contexts = [initial_contexts(group, self.settings.INIT, self.clip_model) for group in self.groups.values()]
@@ -102,6 +108,7 @@ class MoCoOp(RoutedMethod):
         rows, prototypes = experts, self.prototypes()
         if self.teaches_chosen_experts:
             encoded, counted, rows = encoded_experts(experts, count)
+            self.resting_experts.fill_(True).scatter_(0, experts.flatten(), False)
             prototypes = prototypes.index_select(0, encoded)
         taught = self._encode_experts(self.taught_layouts, encoded)  # (E', C', D)
         logits = self.mix(image_features, taught[:, self.trained_rows], rows, gates)
@@ -112,6 +119,13 @@ class MoCoOp(RoutedMethod):
         total = parts["loss_ce"] + settings.TEXT_LOSS_WEIGHT * parts["loss_text"]
         total = total + settings.GATE_LOSS_WEIGHT * parts["loss_gate"]
         return {"loss": total, "acc": batch_accuracy(logits, label), **parts}
+
+    def resting(self) -> dict[nn.Parameter, Tensor]:
+        """Where the chosen experts alone are encoded, the contexts of the others."""
+        if not self.teaches_chosen_experts:
+            return {}
+        contexts = zip(self.ctx_before, self.ctx_after, self.resting_experts)
+        return {context: rests for before, after, rests in contexts for context in (before, after) if len(context)}
 
     def rate_factors(self) -> dict[str, float]:
         return super().rate_factors() | {"layer_norms.": self.settings.LN_LR_MULT}
