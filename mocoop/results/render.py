@@ -103,7 +103,7 @@ def cell_text(cell: Cell) -> str:
     """The cell as people read it: two decimals, its spread where there is one, and a dash for what is not there."""
     if math.isnan(cell.mean):
         return GAP
-    mean = round(cell.mean, 2) + 0.0  # no negative zero
+    mean = round(round(cell.mean, 9), 2) + 0.0  # one number is rounded alike however it was summed; no negative zero
     text = f"{mean:+.2f}".replace("-", "−") if cell.signed else f"{mean:.2f}"
     return text if cell.spread is None or math.isnan(cell.spread) else f"{text} ± {cell.spread:.2f}"
 

@@ -11,7 +11,7 @@ import pytest
 
 from mocoop.errors import DataError
 from mocoop.protocol import ALIASES, PROTOCOLS
-from mocoop.results.render import Cell, Table, to_csv, to_latex, to_markdown
+from mocoop.results.render import Cell, Table, cell_text, to_csv, to_latex, to_markdown
 from mocoop.results.routing import that_route
 from mocoop.results.runs import collect, join, runs_of, without_other_models
 from mocoop.results.stats import over_seeds, seed_matrix, seeds_needed, summarise
@@ -67,6 +67,11 @@ def test_cells_of_markdown():
     assert to_markdown(Table("t", ["A", "H"], [["a", Cell(math.nan)]])).splitlines()[3] == "| --- | --: |"
     table = Table("t", ["Δ"], [[Cell(-0.001, None, signed=True)], [Cell(-0.006, None, signed=True)]])
     assert [row[0] for row in markdown_rows(table)[2:]] == ["+0.00", "−0.01"]
+
+
+def test_one_number_is_rounded_alike_however_it_was_summed():
+    of_seeds, of_answers = (64.85 + 64.8) / 2 - 1e-14, 64.825
+    assert of_seeds < of_answers and cell_text(Cell(of_seeds)) == cell_text(Cell(of_answers)) == "64.83"
 
 
 def test_configurations_and_shots_are_named_only_where_a_method_has_several(tmp_path):
