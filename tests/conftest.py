@@ -18,12 +18,15 @@ from tests import counts
 
 HERE = Path(__file__).parent
 TRAINING = {"data_root", "whole_root", "trained_runs", "runs"}  # fixtures that train or draw pictures
-LONG = (  # tests that train in themselves, start processes, wait, or try many inputs: files and folders in tests/
+LONG = (  # tests that train in themselves, start processes, wait, write many files, or try many inputs: below tests/
     "clip/test_activation.py",
     "clip/test_hugging_face.py",
+    "clip/test_identity.py",
     "clip/test_open_clip.py",
     "clip/test_shares.py",
+    "clip/test_text_encoder.py",
     "clip/test_tower_parts.py",
+    "datasets/test_fifteen.py",
     "datasets/test_folder_training.py",
     "engine/test_backend.py",
     "engine/test_data_loader.py",
@@ -32,6 +35,7 @@ LONG = (  # tests that train in themselves, start processes, wait, or try many i
     "faults/",
     "gpu/",
     "hostile/",
+    "methods/test_against_naive.py",
     "methods/test_auto_groups.py",
     "methods/test_backbones.py",
     "methods/test_coop_and_cocoop.py",
@@ -63,6 +67,7 @@ LONG = (  # tests that train in themselves, start processes, wait, or try many i
     "tiny/",
     "tools/test_datasets.py",
     "tools/test_run.py",
+    "tools/test_table.py",
     "trainers/",
     "training/test_learner.py",
     "training/test_ranks.py",
