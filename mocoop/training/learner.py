@@ -107,14 +107,18 @@ def left_alone(optimizer: Optimizer, resting: Mapping[nn.Parameter, Tensor]) -> 
         yield
         return
     before = _moved_by(optimizer, resting)
-    kept = dict(zip(before, [value.clone() for value in before.values()]))
+    kept = dict(zip(before, torch.cat([value.flatten() for value in before.values()]).split(_sizes(before))))
     yield
     after = _moved_by(optimizer, resting)
-    old = torch.cat([kept[key].flatten() if key in kept else torch.zeros_like(v).flatten() for key, v in after.items()])
+    old = torch.cat([kept[key] if key in kept else torch.zeros_like(v).flatten() for key, v in after.items()])
     new = torch.cat([value.flatten() for value in after.values()])
     rests = torch.cat([resting[p].expand(value.numel()) for (p, _), value in after.items()])
-    parts = torch.where(rests, old, new).split([value.numel() for value in after.values()])
+    parts = torch.where(rests, old, new).split(_sizes(after))
     torch._foreach_copy_(list(after.values()), [part.view_as(value) for part, value in zip(parts, after.values())])
+
+
+def _sizes(tensors: dict[tuple[nn.Parameter, str], Tensor]) -> list[int]:
+    return [value.numel() for value in tensors.values()]
 
 
 def _moved_by(optimizer: Optimizer, parameters: Iterable[nn.Parameter]) -> dict[tuple[nn.Parameter, str], Tensor]:
